@@ -1,0 +1,39 @@
+// A small HTTP/1.1 server (Boost.Beast, kept inside server.cpp): the webhook receiver's and the live view's engine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+namespace squall::http {
+
+struct ServerRequest {
+  std::string method, target, body;
+  std::string remote;  // address:port of the caller
+};
+
+struct ServerAnswer {
+  int status = 200;
+  std::string body;
+  std::string type = "text/plain; charset=utf-8";
+};
+
+class Server {
+ public:
+  // Listens on address:port (port 0: any free one); throws std::runtime_error naming the address when it cannot.
+  Server(boost::asio::io_context&, const std::string& address_and_port,
+         std::function<ServerAnswer(const ServerRequest&)> handle, std::size_t largest_body = 4 << 20);
+  ~Server();
+  Server(const Server&) = delete;
+  std::uint16_t port() const;
+  void stop();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace squall::http

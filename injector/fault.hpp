@@ -1,0 +1,97 @@
+// What a fault is: one declared value in one file pair of faults/, listed in catalogue.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json.hpp>
+
+#include "injector/transaction.hpp"
+#include "scenarios/schema.hpp"
+#include "scenarios/selector.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace squall {
+
+// The dose: what was prescribed beside what was measured from the effect, never from our own setting read back.
+struct Dose {
+  boost::json::object prescribed;  // {"delay_ms": 80}; each name ends in its unit
+  boost::json::object measured;    // the same names where there is a counterpart, and more
+  std::uint64_t samples = 0;       // how many packets, intervals, processes … it rests on
+  bool verified = false;           // the effect was seen
+  std::string reason;              // where it is not verified: why, for a person
+  boost::json::object json() const;
+};
+
+// Something worth a line in the record while a fault is in force: {"event": "process.died", "pid": 12, …}.
+// `at` is CLOCK_REALTIME in nanoseconds.
+struct FaultEvent {
+  std::string event;
+  std::int64_t at = 0;
+  boost::json::object with;
+};
+
+// What a fault may use of its surroundings.
+struct Setting {
+  boost::asio::io_context* io = nullptr;  // the injector's only thread; nullptr while only planning
+  std::string session;                    // 8 hex digits: names what we make on the host ("sq" + session + …)
+  std::string step;                       // the step's name, for messages
+  std::uint64_t seed = 1;                 // of every random choice
+};
+
+// One fault aimed at one target of this host, from its parameters to its undo.
+// Order of calls: apply (queues changes; may be committed or only read), then, if committed: started, then measure and
+// events at any time (they are polled about four times a second), then stopping, then the undo, then measure once more.
+class Fault {
+ public:
+  virtual ~Fault() = default;
+  // The kernel mechanism it chose, as reports say it: "netem behind clsact and an ifb".
+  virtual std::string mechanism() const = 0;
+  // What it is aimed at, resolved: "redis-server[4711] in /squall-stack/redis".
+  virtual std::vector<std::string> targets() const = 0;
+  // What it cannot reach here, and what its dose measurement cannot see. Shown in plans and reports.
+  virtual std::vector<std::string> limits() const { return {}; }
+  // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each other.
+  virtual std::vector<std::string> claims() const = 0;
+  virtual void apply(Transaction&) = 0;
+  virtual void started() {}
+  // Sets the share (0 to 1) of the full dose, for ramps; called only where the type says it can.
+  virtual void set_level(double) {}
+  virtual Dose measure() = 0;
+  virtual std::vector<FaultEvent> events() { return {}; }
+  virtual void stopping() {}
+};
+
+// Whether this host can take the fault, for `squall doctor`.
+struct Capability {
+  std::string mechanism;
+  bool possible = false;
+  bool chosen = false;   // the one that would be used
+  std::string missing;   // where it is not possible: what, and how to get it
+  std::string measures;  // what its dose measurement sees, and what not
+};
+
+struct FaultType {
+  std::string_view name;      // "network.delay"
+  std::string_view sentence;  // "delays packets, as a long or crowded path would"
+  const ObjectSchema* parameters = nullptr;
+  std::vector<std::string> aims;  // keys of TargetSpec
+  bool lasting = true;            // stays in force until its end; false: an act that is over at once
+  bool ramps = false;
+  std::string_view undo;  // a sentence: how it is undone, or why it cannot be
+  std::vector<std::string> examples;  // arguments after `squall inject NAME`
+  // Checks and resolves; on errors reports them and returns nullptr. Changes nothing.
+  std::unique_ptr<Fault> (*prepare)(const Value& with, const TargetSpec& on, const Setting&, Diagnostics&) = nullptr;
+  std::vector<Capability> (*doctor)() = nullptr;
+};
+
+// The catalogue, in catalogue.cpp.
+const std::vector<const FaultType*>& fault_catalogue();
+const FaultType* find_fault(std::string_view name);
+
+}  // namespace squall

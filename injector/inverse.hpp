@@ -1,0 +1,44 @@
+// Undo is data: each change to a host has an inverse, a plain record of a small closed set, written to the journal
+// before the change is made. A process that knows nothing but the journal can carry it out.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <boost/json.hpp>
+
+namespace squall {
+
+// One recorded inverse: the verb's name and what it needs, enough to recognise our own work again (an interface's
+// name, index and alias; a pid with its start time; the value we wrote beside the one that was there).
+struct Inverse {
+  std::string verb;
+  boost::json::object with;
+};
+
+enum class Outcome {
+  undone,    // we put it back
+  already,   // it was as before: nothing to do
+  conflict,  // somebody changed it since; left alone
+  failed,    // we could not; worth another try
+};
+
+struct Undone {
+  Outcome outcome = Outcome::undone;
+  std::string detail;   // of conflict and failed: what is left and why
+  std::string by_hand;  // of conflict and failed: the exact command that finishes the job
+};
+
+// One kind of inverse. Idempotent: carrying it out twice is as good as once. Blocks for 500 ms at most.
+struct UndoVerb {
+  std::string_view name;  // "file.restore"
+  std::string (*describe)(const boost::json::object& with);
+  Undone (*carry_out)(const boost::json::object& with);
+};
+
+// The closed set, in undo_catalogue.cpp.
+std::span<const UndoVerb* const> undo_verbs();
+const UndoVerb* find_undo_verb(std::string_view name);
+
+}  // namespace squall

@@ -1,0 +1,32 @@
+// What squall and squall-injector say to each other: one JSON object a line, over whatever carries lines.
+//
+// Requests carry "id" and "do"; each is answered by {"id": …, "ok": true, …} or {"id": …, "ok": false, "error": "…",
+// "kind": "input|refused|conflict|failed"}. Times are CLOCK_REALTIME nanoseconds ("…_at"), durations nanoseconds ("…_ns").
+//
+//   hello    {version, environment?, run?, lease_ns?}    → {version, host, boot_id, kernel, pid, session, capabilities}
+//   doctor   {}                                          → {faults: [{fault, possible, mechanism, options: [Capability…]}]}
+//   plan     {fault, on, with, seed?}                    → {mechanism, targets, claims, limits, changes: [{do, undo}]}
+//   resolve  {on}                                        → {processes: [{pid, exe, command, cgroup, started_at}]}
+//   snapshot {}                                          → {} ; keeps the host's state as the one to compare with
+//   diff     {}                                          → {clean, differences: [text…]} against the snapshot
+//   apply    {step, fault, on, with, for_ns?, ramp_up_ns?, seed}
+//            → {step, mechanism, targets, limits, applied_at, apply_ns}   when the fault is in force, undo durable
+//   dose     {step}                                      → {dose}
+//   undo     {step}                                      → {step, undone_at, undo_ns, clean, left: [{detail, by_hand}], dose}
+//   undo_all {}                                          → {clean, left}
+//   renew    {}                                          → {} ; extends the lease by lease_ns (10 s by default)
+//   bye      {}                                          → {clean, left} ; undoes everything, then the injector ends
+//
+// Without being asked the injector sends
+//   {"event": "dose",   "step", "at", "dose"}            while a fault is in force, about four times a second
+//   {"event": "fault",  "step", "at", "what", …}         what a fault noticed: process.died, process.returned …
+//   {"event": "undone", "step", "at", "why", "clean", "left", "dose"}   undone by itself: its time was over, lease, policy
+//   {"event": "log",    "level", "text"}
+//
+// End of file on the link is the end of the lease: everything is undone at once.
+#pragma once
+
+namespace squall {
+inline constexpr int protocol_version = 1;
+inline constexpr long long default_lease_ns = 10'000'000'000;
+}  // namespace squall

@@ -1,0 +1,100 @@
+// What there is: hosts, squads, services, and where alerts can be seen. Plain structs between text and behaviour.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scenarios/selector.hpp"
+
+namespace squall {
+
+struct HostSpec {
+  enum class Link { local, ssh, nats } link = Link::local;
+  std::string address;  // of ssh: user@host; of nats: the server's URL
+  std::map<std::string, std::string> labels;
+};
+
+struct SquadSpec {
+  std::string on_call;
+  std::string runbooks;
+};
+
+// One way to ask a service whether it works. Exactly one of the kinds is given.
+struct ProbeSpec {
+  enum class Kind { http, tcp, dns, redis, postgres, command, process } kind = Kind::http;
+  std::string name;           // as reports call it; made from the kind and the object where it is not given
+  std::string object;         // http: URL · tcp, redis: host:port · dns: name · postgres: connection string or URI ·
+                              // command: a shell command line, exit code 0 is healthy · process: alive?
+  TargetSpec process;         // of process
+  Duration every{1'000'000'000};
+  Duration timeout{1'000'000'000};
+  std::vector<int> status;    // http: accepted codes; none given: 200 to 399
+  std::string method = "GET"; // http
+  std::string body;           // http: regular expression that the body must match
+  std::string query;          // postgres: the statement, "select 1" by default
+  std::string server;         // dns: host:port of the server to ask
+  std::string type;           // dns: A, AAAA, …
+  bool verify_tls = true;     // http
+};
+
+// What a service promises; part of the steady state.
+struct SloSpec {
+  std::optional<Percent> availability;  // at least
+  std::optional<Duration> latency_p50, latency_p90, latency_p99;  // at most
+};
+
+struct ServiceSpec {
+  std::string squad;
+  std::vector<std::string> depends_on;
+  std::map<std::string, std::string> runs_on;  // labels of hosts; none: every host
+  TargetSpec processes;
+  std::vector<ProbeSpec> probes;
+  SloSpec slo;
+};
+
+struct AlertSourceSpec {
+  enum class Kind { prometheus, alertmanager, webhook } kind = Kind::prometheus;
+  std::string address;  // URL; of webhook: host:port to listen on
+  Duration every{500'000'000};  // how often it is asked; a webhook needs none
+};
+
+struct Landscape {
+  std::string environment;
+  std::map<std::string, HostSpec> hosts;  // none given: one host "here" by the local link
+  std::map<std::string, SquadSpec> squads;
+  std::map<std::string, ServiceSpec> services;
+  std::vector<AlertSourceSpec> alert_sources;
+};
+
+template <>
+struct Describe<HostSpec> {
+  static const Object<HostSpec>& object();
+};
+template <>
+struct Describe<SquadSpec> {
+  static const Object<SquadSpec>& object();
+};
+template <>
+struct Describe<ProbeSpec> {
+  static const Object<ProbeSpec>& object();
+};
+template <>
+struct Describe<SloSpec> {
+  static const Object<SloSpec>& object();
+};
+template <>
+struct Describe<ServiceSpec> {
+  static const Object<ServiceSpec>& object();
+};
+template <>
+struct Describe<AlertSourceSpec> {
+  static const Object<AlertSourceSpec>& object();
+};
+template <>
+struct Describe<Landscape> {
+  static const Object<Landscape>& object();
+};
+
+}  // namespace squall
