@@ -1,0 +1,224 @@
+#include "controller/http/client.hpp"
+
+#include <mutex>
+#include <new>
+#include <unordered_map>
+
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <curl/curl.h>
+
+#include "controller/http/transfer.hpp"
+
+namespace squall::http {
+namespace {
+
+namespace asio = boost::asio;
+
+// A socket libcurl asked us to watch. libcurl opens and closes it; the descriptor only waits.
+struct Watched {
+  explicit Watched(asio::io_context& loop) : descriptor(loop) {}
+  ~Watched() {
+    if (descriptor.is_open()) descriptor.release();
+  }
+  asio::posix::stream_descriptor descriptor;
+  int wanted = 0;  // CURL_POLL_IN, CURL_POLL_OUT
+  bool reading = false, writing = false;
+  bool opened_here = false;  // libcurl will close it through close_socket()
+};
+
+}  // namespace
+
+struct Client::State : std::enable_shared_from_this<State> {
+  explicit State(asio::io_context& io);
+  ~State() { close(); }
+  void close();
+
+  void add(Request request, Handler handler);
+  void act(curl_socket_t fd, int events);
+  void hand_out_answers();
+  void watch(curl_socket_t fd, int what);
+  void wait(curl_socket_t fd, const std::shared_ptr<Watched>& socket);
+  void wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket, bool Watched::*pending, int poll, int event);
+  void set_timer(long milliseconds);
+
+  static int on_socket(CURL*, curl_socket_t, int what, void* self, void*);
+  static int on_timer(CURLM*, long milliseconds, void* self);
+  static curl_socket_t open_socket(void* self, curlsocktype, curl_sockaddr*);
+  static int close_socket(void* self, curl_socket_t);
+
+  asio::io_context& loop;
+  asio::steady_timer timer;
+  CURLM* multi = nullptr;
+  std::unordered_map<curl_socket_t, std::shared_ptr<Watched>> sockets;
+  std::unordered_map<CURL*, std::unique_ptr<Transfer>> transfers;
+  std::vector<std::unique_ptr<Transfer>> idle;  // their handles are reused
+};
+
+Client::State::State(asio::io_context& io) : loop(io), timer(io) {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  multi = curl_multi_init();
+  if (!multi) throw std::bad_alloc();
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &State::on_socket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &State::on_timer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
+  // By default only four times as many connections stay open as there are transfers at the moment.
+  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 1024L);
+}
+
+void Client::State::close() {
+  if (!multi) return;
+  for (auto& [easy, transfer] : transfers) curl_multi_remove_handle(multi, easy);
+  curl_multi_cleanup(multi);  // closes the connections through close_socket()
+  multi = nullptr;
+  transfers.clear();
+  idle.clear();
+  sockets.clear();
+  timer.cancel();
+}
+
+void Client::State::add(Request request, Handler handler) {
+  std::unique_ptr<Transfer> transfer;
+  if (idle.empty()) {
+    transfer = std::make_unique<Transfer>();
+  } else {
+    transfer = std::move(idle.back());
+    idle.pop_back();
+  }
+  transfer->prepare(std::move(request), std::move(handler));
+  CURL* easy = transfer->easy();
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &State::open_socket);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &State::close_socket);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+  transfers.emplace(easy, std::move(transfer));
+  curl_multi_add_handle(multi, easy);  // sets the timer to 0: the work begins when the loop turns
+}
+
+void Client::State::act(curl_socket_t fd, int events) {
+  int running = 0;
+  curl_multi_socket_action(multi, fd, events, &running);
+  hand_out_answers();
+}
+
+// A handler may ask again, or destroy the client.
+void Client::State::hand_out_answers() {
+  const auto alive = shared_from_this();
+  std::vector<std::pair<Handler, Answer>> answers;
+  int left = 0;
+  while (CURLMsg* message = curl_multi_info_read(multi, &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    CURL* easy = message->easy_handle;
+    const CURLcode result = message->data.result;
+    auto node = transfers.extract(easy);
+    answers.emplace_back(node.mapped()->take_handler(), node.mapped()->answer(result));
+    curl_multi_remove_handle(multi, easy);
+    idle.push_back(std::move(node.mapped()));
+  }
+  for (auto& [handler, answer] : answers) {
+    if (!multi) return;
+    handler(std::move(answer));
+  }
+}
+
+void Client::State::watch(curl_socket_t fd, int what) {
+  const auto found = sockets.find(fd);
+  if (what == CURL_POLL_REMOVE) {
+    if (found == sockets.end()) return;
+    // An idle connection stays registered until it is closed: that saves two epoll_ctl(2) a request.
+    if (found->second->opened_here) found->second->wanted = 0;
+    else sockets.erase(found);
+    return;
+  }
+  auto& socket = found != sockets.end() ? found->second : sockets[fd];
+  if (!socket) socket = std::make_shared<Watched>(loop);
+  if (!socket->descriptor.is_open()) {
+    boost::system::error_code ignored;  // libcurl's own timeouts report a socket that never becomes ready
+    socket->descriptor.assign(fd, ignored);
+  }
+  socket->wanted = what;
+  wait(fd, socket);
+}
+
+void Client::State::wait(curl_socket_t fd, const std::shared_ptr<Watched>& socket) {
+  if ((socket->wanted & CURL_POLL_IN) && !socket->reading)
+    wait_for(fd, socket, &Watched::reading, CURL_POLL_IN, CURL_CSELECT_IN);
+  if ((socket->wanted & CURL_POLL_OUT) && !socket->writing)
+    wait_for(fd, socket, &Watched::writing, CURL_POLL_OUT, CURL_CSELECT_OUT);
+}
+
+void Client::State::wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket, bool Watched::*pending,
+                             int poll, int event) {
+  using Wait = asio::posix::stream_descriptor;
+  (*socket).*pending = true;
+  socket->descriptor.async_wait(
+      poll == CURL_POLL_IN ? Wait::wait_read : Wait::wait_write,
+      [weak = weak_from_this(), fd, socket, pending, poll, event](const boost::system::error_code& failed) {
+        (*socket).*pending = false;
+        const auto self = weak.lock();
+        if (!self || !self->multi || failed == asio::error::operation_aborted) return;
+        if (!(socket->wanted & poll)) return;
+        self->act(fd, failed ? CURL_CSELECT_ERR : event);
+        if (!self->multi) return;
+        const auto found = self->sockets.find(fd);
+        if (found != self->sockets.end() && found->second == socket) self->wait(fd, socket);
+      });
+}
+
+void Client::State::set_timer(long milliseconds) {
+  if (milliseconds < 0) {
+    timer.cancel();
+    return;
+  }
+  timer.expires_after(std::chrono::milliseconds(milliseconds));
+  timer.async_wait([weak = weak_from_this()](const boost::system::error_code& failed) {
+    const auto self = weak.lock();
+    if (failed || !self || !self->multi) return;
+    self->act(CURL_SOCKET_TIMEOUT, 0);
+  });
+}
+
+int Client::State::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) {
+  static_cast<State*>(self)->watch(fd, what);
+  return 0;
+}
+
+int Client::State::on_timer(CURLM*, long milliseconds, void* self) {
+  static_cast<State*>(self)->set_timer(milliseconds);
+  return 0;
+}
+
+curl_socket_t Client::State::open_socket(void* self, curlsocktype, curl_sockaddr* address) {
+  auto& state = *static_cast<State*>(self);
+  const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+  auto socket = std::make_shared<Watched>(state.loop);
+  socket->opened_here = true;
+  state.sockets.insert_or_assign(fd, std::move(socket));
+  return fd;
+}
+
+int Client::State::close_socket(void* self, curl_socket_t fd) {
+  auto& sockets = static_cast<State*>(self)->sockets;
+  if (const auto found = sockets.find(fd); found != sockets.end()) {
+    // Waits that are still queued hold the Watched: the descriptor must let go of the number before it is reused.
+    if (found->second->descriptor.is_open()) found->second->descriptor.release();
+    found->second->wanted = 0;
+    sockets.erase(found);
+  }
+  return ::close(fd);
+}
+
+Client::Client(asio::io_context& io) : state_(std::make_shared<State>(io)) {}
+
+Client::~Client() { state_->close(); }
+
+void Client::get(Request request, std::function<void(Answer)> handler) {
+  state_->add(std::move(request), std::move(handler));
+}
+
+}  // namespace squall::http

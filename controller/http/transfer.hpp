@@ -1,0 +1,43 @@
+// One request on its way through libcurl: its options, what has come so far, and its result in words.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+
+#include <curl/curl.h>
+
+#include "controller/http/client.hpp"
+
+namespace squall::http {
+
+using Handler = std::function<void(Answer)>;
+
+// Owns an easy handle, which serves many requests, one after the other.
+class Transfer {
+ public:
+  Transfer();
+  ~Transfer();
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  void prepare(Request, Handler);
+  Handler take_handler() { return std::move(handler_); }
+  Answer answer(CURLcode result);
+  CURL* easy() const { return easy_; }
+
+ private:
+  void set_method_and_body();
+  std::string describe(CURLcode result) const;
+  static std::size_t receive(char* data, std::size_t one, std::size_t size, void* self);
+
+  CURL* easy_;
+  curl_slist* headers_ = nullptr;
+  Request request_;
+  Handler handler_;
+  std::string body_;
+  bool too_large_ = false;
+  std::array<char, CURL_ERROR_SIZE> detail_{};
+};
+
+}  // namespace squall::http
