@@ -37,6 +37,11 @@
 
 namespace squall {
 
+// When the parts of an HTTP probe were done, since it was asked; 0 where it did not get that far.
+struct ProbePhases {
+  std::int64_t dns_ns = 0, connect_ns = 0, tls_ns = 0, first_byte_ns = 0;
+};
+
 // One answer of one probe.
 struct ProbeSample {
   std::int64_t due_ns = 0;      // monotonic, since the run's start
@@ -44,6 +49,7 @@ struct ProbeSample {
   bool ok = false;
   std::string error;  // "" when ok: "timed out after 1s", "connection refused", "status 503"
   int code = 0;       // http status
+  std::optional<ProbePhases> phases = std::nullopt;  // of http
 };
 
 enum class AlertState { pending, firing, resolved, silenced, notified, notified_resolved };
