@@ -5,24 +5,66 @@
 
 #include <fmt/format.h>
 
+#include "scenarios/utf8.hpp"
+
 namespace squall {
 namespace {
 
-constexpr std::size_t longest_shown_line = 160;
+constexpr std::size_t widest = 160;       // characters of a line that are shown
+constexpr std::size_t most_shown = 1000;  // errors; a file with more of them is of another kind altogether
 
-std::string line_of(std::string_view text, int line) {
-  std::size_t begin = 0;
-  for (int at = 1; at < line; ++at) {
-    begin = text.find('\n', begin);
-    if (begin == std::string_view::npos) return "";
-    ++begin;
+// A text that a terminal can be shown: `control` says what stands for a control character.
+template <class Control>
+std::string printable(std::string_view text, std::size_t longest, Control control) {
+  std::string out;
+  for (std::size_t shown = 0; !text.empty(); ++shown) {
+    if (shown == longest) return out + "...";
+    const auto length = sequence_length(text);
+    const auto character = text.substr(0, std::max<std::size_t>(1, length));
+    if (length == 0)
+      out += "\xef\xbf\xbd";  // the replacement character
+    else if (is_control(character))
+      out += control(character);
+    else
+      out += character;
+    text.remove_prefix(character.size());
   }
-  auto shown = text.substr(begin, text.find('\n', begin) - begin);
-  if (!shown.empty() && shown.back() == '\r') shown.remove_suffix(1);
-  std::string clean;
-  for (char c : shown.substr(0, longest_shown_line))
-    clean += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-  return clean;
+  return out;
+}
+
+// Finds lines without walking the text for each.
+class Lines {
+ public:
+  explicit Lines(std::string_view text) : text_(text) {
+    starts_.push_back(0);
+    for (auto at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) starts_.push_back(at + 1);
+  }
+
+  std::string_view line(int number) const {
+    const auto i = static_cast<std::size_t>(number) - 1;
+    if (number < 1 || i >= starts_.size()) return {};
+    auto line = text_.substr(starts_[i], i + 1 < starts_.size() ? starts_[i + 1] - starts_[i] - 1 : std::string_view::npos);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    return line;
+  }
+
+ private:
+  std::string_view text_;
+  std::vector<std::size_t> starts_;
+};
+
+// The line with a caret under the byte at `column`; of a very long line, the part around it.
+std::string with_caret(std::string_view line, int column) {
+  const auto offset = std::min(static_cast<std::size_t>(std::max(column, 1)) - 1, line.size());
+  std::size_t begin = 0;
+  if (offset > widest / 2 && line.size() > widest) {
+    begin = offset - widest / 2;
+    while (begin < offset && sequence_length(line.substr(begin)) == 0) ++begin;
+  }
+  const std::string lead = begin ? "..." : "";
+  const auto shown = printable(line.substr(begin), widest, [](auto) { return " "; });
+  const auto blanks = lead.size() + count_characters(line.substr(begin, offset - begin));
+  return fmt::format("    {}{}\n    {}^\n", lead, shown, std::string(blanks, ' '));
 }
 
 std::size_t distance(std::string_view a, std::string_view b) {
@@ -42,7 +84,9 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-Diagnostics::Diagnostics(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {}
+Diagnostics::Diagnostics(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {
+  if (text_.starts_with("\xef\xbb\xbf")) text_.erase(0, 3);  // a byte order mark is no part of the first line
+}
 
 void Diagnostics::error(Place place, std::string message) { errors_.push_back({place, std::move(message)}); }
 
@@ -51,26 +95,40 @@ std::string Diagnostics::render() const {
   std::stable_sort(sorted.begin(), sorted.end(), [](auto& a, auto& b) {
     return std::tie(a.place.line, a.place.column) < std::tie(b.place.line, b.place.column);
   });
+  const Lines lines{text_};
+  const auto source = name_.empty() ? "" : name_ + ":";
   std::string out;
-  for (auto& [place, message] : sorted) {
+  for (std::size_t i = 0; i < std::min(sorted.size(), most_shown); ++i) {
+    auto& [place, message] = sorted[i];
     if (place.line == 0) {
-      out += name_.empty() ? fmt::format("error: {}\n", message) : fmt::format("{}: error: {}\n", name_, message);
+      out += fmt::format("{}{}error: {}\n", source, source.empty() ? "" : " ", message);
       continue;
     }
-    out += fmt::format("{}:{}:{}: error: {}\n", name_, place.line, place.column, message);
-    const auto line = line_of(text_, place.line);
-    if (line.empty()) continue;
-    out += fmt::format("    {}\n", line);
-    if (static_cast<std::size_t>(place.column) <= line.size() + 1)
-      out += fmt::format("    {}^\n", std::string(static_cast<std::size_t>(std::max(place.column - 1, 0)), ' '));
+    const auto line = lines.line(place.line);
+    const auto offset = std::min(static_cast<std::size_t>(std::max(place.column, 1)) - 1, line.size());
+    out += fmt::format("{}{}:{}: error: {}\n", source, place.line, count_characters(line.substr(0, offset)) + 1, message);
+    if (!line.empty()) out += with_caret(line, place.column);
   }
+  if (sorted.size() > most_shown) out += fmt::format("{} more errors are not shown\n", sorted.size() - most_shown);
   return out;
+}
+
+std::string quote(std::string_view text) {
+  constexpr std::size_t longest = 80;
+  return '"' + printable(text, longest, [](std::string_view character) -> std::string {
+           if (character == "\n") return "\\n";
+           if (character == "\t") return "\\t";
+           return fmt::format("\\x{:02x}", static_cast<unsigned char>(character.back()));
+         }) + '"';
 }
 
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates) {
   std::string best;
   std::size_t least = std::max<std::size_t>(1, name.size() / 3) + 1;
   for (auto& candidate : candidates) {
+    // The difference in length is a lower bound: most candidates need no closer look, however long a name is.
+    const auto longer = std::max(name.size(), candidate.size()), shorter = std::min(name.size(), candidate.size());
+    if (longer - shorter >= least || longer > widest) continue;
     const auto d = distance(name, candidate);
     if (d < least) {
       least = d;
@@ -78,6 +136,16 @@ std::string nearest(std::string_view name, const std::vector<std::string>& candi
     }
   }
   return best;
+}
+
+std::string hint(std::string_view name, const std::vector<std::string>& candidates) {
+  if (auto close = nearest(name, candidates); !close.empty()) return fmt::format("; did you mean \"{}\"?", close);
+  if (candidates.empty()) return "";
+  constexpr std::size_t most = 20;
+  std::string out = ", expected one of ";
+  for (std::size_t i = 0; i < std::min(candidates.size(), most); ++i) out += (i ? ", " : "") + candidates[i];
+  if (candidates.size() > most) out += fmt::format(" and {} more", candidates.size() - most);
+  return out;
 }
 
 }  // namespace squall

@@ -190,7 +190,7 @@ std::string Value::describe() const {
     case Kind::null: return "nothing";
     case Kind::list: return "a list";
     case Kind::map: return "a mapping";
-    case Kind::scalar: return fmt::format("\"{}\"", text.size() > 80 ? text.substr(0, 77) + "..." : text);
+    case Kind::scalar: return quote(text);
   }
   return "?";
 }

@@ -27,7 +27,7 @@ struct ProbeSpec {
   std::string name;           // as reports call it; made from the kind and the object where it is not given
   std::string object;         // http: URL · tcp, redis: host:port · dns: name · postgres: connection string or URI ·
                               // command: a shell command line, exit code 0 is healthy · process: alive?
-  TargetSpec process;         // of process
+  TargetSpec process;         // of process; empty: the service's own `processes`
   Duration every{1'000'000'000};
   Duration timeout{1'000'000'000};
   std::vector<int> status;    // http: accepted codes; none given: 200 to 399
@@ -66,6 +66,30 @@ struct Landscape {
   std::map<std::string, SquadSpec> squads;
   std::map<std::string, ServiceSpec> services;
   std::vector<AlertSourceSpec> alert_sources;
+};
+
+template <>
+struct EnumNames<HostSpec::Link> {
+  static constexpr std::array<std::pair<std::string_view, HostSpec::Link>, 3> names{
+      {{"local", HostSpec::Link::local}, {"ssh", HostSpec::Link::ssh}, {"nats", HostSpec::Link::nats}}};
+};
+template <>
+struct EnumNames<ProbeSpec::Kind> {
+  static constexpr std::array<std::pair<std::string_view, ProbeSpec::Kind>, 7> names{
+      {{"http", ProbeSpec::Kind::http},
+       {"tcp", ProbeSpec::Kind::tcp},
+       {"dns", ProbeSpec::Kind::dns},
+       {"redis", ProbeSpec::Kind::redis},
+       {"postgres", ProbeSpec::Kind::postgres},
+       {"command", ProbeSpec::Kind::command},
+       {"process", ProbeSpec::Kind::process}}};
+};
+template <>
+struct EnumNames<AlertSourceSpec::Kind> {
+  static constexpr std::array<std::pair<std::string_view, AlertSourceSpec::Kind>, 3> names{
+      {{"prometheus", AlertSourceSpec::Kind::prometheus},
+       {"alertmanager", AlertSourceSpec::Kind::alertmanager},
+       {"webhook", AlertSourceSpec::Kind::webhook}}};
 };
 
 template <>

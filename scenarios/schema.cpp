@@ -5,14 +5,7 @@
 namespace squall::detail {
 
 void unknown_key(const Member& member, const std::vector<std::string>& known, Diagnostics& diagnostics) {
-  auto message = fmt::format("unknown key \"{}\"", member.key);
-  if (auto close = nearest(member.key, known); !close.empty()) {
-    message += fmt::format("; did you mean \"{}\"?", close);
-  } else if (!known.empty()) {
-    message += ", expected one of ";
-    for (std::size_t i = 0; i < known.size(); ++i) message += (i ? ", " : "") + known[i];
-  }
-  diagnostics.error(member.place, message);
+  diagnostics.error(member.place, fmt::format("unknown key {}{}", quote(member.key), hint(member.key, known)));
 }
 
 bool expect_map(const Value& value, Diagnostics& diagnostics) {
@@ -31,18 +24,24 @@ bool expect_scalar(const Value& value, std::string_view what, Diagnostics& diagn
   return false;
 }
 
-bool parse_integer(const Value& value, std::int64_t least, std::int64_t most, std::int64_t& out,
+bool parse_integer(const Value& value, std::int64_t least, std::uint64_t most, std::int64_t& out,
                    Diagnostics& diagnostics) {
   const auto& text = value.text;
-  auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (value.kind != Value::Kind::scalar || error != std::errc{} || stop != text.data() + text.size() || text.empty()) {
+  const auto* end = text.data() + text.size();
+  const bool negative = text.starts_with('-');
+  std::uint64_t magnitude = 0;
+  auto [stop, error] = std::from_chars(text.data() + (negative ? 1 : 0), end, magnitude);
+  const bool digits = value.kind == Value::Kind::scalar && stop == end && error != std::errc::invalid_argument;
+  if (!digits) {
     diagnostics.error(value.place, fmt::format("expected a whole number, got {}", value.describe()));
     return false;
   }
-  if (out < least || out > most) {
-    diagnostics.error(value.place, fmt::format("expected a whole number from {} to {}, got {}", least, most, text));
+  const auto lowest = least < 0 ? ~static_cast<std::uint64_t>(least) + 1 : 0;
+  if (error != std::errc{} || (negative ? magnitude > lowest : magnitude > most)) {
+    diagnostics.error(value.place, fmt::format("expected a whole number from {} to {}, got {}", least, most, quote(text)));
     return false;
   }
+  out = static_cast<std::int64_t>(negative ? ~magnitude + 1 : magnitude);
   return true;
 }
 

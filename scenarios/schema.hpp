@@ -9,7 +9,10 @@
 //   };
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -56,7 +59,8 @@ void unknown_key(const Member&, const std::vector<std::string>& known, Diagnosti
 bool expect_map(const Value&, Diagnostics&);
 void missing_key(const Value& in, std::string_view key, std::string_view sentence, Diagnostics&);
 bool expect_scalar(const Value&, std::string_view what, Diagnostics&);
-bool parse_integer(const Value&, std::int64_t least, std::int64_t most, std::int64_t& out, Diagnostics&);
+// Beyond 2^63 the result is the two's complement of the value, as a cast to an unsigned type undoes.
+bool parse_integer(const Value&, std::int64_t least, std::uint64_t most, std::int64_t& out, Diagnostics&);
 bool parse_boolean(const Value&, bool& out, Diagnostics&);
 boost::json::object pattern(std::string_view regex, std::string_view example);
 }  // namespace detail
@@ -79,6 +83,36 @@ class Object : public ObjectSchema {
     fields_.back().doc.default_text = std::move(default_text);
     return *this;
   }
+  // A structure that is read by another declaration than its type's own.
+  template <class M>
+  Object& optional(std::string name, M T::*member, const Object<M>& how, std::string sentence) {
+    add(std::move(name), member, std::move(sentence));
+    fields_.back().decode = [member, &how](const Value& value, T& out, Diagnostics& diagnostics) {
+      return how.decode(value, out.*member, diagnostics);
+    };
+    fields_.back().schema = [&how] { return how.json_schema(); };
+    return *this;
+  }
+  // The keys of a part stand among this object's own.
+  template <class M>
+  Object& including(M T::*member) {
+    const Object<M>& part = Describe<M>::object();
+    for (auto& inner : part.fields_) {
+      Field field;
+      field.doc = inner.doc;
+      field.schema = inner.schema;
+      field.decode = [member, decode = inner.decode](const Value& value, T& out, Diagnostics& diagnostics) {
+        return decode(value, out.*member, diagnostics);
+      };
+      if (inner.within) field.within = [member, within = inner.within](const T& out) { return within(out.*member); };
+      fields_.push_back(std::move(field));
+    }
+    for (auto& check : part.rules_)
+      rules_.push_back([member, check](const T& out, const Value& value, Diagnostics& diagnostics) {
+        check(out.*member, value, diagnostics);
+      });
+    return *this;
+  }
   // Bounds of the field declared last, both inclusive.
   template <class M>
   Object& between(M T::*member, M least, M most) {
@@ -95,44 +129,40 @@ class Object : public ObjectSchema {
     rules_.push_back(std::move(check));
     return *this;
   }
-  // Keys that others read (an `on:` holds the selector and the fault's target): not unknown here.
-  Object& also_known(std::vector<std::string> keys) {
-    ignored_.insert(ignored_.end(), keys.begin(), keys.end());
-    return *this;
-  }
-  // Hands the whole mapping over after the fields, for what a list of fields cannot say.
+  // Reads what a list of fields cannot say from the whole mapping, after the fields. The keys it reads are declared
+  // with describe_key.
   Object& rest(std::function<bool(const Value&, T&, Diagnostics&)> decode) {
     rest_ = std::move(decode);
     return *this;
   }
-  // JSON Schema for keys read by `rest`.
+  // A key that `rest` reads, with its JSON Schema.
   Object& describe_key(std::string key, boost::json::value schema) {
     extra_schema_[key] = std::move(schema);
-    ignored_.push_back(std::move(key));
+    return *this;
+  }
+  // More JSON Schema keywords for the whole mapping, for what its rules check.
+  Object& keywords(boost::json::object schema) {
+    keywords_ = std::move(schema);
     return *this;
   }
 
   bool decode(const Value& value, T& out, Diagnostics& diagnostics) const {
     if (!detail::expect_map(value, diagnostics)) return false;
     const auto before = diagnostics.errors().size();
-    std::vector<std::string> known = ignored_;
-    for (auto& field : fields_) known.push_back(field.doc.name);
+    bool decoded = true;
     for (auto& member : value.members) {
-      auto* field = find(member.key);
-      if (field)
-        field->decode(member.value, out, diagnostics);
-      else if (std::find(ignored_.begin(), ignored_.end(), member.key) == ignored_.end())
-        detail::unknown_key(member, known, diagnostics);
+      if (auto* field = find(member.key))
+        decoded = decode_field(*field, member.value, out, diagnostics) && decoded;
+      else if (!extra_schema_.contains(member.key))
+        detail::unknown_key(member, known_keys(), diagnostics);
     }
-    for (auto& field : fields_) {
-      auto* given = value.find(field.doc.name);
-      if (field.doc.required && !given)
+    for (auto& field : fields_)
+      if (field.doc.required && !value.find(field.doc.name)) {
         detail::missing_key(value, field.doc.name, field.doc.sentence, diagnostics);
-      if (given && field.within && diagnostics.errors().size() == before)
-        if (auto problem = field.within(out); !problem.empty()) diagnostics.error(given->place, problem);
-    }
-    if (rest_) rest_(value, out, diagnostics);
-    if (diagnostics.errors().size() == before)
+        decoded = false;
+      }
+    if (rest_) decoded = rest_(value, out, diagnostics) && decoded;
+    if (decoded)
       for (auto& check : rules_) check(out, value, diagnostics);
     return diagnostics.errors().size() == before;
   }
@@ -154,16 +184,21 @@ class Object : public ObjectSchema {
     for (auto& field : fields_) {
       auto schema = field.schema();
       schema["description"] = field.doc.sentence;
+      if (!field.doc.default_text.empty()) schema["default"] = field.doc.default_text;
       properties[field.doc.name] = std::move(schema);
       if (field.doc.required) required.emplace_back(field.doc.name);
     }
     boost::json::object out{{"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
     if (!sentence_.empty()) out["description"] = sentence_;
+    for (auto& [key, keyword] : keywords_) out[key] = keyword;
     if (!required.empty()) out["required"] = std::move(required);
     return out;
   }
 
  private:
+  template <class>
+  friend class Object;
+
   struct Field {
     FieldDoc doc;
     std::function<bool(const Value&, T&, Diagnostics&)> decode;
@@ -195,6 +230,20 @@ class Object : public ObjectSchema {
     };
   }
 
+  bool decode_field(const Field& field, const Value& value, T& out, Diagnostics& diagnostics) const {
+    if (!field.decode(value, out, diagnostics)) return false;
+    const auto problem = field.within ? field.within(out) : "";
+    if (!problem.empty()) diagnostics.error(value.place, problem);
+    return problem.empty();
+  }
+
+  std::vector<std::string> known_keys() const {
+    std::vector<std::string> out;
+    for (auto& field : fields_) out.push_back(field.doc.name);
+    for (auto& extra : extra_schema_) out.emplace_back(extra.key());
+    return out;
+  }
+
   const Field* find(std::string_view name) const {
     for (auto& field : fields_)
       if (field.doc.name == name) return &field;
@@ -203,8 +252,8 @@ class Object : public ObjectSchema {
 
   std::string sentence_;
   std::vector<Field> fields_;
-  std::vector<std::string> ignored_;
   boost::json::object extra_schema_;
+  boost::json::object keywords_;
   std::vector<std::function<void(const T&, const Value&, Diagnostics&)>> rules_;
   std::function<bool(const Value&, T&, Diagnostics&)> rest_;
 };
@@ -244,7 +293,7 @@ struct Codec<E> {
       listed += (listed.empty() ? "" : ", ") + std::string(text);
     }
     auto message = fmt::format("expected one of {}, got {}", listed, value.describe());
-    if (auto close = nearest(value.text, known); !close.empty()) message += fmt::format("; did you mean \"{}\"?", close);
+    if (!nearest(value.text, known).empty()) message += hint(value.text, known);
     diagnostics.error(value.place, message);
     return false;
   }
@@ -289,8 +338,7 @@ struct Codec<I> {
   static bool decode(const Value& value, I& out, Diagnostics& diagnostics) {
     std::int64_t wide = 0;
     constexpr auto least = std::is_signed_v<I> ? static_cast<std::int64_t>(std::numeric_limits<I>::min()) : 0;
-    constexpr auto most = sizeof(I) < 8 ? static_cast<std::int64_t>(std::numeric_limits<I>::max())
-                                        : std::numeric_limits<std::int64_t>::max();
+    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<I>::max());
     if (!detail::parse_integer(value, least, most, wide, diagnostics)) return false;
     out = static_cast<I>(wide);
     return true;
@@ -302,10 +350,7 @@ namespace detail {
 template <class T, Parsed<T> (*parse)(std::string_view)>
 struct UnitCodec {
   static bool decode(const Value& value, T& out, Diagnostics& diagnostics) {
-    if (value.kind == Value::Kind::list || value.kind == Value::Kind::map || value.kind == Value::Kind::null) {
-      diagnostics.error(value.place, fmt::format("expected {}, got {}", Codec<T>::name(), value.describe()));
-      return false;
-    }
+    if (!expect_scalar(value, Codec<T>::what, diagnostics)) return false;
     auto parsed = parse(value.text);
     if (!parsed) {
       diagnostics.error(value.place, parsed.error());
@@ -319,6 +364,7 @@ struct UnitCodec {
 
 template <>
 struct Codec<Duration> : detail::UnitCodec<Duration, parse_duration> {
+  static constexpr std::string_view what = "a duration such as 40ms";
   static std::string name() { return "duration"; }
   static boost::json::object schema() {
     return detail::pattern(R"(^\s*(0|\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|min|h|d))\s*$)", "40ms");
@@ -326,11 +372,13 @@ struct Codec<Duration> : detail::UnitCodec<Duration, parse_duration> {
 };
 template <>
 struct Codec<Size> : detail::UnitCodec<Size, parse_size> {
+  static constexpr std::string_view what = "a size such as 4KiB";
   static std::string name() { return "size"; }
   static boost::json::object schema() { return detail::pattern(R"(^\s*\d+(\.\d+)?\s*([kKMGT]i?)?B\s*$)", "4KiB"); }
 };
 template <>
 struct Codec<Rate> : detail::UnitCodec<Rate, parse_rate> {
+  static constexpr std::string_view what = "a rate such as 10MiB/s";
   static std::string name() { return "rate"; }
   static boost::json::object schema() {
     return detail::pattern(R"(^\s*\d+(\.\d+)?\s*(([kKMGT]i?)?B/s|[kmg]?bit)\s*$)", "10MiB/s");
@@ -338,6 +386,7 @@ struct Codec<Rate> : detail::UnitCodec<Rate, parse_rate> {
 };
 template <>
 struct Codec<Iops> : detail::UnitCodec<Iops, parse_iops> {
+  static constexpr std::string_view what = "operations per second such as 50/s";
   static std::string name() { return "operations per second"; }
   static boost::json::object schema() {
     auto text = detail::pattern(R"(^\s*\d+\s*(/s|iops)?\s*$)", "50/s");
@@ -346,11 +395,13 @@ struct Codec<Iops> : detail::UnitCodec<Iops, parse_iops> {
 };
 template <>
 struct Codec<Percent> : detail::UnitCodec<Percent, parse_percent> {
+  static constexpr std::string_view what = "a percentage such as 99.9%";
   static std::string name() { return "percentage"; }
   static boost::json::object schema() { return detail::pattern(R"(^\s*\d+(\.\d+)?\s*%\s*$)", "99.9%"); }
 };
 template <>
 struct Codec<Amount> : detail::UnitCodec<Amount, parse_amount> {
+  static constexpr std::string_view what = "a number of at least 1, a share such as 50%, or all";
   static std::string name() { return "number, share or all"; }
   static boost::json::object schema() {
     auto text = detail::pattern(R"(^\s*(\d+|\d+(\.\d+)?\s*%|all)\s*$)", "50%");
@@ -359,6 +410,7 @@ struct Codec<Amount> : detail::UnitCodec<Amount, parse_amount> {
 };
 template <>
 struct Codec<Comparison<Duration>> : detail::UnitCodec<Comparison<Duration>, parse_duration_comparison> {
+  static constexpr std::string_view what = "a comparison such as \"<= 400ms\"";
   static std::string name() { return "bound on a duration"; }
   static boost::json::object schema() {
     return detail::pattern(R"(^\s*(<|<=|>|>=|==|=|≤|≥)\s*(0|\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|min|h|d))\s*$)", "<= 400ms");
@@ -366,6 +418,7 @@ struct Codec<Comparison<Duration>> : detail::UnitCodec<Comparison<Duration>, par
 };
 template <>
 struct Codec<Comparison<Percent>> : detail::UnitCodec<Comparison<Percent>, parse_percent_comparison> {
+  static constexpr std::string_view what = "a comparison such as \">= 99%\"";
   static std::string name() { return "bound on a percentage"; }
   static boost::json::object schema() {
     return detail::pattern(R"(^\s*(<|<=|>|>=|==|=|≤|≥)\s*\d+(\.\d+)?\s*%\s*$)", ">= 99%");
@@ -389,9 +442,10 @@ template <class T>
 struct Codec<std::vector<T>> {
   static std::string name() { return "list of " + Codec<T>::name(); }
   static bool decode(const Value& value, std::vector<T>& out, Diagnostics& diagnostics) {
+    out.clear();
     if (value.kind != Value::Kind::list) {
       if (value.kind == Value::Kind::null) {
-        diagnostics.error(value.place, fmt::format("expected a {}, got nothing", name()));
+        diagnostics.error(value.place, "expected a list, got nothing");
         return false;
       }
       return Codec<T>::decode(value, out.emplace_back(), diagnostics);

@@ -41,6 +41,9 @@ struct Selector {
   TargetSpec target;
 };
 
+// A target that can only be processes, and is not empty: `processes:` of a service, `process:` of a probe.
+const Object<TargetSpec>& process_target();
+
 template <>
 struct Describe<TargetSpec> {
   static const Object<TargetSpec>& object();

@@ -1,0 +1,10 @@
+// Three faults that readers can be tried with, without the injector.
+#pragma once
+
+#include "scenarios/reader.hpp"
+
+namespace squall::test {
+
+const FaultVocabulary& small_vocabulary();
+
+}  // namespace squall::test
