@@ -12,7 +12,8 @@
 //   fault.applied  {step, fault, host, mechanism, targets, limits, applied_at, apply_ns}
 //   fault.failed   {step, fault, host, error}
 //   fault.dose     {step, host, dose}                                      (the last one before the undo counts)
-//   fault.event    {step, host, what, at, …}                               (process.died, process.returned, …)
+//   fault.event    {step, host, what, happened_at?, …}                     (process.died, process.returned, …; happened_at:
+//                   CLOCK_REALTIME of the host, where it is known better than the line's own "at")
 //   fault.undone   {step, host, undone_at, undo_ns, why, clean, left, dose}
 //   alert          {source: "prometheus" | "alertmanager" | "webhook", state: "pending" | "firing" | "resolved" | "silenced" |
 //                   "notified" | "notified_resolved", alert, labels, fingerprint, since: ns when the state began by the
@@ -31,9 +32,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/json.hpp>
+
+#include "scenarios/scenario.hpp"
 
 namespace squall {
 
@@ -66,5 +70,131 @@ struct AlertEvent {
   std::string receiver;       // of a notification: the Alertmanager receiver's name
   bool preexisting = false;   // it was so when we first asked
 };
+
+// The record's spelling of an alert's state.
+std::string_view to_string(AlertState);
+
+// The events of a sample and of an alert, without "t", "at" and "kind", which the run log adds.
+boost::json::object to_event(const std::string& service, const std::string& probe, const ProbeSample&);
+boost::json::object to_event(const AlertEvent&);
+
+// All times below that are called t are nanoseconds on the monotonic clock since the run's start. What hosts and alert
+// sources tell in wall time is brought there by the line's own pair of clocks, and never lies after the line itself.
+
+struct WindowSpan {
+  std::int64_t start_t = 0;
+  std::optional<std::int64_t> end_t;
+};
+
+struct ProbeSeries {
+  std::string service, probe;
+  std::vector<ProbeSample> samples;  // sorted by due_ns
+};
+
+struct DoseRecord {
+  boost::json::object prescribed, measured;
+  std::uint64_t samples = 0;
+  bool verified = false;
+  std::string reason;  // where it is not verified
+};
+
+struct FaultHappening {
+  std::int64_t t = 0;
+  std::string what;          // "process.died"
+  boost::json::object with;  // whatever else was told
+};
+
+// What is still in force, and how a person removes it.
+struct LeftBehind {
+  std::string host, detail, by_hand;
+};
+
+// One fault on one host, from what was planned to what was undone.
+struct FaultRecord {
+  std::string step, fault, host, mechanism;
+  std::vector<std::string> targets, limits;
+  std::optional<std::int64_t> applied_t, undone_t;
+  std::int64_t apply_ns = 0, undo_ns = 0;
+  std::string failed;  // "" or why it could not be applied
+  std::optional<DoseRecord> dose;
+  std::vector<FaultHappening> events;
+  std::string undone_why;
+  bool undone_clean = true;
+  std::vector<LeftBehind> left;
+  bool lasting = true;  // false for an act (no `for:`): it is over once it is done
+  // When it stopped acting on the system: its undo, or for an act the last thing that it did.
+  std::optional<std::int64_t> end_t() const;
+};
+
+struct PlannedStep {
+  std::string step, fault, host, mechanism;
+  std::vector<std::string> targets, limits;
+  boost::json::array changes;
+};
+
+struct AlertSighting {
+  std::int64_t t = 0;        // when the state began by the source's word, else when it was seen
+  std::int64_t seen_t = 0;
+  AlertEvent event;
+};
+
+struct SourceHealth {
+  std::int64_t t = 0;
+  std::string source, address;
+  bool ok = false;
+  std::string error;
+};
+
+struct KnownRule {
+  std::string alert;
+  std::map<std::string, std::string> labels;
+  std::int64_t for_ns = 0, interval_ns = 0;
+};
+
+struct HaltRecord {
+  std::int64_t t = 0;
+  std::string reason, by;
+};
+
+struct HostRestored {
+  std::string host, note;
+  bool clean = false;
+  std::vector<std::string> differences;
+  std::vector<LeftBehind> left;
+};
+
+// Everything one run's record says.
+struct RunRecord {
+  std::string version, run, scenario_name, title, squad, hypothesis, host;
+  std::uint64_t seed = 0;
+  std::vector<std::string> files;
+  std::vector<PlannedStep> plan;
+  Scenario scenario;  // read again from the texts in the record
+  std::string scenario_yaml, landscape_yaml;
+  bool started = false, ended = false;
+  std::int64_t wall_start_ns = 0;  // CLOCK_REALTIME at t = 0
+  std::int64_t last_t = 0;         // of the record's last line
+
+  std::map<std::string, WindowSpan> windows;  // "baseline", "method", "recovery"
+  std::vector<ProbeSeries> probes;
+  std::vector<FaultRecord> faults;
+  std::vector<AlertSighting> alerts;  // in the order of the record
+  std::vector<SourceHealth> sources;
+  std::vector<KnownRule> rules;
+  std::vector<std::string> lookouts;
+  std::optional<HaltRecord> halt;
+  std::vector<HostRestored> restored;
+  std::vector<std::string> errors;
+
+  std::int64_t wall_ns(std::int64_t t) const { return wall_start_ns + t; }
+  // From the first fault in force to the last one undone; where a fault was never undone, to the record's end.
+  std::optional<WindowSpan> fault_window() const;
+  // The last fault's end, once every fault that was applied has ended.
+  std::optional<std::int64_t> faults_ended_t() const;
+};
+
+// Reads a record. Lines that cannot be understood go to `problems`; a last line without its end, as a killed squall
+// leaves it, is no more than a record without "run.ended".
+RunRecord parse_record(std::string_view jsonl, std::vector<std::string>& problems);
 
 }  // namespace squall
