@@ -3,10 +3,12 @@
 
 namespace squall {
 namespace faults {
+extern const FaultType network_delay, process_kill, disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
   static const std::vector<const FaultType*> catalogue{
+      &faults::process_kill,
   };
   return catalogue;
 }
@@ -15,6 +17,12 @@ const FaultType* find_fault(std::string_view name) {
   for (auto* fault : fault_catalogue())
     if (fault->name == name) return fault;
   return nullptr;
+}
+
+boost::json::object Dose::json() const {
+  boost::json::object out{{"prescribed", prescribed}, {"measured", measured}, {"samples", samples}, {"verified", verified}};
+  if (!reason.empty()) out["reason"] = reason;
+  return out;
 }
 
 }  // namespace squall

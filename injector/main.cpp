@@ -1,1 +1,57 @@
-int main() { return 5; }
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "injector/doctor.hpp"
+#include "injector/guardian.hpp"
+#include "injector/maintenance.hpp"
+#include "injector/session.hpp"
+
+int main(int argc, char** argv) {
+  CLI::App app{"The host side of Squall: applies faults, measures them, undoes them. `squall` starts it; one seldom does."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("squall-injector ") + SQUALL_VERSION);
+  std::string state = "/var/lib/squall", policy, output = "text", journal;
+  std::int64_t pid = 0;
+  std::uint64_t ticks = 0;
+  auto add = [&](const char* name, const char* sentence) {
+    auto* sub = app.add_subcommand(name, sentence);
+    sub->add_option("--state", state, "where the undo journal is kept");
+    sub->add_option("--output", output, "text or json")->check(CLI::IsMember({"text", "json"}));
+    return sub;
+  };
+  auto* stdio = add("stdio", "serve one caller over standard input and output");
+  stdio->add_option("--policy", policy, "what may be done here (default /etc/squall/policy.yaml)");
+  auto* status = add("status", "what is in force on this host");
+  auto* undo = add("undo", "undo all of it, now");
+  auto* recover = add("recover", "undo what dead injectors left, after a crash or a reboot");
+  auto* doctor = add("doctor", "which faults this host can take");
+  auto* guardian = app.add_subcommand("guardian", "")->group("");  // started by the injector itself
+  guardian->add_option("--journal", journal)->required();
+  guardian->add_option("--pid", pid)->required();
+  guardian->add_option("--ticks", ticks)->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  try {
+    if (*guardian) return squall::guard(journal, static_cast<pid_t>(pid), ticks);
+    if (*status) return squall::show_status(state, output == "json");
+    if (*undo) return squall::undo_host(state, output == "json");
+    if (*recover) return squall::recover_host(state, output == "json");
+    if (*doctor) {
+      fmt::print("{}", output == "json" ? boost::json::serialize(squall::doctor_json()) + "\n" : squall::doctor_text());
+      return 0;
+    }
+    squall::SessionOptions options;
+    options.state = state;
+    options.policy = squall::read_policy(policy.empty() ? "/etc/squall/policy.yaml" : policy, !policy.empty());
+    (void)stdio;
+    return squall::serve(options);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "squall-injector: error: {}\n", e.what());
+    return 5;
+  }
+}

@@ -1,0 +1,57 @@
+// Processes by an identity that is never reused: the pid with its start time, and a pidfd (pidfd_open(2)).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <sys/types.h>
+#include <unistd.h>
+
+namespace squall {
+
+// Owns a file descriptor.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Fd() { reset(); }
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+  void reset() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// A pidfd of the process with this start time; empty where it does not exist (any more).
+Fd open_process(pid_t, std::uint64_t start_ticks);
+// pidfd_send_signal(2): 0, or an errno.
+int signal_process(const Fd& pidfd, int signal);
+// Waits until the process has ended; false where it has not after so long.
+bool wait_for_end(const Fd& pidfd, int milliseconds);
+
+// Field 22 of /proc/PID/stat and the state letter of field 3; nothing where there is no such process.
+struct ProcessStat {
+  std::uint64_t start_ticks = 0;
+  char state = '?';
+  pid_t parent = 0;
+  bool kernel_thread = false;
+};
+std::optional<ProcessStat> read_process_stat(pid_t);
+
+// /proc/sys/kernel/random/boot_id: what is remembered across reboots is told apart by it.
+std::string boot_id();
+std::int64_t wall_ns();
+std::int64_t monotonic_ns();
+
+}  // namespace squall

@@ -1,0 +1,108 @@
+#include "injector/maintenance.hpp"
+
+#include <csignal>
+#include <cstdio>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "injector/journal.hpp"
+
+namespace squall {
+namespace {
+
+namespace json = boost::json;
+
+json::array undo_texts(const JournalContent& journal, const std::string& step) {
+  json::array out;
+  for (auto it = journal.open.rbegin(); it != journal.open.rend(); ++it) {
+    if (it->step != step) continue;
+    auto* verb = find_undo_verb(it->inverse.verb);
+    out.emplace_back(verb ? verb->describe(it->inverse.with) : it->inverse.verb);
+  }
+  return out;
+}
+
+int tell(const std::vector<Left>& left, std::size_t sessions, bool as_json) {
+  json::array remains;
+  for (auto& one : left) remains.push_back(one.json());
+  if (as_json) {
+    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", sessions}, {"left", std::move(remains)}}));
+  } else if (left.empty()) {
+    fmt::print("{}\n", sessions ? "undone; nothing of ours is left on this host" : "nothing is in force on this host");
+  } else {
+    fmt::print(stderr, "squall: error: this host could not be restored completely\n");
+    for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", one.step, one.detail, one.by_hand);
+  }
+  return left.empty() ? 0 : 6;
+}
+
+bool needs_root() {
+  if (::geteuid() == 0) return false;
+  fmt::print(stderr, "squall: error: undoing changes to a host needs root\n");
+  return true;
+}
+
+// Asks a live injector to leave; one that does not is killed, and its guardian undoes.
+void end_injector(const JournalContent& journal) {
+  auto pidfd = open_process(journal.pid, journal.start_ticks);
+  if (!pidfd) return;
+  signal_process(pidfd, SIGTERM);
+  if (wait_for_end(pidfd, 5000)) return;
+  signal_process(pidfd, SIGKILL);
+  wait_for_end(pidfd, 5000);
+}
+
+}  // namespace
+
+int show_status(const std::string& state, bool as_json) {
+  json::array active;
+  for (auto& journal : read_journals(state)) {
+    for (auto& fault : journal.faults)
+      active.push_back(json::object{{"step", fault.step}, {"fault", fault.fault}, {"session", journal.session}, {"run", fault.run},
+                                    {"pid", journal.pid}, {"since", fault.since}, {"until", fault.until}, {"mechanism", fault.mechanism},
+                                    {"owner_alive", journal.owner_alive()}, {"undo", undo_texts(journal, fault.step)}});
+  }
+  if (as_json) {
+    fmt::print("{}\n", json::serialize(json::object{{"active", std::move(active)}}));
+    return 0;
+  }
+  if (active.empty()) fmt::print("nothing is in force on this host\n");
+  for (auto& one : active) {
+    auto& o = one.as_object();
+    const auto left = (o["until"].as_int64() - wall_ns()) / 1'000'000'000;
+    fmt::print("{} ({}) by {}\n  {}\n", std::string(o["step"].as_string()), std::string(o["fault"].as_string()), std::string(o["mechanism"].as_string()),
+               o["owner_alive"].as_bool() ? fmt::format("held by squall-injector[{}], {}s left", o["pid"].as_int64(), std::max<std::int64_t>(left, 0))
+                                          : std::string("its injector is dead: `squall undo` puts it back"));
+    for (auto& undo : o["undo"].as_array()) fmt::print("  undo: {}\n", std::string(undo.as_string()));
+  }
+  return 0;
+}
+
+int recover_host(const std::string& state, bool as_json) {
+  if (needs_root()) return 5;
+  std::vector<Left> left;
+  std::size_t sessions = 0;
+  for (auto& journal : read_journals(state)) {
+    if (journal.owner_alive()) continue;
+    ++sessions;
+    for (auto& one : carry_out(journal)) left.push_back(one);
+  }
+  return tell(left, sessions, as_json);
+}
+
+int undo_host(const std::string& state, bool as_json) {
+  if (needs_root()) return 5;
+  std::vector<Left> left;
+  std::size_t sessions = 0;
+  for (auto& journal : read_journals(state)) {
+    ++sessions;
+    if (journal.owner_alive()) end_injector(journal);
+    if (auto again = read_journal(journal.path))
+      for (auto& one : carry_out(*again)) left.push_back(one);
+  }
+  return tell(left, sessions, as_json);
+}
+
+}  // namespace squall

@@ -1,0 +1,16 @@
+// What can be done about a host from outside a session: see what is in force, undo it all, clean up after a crash or a reboot.
+#pragma once
+
+#include <string>
+
+namespace squall {
+
+// {"active": [{step, fault, session, run, pid, since, until, mechanism, owner_alive, undo: […]}]} or lines for people.
+int show_status(const std::string& state, bool json);
+// Live injectors are told to undo and leave (then killed, so that their guardians do); dead journals are carried out.
+// 0, or 6 with what is left and the commands that remove it.
+int undo_host(const std::string& state, bool json);
+// Carries out the journals of dead injectors only: after a crash or a reboot.
+int recover_host(const std::string& state, bool json);
+
+}  // namespace squall
