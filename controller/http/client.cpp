@@ -36,7 +36,8 @@ struct Client::State : std::enable_shared_from_this<State> {
   ~State() { close(); }
   void close();
 
-  void add(Request request, Handler handler);
+  std::uint64_t add(Request request, Handler handler);
+  void give_up(std::uint64_t request);
   void act(curl_socket_t fd, int events);
   void hand_out_answers();
   void watch(curl_socket_t fd, int what);
@@ -53,7 +54,8 @@ struct Client::State : std::enable_shared_from_this<State> {
   asio::steady_timer timer;
   CURLM* multi = nullptr;
   std::unordered_map<curl_socket_t, std::shared_ptr<Watched>> sockets;
-  std::unordered_map<CURL*, std::unique_ptr<Transfer>> transfers;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> transfers;
+  std::uint64_t last_request = 0;
   std::vector<std::unique_ptr<Transfer>> idle;  // their handles are reused
 };
 
@@ -72,7 +74,7 @@ Client::State::State(asio::io_context& io) : loop(io), timer(io) {
 
 void Client::State::close() {
   if (!multi) return;
-  for (auto& [easy, transfer] : transfers) curl_multi_remove_handle(multi, easy);
+  for (auto& [number, transfer] : transfers) curl_multi_remove_handle(multi, transfer->easy());
   curl_multi_cleanup(multi);  // closes the connections through close_socket()
   multi = nullptr;
   transfers.clear();
@@ -81,7 +83,7 @@ void Client::State::close() {
   timer.cancel();
 }
 
-void Client::State::add(Request request, Handler handler) {
+std::uint64_t Client::State::add(Request request, Handler handler) {
   std::unique_ptr<Transfer> transfer;
   if (idle.empty()) {
     transfer = std::make_unique<Transfer>();
@@ -89,14 +91,24 @@ void Client::State::add(Request request, Handler handler) {
     transfer = std::move(idle.back());
     idle.pop_back();
   }
-  transfer->prepare(std::move(request), std::move(handler));
+  const auto number = ++last_request;
+  transfer->prepare(number, std::move(request), std::move(handler));
   CURL* easy = transfer->easy();
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &State::open_socket);
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &State::close_socket);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
-  transfers.emplace(easy, std::move(transfer));
+  transfers.emplace(number, std::move(transfer));
   curl_multi_add_handle(multi, easy);  // sets the timer to 0: the work begins when the loop turns
+  return number;
+}
+
+void Client::State::give_up(std::uint64_t request) {
+  const auto found = transfers.find(request);
+  if (found == transfers.end()) return;
+  curl_multi_remove_handle(multi, found->second->easy());
+  const Handler dropped = found->second->take_handler();  // what it holds may ask us something when it goes
+  transfers.erase(found);
 }
 
 void Client::State::act(curl_socket_t fd, int events) {
@@ -112,11 +124,10 @@ void Client::State::hand_out_answers() {
   int left = 0;
   while (CURLMsg* message = curl_multi_info_read(multi, &left)) {
     if (message->msg != CURLMSG_DONE) continue;
-    CURL* easy = message->easy_handle;
     const CURLcode result = message->data.result;
-    auto node = transfers.extract(easy);
+    auto node = transfers.extract(Transfer::number_of(message->easy_handle));
     answers.emplace_back(node.mapped()->take_handler(), node.mapped()->answer(result));
-    curl_multi_remove_handle(multi, easy);
+    curl_multi_remove_handle(multi, node.mapped()->easy());
     idle.push_back(std::move(node.mapped()));
   }
   for (auto& [handler, answer] : answers) {
@@ -217,8 +228,10 @@ Client::Client(asio::io_context& io) : state_(std::make_shared<State>(io)) {}
 
 Client::~Client() { state_->close(); }
 
-void Client::get(Request request, std::function<void(Answer)> handler) {
-  state_->add(std::move(request), std::move(handler));
+std::uint64_t Client::get(Request request, std::function<void(Answer)> handler) {
+  return state_->add(std::move(request), std::move(handler));
 }
+
+void Client::give_up(std::uint64_t request) { state_->give_up(request); }
 
 }  // namespace squall::http

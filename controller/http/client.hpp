@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -37,7 +38,9 @@ class Client {
   ~Client();
   Client(const Client&) = delete;
   // The handler runs on the io_context's thread, never inside this call.
-  void get(Request, std::function<void(Answer)>);
+  std::uint64_t get(Request, std::function<void(Answer)>);
+  // Closes the connection of a request that is still on its way and forgets its handler; by the number that get() gave.
+  void give_up(std::uint64_t request);
 
  private:
   struct State;

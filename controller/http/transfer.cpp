@@ -50,13 +50,21 @@ Transfer::~Transfer() {
   curl_slist_free_all(headers_);
 }
 
-void Transfer::prepare(Request request, Handler handler) {
+std::uint64_t Transfer::number_of(CURL* easy) {
+  void* self = nullptr;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &self);
+  return static_cast<Transfer*>(self)->number_;
+}
+
+void Transfer::prepare(std::uint64_t number, Request request, Handler handler) {
+  number_ = number;
   request_ = std::move(request);
   handler_ = std::move(handler);
   body_.clear();
   too_large_ = false;
   detail_[0] = '\0';
   curl_easy_reset(easy_);
+  curl_easy_setopt(easy_, CURLOPT_PRIVATE, this);
   curl_easy_setopt(easy_, CURLOPT_URL, request_.url.c_str());
   curl_easy_setopt(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
   // A connection for each request at a time: over one HTTP/2 connection a lost packet would delay them all.
@@ -148,7 +156,9 @@ std::string Transfer::describe(CURLcode result) const {
     }
     case CURLE_GOT_NOTHING: return "connection closed without an answer";
     case CURLE_PARTIAL_FILE: return "connection closed within the answer";
-    case CURLE_UNSUPPORTED_PROTOCOL: return fmt::format("expected an http or https URL, got \"{}\"", request_.url);
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      if (detail.find("HTTP/0.9") != std::string::npos) return "the answer is not HTTP";
+      return fmt::format("expected an http or https URL, got \"{}\"", request_.url);
     case CURLE_URL_MALFORMAT: return fmt::format("expected a URL, got \"{}\"", request_.url);
     case CURLE_WRITE_ERROR:
       if (too_large_)

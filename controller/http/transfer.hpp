@@ -21,7 +21,8 @@ class Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  void prepare(Request, Handler);
+  void prepare(std::uint64_t number, Request, Handler);
+  static std::uint64_t number_of(CURL*);
   Handler take_handler() { return std::move(handler_); }
   Answer answer(CURLcode result);
   CURL* easy() const { return easy_; }
@@ -32,6 +33,7 @@ class Transfer {
   static std::size_t receive(char* data, std::size_t one, std::size_t size, void* self);
 
   CURL* easy_;
+  std::uint64_t number_ = 0;
   curl_slist* headers_ = nullptr;
   Request request_;
   Handler handler_;

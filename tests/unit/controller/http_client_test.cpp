@@ -130,11 +130,28 @@ TEST_F(HttpClient, destroying_the_client_gives_up_what_is_in_flight) {
     for (int i = 0; i < 5; ++i) client.get({.url = server.url()}, [&](Answer) { called = true; });
     for (int i = 0; i < 50 && server.connections() < 5; ++i) loop_.run_one_for(100ms);
     EXPECT_EQ(server.connections(), 5);
-    client.get({.url = "http://nowhere.invalid/"}, [&](Answer) { called = true; });  // in its resolver's thread
+    client.get({.url = "http://nowhere.invalid/"}, [](Answer) {});  // in its resolver's thread, or just out of it
     loop_.run_for(1ms);
     client.get({.url = server.url()}, [&](Answer) { called = true; });  // not even begun
   }
   loop_.run_for(100ms);
+  EXPECT_FALSE(called);
+}
+
+TEST_F(HttpClient, a_request_that_is_given_up_closes_its_connection_and_no_other) {
+  LoopbackServer server(loop_, [](auto& connection) {
+    if (connection.received.starts_with("GET /slow")) return;
+    connection.received.clear();
+    connection.send(http_answer(200));
+  });
+  Client client(loop_);
+  bool called = false;
+  const auto slow = client.get({.url = server.url("/slow")}, [&](Answer) { called = true; });
+  EXPECT_TRUE(ask(loop_, client, {.url = server.url("/fast")}).ok);
+  client.give_up(slow);
+  client.give_up(slow);
+  EXPECT_TRUE(ask(loop_, client, {.url = server.url("/fast")}).ok);
+  EXPECT_EQ(server.connections(), 2);
   EXPECT_FALSE(called);
 }
 

@@ -1,0 +1,59 @@
+// What every kind of probe is: it can be asked, and answers later.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "reports/record.hpp"
+
+namespace squall {
+
+struct ProbeAnswer {
+  bool ok = false;
+  std::string error;  // short, for a person: "connection refused", "status 503 (expected 200)"
+  int code = 0;       // http status
+  std::optional<ProbePhases> phases;
+};
+
+// One question that is on its way. Destroying it gives up: connections are closed, a command's processes are killed.
+class Question : public std::enable_shared_from_this<Question> {
+ public:
+  using Done = std::function<void(ProbeAnswer)>;
+
+  explicit Question(Done done) : done_(std::move(done)) {}
+  virtual ~Question() = default;
+  Question(const Question&) = delete;
+  Question& operator=(const Question&) = delete;
+
+ protected:
+  // The first call counts.
+  void answer(ProbeAnswer with) {
+    if (auto done = std::exchange(done_, nullptr)) done(std::move(with));
+  }
+  void succeed() { answer({.ok = true}); }
+  void fail(std::string error) { answer({.ok = false, .error = std::move(error)}); }
+
+  // A handler that runs only while somebody still wants the answer.
+  template <class Handler>
+  auto while_asked(Handler handler) {
+    return [weak = weak_from_this(), handler = std::move(handler)](auto&&... arguments) mutable {
+      if (const auto asked = weak.lock()) handler(std::forward<decltype(arguments)>(arguments)...);
+    };
+  }
+
+ private:
+  Done done_;
+};
+
+class Probe {
+ public:
+  virtual ~Probe() = default;
+  // Asks once more, whether or not earlier questions have been answered. `done` runs on the loop's thread, at most
+  // once, never inside this call, and not after the question is gone. How long to wait is the caller's business.
+  virtual std::shared_ptr<Question> ask(Question::Done done) = 0;
+};
+
+}  // namespace squall
