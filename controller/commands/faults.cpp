@@ -1,0 +1,82 @@
+#include <cstdio>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "controller/commands/input.hpp"
+#include "injector/fault.hpp"
+
+namespace squall {
+namespace {
+
+namespace json = boost::json;
+
+json::object as_json(const FaultType& fault) {
+  json::array aims;
+  for (auto& aim : fault.aims) aims.emplace_back(aim);
+  json::array examples;
+  for (auto& example : fault.examples) examples.emplace_back(fmt::format("squall inject {} {}", fault.name, example));
+  return {{"fault", fault.name},
+          {"sentence", fault.sentence},
+          {"lasting", fault.lasting},
+          {"ramps", fault.ramps},
+          {"undo", fault.undo},
+          {"aims", std::move(aims)},
+          {"examples", std::move(examples)},
+          {"parameters", fault.parameters->json_schema()}};
+}
+
+void describe(const FaultType& fault) {
+  fmt::print("{}: {}\n\n", fault.name, fault.sentence);
+  fmt::print("parameters (with:, or key=value)\n");
+  for (auto& field : fault.parameters->fields()) {
+    std::string notes;
+    if (field.required) notes += ", required";
+    if (!field.default_text.empty()) notes += ", default " + field.default_text;
+    if (!field.bounds.empty()) notes += ", " + field.bounds;
+    fmt::print("  {:<14} {}\n  {:<14} {}{}\n", field.name, field.sentence, "", field.type, notes);
+  }
+  fmt::print("\naimed with (on:, or --on key=value)\n  {}\n", fmt::join(fault.aims, ", "));
+  fmt::print("\nundo\n  {}\n", fault.undo);
+  if (!fault.lasting) fmt::print("  It is an act: over at once. `for:` says how long its effect is observed (10s).\n");
+  if (fault.ramps) fmt::print("  It can be ramped up (`ramp: {{up: 10s}}`).\n");
+  if (!fault.examples.empty()) fmt::print("\nexamples\n");
+  for (auto& example : fault.examples) fmt::print("  squall inject {} {}\n", fault.name, example);
+}
+
+}  // namespace
+
+int faults_command(const Arguments& arguments) {
+  if (!arguments.fault.empty()) {
+    auto* fault = find_fault(arguments.fault);
+    if (!fault) {
+      std::vector<std::string> names;
+      for (auto* one : fault_catalogue()) names.emplace_back(one->name);
+      const auto close = nearest(arguments.fault, names);
+      complain(fmt::format("no fault is called \"{}\"{}", arguments.fault,
+                           close.empty() ? fmt::format("; there are {}", fmt::join(names, ", "))
+                                         : fmt::format("; did you mean \"{}\"?", close)));
+      return exit_input;
+    }
+    if (arguments.json())
+      fmt::print("{}\n", json::serialize(as_json(*fault)));
+    else
+      describe(*fault);
+    return exit_pass;
+  }
+  json::array all;
+  for (auto* fault : fault_catalogue()) {
+    if (arguments.json())
+      all.push_back(as_json(*fault));
+    else
+      fmt::print("{:<18} {}\n", fault->name, fault->sentence);
+  }
+  if (arguments.json())
+    fmt::print("{}\n", json::serialize(all));
+  else
+    fmt::print("\n`squall faults NAME` tells its parameters, `squall doctor` what this host can take.\n");
+  return exit_pass;
+}
+
+}  // namespace squall

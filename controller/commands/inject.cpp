@@ -1,0 +1,229 @@
+// One fault by hand: applied, its measured dose shown while it lasts, undone at the end or on Ctrl-C.
+#include <cstdio>
+
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "controller/commands/one_host.hpp"
+#include "injector/fault.hpp"
+
+namespace squall {
+namespace {
+
+namespace json = boost::json;
+
+struct Wanted {
+  json::object with, on;
+  std::int64_t for_ns = 0;
+  std::string errors;
+};
+
+Wanted parse(const Arguments& arguments, const FaultType& fault) {
+  Wanted out;
+  Diagnostics wrong{std::string(fault.name)};
+  const auto with = from_arguments(arguments.parameters, wrong);
+  const auto on = from_arguments(arguments.on, wrong);
+  if (wrong.ok()) {
+    fault.parameters->check(with, wrong);
+    TargetSpec target;
+    Describe<TargetSpec>::object().decode(on, target, wrong);
+    for (auto& member : on.members)
+      if (std::find(fault.aims.begin(), fault.aims.end(), member.key) == fault.aims.end())
+        wrong.error({}, fmt::format("{} cannot be aimed with \"{}\"", fault.name, member.key));
+  }
+  if (arguments.lasts.empty()) {
+    if (fault.lasting) wrong.error({}, "expected --for DURATION: how long the fault is to last");
+    out.for_ns = fault.lasting ? 0 : 10'000'000'000;
+  } else if (auto lasts = parse_duration(arguments.lasts); lasts) {
+    out.for_ns = lasts->ns;
+  } else {
+    wrong.error({}, "--for: " + lasts.error());
+  }
+  out.errors = wrong.render();
+  out.with = to_json(with).as_object();
+  out.on = to_json(on).as_object();
+  return out;
+}
+
+std::string dose_text(const json::value& dose) {
+  if (!dose.is_object()) return "";
+  auto& object = dose.get_object();
+  auto part = [&](const char* key) {
+    std::string out;
+    auto* member = object.if_contains(key);
+    if (!member || !member->is_object()) return out;
+    for (auto& [name, value] : member->get_object()) {
+      const auto text = value.is_double() ? fmt::format("{:.4g}", value.get_double()) : json::serialize(value);
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", std::string_view(name), text);
+    }
+    return out.empty() ? std::string("nothing yet") : out;
+  };
+  auto* verified = object.if_contains("verified");
+  const bool seen = verified && verified->is_bool() && verified->get_bool();
+  std::string out = fmt::format("prescribed {} | measured {} | {}", part("prescribed"), part("measured"),
+                                seen ? "verified" : "not verified");
+  auto* reason = object.if_contains("reason");
+  if (!seen && reason && reason->is_string() && !reason->get_string().empty())
+    out += ": " + std::string(reason->get_string());
+  return out;
+}
+
+std::string left_text(const json::value* left) {
+  std::string out;
+  if (!left || !left->is_array()) return out;
+  for (auto& item : left->get_array()) {
+    auto* object = item.if_object();
+    if (!object) continue;
+    auto text = [&](const char* key) {
+      auto* member = object->if_contains(key);
+      return member && member->is_string() ? std::string(member->get_string()) : "";
+    };
+    out += fmt::format("  left: {}\n  by hand: {}\n", text("detail"), text("by_hand"));
+  }
+  return out;
+}
+
+bool is_true(const json::object& object, const char* key) {
+  auto* member = object.if_contains(key);
+  return member && member->is_bool() && member->get_bool();
+}
+
+// One injection from hello to bye.
+class Injection {
+ public:
+  Injection(const Arguments& arguments, const ChosenHost& host, const Wanted& wanted)
+      : arguments_(arguments), wanted_(wanted), host_(arguments, host, true), name_(host.name) {
+    host_.on_event = [this](const json::object& event) { hear(event); };
+  }
+
+  int run() {
+    if (int code = refused(host_.ask({{"do", "hello"}, {"version", 1}, {"run", "inject"}}), "reach"); code) return code;
+    if (int code = refused(host_.ask({{"do", "snapshot"}}), "take a snapshot of"); code) return code;
+    auto applied = host_.ask({{"do", "apply"},
+                              {"step", "inject"},
+                              {"fault", arguments_.fault},
+                              {"with", wanted_.with},
+                              {"on", wanted_.on},
+                              {"for_ns", wanted_.for_ns},
+                              {"seed", std::to_string(arguments_.seed.value_or(1))}});
+    if (int code = refused(applied, fmt::format("apply {} on", arguments_.fault)); code) return code;
+    applied_ = std::move(*applied);
+    if (!arguments_.json()) announce();
+    host_.run_until([this] { return over_ || host_.interrupted; });
+    if (!over_ && host_.lost.empty()) {
+      auto undone = host_.ask({{"do", "undo"}, {"step", "inject"}});
+      if (undone) finish(*undone);
+    }
+    return tell();
+  }
+
+ private:
+  int refused(const Reply& reply, const std::string& attempt) {
+    if (reply) return 0;
+    complain(fmt::format("{} {}: {}", attempt, name_, reply.error().text));
+    return reply.error().kind == "input" ? exit_input : exit_could_not_run;
+  }
+
+  void announce() {
+    fmt::print("{} on {} by {}, for {}; Ctrl-C undoes it\n", arguments_.fault, name_, text("mechanism"),
+               to_string(Duration{wanted_.for_ns}));
+    for (auto* key : {"targets", "limits"})
+      if (auto* list = applied_.if_contains(key); list && list->is_array())
+        for (auto& item : list->get_array())
+          if (item.is_string()) fmt::print("  {}: {}\n", key, std::string(item.get_string()));
+    std::fflush(stdout);
+  }
+
+  std::string text(const char* key) {
+    auto* member = applied_.if_contains(key);
+    return member && member->is_string() ? std::string(member->get_string()) : "";
+  }
+
+  void hear(const json::object& event) {
+    auto* what = event.if_contains("event");
+    if (!what || !what->is_string()) return;
+    if (what->get_string() == "undone") return finish(event);
+    if (what->get_string() != "dose" || arguments_.json()) return;
+    auto* dose = event.if_contains("dose");
+    if (!dose) return;
+    if (::isatty(STDOUT_FILENO))
+      fmt::print("\r\033[K{}", dose_text(*dose));
+    else if (++doses_ % 4 == 1)
+      fmt::print("{}\n", dose_text(*dose));
+    std::fflush(stdout);
+  }
+
+  void finish(const json::object& undone) {
+    if (std::exchange(over_, true)) return;
+    undone_ = undone;
+  }
+
+  int tell() {
+    json::object restored{{"clean", false}, {"differences", json::array{}}};
+    if (host_.lost.empty()) {
+      auto diff = host_.ask({{"do", "diff"}});
+      auto bye = host_.ask({{"do", "bye"}});
+      if (diff) restored = {{"clean", (*diff)["clean"]}, {"differences", (*diff)["differences"]}};
+      host_.close();
+    }
+    const bool undone = is_true(undone_, "clean");
+    const bool clean = undone && is_true(restored, "clean");
+    restored["clean"] = clean;
+    if (auto* left = undone_.if_contains("left"); left && !undone) restored["left"] = *left;
+    auto dose = undone_.contains("dose") ? undone_["dose"] : json::value(json::object{});
+    if (arguments_.json()) {
+      fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault},
+                                                      {"host", name_},
+                                                      {"mechanism", text("mechanism")},
+                                                      {"targets", applied_["targets"]},
+                                                      {"apply_ns", applied_["apply_ns"]},
+                                                      {"dose", dose},
+                                                      {"restored", restored}}));
+    } else {
+      fmt::print("{}{}\n", ::isatty(STDOUT_FILENO) ? "\r\033[K" : "", dose_text(dose));
+      if (!host_.lost.empty()) fmt::print("the link was lost: {}\n", host_.lost);
+      fmt::print("{}\n", clean ? "undone; the host is as it was" : "the host is NOT as it was");
+      for (auto& difference : restored["differences"].is_array() ? restored["differences"].get_array() : json::array{})
+        if (difference.is_string()) fmt::print("  {}\n", std::string(difference.get_string()));
+      fmt::print("{}", left_text(undone_.if_contains("left")));
+    }
+    if (!undone) return exit_not_restored;
+    if (host_.interrupted) return exit_halted;
+    return dose.is_object() && is_true(dose.get_object(), "verified") ? exit_pass : exit_inconclusive;
+  }
+
+  const Arguments& arguments_;
+  const Wanted& wanted_;
+  OneHost host_;
+  std::string name_;
+  json::object applied_, undone_;
+  bool over_ = false;
+  int doses_ = 0;
+};
+
+}  // namespace
+
+int inject_command(const Arguments& arguments) {
+  auto* fault = find_fault(arguments.fault);
+  if (!fault) return faults_command(arguments);  // names the nearest one
+  const auto wanted = parse(arguments, *fault);
+  if (!wanted.errors.empty()) {
+    fmt::print(stderr, "{}", wanted.errors);
+    return exit_input;
+  }
+  const auto host = choose_host(arguments);
+  if (!host.ok) {
+    fmt::print(stderr, "{}", host.error);
+    return exit_input;
+  }
+  try {
+    return Injection{arguments, host, wanted}.run();
+  } catch (const std::exception& e) {
+    complain(fmt::format("reach the host {}: {}", host.name, e.what()));
+    return exit_could_not_run;
+  }
+}
+
+}  // namespace squall

@@ -1,0 +1,87 @@
+#include "controller/commands/input.hpp"
+
+#include <cstdio>
+#include <filesystem>
+
+#include <unistd.h>
+
+#include "controller/vocabulary.hpp"
+
+namespace squall {
+namespace {
+
+std::string beside(const std::string& file) {
+  auto path = std::filesystem::path(file).parent_path() / "landscape.yaml";
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error) ? path.string() : "";
+}
+
+bool is_set(const char* name) {
+  const char* value = std::getenv(name);
+  return value && *value;
+}
+
+}  // namespace
+
+ReadScenario read_files(const std::string& file, const std::string& landscape) {
+  ReadScenario out;
+  Landscape base;
+  const auto landscape_file = landscape.empty() ? beside(file) : landscape;
+  if (!landscape_file.empty()) {
+    Diagnostics unreadable{landscape_file};
+    out.landscape_text = read_text_file(landscape_file, unreadable);
+    Diagnostics wrong{landscape_file, out.landscape_text};
+    if (unreadable.ok()) base = read_landscape(out.landscape_text, wrong);
+    out.errors += unreadable.render() + wrong.render();
+    out.files.push_back(landscape_file);
+  }
+  Diagnostics unreadable{file};
+  out.scenario_text = read_text_file(file, unreadable);
+  Diagnostics wrong{file, out.scenario_text};
+  if (unreadable.ok()) out.scenario = read_scenario(out.scenario_text, base, catalogue_vocabulary(), wrong);
+  out.errors += unreadable.render() + wrong.render();
+  out.files.push_back(file);
+  out.ok = out.errors.empty();
+  return out;
+}
+
+ChosenHost choose_host(const Arguments& arguments) {
+  ChosenHost out;
+  if (arguments.host.empty()) {
+    out.ok = true;
+    return out;
+  }
+  const auto file = arguments.landscape.empty() ? std::string("landscape.yaml") : arguments.landscape;
+  Diagnostics unreadable{file};
+  const auto text = read_text_file(file, unreadable);
+  Diagnostics wrong{file, text};
+  Landscape landscape;
+  if (unreadable.ok()) landscape = read_landscape(text, wrong);
+  out.error = unreadable.render() + wrong.render();
+  if (!out.error.empty()) return out;
+  auto found = landscape.hosts.find(arguments.host);
+  if (found == landscape.hosts.end()) {
+    std::vector<std::string> names;
+    for (auto& [name, host] : landscape.hosts) names.push_back(name);
+    const auto close = nearest(arguments.host, names);
+    out.error = fmt::format("{}: error: no host is called \"{}\"{}\n", file, arguments.host,
+                            close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close));
+    return out;
+  }
+  out.ok = true;
+  out.name = found->first;
+  out.spec = found->second;
+  return out;
+}
+
+bool wants_color(const Arguments& arguments, int fd) {
+  if (arguments.color == "always") return true;
+  if (arguments.color == "never" || is_set("NO_COLOR")) return false;
+  if (is_set("CLICOLOR_FORCE")) return true;
+  const char* term = std::getenv("TERM");
+  return ::isatty(fd) && term && std::string_view(term) != "dumb";
+}
+
+void complain(const std::string& text) { fmt::print(stderr, "squall: error: {}\n", text); }
+
+}  // namespace squall

@@ -1,0 +1,38 @@
+// What several commands read the same way: the scenario with its landscape, and the one host that is meant.
+#pragma once
+
+#include <string>
+
+#include "controller/commands/commands.hpp"
+#include "scenarios/scenario.hpp"
+
+namespace squall {
+
+struct ReadScenario {
+  bool ok = false;
+  std::string errors;  // rendered diagnostics where it is not ok
+  Scenario scenario;
+  std::string scenario_text, landscape_text;
+  std::vector<std::string> files;
+};
+
+// Reads FILE and the landscape file (--landscape, else landscape.yaml beside FILE where there is one).
+ReadScenario read_files(const std::string& file, const std::string& landscape);
+
+struct ChosenHost {
+  bool ok = false;
+  std::string error;
+  std::string name = "here";
+  HostSpec spec;
+};
+
+// --host NAME of the landscape; without it the local host.
+ChosenHost choose_host(const Arguments&);
+
+// Whether colours go to this file descriptor: --color, NO_COLOR (no-color.org), TERM=dumb, and whether it is a terminal.
+bool wants_color(const Arguments&, int fd);
+
+// Prints to stderr "squall: error: …" in one line.
+void complain(const std::string& text);
+
+}  // namespace squall

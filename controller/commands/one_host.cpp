@@ -1,0 +1,39 @@
+#include "controller/commands/one_host.hpp"
+
+#include <csignal>
+
+namespace squall {
+
+OneHost::OneHost(const Arguments& arguments, const ChosenHost& host, bool privileged)
+    : signals_(io_, SIGINT, SIGTERM, SIGHUP) {
+  LinkOptions options;
+  options.state = arguments.state;
+  options.privileged = privileged;
+  link_ = std::make_unique<Link>(io_, host.name, injector_command(host.spec, options, "stdio"),
+                                 Link::Sinks{[this](const boost::json::object& event) {
+                                               if (on_event) on_event(event);
+                                             },
+                                             [this](const std::string& why) { lost = why; }});
+  signals_.async_wait([this](auto error, int) {
+    if (!error) interrupted = true;
+  });
+}
+
+Reply OneHost::ask(boost::json::object request) {
+  std::optional<Reply> answer;
+  link_->request(std::move(request), [&answer](Reply reply) { answer = std::move(reply); });
+  while (!answer) {
+    if (io_.stopped()) io_.restart();
+    io_.run_one();
+  }
+  return std::move(*answer);
+}
+
+void OneHost::run_until(const std::function<bool()>& done) {
+  while (!done() && lost.empty()) {
+    if (io_.stopped()) io_.restart();
+    io_.run_one();
+  }
+}
+
+}  // namespace squall

@@ -1,0 +1,37 @@
+// Talking to one host's injector from a command that is not a drill: a link, a loop, and signals that end it in order.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "controller/commands/input.hpp"
+#include "controller/hosts/link.hpp"
+
+namespace squall {
+
+class OneHost {
+ public:
+  // Throws std::runtime_error where the injector cannot be started.
+  OneHost(const Arguments&, const ChosenHost&, bool privileged);
+
+  // Asks and waits for the answer; events arrive meanwhile.
+  Reply ask(boost::json::object request);
+  // Runs the loop until the condition holds, or the link is lost.
+  void run_until(const std::function<bool()>& done);
+  void close() { link_->close(); }
+
+  bool interrupted = false;                                  // SIGINT, SIGTERM or SIGHUP came
+  std::function<void(const boost::json::object&)> on_event;  // may be set before asking
+  std::string lost;                                          // why the link is gone, "" while it stands
+
+ private:
+  boost::asio::io_context io_;
+  boost::asio::signal_set signals_;
+  std::unique_ptr<Link> link_;
+};
+
+}  // namespace squall

@@ -1,0 +1,103 @@
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "controller/commands/one_host.hpp"
+#include "controller/engine/requests.hpp"
+#include "controller/planner.hpp"
+
+namespace squall {
+namespace {
+
+namespace json = boost::json;
+
+std::string text_of(const json::object& object, const char* key) {
+  auto* member = object.if_contains(key);
+  return member && member->is_string() ? std::string(member->get_string()) : "";
+}
+
+std::string timeline(const Step& step) {
+  std::string when = step.after ? fmt::format("after \"{}\"", *step.after)
+                                : fmt::format("at {}", to_string(step.at.value_or(Duration{0})));
+  if (step.lasts) when += fmt::format(", for {}", to_string(*step.lasts));
+  if (step.ramp) when += fmt::format(", ramped up over {}", to_string(step.ramp->up));
+  return when;
+}
+
+void print_fault(const PlannedFault& fault, const json::object& told) {
+  fmt::print("\n{} on {}: {}\n", fault.step->name, fault.host, fault.step->fault);
+  fmt::print("  when       {}\n", timeline(*fault.step));
+  fmt::print("  mechanism  {}\n", text_of(told, "mechanism"));
+  auto list = [&](const char* key, const char* title) {
+    auto* member = told.if_contains(key);
+    if (!member || !member->is_array()) return;
+    for (auto& item : member->get_array())
+      if (item.is_string()) fmt::print("  {:<10} {}\n", std::exchange(title, ""), std::string(item.get_string()));
+  };
+  list("targets", "targets");
+  list("limits", "limits");
+  auto* changes = told.if_contains("changes");
+  if (!changes || !changes->is_array()) return;
+  for (auto& change : changes->get_array()) {
+    fmt::print("  do         {}\n", text_of(change.as_object(), "do"));
+    fmt::print("  undo       {}\n", text_of(change.as_object(), "undo"));
+  }
+}
+
+}  // namespace
+
+int plan_command(const Arguments& arguments) {
+  auto read = read_files(arguments.files.at(0), arguments.landscape);
+  if (!read.ok) {
+    fmt::print(stderr, "{}", read.errors);
+    return exit_input;
+  }
+  const auto seed = arguments.seed ? *arguments.seed : read.scenario.seed.value_or(1);
+  Diagnostics wrong{arguments.files.at(0), read.scenario_text};
+  const auto plan = make_plan(read.scenario, seed, wrong);
+  if (!wrong.ok()) {
+    fmt::print(stderr, "{}", wrong.render());
+    return exit_input;
+  }
+  int code = exit_pass;
+  json::array out;
+  if (!arguments.json())
+    fmt::print("{}: {}\nbaseline {}, recovery {}, seed {}; {} on {} of {} hosts. Nothing is changed by planning.\n",
+               read.scenario.name, read.scenario.title, to_string(read.scenario.baseline.lasts),
+               to_string(read.scenario.recovery.lasts), seed,
+               plan.faults.size() == 1 ? "one fault" : fmt::format("{} faults", plan.faults.size()),
+               [&] {
+                 std::map<std::string, int> touched;
+                 for (auto& fault : plan.faults) touched[fault.host] = 1;
+                 return touched.size();
+               }(),
+               plan.hosts.size());
+  std::map<std::string, std::unique_ptr<OneHost>> hosts;
+  for (auto& fault : plan.faults) {
+    Reply reply = tl::unexpected(Refusal{});
+    try {
+      auto& host = hosts[fault.host];
+      if (!host) host = std::make_unique<OneHost>(arguments, ChosenHost{true, "", fault.host, plan.hosts.at(fault.host)}, false);
+      reply = host->ask(fault_request("plan", fault));
+    } catch (const std::exception& e) {
+      reply = tl::unexpected(Refusal{"lost", e.what()});
+    }
+    if (!reply) {
+      code = reply.error().kind == "input" ? exit_input : exit_could_not_run;
+      complain(fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
+      continue;
+    }
+    if (!arguments.json()) {
+      print_fault(fault, *reply);
+      continue;
+    }
+    json::object line{{"step", fault.step->name}, {"fault", fault.step->fault}, {"host", fault.host}};
+    for (auto& [key, value] : *reply)
+      if (key != "id" && key != "ok") line[key] = value;
+    out.push_back(std::move(line));
+  }
+  if (arguments.json()) fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"plan", std::move(out)}}));
+  return code;
+}
+
+}  // namespace squall

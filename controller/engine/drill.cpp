@@ -1,0 +1,424 @@
+#include "controller/engine/drill.hpp"
+
+#include <unistd.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "controller/alerts/lookout.hpp"
+#include "controller/engine/requests.hpp"
+#include "reports/live.hpp"
+#include "reports/verdict.hpp"
+
+namespace squall {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+// How long an act without a `for:` is observed as the method's window.
+constexpr std::chrono::nanoseconds act_window = 10s;
+// How much later than told the injector may say that a fault is over before it is asked to undo it.
+constexpr std::chrono::nanoseconds undo_grace = 5s;
+
+std::chrono::nanoseconds lasting(const Step& step) { return step.lasts ? step.lasts->chrono() : act_window; }
+
+json::object labels_json(const std::map<std::string, std::string>& labels) {
+  json::object out;
+  for (auto& [key, value] : labels) out[key] = value;
+  return out;
+}
+
+}  // namespace
+
+struct Drill::Host {
+  std::string name;
+  HostSpec spec;
+  std::unique_ptr<Link> link;
+  bool touched = false;  // a fault was asked for there, so its state has to be compared
+  bool lost = false;
+};
+
+// One fault on its way: asked for, in force, over.
+struct Drill::Active {
+  const PlannedFault* fault = nullptr;
+  Host* host = nullptr;
+  bool in_force = false;
+  bool over = false;
+};
+
+struct Drill::Live {
+  explicit Live(const Scenario& scenario) : halts(scenario.halt_when) {}
+  LiveWindows halts;
+};
+
+Drill::Drill(asio::io_context& io, const Scenario& scenario, const Plan& plan, DrillOptions options)
+    : io_(io), scenario_(scenario), plan_(plan), options_(std::move(options)), live_(std::make_unique<Live>(scenario)) {}
+
+Drill::~Drill() = default;
+
+RunLog& Drill::open_log() {
+  log_ = std::make_unique<RunLog>(options_.runs, scenario_.name);
+  return *log_;
+}
+
+asio::awaitable<void> Drill::prepare() {
+  std::set<std::string> needed;
+  for (auto& fault : plan_.faults) needed.insert(fault.host);
+  for (auto& name : needed) {
+    auto host = std::make_unique<Host>();
+    host->name = name;
+    host->spec = plan_.hosts.at(name);
+    auto* raw = host.get();
+    const auto command = injector_command(host->spec, options_.link, "stdio");
+    try {
+      host->link = std::make_unique<Link>(
+          io_, name, command,
+          Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
+                      [this, raw](const std::string& why) { host_lost(*raw, why); }});
+    } catch (const std::exception& e) {
+      throw CannotStart{5, fmt::format("reach the host {}: {}", name, e.what())};
+    }
+    hosts_.push_back(std::move(host));
+    json::object hello{{"do", "hello"}, {"version", 1}, {"run", scenario_.name}};
+    if (!scenario_.landscape.environment.empty()) hello["environment"] = scenario_.landscape.environment;
+    auto reply = co_await raw->link->ask(hello);
+    if (!reply) throw CannotStart{5, fmt::format("reach the host {}: {}", name, reply.error().text)};
+  }
+  for (auto& fault : plan_.faults) {
+    auto host = std::find_if(hosts_.begin(), hosts_.end(), [&](auto& h) { return h->name == fault.host; });
+    auto request = fault_request("plan", fault);
+    auto reply = co_await (*host)->link->ask(request);
+    if (!reply)
+      throw CannotStart{reply.error().kind == "input" ? 2 : 5,
+                        fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text)};
+    auto& told = *reply;
+    planned_.push_back(json::object{{"step", fault.step->name},
+                                    {"fault", fault.step->fault},
+                                    {"host", fault.host},
+                                    {"mechanism", told["mechanism"]},
+                                    {"targets", told["targets"]},
+                                    {"limits", told["limits"]},
+                                    {"changes", told["changes"]}});
+    active_.push_back({&fault, host->get()});
+  }
+}
+
+void Drill::start_record() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  json::array files;
+  for (auto& file : options_.files) files.emplace_back(file);
+  log_->add("run.started", {{"version", SQUALL_VERSION},
+                            {"run", log_->name()},
+                            {"scenario", scenario_.name},
+                            {"title", scenario_.title},
+                            {"squad", scenario_.squad},
+                            {"hypothesis", scenario_.hypothesis},
+                            {"seed", options_.seed},
+                            {"host", name},
+                            {"scenario_yaml", options_.scenario_text},
+                            {"landscape_yaml", options_.landscape_text},
+                            {"files", std::move(files)},
+                            {"plan", planned_}});
+}
+
+void Drill::wake_everybody() {
+  for (auto* timer : sleeping_) timer->cancel();
+}
+
+// Sleeps until then, until the condition holds, or until the drill is halted; true where it slept to the end or the
+// condition came true.
+asio::awaitable<bool> Drill::pause_until(Clock::time_point then, std::function<bool()> until) {
+  asio::steady_timer timer(io_);
+  for (;;) {
+    if (until && until()) co_return true;
+    if (halting_) co_return false;
+    if (Clock::now() >= then) co_return true;
+    timer.expires_at(then);
+    sleeping_.insert(&timer);
+    boost::system::error_code woken;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+    sleeping_.erase(&timer);
+  }
+}
+
+void Drill::halt(const std::string& reason, std::string_view by) {
+  if (halting_) return;
+  halting_ = true;
+  if (log_) log_->add("halt", {{"reason", reason}, {"by", by}});
+  else halted_early_ = {{"reason", reason}, {"by", by}};
+  wake_everybody();
+}
+
+asio::awaitable<void> Drill::observe() {
+  prober_ = std::make_unique<Prober>(
+      io_, log_->start(), [this](const std::string& service, const std::string& probe, const ProbeSample& sample) {
+        log_->add("probe", to_event(service, probe, sample));
+        live_->halts.add(service, sample);
+      });
+  for (auto& [name, service] : scenario_.landscape.services)
+    for (auto probe : service.probes) {
+      if (probe.kind == ProbeSpec::Kind::process && probe.process.empty()) probe.process = service.processes;
+      prober_->add(name, probe);
+    }
+  try {
+    alerts_ = std::make_unique<AlertWatch>(
+        io_, scenario_.landscape.alert_sources,
+        AlertWatch::Sinks{[this](const AlertEvent& event) { log_->add("alert", to_event(event)); },
+                          [this](const AlertSourceHealth& health) {
+                            log_->add("alert.source", {{"source", health.source},
+                                                       {"address", health.address},
+                                                       {"ok", health.ok},
+                                                       {"error", health.error}});
+                          },
+                          [this](const AlertRule& rule) {
+                            rules_.push_back(rule);
+                            log_->add("alert.rule", {{"alert", rule.alert},
+                                                     {"labels", labels_json(rule.labels)},
+                                                     {"for_ns", rule.for_ns},
+                                                     {"interval_ns", rule.interval_ns}});
+                          }});
+  } catch (const std::exception& e) {
+    log_->add("error", {{"text", e.what()}});
+    halt(e.what(), "host");
+    co_return;
+  }
+  auto ready = std::make_shared<bool>(false);
+  alerts_->run([this, ready] {
+    *ready = true;
+    wake_everybody();
+  });
+  co_await pause_until(Clock::now() + 15s, [ready] { return *ready; });
+  for (auto& text : findings(scenario_, rules_)) log_->add("lookout", {{"text", text}});
+  prober_->run();
+}
+
+// Halt conditions, and a run folder that cannot be written any more, are looked at five times a second.
+asio::awaitable<void> Drill::watch_for_halt() {
+  watching_ = true;
+  while (!halting_ && watching_) {
+    if (!log_->trouble().empty()) halt(log_->trouble(), "host");
+    if (auto reason = live_->halts.reason(log_->now()); !reason.empty()) halt(reason, "condition");
+    if (!co_await pause_until(Clock::now() + 200ms, [this] { return !watching_; })) break;
+  }
+}
+
+asio::awaitable<bool> Drill::baseline() {
+  log_->add("window.started", {{"window", "baseline"}});
+  const bool whole = co_await pause_until(Clock::now() + scenario_.baseline.lasts.chrono());
+  log_->add("window.ended", {{"window", "baseline"}});
+  if (!whole) co_return false;
+  std::vector<std::string> problems;
+  const auto record = parse_record(log_->text(), problems);
+  const auto missing = steady_state_problems(record);
+  if (missing.empty()) co_return true;
+  std::string text = "the steady state does not hold, so nothing was injected";
+  for (auto& problem : missing) text += "; " + problem;
+  log_->add("error", {{"text", text}});
+  co_return false;
+}
+
+asio::awaitable<void> Drill::method() {
+  for (auto& active : active_) {
+    auto& host = *active.host;
+    if (std::exchange(host.touched, true)) continue;
+    auto reply = co_await host.link->ask({{"do", "snapshot"}});
+    if (!reply) halt(fmt::format("take a snapshot of {}: {}", host.name, reply.error().text), "host");
+  }
+  log_->add("window.started", {{"window", "method"}});
+  const auto start = Clock::now();
+  for (auto& one : scenario_.method) {
+    ++steps_running_;
+    asio::co_spawn(io_, step(one, start), [this](std::exception_ptr failed) {
+      --steps_running_;
+      if (failed) halt("a step of the method failed unexpectedly", "host");
+      wake_everybody();
+    });
+  }
+  while (steps_running_ > 0)
+    if (!co_await pause_until(Clock::now() + 1h, [this] { return steps_running_ == 0; })) break;
+  co_await undo_everything();
+  log_->add("window.ended", {{"window", "method"}});
+}
+
+asio::awaitable<void> Drill::step(const Step& step, Clock::time_point method_start) {
+  if (step.after) {
+    while (!ended_steps_.contains(*step.after))
+      if (!co_await pause_until(Clock::now() + 1h, [&] { return ended_steps_.contains(*step.after); })) co_return;
+  } else if (!co_await pause_until(method_start + (step.at ? step.at->chrono() : 0ns))) {
+    co_return;
+  }
+  std::vector<Active*> mine;
+  for (auto& active : active_)
+    if (active.fault->step == &step) mine.push_back(&active);
+  for (auto* active : mine)
+    if (!co_await apply(*active)) co_return;
+  const auto end = Clock::now() + lasting(step);
+  auto all_over = [&mine] {
+    return std::all_of(mine.begin(), mine.end(), [](auto* active) { return active->over || active->host->lost; });
+  };
+  if (!co_await pause_until(end + undo_grace, all_over)) co_return;
+  for (auto* active : mine)
+    if (!active->over && !active->host->lost) co_await undo(*active);
+  ended_steps_.insert(step.name);
+  wake_everybody();
+}
+
+asio::awaitable<bool> Drill::apply(Active& active) {
+  auto& step = *active.fault->step;
+  auto request = fault_request("apply", *active.fault);
+  request["for_ns"] = lasting(step).count();
+  if (step.ramp) request["ramp_up_ns"] = step.ramp->up.ns;
+  active.in_force = true;  // from here on an undo is owed, whatever the answer
+  auto reply = co_await active.host->link->ask(request);
+  if (!reply) {
+    active.in_force = reply.error().kind == "lost";
+    active.over = !active.in_force;
+    log_->add("fault.failed", {{"step", step.name},
+                               {"fault", step.fault},
+                               {"host", active.host->name},
+                               {"error", reply.error().text}});
+    log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, reply.error().text)}});
+    halt(fmt::format("step \"{}\" could not be applied", step.name), "host");
+    co_return false;
+  }
+  auto& told = *reply;
+  log_->add("fault.applied", {{"step", step.name},
+                              {"fault", step.fault},
+                              {"host", active.host->name},
+                              {"mechanism", told["mechanism"]},
+                              {"targets", told["targets"]},
+                              {"limits", told["limits"]},
+                              {"applied_at", told["applied_at"]},
+                              {"apply_ns", told["apply_ns"]}});
+  co_return true;
+}
+
+void Drill::note_undone(Active& active, const json::object& told) {
+  if (std::exchange(active.over, true)) return;
+  active.in_force = false;
+  auto member = [&](const char* key) { return told.contains(key) ? told.at(key) : json::value{}; };
+  auto at = told.contains("undone_at") ? told.at("undone_at") : member("at");
+  log_->add("fault.undone", {{"step", active.fault->step->name},
+                             {"host", active.host->name},
+                             {"undone_at", at.is_null() ? json::value(wall_clock_ns()) : at},
+                             {"undo_ns", member("undo_ns")},
+                             {"why", member("why").is_null() ? json::value("asked") : member("why")},
+                             {"clean", member("clean")},
+                             {"left", member("left")},
+                             {"dose", member("dose")}});
+  wake_everybody();
+}
+
+asio::awaitable<void> Drill::undo(Active& active) {
+  json::object request{{"do", "undo"}, {"step", active.fault->step->name}};
+  auto reply = co_await active.host->link->ask(request);
+  if (reply) note_undone(active, *reply);
+}
+
+asio::awaitable<void> Drill::undo_everything() {
+  for (auto& active : active_)
+    if (active.in_force && !active.over && !active.host->lost) co_await undo(active);
+}
+
+Drill::Active* Drill::find(const Host& host, const std::string& step) {
+  for (auto& active : active_)
+    if (active.host == &host && active.fault->step->name == step) return &active;
+  return nullptr;
+}
+
+void Drill::from_host(Host& host, const json::object& event) {
+  if (!log_) return;
+  auto text = [&](const char* key) {
+    auto* member = event.if_contains(key);
+    return member && member->is_string() ? std::string(member->get_string()) : std::string();
+  };
+  auto* active = find(host, text("step"));
+  const auto what = text("event");
+  if (what == "undone" && active) return note_undone(*active, event);
+  json::object line = event;
+  line.erase("event");
+  line["host"] = host.name;
+  if (what == "dose" && active) log_->add("fault.dose", std::move(line));
+  if (what == "fault" && active) log_->add("fault.event", std::move(line));
+}
+
+void Drill::host_lost(Host& host, const std::string& why) {
+  host.lost = true;
+  if (!log_) return;
+  log_->add("error", {{"text", fmt::format("the link to {} was lost: {}", host.name, why)}});
+  halt(fmt::format("the link to {} was lost", host.name), "host");
+  wake_everybody();
+}
+
+// Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone, by what its
+// guardian left in the journal.
+asio::awaitable<void> Drill::restored(Host& host) {
+  if (!host.touched) co_return;
+  json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
+  if (!host.lost) {
+    auto diff = co_await host.link->ask({{"do", "diff"}});
+    auto bye = co_await host.link->ask({{"do", "bye"}});
+    if (diff && bye) {
+      line["differences"] = (*diff)["differences"];
+      line["left"] = (*bye)["left"];
+      const bool undone = (*bye)["clean"].is_bool() && (*bye)["clean"].get_bool();
+      line["clean"] = undone && (*diff)["clean"].is_bool() && (*diff)["clean"].get_bool();
+      log_->add("restored", std::move(line));
+      host.link->close();
+      co_return;
+    }
+  }
+  auto recover = run_to_end(injector_command(host.spec, options_.link, "recover"));
+  line["clean"] = recover.exit_code == 0;
+  if (recover.exit_code != 0) line["left"] = json::array{json::object{{"detail", recover.out + recover.err}}};
+  line["note"] = "the injector was lost; its journal tells";
+  log_->add("restored", std::move(line));
+}
+
+asio::awaitable<void> Drill::stop_observing() {
+  auto left = std::make_shared<int>(2);
+  auto done = [this, left] {
+    --*left;
+    wake_everybody();
+  };
+  if (prober_) prober_->finish(done); else --*left;
+  if (alerts_) alerts_->finish(done); else --*left;
+  // Halted or not, those in flight are bounded by their own timeouts.
+  const auto patience = Clock::now() + 20s;
+  while (*left > 0 && Clock::now() < patience) {
+    asio::steady_timer timer(io_, 20ms);
+    boost::system::error_code woken;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+  }
+}
+
+asio::awaitable<void> Drill::run() {
+  start_record();
+  if (halting_)
+    log_->add("halt", halted_early_);
+  else
+    co_await observe();
+  asio::co_spawn(io_, watch_for_halt(), asio::detached);
+  if (!halting_ && co_await baseline()) {
+    co_await method();
+    for (auto& host : hosts_) co_await restored(*host);
+    log_->add("window.started", {{"window", "recovery"}});
+    co_await pause_until(Clock::now() + scenario_.recovery.lasts.chrono());
+    log_->add("window.ended", {{"window", "recovery"}});
+  }
+  co_await stop_observing();
+  watching_ = false;
+  wake_everybody();
+  for (auto& host : hosts_)
+    if (host->link) host->link->close();
+  log_->add("run.ended");
+}
+
+}  // namespace squall

@@ -1,0 +1,95 @@
+// Runs one drill: baseline, method, recovery; faults on their timeline, probes and alerts all along, halt conditions
+// evaluated continuously. Everything that happens goes to the run log first. Whatever ends the drill, undo comes first.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "controller/alerts/watch.hpp"
+#include "controller/engine/run_log.hpp"
+#include "controller/hosts/link.hpp"
+#include "controller/planner.hpp"
+#include "controller/probes/prober.hpp"
+
+namespace squall {
+
+struct DrillOptions {
+  std::string runs = "./runs";
+  LinkOptions link;
+  std::uint64_t seed = 1;
+  std::string scenario_text, landscape_text;
+  std::vector<std::string> files;
+};
+
+// Why a drill could not start; nothing was changed.
+struct CannotStart {
+  int exit_code = 5;
+  std::string text;
+};
+
+class Drill {
+ public:
+  Drill(boost::asio::io_context&, const Scenario&, const Plan&, DrillOptions);
+  ~Drill();
+
+  // Connects to the hosts and has every fault planned there: throws CannotStart where one refuses.
+  boost::asio::awaitable<void> prepare();
+  // Makes the run's folder. Between prepare and run, so that observers see the first event.
+  RunLog& open_log();
+  // The whole drill; comes back when every fault is undone and the record is complete.
+  boost::asio::awaitable<void> run();
+  // Undo first, report after. Safe at any time, again and again.
+  void halt(const std::string& reason, std::string_view by);
+
+  RunLog& log() { return *log_; }
+
+ private:
+  struct Host;
+  struct Active;
+
+  boost::asio::awaitable<bool> pause_until(std::chrono::steady_clock::time_point, std::function<bool()> until = {});
+  void wake_everybody();
+  boost::asio::awaitable<void> observe();
+  boost::asio::awaitable<bool> baseline();
+  boost::asio::awaitable<void> method();
+  boost::asio::awaitable<void> step(const Step&, std::chrono::steady_clock::time_point method_start);
+  boost::asio::awaitable<bool> apply(Active&);
+  boost::asio::awaitable<void> undo(Active&);
+  boost::asio::awaitable<void> undo_everything();
+  boost::asio::awaitable<void> restored(Host&);
+  boost::asio::awaitable<void> stop_observing();
+  boost::asio::awaitable<void> watch_for_halt();
+  void from_host(Host&, const boost::json::object& event);
+  void host_lost(Host&, const std::string& why);
+  void note_undone(Active&, const boost::json::object& told);
+  void start_record();
+  Active* find(const Host&, const std::string& step);
+
+  boost::asio::io_context& io_;
+  const Scenario& scenario_;
+  const Plan& plan_;
+  DrillOptions options_;
+  std::unique_ptr<RunLog> log_;
+  std::list<std::unique_ptr<Host>> hosts_;
+  std::list<Active> active_;
+  boost::json::array planned_;
+  std::unique_ptr<Prober> prober_;
+  std::unique_ptr<AlertWatch> alerts_;
+  std::vector<AlertRule> rules_;
+  std::set<boost::asio::steady_timer*> sleeping_;
+  std::set<std::string> ended_steps_;
+  struct Live;
+  std::unique_ptr<Live> live_;  // the sliding windows behind halt conditions
+  boost::json::object halted_early_;  // before there was a record
+  int steps_running_ = 0;
+  bool halting_ = false, watching_ = false;
+};
+
+}  // namespace squall

@@ -1,0 +1,32 @@
+#include "controller/engine/requests.hpp"
+
+namespace squall {
+
+namespace json = boost::json;
+
+json::object target_json(const TargetSpec& target) {
+  json::object out;
+  auto set = [&](const char* key, const auto& member) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(member)>, std::optional<std::string>>) {
+      if (member) out[key] = *member;
+    } else if (member) {
+      out[key] = std::to_string(*member);
+    }
+  };
+  set("interface", target.interface), set("path", target.path), set("device", target.device), set("exe", target.exe);
+  set("command", target.command), set("listens_on", target.listens_on), set("pid", target.pid);
+  set("pidfile", target.pidfile), set("unit", target.unit), set("cgroup", target.cgroup);
+  set("container", target.container), set("user", target.user);
+  return out;
+}
+
+json::object fault_request(std::string_view verb, const PlannedFault& fault) {
+  return {{"do", verb},
+          {"step", fault.step->name},
+          {"fault", fault.step->fault},
+          {"on", target_json(fault.target)},
+          {"with", fault.step->with.kind == Value::Kind::map ? to_json(fault.step->with) : json::object{}},
+          {"seed", std::to_string(fault.seed)}};
+}
+
+}  // namespace squall

@@ -1,0 +1,14 @@
+// The requests of a drill, as the injector reads them.
+#pragma once
+
+#include <boost/json.hpp>
+
+#include "controller/planner.hpp"
+
+namespace squall {
+
+boost::json::object target_json(const TargetSpec&);
+// "plan" or "apply" of one fault on its host.
+boost::json::object fault_request(std::string_view verb, const PlannedFault&);
+
+}  // namespace squall

@@ -1,0 +1,119 @@
+#include "controller/engine/run_log.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace squall {
+namespace {
+
+// Ahead of the last line: enough for the end of any drill and its five reports.
+constexpr std::int64_t reserve_bytes = 8 << 20;
+
+std::string compact_utc(std::int64_t wall_ns) {
+  const time_t seconds = wall_ns / 1'000'000'000;
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+std::int64_t wall_clock_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+std::string utc_text(std::int64_t wall_ns) {
+  const time_t seconds = wall_ns / 1'000'000'000;
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  return fmt::format("{}.{:03}Z", text, wall_ns / 1'000'000 % 1000);
+}
+
+RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(std::chrono::steady_clock::now()) {
+  std::error_code error;
+  std::filesystem::create_directories(runs, error);
+  if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", runs, error.message()));
+  const auto stem = fmt::format("{}/{}-{}", runs, compact_utc(wall_clock_ns()), scenario);
+  folder_ = stem;
+  // Two runs of one scenario within a second get folders of their own.
+  for (int again = 2; !std::filesystem::create_directory(folder_, error); ++again) {
+    if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", folder_, error.message()));
+    folder_ = fmt::format("{}-{}", stem, again);
+  }
+  const auto path = folder_ + "/events.jsonl";
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw std::runtime_error(fmt::format("create \"{}\": {}", path, std::strerror(errno)));
+  reserve();
+  if (!trouble_.empty()) {
+    ::close(std::exchange(fd_, -1));
+    std::filesystem::remove_all(folder_, error);
+    throw std::runtime_error(trouble_);
+  }
+}
+
+RunLog::~RunLog() { finish(); }
+
+std::int64_t RunLog::now() const { return (std::chrono::steady_clock::now() - start_) / std::chrono::nanoseconds{1}; }
+
+std::string RunLog::name() const { return std::filesystem::path(folder_).filename().string(); }
+
+void RunLog::reserve() {
+  if (written_ + reserve_bytes / 2 < reserved_) return;
+  const auto wanted = written_ + reserve_bytes;
+  if (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, wanted) != 0) {
+    if (errno == EOPNOTSUPP) {  // a file system without reservations: a full disk shows at the write
+      reserved_ = INT64_MAX;
+      return;
+    }
+    trouble_ = fmt::format("reserve room for the record in \"{}\": {}", folder_, std::strerror(errno));
+    return;
+  }
+  reserved_ = wanted;
+}
+
+void RunLog::write(const std::string& line) {
+  std::size_t done = 0;
+  while (done < line.size()) {
+    const auto wrote = ::write(fd_, line.data() + done, line.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) {
+      if (trouble_.empty()) trouble_ = fmt::format("write the record in \"{}\": {}", folder_, std::strerror(errno));
+      return;
+    }
+    done += static_cast<std::size_t>(wrote);
+  }
+  written_ += static_cast<std::int64_t>(line.size());
+  if (trouble_.empty()) reserve();
+}
+
+void RunLog::add(std::string_view kind, boost::json::object event) {
+  boost::json::object line{{"t", now()}, {"at", wall_clock_ns()}, {"kind", kind}};
+  for (auto& [key, value] : event) line.emplace(key, std::move(value));
+  auto text = boost::json::serialize(line) + "\n";
+  if (fd_ >= 0) write(text);
+  text_ += text;
+  for (auto& observer : observers_) observer(line);
+}
+
+void RunLog::finish() {
+  if (fd_ < 0) return;
+  if (::ftruncate(fd_, written_) != 0) {
+    // The reserve stays allocated; nothing is lost by that.
+  }
+  ::fdatasync(fd_);
+  ::close(std::exchange(fd_, -1));
+}
+
+}  // namespace squall

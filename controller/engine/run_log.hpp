@@ -1,0 +1,54 @@
+// The run's folder and its record: one event a line, each written before anything is done about it. Space for what is
+// still to come is reserved ahead, so that a disk that fills up ends the drill in time and loses no line.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json.hpp>
+
+namespace squall {
+
+class RunLog {
+ public:
+  using Observer = std::function<void(const boost::json::object&)>;
+
+  // Makes `runs`/<UTC time>-<scenario>/ with an empty events.jsonl; throws std::runtime_error naming the path.
+  RunLog(const std::string& runs, const std::string& scenario);
+  ~RunLog();
+  RunLog(const RunLog&) = delete;
+
+  // Appends an event; "t" and "at" are added here. An observer sees it after it is written.
+  void add(std::string_view kind, boost::json::object event = {});
+  void observe(Observer observer) { observers_.push_back(std::move(observer)); }
+  // "" while every line could be written and room for more is reserved; then what went wrong, once and for all.
+  const std::string& trouble() const { return trouble_; }
+  // Gives the reserve back; no event after that.
+  void finish();
+
+  std::chrono::steady_clock::time_point start() const { return start_; }
+  std::int64_t now() const;  // nanoseconds since the start
+  const std::string& folder() const { return folder_; }
+  std::string name() const;          // the folder's last part
+  const std::string& text() const { return text_; }  // the whole record, also kept in memory
+
+ private:
+  void reserve();
+  void write(const std::string& line);
+
+  std::string folder_, text_, trouble_;
+  int fd_ = -1;
+  std::int64_t written_ = 0, reserved_ = 0;
+  std::chrono::steady_clock::time_point start_;
+  std::vector<Observer> observers_;
+};
+
+std::int64_t wall_clock_ns();
+// "2026-11-23T08:51:42.123Z"
+std::string utc_text(std::int64_t wall_ns);
+
+}  // namespace squall

@@ -1,0 +1,103 @@
+#include "controller/planner.hpp"
+
+#include <cmath>
+#include <set>
+
+namespace squall {
+namespace {
+
+// SplitMix64 (Steele, Lea, Flood 2014): one well-mixed number from each state, the same on every machine.
+std::uint64_t mix(std::uint64_t& state) {
+  std::uint64_t z = (state += 0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+std::uint64_t derive(std::uint64_t seed, std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325 ^ seed;  // FNV-1a
+  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3;
+  return mix(hash);
+}
+
+bool carries(const HostSpec& host, const std::map<std::string, std::string>& labels) {
+  for (auto& [key, value] : labels) {
+    auto found = host.labels.find(key);
+    if (found == host.labels.end() || found->second != value) return false;
+  }
+  return true;
+}
+
+std::vector<std::string> choose(std::vector<std::string> from, std::size_t count, std::uint64_t seed) {
+  for (std::size_t i = 0; i + 1 < from.size(); ++i) std::swap(from[i], from[i + mix(seed) % (from.size() - i)]);
+  from.resize(std::min(count, from.size()));
+  std::sort(from.begin(), from.end());
+  return from;
+}
+
+std::vector<std::string> pick(const Selector& on, std::vector<std::string> matching, std::uint64_t seed) {
+  if (on.pick) return choose(std::move(matching), static_cast<std::size_t>(*on.pick), seed);
+  if (on.share) {
+    const auto wanted = std::ceil(static_cast<double>(matching.size()) * on.share->fraction() - 1e-9);
+    return choose(std::move(matching), static_cast<std::size_t>(wanted), seed);
+  }
+  return matching;
+}
+
+void check_blast_radius(const Scenario& scenario, const std::set<std::string>& touched, std::size_t all,
+                        Diagnostics& diagnostics) {
+  const auto& radius = scenario.blast_radius;
+  const auto place = scenario.method.empty() ? Place{} : scenario.method.front().place;
+  if (static_cast<std::int64_t>(touched.size()) > radius.hosts)
+    diagnostics.error(place, fmt::format("the method touches {} hosts, the blast radius allows {}", touched.size(),
+                                         radius.hosts));
+  const double share = 100.0 * static_cast<double>(touched.size()) / static_cast<double>(all);
+  if (radius.share && share > radius.share->value + 1e-9)
+    diagnostics.error(place, fmt::format("the method touches {:.0f}% of the hosts ({} of {}), the blast radius allows {}",
+                                         share, touched.size(), all, to_string(*radius.share)));
+}
+
+}  // namespace
+
+std::vector<std::string> matching_hosts(const Selector& on, const Landscape& landscape,
+                                        const std::map<std::string, HostSpec>& hosts) {
+  std::vector<std::string> out;
+  for (auto& [name, host] : hosts) {
+    if (on.host && *on.host != name) continue;
+    if (!carries(host, on.labels)) continue;
+    if (on.service) {
+      auto service = landscape.services.find(*on.service);
+      if (service == landscape.services.end() || !carries(host, service->second.runs_on)) continue;
+    }
+    out.push_back(name);
+  }
+  return out;
+}
+
+Plan make_plan(const Scenario& scenario, std::uint64_t seed, Diagnostics& diagnostics) {
+  Plan plan;
+  plan.hosts = scenario.landscape.hosts;
+  if (plan.hosts.empty()) plan.hosts["here"] = HostSpec{};
+  std::set<std::string> touched;
+  for (auto& step : scenario.method) {
+    auto matching = matching_hosts(step.on, scenario.landscape, plan.hosts);
+    if (matching.empty()) {
+      diagnostics.error(step.place, fmt::format("step \"{}\" matches no host of the landscape", step.name));
+      continue;
+    }
+    auto target = step.on.target;
+    if (step.on.service && !target.selects_processes() && !target.interface && !target.device) {
+      auto path = target.path;
+      target = scenario.landscape.services.at(*step.on.service).processes;
+      if (path) target.path = path;
+    }
+    for (auto& host : pick(step.on, matching, derive(seed, "hosts of " + step.name))) {
+      touched.insert(host);
+      plan.faults.push_back({&step, host, target, derive(seed, step.name + " on " + host)});
+    }
+  }
+  check_blast_radius(scenario, touched, plan.hosts.size(), diagnostics);
+  return plan;
+}
+
+}  // namespace squall

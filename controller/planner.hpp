@@ -1,0 +1,30 @@
+// From a scenario to which fault goes to which host: pure, so that the same seed gives the same drill.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scenarios/scenario.hpp"
+
+namespace squall {
+
+// One fault on one host.
+struct PlannedFault {
+  const Step* step = nullptr;
+  std::string host;
+  TargetSpec target;     // the step's own, or the service's processes
+  std::uint64_t seed = 1;  // of this fault on this host, derived from the run's
+};
+
+struct Plan {
+  std::map<std::string, HostSpec> hosts;  // every host of the landscape; "here" where none is named
+  std::vector<PlannedFault> faults;       // in the order of the method
+};
+
+// Picks the hosts of every step and checks the blast radius. What is refused goes to `diagnostics` with its place.
+Plan make_plan(const Scenario&, std::uint64_t seed, Diagnostics&);
+
+// The hosts that a selector means, in the order of their names, before `pick` and `share`.
+std::vector<std::string> matching_hosts(const Selector&, const Landscape&, const std::map<std::string, HostSpec>&);
+
+}  // namespace squall

@@ -1,0 +1,47 @@
+// A drill as it happens: a line for everything worth telling, and on a terminal a status line below that keeps moving.
+// It watches the run log like any other observer, so it can show nothing that is not in the record.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include <boost/json.hpp>
+
+#include "controller/engine/run_log.hpp"
+#include "scenarios/scenario.hpp"
+
+namespace squall {
+
+class Progress {
+ public:
+  // `fd` is where to write (-1: nowhere). The status line appears only where it is a terminal.
+  Progress(const Scenario&, RunLog&, int fd, bool color);
+  // Removes the status line.
+  void finish();
+
+ private:
+  struct Service {
+    std::int64_t probes = 0, ok = 0;
+    double slowest_ms = 0;
+    std::string last_error;
+    bool failing = false;
+  };
+
+  void hear(const boost::json::object&);
+  void probe(const boost::json::object&);
+  void line(std::int64_t t, const std::string& style, const std::string& text);
+  void status(std::int64_t t);
+  std::string styled(const std::string& style, const std::string& text) const;
+
+  const Scenario& scenario_;
+  int fd_;
+  bool color_, terminal_;
+  bool shown_ = false;
+  std::string window_ = "starting";
+  std::int64_t window_start_ = 0, last_status_ = 0;
+  double window_seconds_ = 0;
+  std::map<std::string, Service> services_;
+  std::map<std::string, std::string> doses_;
+};
+
+}  // namespace squall
