@@ -1,0 +1,102 @@
+#include "controller/planner.hpp"
+
+#include <gtest/gtest.h>
+
+namespace squall {
+namespace {
+
+Scenario scenario_with(int hosts, Selector on) {
+  Scenario scenario;
+  for (int i = 1; i <= hosts; ++i) scenario.landscape.hosts[fmt::format("db{}", i)].labels["rack"] = i % 2 ? "odd" : "even";
+  Step step;
+  step.name = "slow";
+  step.fault = "network.delay";
+  step.on = std::move(on);
+  step.place = {7, 5};
+  scenario.method.push_back(std::move(step));
+  scenario.blast_radius.hosts = 100;
+  return scenario;
+}
+
+std::vector<std::string> hosts_of(const Plan& plan) {
+  std::vector<std::string> out;
+  for (auto& fault : plan.faults) out.push_back(fault.host);
+  return out;
+}
+
+TEST(Planner, without_a_selector_every_host_is_meant) {
+  Diagnostics wrong;
+  const auto scenario = scenario_with(3, {});
+  EXPECT_EQ(hosts_of(make_plan(scenario, 1, wrong)), (std::vector<std::string>{"db1", "db2", "db3"}));
+  EXPECT_TRUE(wrong.ok());
+}
+
+TEST(Planner, a_landscape_without_hosts_means_this_one) {
+  Diagnostics wrong;
+  const auto scenario = scenario_with(0, {});
+  EXPECT_EQ(hosts_of(make_plan(scenario, 1, wrong)), (std::vector<std::string>{"here"}));
+}
+
+TEST(Planner, labels_narrow_the_choice) {
+  Selector on;
+  on.labels["rack"] = "even";
+  Diagnostics wrong;
+  const auto scenario = scenario_with(4, on);
+  EXPECT_EQ(hosts_of(make_plan(scenario, 7, wrong)), (std::vector<std::string>{"db2", "db4"}));
+}
+
+TEST(Planner, the_same_seed_picks_the_same_hosts_and_another_seed_others) {
+  Selector on;
+  on.pick = 3;
+  const auto scenario = scenario_with(40, on);
+  Diagnostics wrong;
+  EXPECT_EQ(hosts_of(make_plan(scenario, 7, wrong)), hosts_of(make_plan(scenario, 7, wrong)));
+  EXPECT_NE(hosts_of(make_plan(scenario, 7, wrong)), hosts_of(make_plan(scenario, 8, wrong)));
+  EXPECT_EQ(hosts_of(make_plan(scenario, 7, wrong)).size(), 3u);
+}
+
+TEST(Planner, every_host_is_picked_about_as_often_as_any_other) {
+  Selector on;
+  on.pick = 1;
+  const auto scenario = scenario_with(4, on);
+  std::map<std::string, int> picked;
+  Diagnostics wrong;
+  for (std::uint64_t seed = 0; seed < 4000; ++seed) ++picked[make_plan(scenario, seed, wrong).faults.at(0).host];
+  for (auto& [host, times] : picked) EXPECT_NEAR(times, 1000, 120) << host;  // four standard deviations
+}
+
+TEST(Planner, more_hosts_than_the_blast_radius_are_refused) {
+  auto scenario = scenario_with(3, {});
+  scenario.blast_radius.hosts = 1;
+  Diagnostics wrong;
+  make_plan(scenario, 1, wrong);
+  ASSERT_EQ(wrong.errors().size(), 1u);
+  EXPECT_EQ(wrong.errors()[0].message, "the method touches 3 hosts, the blast radius allows 1");
+  EXPECT_EQ(wrong.errors()[0].place.line, 7);
+}
+
+TEST(Planner, a_larger_share_than_the_blast_radius_is_refused) {
+  Selector on;
+  on.share = Percent{50};  // rounded up: 2 of 3
+  auto scenario = scenario_with(3, on);
+  scenario.blast_radius.share = Percent{50};
+  Diagnostics wrong;
+  make_plan(scenario, 1, wrong);
+  ASSERT_EQ(wrong.errors().size(), 1u);
+  EXPECT_EQ(wrong.errors()[0].message, "the method touches 67% of the hosts (2 of 3), the blast radius allows 50%");
+}
+
+TEST(Planner, a_service_lends_its_processes_and_the_hosts_it_runs_on) {
+  Selector on;
+  on.service = "playlist";
+  auto scenario = scenario_with(2, on);
+  scenario.landscape.services["playlist"].runs_on["rack"] = "even";
+  scenario.landscape.services["playlist"].processes.listens_on = 8080;
+  Diagnostics wrong;
+  const auto plan = make_plan(scenario, 1, wrong);
+  ASSERT_EQ(hosts_of(plan), (std::vector<std::string>{"db2"}));
+  EXPECT_EQ(plan.faults[0].target.listens_on, 8080);
+}
+
+}  // namespace
+}  // namespace squall
