@@ -1,0 +1,152 @@
+#include "controller/http/server.hpp"
+
+#include <set>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <fmt/format.h>
+
+namespace squall::http {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+using Tcp = asio::ip::tcp;
+using Handler = std::function<ServerAnswer(const ServerRequest&)>;
+
+constexpr auto idle_patience = std::chrono::seconds{30};
+
+// One connection: a request, its answer, and again, for as long as the caller keeps it.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Tcp::socket socket, std::shared_ptr<const Handler> handle, std::size_t largest_body)
+      : stream_(std::move(socket)), handle_(std::move(handle)), largest_body_(largest_body) {}
+
+  void read() {
+    parser_.emplace();
+    parser_->body_limit(largest_body_);
+    stream_.expires_after(idle_patience);
+    beast::http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) {
+      if (error == beast::http::error::body_limit) return self->write({413, "the body is too large\n"}, false);
+      if (error) return self->close();
+      self->answer();
+    });
+  }
+
+  void close() {
+    beast::error_code ignored;
+    stream_.socket().shutdown(Tcp::socket::shutdown_both, ignored);
+    stream_.socket().close(ignored);
+  }
+
+ private:
+  void answer() {
+    auto& message = parser_->get();
+    beast::error_code ignored;
+    const auto remote = stream_.socket().remote_endpoint(ignored);
+    ServerRequest request{std::string(message.method_string()), std::string(message.target()), std::move(message.body()),
+                          ignored ? "" : fmt::format("{}:{}", remote.address().to_string(), remote.port())};
+    ServerAnswer reply;
+    try {
+      reply = (*handle_)(request);
+    } catch (const std::exception& e) {
+      reply = {500, fmt::format("{}\n", e.what())};
+    }
+    write(std::move(reply), message.keep_alive());
+  }
+
+  void write(ServerAnswer reply, bool keep) {
+    auto message = std::make_shared<beast::http::response<beast::http::string_body>>();
+    message->version(11);
+    message->result(static_cast<unsigned>(reply.status));
+    message->set(beast::http::field::server, "squall");
+    message->set(beast::http::field::content_type, reply.type);
+    message->body() = std::move(reply.body);
+    message->keep_alive(keep);
+    message->prepare_payload();
+    beast::http::async_write(stream_, *message, [self = shared_from_this(), message, keep](beast::error_code error, std::size_t) {
+      if (error || !keep) return self->close();
+      self->read();
+    });
+  }
+
+  beast::tcp_stream stream_;
+  std::shared_ptr<const Handler> handle_;
+  std::size_t largest_body_;
+  beast::flat_buffer buffer_;
+  std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
+};
+
+Tcp::endpoint endpoint_of(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) throw std::runtime_error(fmt::format("listen on \"{}\": expected address:port", text));
+  auto address = text.substr(0, colon);
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  if (address.empty() || address == "localhost") address = "127.0.0.1";
+  beast::error_code error;
+  const auto parsed = asio::ip::make_address(address, error);
+  if (error) throw std::runtime_error(fmt::format("listen on {}: \"{}\" is not an address", text, address));
+  return {parsed, static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
+}
+
+}  // namespace
+
+struct Server::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& io, Handler h, std::size_t largest) : acceptor(io), handle(std::make_shared<const Handler>(std::move(h))), largest_body(largest) {}
+
+  void accept() {
+    acceptor.async_accept([self = shared_from_this()](beast::error_code error, Tcp::socket socket) {
+      if (error == asio::error::operation_aborted || self->stopped) return;
+      if (!error) {
+        auto connection = std::make_shared<Connection>(std::move(socket), self->handle, self->largest_body);
+        self->forget_ended();
+        self->connections.push_back(connection);
+        connection->read();
+      }
+      self->accept();
+    });
+  }
+
+  void forget_ended() {
+    std::erase_if(connections, [](auto& one) { return one.expired(); });
+  }
+
+  void stop() {
+    stopped = true;
+    beast::error_code ignored;
+    acceptor.close(ignored);
+    for (auto& one : connections)
+      if (auto connection = one.lock()) connection->close();
+    connections.clear();
+  }
+
+  Tcp::acceptor acceptor;
+  std::shared_ptr<const Handler> handle;
+  std::size_t largest_body;
+  std::vector<std::weak_ptr<Connection>> connections;
+  bool stopped = false;
+};
+
+Server::Server(asio::io_context& io, const std::string& address_and_port, Handler handle, std::size_t largest_body)
+    : state_(std::make_shared<State>(io, std::move(handle), largest_body)) {
+  const auto endpoint = endpoint_of(address_and_port);
+  beast::error_code error;
+  auto& acceptor = state_->acceptor;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) throw std::runtime_error(fmt::format("listen on {}: {}", address_and_port, error.message()));
+  state_->accept();
+}
+
+Server::~Server() { stop(); }
+std::uint16_t Server::port() const { return state_->acceptor.local_endpoint().port(); }
+void Server::stop() { state_->stop(); }
+
+}  // namespace squall::http
