@@ -59,8 +59,9 @@ struct DocumentLimits {
   int depth = 64;
 };
 
-// Parses one YAML document (JSON is YAML too). Refused, with their places: aliases and anchors, duplicate keys, keys
-// that are not plain texts, several documents, NUL bytes and text that is not UTF-8, what exceeds the limits.
+// Parses one YAML document (JSON is YAML too). Aliases are copies of what they refer to, "<<" merges mappings. Refused,
+// with their places: cyclic aliases, duplicate keys, tags, keys that are not texts, several documents, quotes that are never
+// closed, control characters and text that is not UTF-8, and what exceeds the limits (copies count).
 // Whatever is wrong goes to `diagnostics`; the value is then what could be understood.
 Value parse_document(std::string_view text, Diagnostics& diagnostics, const DocumentLimits& limits = {});
 

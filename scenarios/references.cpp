@@ -51,7 +51,7 @@ class Names {
     if (!name) return;
     auto found = landscape_.services.find(name->text);
     if (found != landscape_.services.end() && found->second.probes.empty())
-      diagnostics_.error(name->place, fmt::format("service \"{}\" has no probes, so that {}", name->text, why));
+      diagnostics_.error(name->place, fmt::format("service \"{}\" has no probes: {}", name->text, why));
   }
 
  private:
@@ -87,7 +87,18 @@ class Names {
 
 const Value* child(const Value* in, std::string_view key) { return in ? in->find(key) : nullptr; }
 
-bool sees_alerts(const Expectation& entry) { return entry.alert || entry.other_alerts; }
+// Rules tell which alerts fire; who was notified only Alertmanager and its receivers know.
+void check_alert_sources(const Scenario& scenario, Diagnostics& diagnostics) {
+  const auto& sources = scenario.landscape.alert_sources;
+  const bool notified = std::any_of(sources.begin(), sources.end(),
+                                    [](auto& source) { return source.kind != AlertSourceSpec::Kind::prometheus; });
+  for (auto& entry : scenario.expect) {
+    if (sources.empty() && (entry.alert || entry.other_alerts))
+      diagnostics.error(entry.place, "no alert can be seen: no alert_sources are declared");
+    else if (entry.reaches && !notified)
+      diagnostics.error(entry.place, "whom an alert reaches cannot be seen: add a webhook or alertmanager to alert_sources");
+  }
+}
 
 }  // namespace
 
@@ -128,10 +139,7 @@ void check_scenario_names(const Value& text, const Scenario& scenario, Diagnosti
     known.service(entry->find("service"));
     known.observed(entry->find("service"), "it could never halt the drill");
   }
-  if (!scenario.landscape.alert_sources.empty()) return;
-  auto blind = std::find_if(scenario.expect.begin(), scenario.expect.end(), sees_alerts);
-  if (blind != scenario.expect.end())
-    diagnostics.error(blind->place, "no alert could be seen: none of the landscape's alert_sources is declared");
+  check_alert_sources(scenario, diagnostics);
 }
 
 }  // namespace squall

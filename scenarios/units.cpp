@@ -4,31 +4,72 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
+
+#include "scenarios/diagnostics.hpp"
 
 namespace squall {
 namespace {
 
+// Wide enough for every product below, so that no quantity loses a digit on its way.
+__extension__ using Wide = __int128;
+
+// `numerator / denominator` of the base unit; the names that are only understood, not written, come last.
 struct Unit {
   std::string_view name;
-  double factor;
+  std::int64_t numerator;
+  std::int64_t denominator = 1;
+  bool written = true;
 };
 
-constexpr std::array duration_units{Unit{"ns", 1}, Unit{"us", 1e3}, Unit{"µs", 1e3}, Unit{"ms", 1e6},
-                                    Unit{"s", 1e9}, Unit{"m", 60e9}, Unit{"min", 60e9}, Unit{"h", 3600e9},
-                                    Unit{"d", 86400e9}};
-constexpr std::array size_units{Unit{"B", 1},        Unit{"kB", 1e3},           Unit{"KB", 1e3},
-                                Unit{"MB", 1e6},     Unit{"GB", 1e9},           Unit{"TB", 1e12},
-                                Unit{"KiB", 1024},   Unit{"MiB", 1048576},      Unit{"GiB", 1073741824},
-                                Unit{"TiB", 1099511627776}};
-constexpr std::array bit_rate_units{Unit{"bit", 1.0 / 8}, Unit{"kbit", 1e3 / 8}, Unit{"mbit", 1e6 / 8},
-                                    Unit{"gbit", 1e9 / 8}};
+constexpr std::array duration_units{Unit{"ns", 1},
+                                    Unit{"us", 1'000},
+                                    Unit{"ms", 1'000'000},
+                                    Unit{"s", 1'000'000'000},
+                                    Unit{"m", 60'000'000'000},
+                                    Unit{"h", 3'600'000'000'000},
+                                    Unit{"d", 86'400'000'000'000},
+                                    Unit{"min", 60'000'000'000, 1, false},
+                                    Unit{"µs", 1'000, 1, false}};
+constexpr std::array size_units{Unit{"B", 1},
+                                Unit{"kB", 1'000},
+                                Unit{"MB", 1'000'000},
+                                Unit{"GB", 1'000'000'000},
+                                Unit{"TB", 1'000'000'000'000},
+                                Unit{"KiB", 1LL << 10},
+                                Unit{"MiB", 1LL << 20},
+                                Unit{"GiB", 1LL << 30},
+                                Unit{"TiB", 1LL << 40},
+                                Unit{"KB", 1'000, 1, false},
+                                Unit{"kiB", 1LL << 10, 1, false}};
+constexpr std::array bit_rate_units{Unit{"bit", 1, 8}, Unit{"kbit", 125}, Unit{"mbit", 125'000},
+                                    Unit{"gbit", 125'000'000}};
 
+// A plain decimal number, digits / scale, and what follows it.
 struct Number {
-  double value;
+  std::string_view text;
+  Wide digits = 0;
+  Wide scale = 1;
+  bool negative = false;
   std::string_view rest;
+
+  // A number of things, where it is one.
+  std::optional<std::int64_t> count() const {
+    constexpr Wide most = 1'000'000'000'000;
+    if (negative || digits % scale != 0 || digits / scale > most) return std::nullopt;
+    return static_cast<std::int64_t>(digits / scale);
+  }
+  double value() const {
+    double out = 0;
+    std::from_chars(text.data(), text.data() + text.size(), out, std::chars_format::fixed);
+    return out;
+  }
 };
+
+// More than any quantity has; times the largest unit it is still within Wide.
+constexpr Wide enough_digits = Wide{1'000'000'000'000'000'000} * 100'000;
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -36,27 +77,37 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-// A plain decimal number and what follows it; no exponent, no hexadecimal, no infinities.
-tl::expected<Number, bool> leading_number(std::string_view text) {
+// Digits, perhaps with a point between them; no exponent, no hexadecimal, no infinities.
+std::optional<Number> leading_number(std::string_view text) {
   text = trim(text);
-  std::size_t end = 0;
-  while (end < text.size() && (std::isdigit(static_cast<unsigned char>(text[end])) || text[end] == '.' ||
-                               (end == 0 && text[end] == '-')))
-    ++end;
-  double value = 0;
-  auto [stop, error] = std::from_chars(text.data(), text.data() + end, value, std::chars_format::fixed);
-  if (error != std::errc{} || stop != text.data() + end || end == 0) return tl::unexpected(false);
-  return Number{value, trim(text.substr(end))};
+  Number number;
+  std::size_t at = text.starts_with('-') ? 1 : 0;
+  number.negative = at == 1;
+  auto is_digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+  auto take = [&](bool fraction) {
+    for (; is_digit(at); ++at) {
+      if (fraction && std::max(number.digits, number.scale) >= enough_digits) continue;  // too far behind the point
+      number.digits = std::min(number.digits * 10 + (text[at] - '0'), enough_digits * 10);
+      if (fraction) number.scale *= 10;
+    }
+  };
+  if (!is_digit(at)) return std::nullopt;
+  take(false);
+  if (at < text.size() && text[at] == '.') {
+    ++at;
+    if (!is_digit(at)) return std::nullopt;
+    take(true);
+  }
+  number.text = text.substr(0, at);
+  number.rest = trim(text.substr(at));
+  return number;
 }
 
 template <std::size_t N>
 std::string names(const std::array<Unit, N>& units) {
   std::string out;
-  for (auto& unit : units) {
-    if (unit.name == "µs" || unit.name == "KB" || unit.name == "min") continue;
-    if (!out.empty()) out += ", ";
-    out += unit.name;
-  }
+  for (auto& unit : units)
+    if (unit.written) out += (out.empty() ? "" : ", ") + std::string(unit.name);
   return out;
 }
 
@@ -67,23 +118,24 @@ const Unit* find(const std::array<Unit, N>& units, std::string_view name) {
   return nullptr;
 }
 
-// `what` with an example; a bare number or an unknown unit gets a hint of its own.
+// `shown` is what messages quote, where it is more than the quantity itself.
 template <std::size_t N>
-Parsed<double> quantity(std::string_view text, std::string_view what, const std::array<Unit, N>& units,
-                        std::string_view example) {
-  auto number = leading_number(text);
-  if (!number) return tl::unexpected(fmt::format("expected {} such as {}, got \"{}\"", what, example, text));
-  if (number->rest.empty())
-    return tl::unexpected(fmt::format("expected {} such as {}, got \"{}\": the unit is missing (one of {})", what,
-                                      example, trim(text), names(units)));
-  auto* unit = find(units, number->rest);
-  if (!unit)
-    return tl::unexpected(fmt::format("expected {} such as {}, got \"{}\": unknown unit \"{}\" (one of {})", what,
-                                      example, trim(text), number->rest, names(units)));
-  const double value = number->value * unit->factor;
-  if (number->value < 0) return tl::unexpected(fmt::format("expected {} of at least 0, got \"{}\"", what, trim(text)));
-  if (value >= 9.2e18) return tl::unexpected(fmt::format("expected {} below 2^63, got \"{}\"", what, trim(text)));
-  return value;
+Parsed<std::int64_t> quantity(std::string_view text, std::string_view what, const std::array<Unit, N>& units,
+                              std::string_view example, std::string_view shown) {
+  auto problem = [&](std::string why) {
+    return tl::unexpected(fmt::format("expected {} such as {}, got {}{}", what, example, quote(trim(shown)), why));
+  };
+  const auto number = leading_number(text);
+  if (!number) return problem("");
+  if (number->rest.empty()) return problem(fmt::format(": the unit is missing (one of {})", names(units)));
+  const auto* unit = find(units, number->rest);
+  if (!unit) return problem(fmt::format(": unknown unit {} (one of {})", quote(number->rest), names(units)));
+  if (number->negative) return problem(": it is below 0");
+  const Wide divisor = number->scale * unit->denominator;
+  const Wide value = (number->digits * unit->numerator + divisor / 2) / divisor;
+  if (value > std::numeric_limits<std::int64_t>::max()) return problem(": it is too large");
+  if (value == 0 && number->digits > 0) return problem(": it is too small");
+  return static_cast<std::int64_t>(value);
 }
 
 template <class T, class Make>
@@ -99,8 +151,8 @@ Parsed<Comparison<T>> comparison(std::string_view text, Make make, std::string_v
     if (!bound) return tl::unexpected(bound.error());
     return Comparison<T>{comparator, *bound};
   }
-  return tl::unexpected(fmt::format("expected a comparison such as \"{}\", got \"{}\": it starts with one of <, <=, >=, >, ==",
-                                    example, text));
+  return tl::unexpected(fmt::format("expected a comparison such as \"{}\", got {}: it starts with one of <, <=, >=, >, ==",
+                                    example, quote(text)));
 }
 
 template <std::size_t N>
@@ -108,10 +160,9 @@ std::string shortest(std::int64_t value, const std::array<Unit, N>& units, std::
   if (value == 0) return std::string(zero);
   std::string best;
   for (auto& unit : units) {
-    if (unit.name == "µs" || unit.name == "KB" || unit.name == "min" || unit.name == "d") continue;
-    if (std::fmod(static_cast<double>(value), unit.factor) != 0) continue;
-    auto text = fmt::format("{}{}", static_cast<std::int64_t>(static_cast<double>(value) / unit.factor), unit.name);
-    if (best.empty() || text.size() <= best.size()) best = text;
+    if (!unit.written || value % unit.numerator != 0) continue;
+    auto text = fmt::format("{}{}", value / unit.numerator, unit.name);
+    if (best.empty() || text.size() <= best.size()) best = std::move(text);
   }
   return best;
 }
@@ -140,58 +191,48 @@ std::string_view symbol(Comparator comparator) {
 
 Parsed<Duration> parse_duration(std::string_view text) {
   if (trim(text) == "0") return Duration{0};  // the only number that needs no unit
-  return quantity(text, "a duration", duration_units, "40ms").map([](double ns) {
-    return Duration{static_cast<std::int64_t>(std::llround(ns))};
-  });
+  return quantity(text, "a duration", duration_units, "40ms", text).map([](std::int64_t ns) { return Duration{ns}; });
 }
 
 Parsed<Size> parse_size(std::string_view text) {
-  return quantity(text, "a size", size_units, "4KiB").map([](double bytes) {
-    return Size{static_cast<std::int64_t>(std::llround(bytes))};
-  });
+  return quantity(text, "a size", size_units, "4KiB", text).map([](std::int64_t bytes) { return Size{bytes}; });
 }
 
 Parsed<Rate> parse_rate(std::string_view text) {
-  auto trimmed = trim(text);
-  auto number = leading_number(trimmed);
+  const auto trimmed = trim(text);
+  const auto rate = [](std::int64_t bytes) { return Rate{bytes}; };
+  const auto number = leading_number(trimmed);
   if (number && find(bit_rate_units, number->rest))
-    return quantity(trimmed, "a rate", bit_rate_units, "100mbit").map([](double rate) {
-      return Rate{static_cast<std::int64_t>(std::llround(rate))};
-    });
-  if (number && !number->rest.empty() && !trimmed.ends_with("/s"))
-    return tl::unexpected(fmt::format(
-        "expected a rate such as 10MiB/s, got \"{}\": a rate is per second, write \"{}/s\"", trimmed, trimmed));
-  auto amount = trimmed.ends_with("/s") ? trim(trimmed.substr(0, trimmed.size() - 2)) : trimmed;
-  auto parsed = quantity(amount, "a rate", size_units, "10MiB/s");
-  if (!parsed) {
-    auto message = parsed.error();
-    if (auto at = message.find("got \"" + std::string(amount) + "\""); at != std::string::npos && amount != trimmed)
-      message.replace(at, amount.size() + 6, "got \"" + std::string(trimmed) + "\"");
-    return tl::unexpected(message);
-  }
-  return Rate{static_cast<std::int64_t>(std::llround(*parsed))};
+    return quantity(trimmed, "a rate", bit_rate_units, "100mbit", trimmed).map(rate);
+  if (trimmed.ends_with("/s"))
+    return quantity(trimmed.substr(0, trimmed.size() - 2), "a rate", size_units, "10MiB/s", trimmed).map(rate);
+  if (number && find(size_units, number->rest))
+    return tl::unexpected(fmt::format("expected a rate such as 10MiB/s, got {}: a rate is per second, write \"{}/s\"",
+                                      quote(trimmed), trimmed));
+  if (number)
+    return tl::unexpected(fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}: {}", quote(trimmed),
+                                      number->rest.empty() ? "the unit is missing"
+                                                           : fmt::format("unknown unit {}", quote(number->rest))));
+  return tl::unexpected(fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}", quote(trimmed)));
 }
 
 Parsed<Iops> parse_iops(std::string_view text) {
-  auto number = leading_number(text);
-  if (!number || !(number->rest.empty() || number->rest == "/s" || number->rest == "iops") ||
-      number->value != std::floor(number->value) || number->value < 0 || number->value > 1e12)
-    return tl::unexpected(fmt::format("expected operations per second such as 50/s, got \"{}\"", trim(text)));
-  return Iops{static_cast<std::int64_t>(number->value)};
+  const auto number = leading_number(text);
+  if (!number || !(number->rest.empty() || number->rest == "/s" || number->rest == "iops") || !number->count())
+    return tl::unexpected(fmt::format("expected operations per second such as 50/s, got {}", quote(trim(text))));
+  return Iops{*number->count()};
 }
 
 Parsed<Percent> parse_percent(std::string_view text) {
-  auto number = leading_number(text);
-  if (!number) return tl::unexpected(fmt::format("expected a percentage such as 99.9%, got \"{}\"", trim(text)));
-  if (number->rest != "%")
-    return tl::unexpected(
-        number->rest.empty()
-            ? fmt::format("expected a percentage such as 99.9%, got \"{}\": the unit is missing, write \"{}%\"",
-                          trim(text), trim(text))
-            : fmt::format("expected a percentage such as 99.9%, got \"{}\"", trim(text)));
-  if (number->value < 0 || number->value > 100)
-    return tl::unexpected(fmt::format("expected a percentage from 0% to 100%, got \"{}\"", trim(text)));
-  return Percent{number->value};
+  auto problem = [&](std::string why) {
+    return tl::unexpected(fmt::format("expected a percentage such as 99.9%, got {}{}", quote(trim(text)), why));
+  };
+  const auto number = leading_number(text);
+  if (!number) return problem("");
+  if (number->rest.empty()) return problem(fmt::format(": the unit is missing, write \"{}%\"", number->text));
+  if (number->rest != "%") return problem("");
+  if (number->negative || number->value() > 100) return problem(": it lies from 0% to 100%");
+  return Percent{number->value()};
 }
 
 Parsed<Amount> parse_amount(std::string_view text) {
@@ -199,11 +240,10 @@ Parsed<Amount> parse_amount(std::string_view text) {
   if (text == "all") return Amount{Amount::Kind::all, 0, {}};
   if (text.ends_with("%"))
     return parse_percent(text).map([](Percent share) { return Amount{Amount::Kind::share, 0, share}; });
-  auto number = leading_number(text);
-  if (!number || !number->rest.empty() || number->value < 1 || number->value != std::floor(number->value) ||
-      number->value > 1e9)
-    return tl::unexpected(fmt::format("expected a number of at least 1, a share such as 50%, or all, got \"{}\"", text));
-  return Amount{Amount::Kind::number, static_cast<std::int64_t>(number->value), {}};
+  const auto number = leading_number(text);
+  if (!number || !number->rest.empty() || number->count().value_or(0) < 1)
+    return tl::unexpected(fmt::format("expected a number of at least 1, a share such as 50%, or all, got {}", quote(text)));
+  return Amount{Amount::Kind::number, *number->count(), {}};
 }
 
 Parsed<Comparison<Duration>> parse_duration_comparison(std::string_view text) {
