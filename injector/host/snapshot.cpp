@@ -1,219 +1,200 @@
 #include "injector/host/snapshot.hpp"
 
+#include <dirent.h>
+
 #include <array>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <sstream>
 
-#include <arpa/inet.h>
-#include <net/if.h>
-#include <unistd.h>
-
-#include <libmnl/libmnl.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/pkt_sched.h>
-#include <linux/rtnetlink.h>
-
-#include <fmt/format.h>
-
-#include "injector/host/process.hpp"
+#include "injector/host/mounts.hpp"
+#include "injector/host/read_file.hpp"
+#include "injector/host/snapshot_network.hpp"
 
 namespace squall {
 namespace {
 
-namespace fs = std::filesystem;
-using State = std::map<std::string, std::string>;
-using Attributes = std::map<int, std::string>;
+// Calls back with the name of every folder in `path`.
+void each_folder(const std::string& path, const std::function<void(std::string_view)>& each) {
+  auto* folder = opendir(path.c_str());
+  if (!folder) return;
+  while (auto* entry = readdir(folder))
+    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') each(entry->d_name);
+  closedir(folder);
+}
 
-// One netlink dump; `take` sees every message. Errors end it: what the kernel does not have is not part of the picture.
-class Dump {
- public:
-  explicit Dump(int bus) : socket_(mnl_socket_open2(bus, SOCK_CLOEXEC)) {
-    if (socket_ && mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID) < 0) close();
+void add_mounts(const std::vector<Mount>& mounts, HostState& state) {
+  std::map<std::string, int> stacked;
+  for (auto& mount : mounts) {
+    auto depth = stacked[mount.point]++;
+    state[fmt::format("mount {}{}", mount.point, depth ? fmt::format(" (over {} more)", depth) : "")] =
+        fmt::format("{} {} {} of {} with {}", mount.type, mount.options, mount.root, mount.source,
+                    mount.super_options);
   }
-  ~Dump() { close(); }
-  Dump(const Dump&) = delete;
+}
 
-  void run(int type, const void* header, std::size_t size, const std::function<void(const nlmsghdr*)>& take) {
-    if (!socket_) return;
-    alignas(nlmsghdr) char request[256] = {};
-    auto* message = mnl_nlmsg_put_header(request);
-    message->nlmsg_type = static_cast<std::uint16_t>(type);
-    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    message->nlmsg_seq = ++sequence_;
-    std::memcpy(mnl_nlmsg_put_extra_header(message, size), header, size);
-    if (mnl_socket_sendto(socket_, message, message->nlmsg_len) < 0) return;
-    std::vector<char> buffer(65536);
-    for (;;) {
-      const auto got = mnl_socket_recvfrom(socket_, buffer.data(), buffer.size());
-      if (got <= 0) return;
-      int left = static_cast<int>(got);
-      for (auto* one = reinterpret_cast<nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(one, left); one = mnl_nlmsg_next(one, &left)) {
-        if (one->nlmsg_type == NLMSG_DONE || one->nlmsg_type == NLMSG_ERROR) return;
-        take(one);
-      }
-    }
-  }
-
- private:
-  void close() {
-    if (socket_) mnl_socket_close(std::exchange(socket_, nullptr));
-  }
-  mnl_socket* socket_;
-  unsigned sequence_ = 0;
+struct Knob {
+  const char* file;
+  std::array<std::string_view, 2> defaults;  // not worth a line
 };
 
-Attributes attributes(const nlmsghdr* message, std::size_t header) {
-  Attributes out;
-  auto* end = static_cast<const char*>(mnl_nlmsg_get_payload_tail(message));
-  for (auto* one = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, header));
-       mnl_attr_ok(one, static_cast<int>(end - reinterpret_cast<const char*>(one))); one = mnl_attr_next(one))
-    out[mnl_attr_get_type(one)] = std::string(static_cast<const char*>(mnl_attr_get_payload(one)), mnl_attr_get_payload_len(one));
+constexpr Knob knobs_v2[] = {
+    {"io.max", {"", ""}},
+    {"cpu.max", {"max 100000", ""}},
+    {"cpu.weight", {"100", ""}},
+    {"memory.max", {"max", ""}},
+    {"memory.high", {"max", ""}},
+    {"memory.swap.max", {"max", ""}},
+    {"io.weight", {"default 100", "100"}},
+    {"pids.max", {"max", ""}},
+    {"cgroup.freeze", {"0", ""}},
+    {"cgroup.subtree_control", {"", ""}},
+};
+// memory.limit_in_bytes without a limit is the largest page-aligned long.
+constexpr Knob knobs_blkio[] = {
+    {"blkio.throttle.read_bps_device", {"", ""}},
+    {"blkio.throttle.write_bps_device", {"", ""}},
+    {"blkio.throttle.read_iops_device", {"", ""}},
+    {"blkio.throttle.write_iops_device", {"", ""}},
+};
+constexpr Knob knobs_cpu[] = {{"cpu.cfs_quota_us", {"-1", ""}}, {"cpu.cfs_period_us", {"100000", ""}}};
+constexpr Knob knobs_memory[] = {{"memory.limit_in_bytes", {"9223372036854771712", "9223372036854710272"}}};
+constexpr Knob knobs_pids[] = {{"pids.max", {"max", ""}}};
+constexpr Knob knobs_freezer[] = {{"freezer.self_freezing", {"0", ""}}};
+
+std::vector<Knob> knobs_of(const Mount& mount) {
+  if (mount.type == "cgroup2") return {std::begin(knobs_v2), std::end(knobs_v2)};
+  std::vector<Knob> out;
+  auto take = [&](std::string_view controller, std::span<const Knob> knobs) {
+    auto options = "," + mount.super_options + ",";
+    if (options.find("," + std::string(controller) + ",") != std::string::npos)
+      out.insert(out.end(), knobs.begin(), knobs.end());
+  };
+  take("blkio", knobs_blkio);
+  take("cpu", knobs_cpu);
+  take("memory", knobs_memory);
+  take("pids", knobs_pids);
+  take("freezer", knobs_freezer);
   return out;
 }
 
-std::string text(const Attributes& all, int type) {
-  auto found = all.find(type);
-  return found == all.end() ? "" : std::string(found->second.c_str());
+std::string one_line(std::string_view text) {
+  std::string out(trimmed(text));
+  for (std::size_t at = 0; (at = out.find('\n', at)) != std::string::npos; at += 2)
+    out.replace(at, 1, "; ");
+  return out;
 }
 
-std::string digest(const std::string& bytes) { return bytes.empty() ? "" : fmt::format("{:016x}", std::hash<std::string>{}(bytes)); }
-
-std::string device(int index) {
-  char name[IF_NAMESIZE] = "";
-  return ::if_indextoname(static_cast<unsigned>(index), name) ? name : fmt::format("#{}", index);
+void add_cgroup(const std::string& path, const std::vector<Knob>& knobs, HostState& state) {
+  for (auto& knob : knobs) {
+    auto text = read_file(path + "/" + knob.file);
+    if (!text) continue;
+    auto value = one_line(*text);
+    if (value.empty() || value == knob.defaults[0] || value == knob.defaults[1]) continue;
+    state[fmt::format("cgroup {} {}", path, knob.file)] = value;
+  }
+  each_folder(path,
+              [&](std::string_view name) { add_cgroup(fmt::format("{}/{}", path, name), knobs, state); });
 }
 
-std::string handle(std::uint32_t value) { return fmt::format("{:x}:{:x}", value >> 16, value & 0xffff); }
+void add_cgroups(const std::vector<Mount>& mounts, HostState& state) {
+  for (auto& mount : mounts)
+    if (mount.type == "cgroup" || mount.type == "cgroup2")
+      if (auto knobs = knobs_of(mount); !knobs.empty()) add_cgroup(mount.point, knobs, state);
+}
 
-void links_and_qdiscs(State& out) {
-  Dump route{NETLINK_ROUTE};
-  std::vector<int> devices;
-  ifinfomsg links{};
-  route.run(RTM_GETLINK, &links, sizeof links, [&](const nlmsghdr* message) {
-    auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
-    const auto all = attributes(message, sizeof *info);
-    devices.push_back(info->ifi_index);
-    out[fmt::format("link {}", text(all, IFLA_IFNAME))] =
-        fmt::format("index {}, {}, mtu {}", info->ifi_index, info->ifi_flags & IFF_UP ? "up" : "down", digest(all.contains(IFLA_MTU) ? all.at(IFLA_MTU) : ""));
-  });
-  tcmsg qdiscs{};
-  route.run(RTM_GETQDISC, &qdiscs, sizeof qdiscs, [&](const nlmsghdr* message) {
-    auto* info = static_cast<const tcmsg*>(mnl_nlmsg_get_payload(message));
-    const auto all = attributes(message, sizeof *info);
-    out[fmt::format("qdisc {} {} parent {}", device(info->tcm_ifindex), text(all, TCA_KIND), handle(info->tcm_parent))] =
-        fmt::format("handle {} options {}", handle(info->tcm_handle), digest(all.contains(TCA_OPTIONS) ? all.at(TCA_OPTIONS) : ""));
-  });
-  for (int index : devices)
-    for (std::uint32_t parent : {0u, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)}) {
-      tcmsg filters{};
-      filters.tcm_ifindex = index;
-      filters.tcm_parent = parent;
-      route.run(RTM_GETTFILTER, &filters, sizeof filters, [&](const nlmsghdr* message) {
-        auto* info = static_cast<const tcmsg*>(mnl_nlmsg_get_payload(message));
-        const auto all = attributes(message, sizeof *info);
-        out[fmt::format("filter {} parent {} pref {} handle {:x}", device(index), handle(parent), info->tcm_info >> 16, info->tcm_handle)] = text(all, TCA_KIND);
-      });
+// Those that faults change or that decide how a host behaves under one.
+void add_sysctls(HostState& state) {
+  static constexpr const char* names[] = {"kernel/panic",
+                                          "kernel/pid_max",
+                                          "kernel/sysrq",
+                                          "kernel/threads-max",
+                                          "fs/file-max",
+                                          "fs/nr_open",
+                                          "vm/dirty_background_bytes",
+                                          "vm/dirty_background_ratio",
+                                          "vm/dirty_bytes",
+                                          "vm/dirty_ratio",
+                                          "vm/min_free_kbytes",
+                                          "vm/overcommit_memory",
+                                          "vm/overcommit_ratio",
+                                          "vm/swappiness",
+                                          "net/core/netdev_max_backlog",
+                                          "net/core/rmem_max",
+                                          "net/core/somaxconn",
+                                          "net/core/wmem_max",
+                                          "net/ipv4/conf/all/rp_filter",
+                                          "net/ipv4/ip_forward",
+                                          "net/ipv4/ip_local_port_range",
+                                          "net/ipv4/tcp_max_syn_backlog",
+                                          "net/ipv4/tcp_rmem",
+                                          "net/ipv4/tcp_syncookies",
+                                          "net/ipv4/tcp_wmem",
+                                          "net/ipv6/conf/all/disable_ipv6",
+                                          "net/netfilter/nf_conntrack_max"};
+  for (auto* name : names)
+    if (auto text = read_file(fmt::format("/proc/sys/{}", name))) {
+      std::string dotted = name;
+      std::replace(dotted.begin(), dotted.end(), '/', '.');
+      state["sysctl " + dotted] = trimmed(*text);
     }
 }
 
-// Names, hooks and the handles of rules; their counters count on their own and are no difference.
-void nftables(State& out) {
-  Dump filter{NETLINK_NETFILTER};
-  nfgenmsg all_families{};
-  auto family = [](const nlmsghdr* message) {
-    switch (static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message))->nfgen_family) {
-      case 1: return "inet";
-      case 2: return "ip";
-      case 3: return "arp";
-      case 5: return "netdev";
-      case 7: return "bridge";
-      case 10: return "ip6";
-      default: return "?";
-    }
-  };
-  auto type = [](int one) { return (NFNL_SUBSYS_NFTABLES << 8) | one; };
-  filter.run(type(NFT_MSG_GETTABLE), &all_families, sizeof all_families, [&](const nlmsghdr* message) {
-    out[fmt::format("nftables table {} {}", family(message), text(attributes(message, sizeof(nfgenmsg)), NFTA_TABLE_NAME))] = "there";
-  });
-  filter.run(type(NFT_MSG_GETCHAIN), &all_families, sizeof all_families, [&](const nlmsghdr* message) {
-    const auto all = attributes(message, sizeof(nfgenmsg));
-    out[fmt::format("nftables chain {} {} {}", family(message), text(all, NFTA_CHAIN_TABLE), text(all, NFTA_CHAIN_NAME))] =
-        all.contains(NFTA_CHAIN_HOOK) ? digest(all.at(NFTA_CHAIN_HOOK)) : "no hook";
-  });
-  filter.run(type(NFT_MSG_GETRULE), &all_families, sizeof all_families, [&](const nlmsghdr* message) {
-    const auto all = attributes(message, sizeof(nfgenmsg));
-    std::uint64_t number = 0;
-    if (all.contains(NFTA_RULE_HANDLE)) std::memcpy(&number, all.at(NFTA_RULE_HANDLE).data(), sizeof number);
-    out[fmt::format("nftables rule {} {} {} handle {}", family(message), text(all, NFTA_RULE_TABLE), text(all, NFTA_RULE_CHAIN), be64toh(number))] = "there";
+// T is stopped by a signal; t, stopped by a tracer, is a debugger's business (proc_pid_stat(5)).
+void add_stopped(HostState& state) {
+  each_folder("/proc", [&](std::string_view pid) {
+    if (pid[0] < '0' || pid[0] > '9') return;
+    auto stat = read_file(fmt::format("/proc/{}/stat", pid));
+    if (!stat) return;
+    auto open = stat->find('('), close = stat->rfind(')');
+    if (close == std::string::npos || close + 2 >= stat->size() || (*stat)[close + 2] != 'T') return;
+    state[fmt::format("process {}[{}]", stat->substr(open + 1, close - open - 1), pid)] = "stopped";
   });
 }
 
-void cgroups(State& out) {
-  static constexpr std::array<std::string_view, 9> files{"io.max",      "cpu.max",    "memory.max", "memory.high", "pids.max", "cgroup.freeze", "freezer.state",
-                                                         "io.weight",   "cpu.weight"};
-  std::error_code error;
-  for (auto it = fs::recursive_directory_iterator("/sys/fs/cgroup", fs::directory_options::skip_permission_denied, error);
-       !error && it != fs::recursive_directory_iterator{}; it.increment(error)) {
-    const auto name = it->path().filename().string();
-    const bool throttle = name.starts_with("blkio.throttle.") && name.ends_with("_device");
-    if (!throttle && std::find(files.begin(), files.end(), name) == files.end()) continue;
-    std::ifstream file{it->path()};
-    std::stringstream content;
-    content << file.rdbuf();
-    // An unset limit says nothing: cgroups that come and go with their services are no difference.
-    auto value = content.str();
-    while (!value.empty() && value.back() == '\n') value.pop_back();
-    if (value.empty() || value == "max" || value == "max 100000" || value == "0" || value == "default 100" || value == "100" || value == "THAWED") continue;
-    out[fmt::format("cgroup {}", it->path().string())] = value;
-  }
+// What a thing is that a snapshot has no line for.
+std::string_view without(std::string_view name) {
+  if (name.starts_with("cgroup ")) return "at its default";
+  if (name.starts_with("process ")) return "not stopped";
+  return "";
 }
 
-void mounts(State& out) {
-  std::ifstream file{"/proc/self/mountinfo"};
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields{line};
-    std::string id, parent, device_number, root, point, options;
-    fields >> id >> parent >> device_number >> root >> point >> options;
-    out[fmt::format("mount {} ({})", point, id)] = fmt::format("{} {} {}", device_number, root, options);
-  }
-}
-
-void stopped_processes(State& out) {
-  std::error_code error;
-  for (auto& entry : fs::directory_iterator("/proc", error)) {
-    const auto name = entry.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (auto stat = read_process_stat(std::stoi(name)); stat && stat->state == 'T') out[fmt::format("process {} started {}", name, stat->start_ticks)] = "stopped";
-  }
+std::string difference(const std::string& name, const std::string* before, const std::string* after) {
+  auto absent = without(name);
+  if (before && after) return fmt::format("{}: was {}, is {}", name, *before, *after);
+  if (!absent.empty())
+    return fmt::format("{}: was {}, is {}", name, before ? *before : absent, after ? *after : absent);
+  return before ? fmt::format("{} is gone: it was {}", name, *before)
+                : fmt::format("{} is new: {}", name, *after);
 }
 
 }  // namespace
 
-State snapshot_host() {
-  State out;
-  links_and_qdiscs(out);
-  nftables(out);
-  cgroups(out);
-  mounts(out);
-  stopped_processes(out);
-  return out;
+HostState snapshot_host() {
+  HostState state;
+  auto mounts = read_mounts();
+  add_mounts(mounts, state);
+  add_cgroups(mounts, state);
+  add_sysctls(state);
+  add_stopped(state);
+  snapshot::add_traffic_control(state);
+  snapshot::add_nftables(state);
+  return state;
 }
 
-std::vector<std::string> differences(const State& before, const State& after) {
+std::vector<std::string> differences(const HostState& before, const HostState& after) {
   std::vector<std::string> out;
-  for (auto& [what, was] : before) {
-    auto now = after.find(what);
-    if (now == after.end())
-      out.push_back(fmt::format("{} is gone (it was: {})", what, was));
-    else if (now->second != was)
-      out.push_back(fmt::format("{} was \"{}\", is \"{}\"", what, was, now->second));
+  auto old = before.begin();
+  auto now = after.begin();
+  while (old != before.end() || now != after.end()) {
+    auto order = old == before.end() ? 1 : now == after.end() ? -1 : old->first.compare(now->first);
+    if (order < 0)
+      out.push_back(difference(old->first, &old->second, nullptr)), ++old;
+    else if (order > 0)
+      out.push_back(difference(now->first, nullptr, &now->second)), ++now;
+    else {
+      if (old->second != now->second) out.push_back(difference(old->first, &old->second, &now->second));
+      ++old, ++now;
+    }
   }
-  for (auto& [what, now] : after)
-    if (!before.contains(what)) out.push_back(fmt::format("{} is new ({})", what, now));
   return out;
 }
 

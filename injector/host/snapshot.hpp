@@ -1,4 +1,5 @@
-// What a host looks like, before and after: everything a fault could have left behind, nothing that changes on its own.
+// What a host looks like to Squall: everything faults may change, as texts that two moments can be compared
+// by.
 #pragma once
 
 #include <map>
@@ -7,9 +8,17 @@
 
 namespace squall {
 
-// From what ("qdisc eth0 root") to its state. What cannot be read without privilege is left out.
-std::map<std::string, std::string> snapshot_host();
-// One sentence for each difference, for a person; empty when the host is as found.
-std::vector<std::string> differences(const std::map<std::string, std::string>& before, const std::map<std::string, std::string>& after);
+// From a thing's name ("qdisc root of eth0", "cgroup /sys/fs/cgroup/a cpu.max") to its state ("htb 1: …").
+using HostState = std::map<std::string, std::string>;
+
+// Links, queueing disciplines, traffic classes and filters, and nftables of the current network namespace;
+// mounts of the current mount namespace; limits of every cgroup that differ from the kernel's default; some
+// sysctls; stopped processes. Counters and whatever else changes by itself are left out. What the caller may
+// not read is left out too, so both snapshots of a comparison must be taken with the same privilege. Never
+// throws for a host's sake.
+HostState snapshot_host();
+
+// One text for each thing that is new, gone or different; none where both are alike.
+std::vector<std::string> differences(const HostState& before, const HostState& after);
 
 }  // namespace squall

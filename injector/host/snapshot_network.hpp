@@ -1,0 +1,14 @@
+// The network's part of a host snapshot, by netlink dumps of the current network namespace.
+#pragma once
+
+#include "injector/host/snapshot.hpp"
+
+namespace squall::snapshot {
+
+// Links, queueing disciplines, classes of the classful ones, and filters (rtnetlink(7), tc(8)).
+void add_traffic_control(HostState&);
+
+// Tables with their chains, rules and sets, one digest a table (libnftnl's wire format; needs CAP_NET_ADMIN).
+void add_nftables(HostState&);
+
+}  // namespace squall::snapshot

@@ -1,0 +1,40 @@
+#include "injector/host/snapshot.hpp"
+
+#include <gtest/gtest.h>
+
+namespace squall {
+namespace {
+
+TEST(Snapshot, two_alike_differ_in_nothing) {
+  HostState state{{"link lo", "device up, mtu 65536"}};
+  EXPECT_TRUE(differences(state, state).empty());
+}
+
+TEST(Snapshot, a_difference_says_what_was_and_what_is) {
+  HostState before{{"qdisc root of eth0", "noqueue 0:"}, {"nftables table ip nat", "2 chains, 3 rules, 0 sets"}};
+  HostState after{{"qdisc root of eth0", "htb 1:"}, {"link sqifb0", "ifb up, mtu 1500"}};
+  EXPECT_EQ(differences(before, after),
+            (std::vector<std::string>{"link sqifb0 is new: ifb up, mtu 1500",
+                                      "nftables table ip nat is gone: it was 2 chains, 3 rules, 0 sets",
+                                      "qdisc root of eth0: was noqueue 0:, is htb 1:"}));
+}
+
+TEST(Snapshot, a_limit_without_a_line_is_at_its_default) {
+  EXPECT_EQ(differences({}, {{"cgroup /sys/fs/cgroup/a cpu.max", "20000 100000"}}).at(0),
+            "cgroup /sys/fs/cgroup/a cpu.max: was at its default, is 20000 100000");
+  EXPECT_EQ(differences({{"process redis-server[12]", "stopped"}}, {}).at(0),
+            "process redis-server[12]: was stopped, is not stopped");
+}
+
+TEST(Snapshot, of_this_host_is_the_same_a_moment_later_apart_from_what_others_did) {
+  auto before = snapshot_host();
+  EXPECT_TRUE(before.contains("link lo"));
+  EXPECT_TRUE(before.contains("sysctl net.ipv4.ip_forward"));
+  EXPECT_TRUE(before.contains("mount /proc"));
+  auto after = snapshot_host();
+  EXPECT_EQ(before.at("link lo"), after.at("link lo"));
+  EXPECT_EQ(before.at("qdisc root of lo"), after.at("qdisc root of lo"));
+}
+
+}  // namespace
+}  // namespace squall
