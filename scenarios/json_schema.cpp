@@ -43,9 +43,13 @@ boost::json::object scenario_json_schema(const FaultVocabulary& faults) {
   schema["$schema"] = draft;
   schema["title"] = "Squall scenario";
   schema["definitions"] = {{"step", step_schema(faults)}};
+  auto& properties = schema["properties"].as_object();
   const boost::json::object step{{"$ref", "#/definitions/step"}};
-  auto& method = schema["properties"].as_object()["method"].as_object();
-  method["anyOf"] = {boost::json::object{{"type", "array"}, {"minItems", 1}, {"items", step}}, step};
+  properties["method"].as_object()["anyOf"] = {boost::json::object{{"type", "array"}, {"items", step}}, step};
+  properties["scenario"].as_object()["type"] = "string";
+  properties["scenario"].as_object()["pattern"] = "^[a-z0-9][a-z0-9-]{0,63}$";
+  for (auto* list : {"method", "expect"})
+    properties[list].as_object()["anyOf"].as_array()[0].as_object()["minItems"] = 1;
   return schema;
 }
 

@@ -183,8 +183,9 @@ class Object : public ObjectSchema {
     boost::json::array required;
     for (auto& field : fields_) {
       auto schema = field.schema();
-      schema["description"] = field.doc.sentence;
-      if (!field.doc.default_text.empty()) schema["default"] = field.doc.default_text;
+      schema["description"] = field.doc.default_text.empty()
+                                  ? field.doc.sentence
+                                  : fmt::format("{} (default: {})", field.doc.sentence, field.doc.default_text);
       properties[field.doc.name] = std::move(schema);
       if (field.doc.required) required.emplace_back(field.doc.name);
     }

@@ -22,7 +22,9 @@ bool is_port(std::string_view text) {
 bool is_host(std::string_view text) {
   if (text.starts_with('[')) {
     if (text.size() < 4 || !text.ends_with(']')) return false;
-    return text.substr(1, text.size() - 2).find_first_not_of("0123456789abcdefABCDEF:.%") == std::string_view::npos;
+    return text.find(':') != std::string_view::npos &&
+           std::all_of(text.begin() + 1, text.end() - 1,
+                       [](unsigned char c) { return std::isalnum(c) || c == ':' || c == '.' || c == '%' || c == '-'; });
   }
   return !text.empty() && text.size() <= 253 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '.' || c == '-' || c == '_' || c >= 0x80;
@@ -39,7 +41,7 @@ std::pair<std::string_view, std::string_view> split_port(std::string_view text) 
 // libstdc++ words these differently from version to version.
 std::string_view words(std::regex_constants::error_type code) {
   using namespace std::regex_constants;
-  if (code == error_paren) return "a parenthesis is not closed";
+  if (code == error_paren) return "a parenthesis does not match, or nothing stands before *, + or ?";
   if (code == error_brack) return "a bracket is not closed";
   if (code == error_brace || code == error_badbrace) return "the numbers in braces are malformed";
   if (code == error_badrepeat) return "there is nothing to repeat before *, +, ? or {";

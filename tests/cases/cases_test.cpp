@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "scenarios/document.hpp"
+#include "tests/support/json_schema.hpp"
 #include "tests/support/small_vocabulary.hpp"
 
 namespace squall {
@@ -52,6 +53,20 @@ TEST_P(Case, says_what_is_expected) {
   ASSERT_TRUE(fs::exists(folder / "expected.txt")) << folder << " expects nothing; what is said about it is\n"
                                                    << said_about(folder);
   EXPECT_EQ(said_about(folder), contents(folder / "expected.txt"));
+}
+
+// Editors must not underline what the reader accepts.
+TEST_P(Case, the_json_schema_accepts_what_the_reader_accepts) {
+  const auto folder = fs::path(SQUALL_SOURCE_DIR) / "tests/cases" / GetParam();
+  if (said_about(folder) != "ok\n") return;
+  auto accepted = [&](const char* file, const boost::json::object& schema) {
+    if (!fs::exists(folder / file)) return;
+    Diagnostics diagnostics;
+    const auto value = test::typed_json(parse_document(contents(folder / file), diagnostics));
+    EXPECT_EQ(test::schema_errors(schema, value), std::vector<std::string>{}) << file;
+  };
+  accepted("landscape.yaml", landscape_json_schema());
+  accepted("scenario.yaml", scenario_json_schema(test::small_vocabulary()));
 }
 
 INSTANTIATE_TEST_SUITE_P(Folders, Case, testing::ValuesIn(case_names()), [](auto& name) {

@@ -26,6 +26,26 @@ TEST(Units, text_and_value_agree_both_ways) {
   EXPECT_EQ(parse_rate("100mbit")->bytes_per_second, 12'500'000);
 }
 
+TEST(Units, no_digit_is_lost) {
+  for (std::int64_t ns : {1LL, 999LL, 9'007'199'254'740'993LL, 86'400'000'000'001LL, 9'223'372'036'854'775'807LL})
+    EXPECT_EQ(parse_duration(to_string(Duration{ns}))->ns, ns);
+  EXPECT_EQ(to_string(Size{9'007'199'254'740'993}), "9007199254740993B");
+  EXPECT_EQ(parse_duration("0.000000001s")->ns, 1);
+  EXPECT_EQ(parse_duration("1.0000000019999999999999999999999999999s")->ns, 1'000'000'002);
+  EXPECT_EQ(parse_rate("12bit")->bytes_per_second, 2);
+}
+
+TEST(Units, what_cannot_be_kept_is_refused) {
+  EXPECT_EQ(parse_duration("0.1ns").error(), "expected a duration such as 40ms, got \"0.1ns\": it is too small");
+  EXPECT_EQ(parse_duration("-1s").error(), "expected a duration such as 40ms, got \"-1s\": it is below 0");
+  EXPECT_EQ(parse_duration("300000000h").error(), "expected a duration such as 40ms, got \"300000000h\": it is too large");
+  EXPECT_EQ(parse_size(std::string(500, '9') + "TiB").error().substr(0, 40), "expected a size such as 4KiB, got \"99999");
+  for (auto* text : {"", " ", "s", ".5s", "5.s", "1e3s", "0x10s", "+1s", "1 2s", "infs", "nans", "1,5s", "--1s", "1..5s"})
+    EXPECT_FALSE(parse_duration(text).has_value()) << text;
+  for (auto* text : {"101%", "-1%", "1", "%", "nan%", "1e1%"}) EXPECT_FALSE(parse_percent(text).has_value()) << text;
+  for (auto* text : {"0", "-1", "1.5", "some", "9999999999999999999"}) EXPECT_FALSE(parse_amount(text).has_value()) << text;
+}
+
 TEST(Units, a_share_of_some_is_never_none) {
   EXPECT_EQ(parse_amount("10%")->of(3), 1);
   EXPECT_EQ(parse_amount("50%")->of(3), 2);
