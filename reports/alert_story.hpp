@@ -1,11 +1,9 @@
-// What became of each alert: the sightings of all sources, joined by fingerprint into one story, and how it answers what
-// was expected.
+// What became of each alert: the sightings of all sources, joined by fingerprint into one story.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "reports/record.hpp"
@@ -42,45 +40,5 @@ std::string squad_of(const std::string& receiver, const std::map<std::string, st
 
 std::vector<std::string> known_squads(const RunRecord&);
 std::vector<AlertStory> alert_stories(const RunRecord&);
-
-// How an expected alert, or one that nobody expected, turned out.
-enum class AlertOutcome {
-  caught,       // fired in time (and reached whom it should, and resolved in time, where that was asked)
-  missing,      // did not fire
-  late,         // fired after its deadline
-  wrong_squad,  // fired, but others were notified, or nobody
-  unresolved,   // fired in time, but did not resolve in time
-  preexisting,  // was firing before the first fault: a finding, not a catch
-  silenced,     // fired, but a silence kept it from everybody
-  unexpected,   // fired though nobody expected it, where none was to
-  other,        // fired though nobody expected it, where others may
-  unseen        // its source could not be seen, or not for long enough
-};
-std::string_view to_string(AlertOutcome);
-
-struct AlertVerdict {
-  std::string alert;
-  std::map<std::string, std::string> labels;
-  bool expected = false;
-  AlertOutcome outcome = AlertOutcome::missing;
-  bool fired = false;                      // after the first fault began
-  std::optional<double> pending_after_s, fired_after_s;  // after the first fault began
-  std::optional<double> resolved_after_s;  // after the last fault's end; below 0 where it was earlier
-  std::optional<double> notified_after_s;  // of the first notification, after the first fault began
-  std::vector<std::string> reached;        // squads; receivers that belong to none by their own name
-  std::string text;                        // the outcome in a sentence, with its numbers
-  std::optional<std::size_t> story;        // in alert_stories
-};
-
-struct AlertScore {
-  std::int64_t expected = 0, caught = 0, missed = 0, unexpected = 0;
-  std::optional<double> precision;         // of the alerts that fired, the share that was expected
-  std::optional<double> recall;            // of the alerts expected, the share that fired in time
-  std::optional<double> mean_detection_s;  // of the expected ones that fired, late ones too
-};
-
-// Expected alerts in the order of the scenario, then those that fired unasked.
-std::vector<AlertVerdict> judge_alerts(const RunRecord&, const std::vector<AlertStory>&);
-AlertScore score(const std::vector<AlertVerdict>&);
 
 }  // namespace squall

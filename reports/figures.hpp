@@ -49,8 +49,8 @@ struct SteadyState {
 // Its SLO and what `expect` says of it; the stricter bound counts where both speak.
 SteadyState steady_state(const Scenario&, const std::string& service);
 
-// When a service was back, after `from`: from the first good answer on, none of the next two seconds (and at least five)
-// samples is bad, and until `to` no more are bad than its steady state allows. Bad is failed, or slower than its bound.
+// When a service was back, after `from`: the first good answer from which on no more samples are bad than its steady state
+// allows, both over the next two seconds (five samples at least) and until `to`. Bad is failed, or slower than its bound.
 struct Recovery {
   std::optional<double> seconds;  // after `from`; 0 where it was never out of its steady state after it
   std::int64_t seen = 0;          // samples due after `from`

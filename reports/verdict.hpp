@@ -16,21 +16,12 @@
 #include <string_view>
 #include <vector>
 
-#include "reports/alert_story.hpp"
+#include "reports/alert_verdict.hpp"
+#include "reports/expectation.hpp"
 #include "reports/figures.hpp"
 #include "reports/record.hpp"
 
 namespace squall {
-
-enum class Outcome { held, violated, inconclusive };
-std::string_view to_string(Outcome);
-
-// One criterion of the scenario's `expect`, judged.
-struct Judged {
-  std::string expectation;  // "service playlist: availability >= 99%"
-  Outcome outcome = Outcome::inconclusive;
-  std::string evidence;  // a sentence with the numbers it rests on
-};
 
 struct ServiceVerdict {
   std::string service, squad;
@@ -56,6 +47,10 @@ struct Verdict {
 std::string_view to_string(Verdict::Kind);
 
 Verdict judge(const RunRecord&);
+
+// The windows that figures are given for: "baseline"; "fault", from the first fault in force to the last one undone; and
+// "recovery", from there to the end of what was watched.
+std::map<std::string, WindowSpan> report_windows(const RunRecord&);
 
 // What of the steady state does not hold over the baseline, a sentence each; empty where the drill may go on. The steady
 // state is every service's SLO and what `expect` says of availability and latency. Too few samples to tell do not keep a

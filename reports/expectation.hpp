@@ -1,0 +1,36 @@
+// Whether what was measured of a service meets what was expected: held, violated or inconclusive.
+//
+// Held: the measured figure meets the bound, and there are samples enough that one bad one alone would not have broken it
+// (100 for 99 %, 1,000 for 99.9 %, and never fewer than 20). Violated: the figure misses the bound, and so does its whole
+// 95 % confidence interval. Anything else is too little to tell: inconclusive.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "reports/figures.hpp"
+
+namespace squall {
+
+enum class Outcome { held, violated, inconclusive };
+std::string_view to_string(Outcome);
+
+// One criterion of the scenario's `expect`, judged.
+struct Judged {
+  std::string expectation;  // "service playlist: availability >= 99%"
+  Outcome outcome = Outcome::inconclusive;
+  std::string evidence;  // the numbers it rests on
+};
+
+struct Finding {
+  Outcome outcome = Outcome::inconclusive;
+  std::string evidence;
+};
+
+Finding judge_availability(const Figures&, const Comparison<Percent>&);
+// `q` is 0.5, 0.9, 0.99, or 1 for the maximum.
+Finding judge_latency(const Figures&, double q, const Comparison<Duration>&);
+// `watched_s` is how long was watched after the last fault's end.
+Finding judge_recovery(const Recovery&, Duration within, double watched_s);
+
+}  // namespace squall

@@ -1,0 +1,222 @@
+#include "reports/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <ctime>
+
+namespace squall::text {
+namespace {
+
+namespace json = boost::json;
+
+tm utc(std::int64_t wall_ns) {
+  const auto whole = static_cast<time_t>(wall_ns >= 0 ? wall_ns / 1'000'000'000 : (wall_ns - 999'999'999) / 1'000'000'000);
+  tm parts{};
+  gmtime_r(&whole, &parts);
+  return parts;
+}
+
+// Three significant digits without an exponent, no needless zeros.
+std::string short_number(double value) {
+  if (!std::isfinite(value)) return "?";
+  const double size = std::abs(value);
+  if (size >= 1000 || value == std::floor(value)) return fmt::format("{:.0f}", value);
+  auto out = size >= 100 ? fmt::format("{:.1f}", value) : size >= 10 ? fmt::format("{:.1f}", value) : fmt::format("{:.2f}", value);
+  if (size < 0.1) out = fmt::format("{:.2g}", value);
+  while (out.find('.') != std::string::npos && out.find('e') == std::string::npos && (out.back() == '0' || out.back() == '.')) {
+    const bool point = out.back() == '.';
+    out.pop_back();
+    if (point) break;
+  }
+  return out;
+}
+
+std::string binary_size(double bytes) {
+  static constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; std::abs(bytes) >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
+  return fmt::format("{} {}", short_number(bytes), units[unit]);
+}
+
+struct Unit {
+  std::string_view ending;
+  std::string (*show)(double);
+};
+
+// The longest ending first.
+constexpr std::array units{
+    Unit{"_bytes_per_second", [](double v) { return binary_size(v) + "/s"; }},
+    Unit{"_bytes_per_s", [](double v) { return binary_size(v) + "/s"; }},
+    Unit{"_packets_per_s", [](double v) { return short_number(v) + " packets/s"; }},
+    Unit{"_per_second", [](double v) { return short_number(v) + "/s"; }},
+    Unit{"_per_s", [](double v) { return short_number(v) + "/s"; }},
+    Unit{"_percent", [](double v) { return short_number(v) + "%"; }},
+    Unit{"_pct", [](double v) { return short_number(v) + "%"; }},
+    Unit{"_share", [](double v) { return percent(v); }},
+    Unit{"_bytes", [](double v) { return binary_size(v); }},
+    Unit{"_bps", [](double v) { return binary_size(v) + "/s"; }},
+    Unit{"_iops", [](double v) { return short_number(v) + "/s"; }},
+    Unit{"_ns", [](double v) { return milliseconds(v / 1e6); }},
+    Unit{"_us", [](double v) { return milliseconds(v / 1e3); }},
+    Unit{"_ms", [](double v) { return milliseconds(v); }},
+    Unit{"_s", [](double v) { return seconds(v); }},
+};
+
+const Unit* unit_of(std::string_view key) {
+  for (auto& unit : units)
+    if (key.size() > unit.ending.size() && key.ends_with(unit.ending)) return &unit;
+  return nullptr;
+}
+
+}  // namespace
+
+std::string seconds(double s) {
+  if (std::abs(s) < 0.05 && s != 0) return milliseconds(s * 1000);
+  if (std::abs(s) < 120) return fmt::format("{:.1f} s", s == 0 ? 0.0 : s);
+  const auto whole = std::llround(s);
+  return fmt::format("{} min {} s", whole / 60, std::abs(whole % 60));
+}
+
+std::string milliseconds(double ms) {
+  if (std::abs(ms) >= 1000) return fmt::format("{} s", short_number(ms / 1000));
+  return fmt::format("{} ms", short_number(ms));
+}
+
+std::string percent(double share) {
+  const double value = share * 100;
+  if (value == std::floor(value)) return fmt::format("{:.0f}%", value);
+  const int digits = share > 0.999 ? 3 : share > 0.99 || share < 0.01 ? 2 : 1;
+  auto out = fmt::format("{:.{}f}", value, digits);
+  // One failure in a million is not "100%", one success not "0%".
+  if (std::stod(out) >= 100) out = fmt::format("{:.{}f}", 100 - std::pow(10, -digits), digits);
+  if (std::stod(out) == 0) out = fmt::format("{:.{}f}", std::pow(10, -digits), digits);
+  while (out.find('.') != std::string::npos && (out.back() == '0' || out.back() == '.')) {
+    const bool point = out.back() == '.';
+    out.pop_back();
+    if (point) break;
+  }
+  return out + "%";
+}
+
+std::string percent_interval(const Interval& interval) {
+  auto low = percent(interval.low);
+  low.pop_back();
+  return fmt::format("{}–{}", low, percent(interval.high));
+}
+
+std::string quantile_interval(const QuantileInterval& interval) {
+  if (interval.low && interval.high) return fmt::format("{} to {}", milliseconds(*interval.low), milliseconds(*interval.high));
+  if (interval.low) return fmt::format("at least {}", milliseconds(*interval.low));
+  if (interval.high) return fmt::format("at most {}", milliseconds(*interval.high));
+  return "unbounded";
+}
+
+std::string count(std::int64_t n) {
+  auto out = std::to_string(n);
+  for (auto at = static_cast<std::ptrdiff_t>(out.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3) out.insert(static_cast<std::size_t>(at), ",");
+  return out;
+}
+
+std::string rfc3339(std::int64_t wall_ns) {
+  const auto parts = utc(wall_ns);
+  char out[40];
+  std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%S", &parts);
+  const auto ms = ((wall_ns / 1'000'000) % 1000 + 1000) % 1000;
+  return fmt::format("{}.{:03}Z", out, ms);
+}
+
+std::string clock(std::int64_t wall_ns) {
+  const auto parts = utc(wall_ns);
+  char out[32];
+  std::strftime(out, sizeof out, "%H:%M:%S UTC", &parts);
+  return out;
+}
+
+std::string day(std::int64_t wall_ns) {
+  static constexpr std::array months{"January", "February", "March",     "April",   "May",      "June",
+                                     "July",    "August",   "September", "October", "November", "December"};
+  const auto parts = utc(wall_ns);
+  return fmt::format("{} {} {}", parts.tm_mday, months[static_cast<std::size_t>(parts.tm_mon)], parts.tm_year + 1900);
+}
+
+std::string labels(const std::map<std::string, std::string>& labels, std::string_view without) {
+  std::string out;
+  for (auto& [key, value] : labels)
+    if (key != without) out += fmt::format("{}{}=\"{}\"", out.empty() ? "" : ", ", key, value);
+  return out.empty() ? "" : "{" + out + "}";
+}
+
+std::string join(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string out;
+  for (auto& part : parts) out += (out.empty() ? "" : std::string(separator)) + part;
+  return out;
+}
+
+std::string dose_value(std::string_view key, const json::value& value) {
+  if (value.is_array()) {
+    std::vector<std::string> parts;
+    for (auto& item : value.get_array()) parts.push_back(dose_value(key, item));
+    return join(parts);
+  }
+  if (value.is_string()) return std::string(value.get_string());
+  if (value.is_bool()) return value.get_bool() ? "yes" : "no";
+  if (!value.is_number()) return value.is_null() ? "none" : json::serialize(value);
+  json::error_code ignored;
+  const double number = value.to_number<double>(ignored);
+  if (auto* unit = unit_of(key)) return unit->show(number);
+  return value.is_double() ? short_number(number) : json::serialize(value);
+}
+
+std::string dose_name(std::string_view key) {
+  if (auto* unit = unit_of(key)) key.remove_suffix(unit->ending.size());
+  std::string out(key);
+  std::replace(out.begin(), out.end(), '_', ' ');
+  return out;
+}
+
+std::vector<DoseRow> dose_rows(const DoseRecord& dose) {
+  std::vector<DoseRow> out;
+  for (auto& [key, value] : dose.prescribed) {
+    auto* measured = dose.measured.if_contains(key);
+    out.push_back({dose_name(key), dose_value(key, value), measured ? dose_value(key, *measured) : ""});
+  }
+  for (auto& [key, value] : dose.measured)
+    if (!dose.prescribed.contains(key)) out.push_back({dose_name(key), "", dose_value(key, value)});
+  return out;
+}
+
+std::string dose_summary(const DoseRecord& dose) {
+  std::vector<std::string> both, asked, seen;
+  for (auto& row : dose_rows(dose)) {
+    if (!row.prescribed.empty() && !row.measured.empty())
+      both.push_back(fmt::format("{} {} prescribed, {} measured", row.name, row.prescribed, row.measured));
+    else if (!row.prescribed.empty())
+      asked.push_back(fmt::format("{} {}", row.name, row.prescribed));
+    else
+      seen.push_back(fmt::format("{} {}", row.name, row.measured));
+  }
+  if (!both.empty()) return join(both, "; ");
+  std::string out;
+  if (!asked.empty()) out = join(asked) + " prescribed";
+  if (!seen.empty()) out += (out.empty() ? "" : "; ") + join(seen) + " measured";
+  return out.empty() ? "nothing measured" : out;
+}
+
+std::size_t columns(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string cut(std::string_view text, std::size_t width) {
+  if (columns(text) <= width) return std::string(text);
+  std::size_t at = 0, seen = 0;
+  while (at < text.size()) {
+    const bool starts = (text[at] & 0xc0) != 0x80;
+    if (starts && seen + 1 == width) break;
+    seen += starts;
+    ++at;
+  }
+  return std::string(text.substr(0, at)) + "…";
+}
+
+}  // namespace squall::text

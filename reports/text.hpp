@@ -1,0 +1,46 @@
+// Figures as people read them. Shared by verdicts and renderers, so that one number never reads in two ways.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/value.hpp>
+
+#include "reports/figures.hpp"
+#include "reports/record.hpp"
+
+namespace squall::text {
+
+std::string seconds(double s);                       // "12.1 s", "3 min 5 s" from two minutes on
+std::string milliseconds(double ms);                 // "0.42 ms", "81.3 ms", "1.2 s"
+std::string percent(double share);                   // 0.9967 → "99.67 %"; never rounds up to 100 %
+std::string percent_interval(const Interval&);       // "98.8–99.96 %"
+std::string quantile_interval(const QuantileInterval&);  // of milliseconds
+std::string count(std::int64_t);                     // "12,345"
+std::string rfc3339(std::int64_t wall_ns);           // "2026-11-23T08:51:42.123Z"
+std::string clock(std::int64_t wall_ns);             // "08:51:42 UTC"
+std::string day(std::int64_t wall_ns);               // "23 November 2026"
+std::string labels(const std::map<std::string, std::string>&, std::string_view without = "");  // "{a=\"b\"}", "" for none
+std::string join(const std::vector<std::string>&, std::string_view separator = ", ");
+
+// A dose's value by its key, whose ending is its unit: ("delay_ms", 80) → "80 ms", ("write_bytes_per_s", 1048576) → "1 MiB/s".
+std::string dose_value(std::string_view key, const boost::json::value&);
+// The key without its unit, in words: "delay", "write bytes".
+std::string dose_name(std::string_view key);
+
+struct DoseRow {
+  std::string name, prescribed, measured;  // "" where there is no counterpart
+};
+std::vector<DoseRow> dose_rows(const DoseRecord&);
+// "delay 80 ms prescribed, 81.2 ms measured" of what has both; else what is there.
+std::string dose_summary(const DoseRecord&);
+
+// Cut to `width` columns with an ellipsis; `width` counts code points.
+std::string cut(std::string_view text, std::size_t width);
+std::size_t columns(std::string_view text);
+
+}  // namespace squall::text

@@ -1,0 +1,298 @@
+#include "reports/verdict.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "reports/text.hpp"
+
+namespace squall {
+namespace {
+
+// The windows that figures are given for; contiguous from the first fault on.
+std::map<std::string, WindowSpan> spans(const RunRecord& record) {
+  std::map<std::string, WindowSpan> out;
+  auto given = [&](const char* name) -> const WindowSpan* {
+    auto found = record.windows.find(name);
+    return found == record.windows.end() ? nullptr : &found->second;
+  };
+  if (auto* baseline = given("baseline")) out["baseline"] = {baseline->start_t, baseline->end_t.value_or(record.last_t)};
+  const auto fault = record.fault_window();
+  if (!fault) return out;
+  out["fault"] = *fault;
+  const auto* recovery = given("recovery");
+  out["recovery"] = {*fault->end_t, std::max(recovery ? recovery->end_t.value_or(record.last_t) : record.last_t, *fault->end_t)};
+  return out;
+}
+
+std::vector<std::string> services_of(const RunRecord& record) {
+  std::set<std::string> out;
+  for (auto& series : record.probes) out.insert(series.service);
+  for (auto& [name, service] : record.scenario.landscape.services)
+    if (!service.probes.empty()) out.insert(name);
+  return {out.begin(), out.end()};
+}
+
+// One service's samples and what they add up to.
+struct Observed {
+  std::vector<ServiceSample> samples;
+  ServiceVerdict verdict;
+  Recovery recovery;
+};
+
+Observed observe(const RunRecord& record, const std::string& name, const std::map<std::string, WindowSpan>& windows) {
+  Observed out;
+  out.samples = samples_of(record, name);
+  out.verdict.service = name;
+  if (auto found = record.scenario.landscape.services.find(name); found != record.scenario.landscape.services.end())
+    out.verdict.squad = found->second.squad;
+  for (auto& [window, span] : windows)
+    if (auto seen = figures(out.samples, span.start_t, *span.end_t); seen.probes) out.verdict.windows[window] = std::move(seen);
+  const auto ended = record.faults_ended_t();
+  if (!ended || !windows.contains("recovery")) return out;
+  out.recovery = recovery(out.samples, steady_state(record.scenario, name), *ended, *windows.at("recovery").end_t);
+  out.verdict.time_to_recover_s = out.recovery.seconds;
+  out.verdict.recovery = !out.recovery.seen           ? "not seen after the last fault's end"
+                         : !out.recovery.seconds      ? "not back by the end"
+                         : *out.recovery.seconds == 0 ? "never away after the last fault's end"
+                                                      : fmt::format("back after {}", text::seconds(*out.recovery.seconds));
+  return out;
+}
+
+class Judge {
+ public:
+  explicit Judge(const RunRecord& record) : record_(record), windows_(spans(record)) {}
+
+  Verdict run() {
+    for (auto& name : services_of(record_)) services_.emplace(name, observe(record_, name, windows_));
+    for (auto& [name, observed] : services_) out_.services.push_back(observed.verdict);
+    out_.alerts = judge_alerts(record_, alert_stories(record_));
+    out_.score = score(out_.alerts);
+    expectations();
+    restored();
+    findings();
+    decide();
+    return std::move(out_);
+  }
+
+ private:
+  bool cut_short() const { return record_.halt.has_value() || !record_.ended; }
+
+  void expectations() {
+    std::size_t alert = 0;
+    for (auto& expectation : record_.scenario.expect) {
+      const auto texts = describe(expectation);
+      std::size_t text = 0;
+      auto add = [&](Finding found) {
+        if (text < texts.size()) out_.expectations.push_back({texts[text++], found.outcome, std::move(found.evidence)});
+      };
+      if (expectation.service) service(expectation, add);
+      if (expectation.alert) add(of_alert(out_.alerts.at(alert++)));
+      if (expectation.other_alerts) add(other_alerts(*expectation.other_alerts));
+    }
+  }
+
+  // What was violated stays so in a drill that was cut short; what held until then might not have held to the end.
+  Finding over_whole_window(Finding found) const {
+    if (cut_short() && found.outcome == Outcome::held) return {Outcome::inconclusive, found.evidence + ", until the drill was cut short"};
+    return found;
+  }
+
+  template <class Add>
+  void service(const Expectation& e, const Add& add) {
+    static const Observed nothing;
+    auto found = services_.find(*e.service);
+    const auto& observed = found == services_.end() ? nothing : found->second;
+    auto window = observed.verdict.windows.find("fault");
+    static const Figures none;
+    const auto& during = window == observed.verdict.windows.end() ? none : window->second;
+    if (e.availability) add(over_whole_window(judge_availability(during, *e.availability)));
+    if (e.latency_p50) add(over_whole_window(judge_latency(during, 0.5, *e.latency_p50)));
+    if (e.latency_p90) add(over_whole_window(judge_latency(during, 0.9, *e.latency_p90)));
+    if (e.latency_p99) add(over_whole_window(judge_latency(during, 0.99, *e.latency_p99)));
+    if (e.latency_max) add(over_whole_window(judge_latency(during, 1, *e.latency_max)));
+    if (!e.recovers_within) return;
+    const auto ended = record_.faults_ended_t();
+    if (!ended)
+      add({Outcome::inconclusive, "the faults' end is not in the record"});
+    else
+      add(over_whole_window(judge_recovery(observed.recovery, *e.recovers_within, static_cast<double>(*windows_.at("recovery").end_t - *ended) / 1e9)));
+  }
+
+  Finding of_alert(const AlertVerdict& alert) const {
+    const auto outcome = alert.outcome == AlertOutcome::caught   ? Outcome::held
+                         : alert.outcome == AlertOutcome::unseen ? Outcome::inconclusive
+                                                                 : Outcome::violated;
+    return {outcome, fmt::format("{}: {}", to_string(alert.outcome), alert.text)};
+  }
+
+  Finding other_alerts(const std::string& wanted) const {
+    std::vector<std::string> fired;
+    for (auto& alert : out_.alerts)
+      if (!alert.expected && alert.fired) fired.push_back(fmt::format("{}{} {}", alert.alert, text::labels(alert.labels, "alertname"), alert.text));
+    if (wanted != "none") return {Outcome::held, fired.empty() ? "no other alert fired" : text::join(fired, "; ")};
+    if (!fired.empty()) return {Outcome::violated, "unexpected: " + text::join(fired, "; ")};
+    if (auto why = cannot_see_alerts(record_); !why.empty()) return {Outcome::inconclusive, "none was seen, but " + why};
+    return over_whole_window({Outcome::held, "no other alert fired"});
+  }
+
+  void restored() {
+    bool touched = false, clean = true, told = true;
+    for (auto& fault : record_.faults) {
+      if (fault.applied_t) touched = true;
+      const bool host_told = std::any_of(record_.restored.begin(), record_.restored.end(), [&](auto& r) { return r.host == fault.host; });
+      if (fault.applied_t && !host_told) told = false;
+      // A host that was compared afterwards has the last word.
+      if (fault.undone_t && !fault.undone_clean && !host_told) {
+        clean = false;
+        out_.left.insert(out_.left.end(), fault.left.begin(), fault.left.end());
+      }
+    }
+    for (auto& host : record_.restored) {
+      touched = true;
+      if (!host.clean) clean = false;
+      for (auto& difference : host.differences) out_.differences.push_back(fmt::format("{}: {}", host.host, difference));
+      out_.left.insert(out_.left.end(), host.left.begin(), host.left.end());
+    }
+    if (!touched)
+      out_.restored = true;  // nothing was changed
+    else if (!clean)
+      out_.restored = false;
+    else if (told)
+      out_.restored = true;
+  }
+
+  void findings() {
+    for (auto& text : record_.lookouts) out_.findings.push_back(text);
+    for (auto& alert : out_.alerts)
+      if (alert.outcome == AlertOutcome::preexisting)
+        out_.findings.push_back(fmt::format("alert {}{} was firing before the first fault", alert.alert, text::labels(alert.labels, "alertname")));
+    std::map<std::pair<std::string, std::string>, SourceHealth> worst;
+    for (auto& health : record_.sources)
+      if (!health.ok) worst.emplace(std::pair{health.source, health.address}, health);
+    for (auto& [key, health] : worst)
+      out_.findings.push_back(fmt::format("alert source {} {} could not be asked at {}: {}", health.source, health.address,
+                                          text::clock(record_.wall_ns(health.t)), health.error));
+    for (auto& problem : steady_state_problems(record_)) out_.findings.push_back("before the fault: " + problem);
+  }
+
+  std::vector<std::string> doses_not_verified() const {
+    std::vector<std::string> out;
+    for (auto& fault : record_.faults) {
+      if (!fault.applied_t || (fault.dose && fault.dose->verified)) continue;
+      const auto why = !fault.dose ? "no dose was measured" : fault.dose->reason.empty() ? "no effect was measured" : fault.dose->reason;
+      out.push_back(fmt::format("{} ({}) on {}: {}", fault.step, fault.fault, fault.host, why));
+    }
+    return out;
+  }
+
+  std::vector<std::string> with(Outcome outcome) const {
+    std::vector<std::string> out;
+    for (auto& judged : out_.expectations)
+      if (judged.outcome == outcome) out.push_back(fmt::format("{}: {}", judged.expectation, judged.evidence));
+    return out;
+  }
+
+  void settle(Verdict::Kind kind, std::string headline, std::vector<std::string> reasons) {
+    out_.kind = kind;
+    out_.headline = std::move(headline);
+    out_.reasons = std::move(reasons);
+  }
+
+  void decide() {
+    const bool by_somebody = record_.halt && record_.halt->by != "host";
+    const bool injected = record_.fault_window().has_value();
+    auto errors = record_.errors;
+    for (auto& fault : record_.faults)
+      if (!fault.failed.empty() && errors.empty()) errors.push_back(fmt::format("{} on {}: {}", fault.step, fault.host, fault.failed));
+    if (by_somebody)
+      return settle(Verdict::Kind::halted, record_.halt->by == "condition" ? "Halted by a halt condition; every fault was undone first."
+                                                                             : "Halted by hand; every fault was undone first.",
+                    {record_.halt->reason});
+    if (!errors.empty()) return settle(Verdict::Kind::error, injected ? "The drill could not be finished." : "The drill could not run.", errors);
+    if (record_.halt) return settle(Verdict::Kind::error, "The drill could not be finished.", {record_.halt->reason});
+    if (!record_.ended)
+      return settle(Verdict::Kind::error, "The record ends in the middle of the drill.",
+                    {fmt::format("the last line was written {} after the start, without an end: squall was killed, or its disk was full",
+                                 text::seconds(static_cast<double>(record_.last_t) / 1e9))});
+    if (!injected) return settle(Verdict::Kind::error, "The drill could not run.", {"no fault was applied"});
+    if (auto unproven = doses_not_verified(); !unproven.empty())
+      return settle(Verdict::Kind::inconclusive, "The fault was not measured to have its effect, so nothing can be concluded.", unproven);
+    const auto violated = with(Outcome::violated), unclear = with(Outcome::inconclusive);
+    const auto all = out_.expectations.size();
+    if (!violated.empty())
+      return settle(Verdict::Kind::fail, fmt::format("{} of {} expectations {} violated.", violated.size(), all, violated.size() == 1 ? "is" : "are"), violated);
+    if (!unclear.empty())
+      return settle(Verdict::Kind::inconclusive, fmt::format("{} of {} expectations could not be decided.", unclear.size(), all), unclear);
+    if (!all) return settle(Verdict::Kind::error, "The drill has no expectations to judge.", {"the scenario in the record could not be read"});
+    settle(Verdict::Kind::pass, all == 1 ? "The expectation held." : fmt::format("All {} expectations held.", all), {});
+  }
+
+  const RunRecord& record_;
+  std::map<std::string, WindowSpan> windows_;
+  std::map<std::string, Observed> services_;
+  Verdict out_;
+};
+
+}  // namespace
+
+std::string_view to_string(Verdict::Kind kind) {
+  switch (kind) {
+    case Verdict::Kind::pass: return "pass";
+    case Verdict::Kind::fail: return "fail";
+    case Verdict::Kind::inconclusive: return "inconclusive";
+    case Verdict::Kind::halted: return "halted";
+    case Verdict::Kind::error: return "error";
+  }
+  return "error";
+}
+
+std::map<std::string, WindowSpan> report_windows(const RunRecord& record) { return spans(record); }
+
+Verdict judge(const RunRecord& record) { return Judge{record}.run(); }
+
+std::vector<std::string> steady_state_problems(const RunRecord& record) {
+  std::vector<std::string> out;
+  auto baseline = record.windows.find("baseline");
+  if (baseline == record.windows.end()) return out;
+  const auto to = baseline->second.end_t.value_or(record.last_t);
+  for (auto& name : services_of(record)) {
+    const auto seen = figures(samples_of(record, name), baseline->second.start_t, to);
+    if (!seen.probes) {
+      const auto service = record.scenario.landscape.services.find(name);
+      const auto& probes = service->second.probes;
+      const bool due = std::any_of(probes.begin(), probes.end(), [&](auto& p) { return p.every.ns + p.timeout.ns < to - baseline->second.start_t; });
+      if (due) out.push_back(fmt::format("service {}: no probe was answered", name));
+      continue;
+    }
+    if (!seen.ok) {
+      out.push_back(fmt::format("service {}: none of {} probes succeeded, mostly \"{}\"", name, seen.probes,
+                                seen.errors.empty() ? "" : std::max_element(seen.errors.begin(), seen.errors.end(), [](auto& a, auto& b) { return a.second < b.second; })->first));
+      continue;
+    }
+    const auto steady = steady_state(record.scenario, name);
+    auto check = [&](const std::string& what, const Finding& found) {
+      if (found.outcome == Outcome::violated) out.push_back(fmt::format("service {}: {}: {}", name, what, found.evidence));
+    };
+    if (steady.availability) check("availability " + to_string(*steady.availability), judge_availability(seen, *steady.availability));
+    auto latency = [&](const char* what, double q, const std::optional<Comparison<Duration>>& bound) {
+      if (bound) check(fmt::format("latency {} {}", what, to_string(*bound)), judge_latency(seen, q, *bound));
+    };
+    latency("p50", 0.5, steady.latency_p50), latency("p90", 0.9, steady.latency_p90);
+    latency("p99", 0.99, steady.latency_p99), latency("max", 1, steady.latency_max);
+  }
+  return out;
+}
+
+int exit_code(const Verdict& verdict) {
+  if (verdict.restored == false) return 6;
+  switch (verdict.kind) {
+    case Verdict::Kind::pass: return 0;
+    case Verdict::Kind::fail: return 1;
+    case Verdict::Kind::inconclusive: return 3;
+    case Verdict::Kind::halted: return 4;
+    case Verdict::Kind::error: return 5;
+  }
+  return 5;
+}
+
+}  // namespace squall
