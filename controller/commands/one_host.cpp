@@ -14,6 +14,7 @@ OneHost::OneHost(const Arguments& arguments, const ChosenHost& host, bool privil
                                                if (on_event) on_event(event);
                                              },
                                              [this](const std::string& why) { lost = why; }});
+  link_->keep_alive(std::chrono::seconds{3});
   signals_.async_wait([this](auto error, int) {
     if (!error) interrupted = true;
   });

@@ -23,6 +23,8 @@ using namespace std::chrono_literals;
 
 // How long an act without a `for:` is observed as the method's window.
 constexpr std::chrono::nanoseconds act_window = 10s;
+// A third of the injector's default lease.
+constexpr std::chrono::nanoseconds lease_renewal = 3s;
 // How much later than told the injector may say that a fault is over before it is asked to undo it.
 constexpr std::chrono::nanoseconds undo_grace = 5s;
 
@@ -89,6 +91,7 @@ asio::awaitable<void> Drill::prepare() {
     if (!scenario_.landscape.environment.empty()) hello["environment"] = scenario_.landscape.environment;
     auto reply = co_await raw->link->ask(hello);
     if (!reply) throw CannotStart{5, fmt::format("reach the host {}: {}", name, reply.error().text)};
+    raw->link->keep_alive(lease_renewal);
   }
   for (auto& fault : plan_.faults) {
     auto host = std::find_if(hosts_.begin(), hosts_.end(), [&](auto& h) { return h->name == fault.host; });

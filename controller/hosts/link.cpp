@@ -14,6 +14,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -109,7 +110,7 @@ std::vector<std::string> injector_command(const HostSpec& host, const LinkOption
 
 struct Link::State : std::enable_shared_from_this<Link::State> {
   State(asio::io_context& context, std::string name, Sinks s)
-      : io(context), host(std::move(name)), sinks(std::move(s)), in(context), out(context), buffer(longest_line) {}
+      : io(context), host(std::move(name)), sinks(std::move(s)), in(context), out(context), renewal(context), buffer(longest_line) {}
 
   void read() {
     asio::async_read_until(out, buffer, '\n', [self = shared_from_this()](auto error, std::size_t size) {
@@ -151,6 +152,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     ended = true;
     const auto why = reap();
     boost::system::error_code ignored;
+    renewal.cancel();
     in.close(ignored);
     out.close(ignored);
     for (auto& [id, handler] : std::exchange(waiting, {})) handler(tl::unexpected(Refusal{"lost", why}));
@@ -209,6 +211,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   std::string host;
   Sinks sinks;
   asio::posix::stream_descriptor in, out;
+  asio::steady_timer renewal;
   asio::streambuf buffer;
   std::deque<std::string> outbox;
   std::map<std::int64_t, std::function<void(Reply)>> waiting;
@@ -254,10 +257,20 @@ asio::awaitable<Reply> Link::ask(json::object message) {
       asio::use_awaitable, std::move(message));
 }
 
+void Link::keep_alive(std::chrono::nanoseconds every) {
+  state_->renewal.expires_after(every);
+  state_->renewal.async_wait([this, every, state = state_](auto error) {
+    if (error || state->closing || state->ended) return;
+    request({{"do", "renew"}}, [](Reply) {});
+    keep_alive(every);
+  });
+}
+
 void Link::close() {
   auto& state = *state_;
   if (state.closing) return;
   state.closing = true;
+  state.renewal.cancel();
   if (!state.writing && state.in.is_open()) {
     boost::system::error_code ignored;
     state.in.close(ignored);

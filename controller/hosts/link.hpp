@@ -2,6 +2,7 @@
 // which is the injector itself (local) or what carries it (ssh). See injector/protocol.hpp for what is said.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -50,6 +51,8 @@ class Link {
   // Sends a request; the handler is called once, never inside this call.
   void request(boost::json::object, std::function<void(Reply)>);
   boost::asio::awaitable<Reply> ask(boost::json::object);
+  // Renews the injector's lease in this rhythm, for as long as this process is alive and its loop runs.
+  void keep_alive(std::chrono::nanoseconds every);
   // Ends the link: end of file makes the injector undo everything and leave.
   void close();
   bool open() const;
