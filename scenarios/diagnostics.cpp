@@ -32,6 +32,12 @@ std::string printable(std::string_view text, std::size_t longest, Control contro
   return out;
 }
 
+std::string escaped(std::string_view character) {
+  if (character == "\n") return "\\n";
+  if (character == "\t") return "\\t";
+  return fmt::format("\\x{:02x}", static_cast<unsigned char>(character.back()));
+}
+
 // Finds lines without walking the text for each.
 class Lines {
  public:
@@ -100,7 +106,8 @@ std::string Diagnostics::render() const {
   const auto source = name_.empty() ? "" : name_ + ":";
   std::string out;
   for (std::size_t i = 0; i < std::min(sorted.size(), most_shown); ++i) {
-    auto& [place, message] = sorted[i];
+    const auto place = sorted[i].place;
+    const auto message = printable(sorted[i].message, std::string::npos, escaped);  // names stand in it unquoted, too
     if (place.line == 0) {
       out += fmt::format("{}{}error: {}\n", source, source.empty() ? "" : " ", message);
       continue;
@@ -116,11 +123,7 @@ std::string Diagnostics::render() const {
 
 std::string quote(std::string_view text) {
   constexpr std::size_t longest = 80;
-  return '"' + printable(text, longest, [](std::string_view character) -> std::string {
-           if (character == "\n") return "\\n";
-           if (character == "\t") return "\\t";
-           return fmt::format("\\x{:02x}", static_cast<unsigned char>(character.back()));
-         }) + '"';
+  return '"' + printable(text, longest, escaped) + '"';
 }
 
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates) {

@@ -74,6 +74,7 @@ class Builder : public YAML::EventHandler {
                 const std::string& text) override {
     refuse_tag(mark, tag);
     const bool quoted = tag == "!";
+    refuse_control(mark, text);
     if (quoted && is_unclosed_quote(text_, static_cast<std::size_t>(mark.pos)))
       refuse(place_of(mark), "this quote is never closed");
     Value value = Value::scalar(text, quoted);
@@ -121,6 +122,15 @@ class Builder : public YAML::EventHandler {
   void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
     if (!tag.empty() && tag != "?" && tag != "!")
       refuse(place_of(mark), "tags (\"!…\") are not supported: quote a text that starts with \"!\"");
+  }
+
+  // Escapes such as "\0" and "\e" would reach C strings and terminals.
+  void refuse_control(const YAML::Mark& mark, std::string_view text) {
+    for (; !text.empty(); text.remove_prefix(std::max<std::size_t>(1, sequence_length(text)))) {
+      const auto character = text.substr(0, std::max<std::size_t>(1, sequence_length(text)));
+      if (is_control(character) && std::string_view("\n\r\t").find(character[0]) == std::string_view::npos)
+        refuse(place_of(mark), fmt::format("expected text, got one with the control character {}", quote(character)));
+    }
   }
 
   // The parser reports an empty value where the next token stands; readers look for it at its key or dash.
