@@ -9,6 +9,7 @@ extern const FaultType network_delay, process_kill, disk_throttle;
 const std::vector<const FaultType*>& fault_catalogue() {
   static const std::vector<const FaultType*> catalogue{
       &faults::process_kill,
+      &faults::disk_throttle,
   };
   return catalogue;
 }

@@ -5,10 +5,13 @@
 
 namespace squall {
 namespace undo {
+extern const UndoVerb cgroup_controller, cgroup_device_limit;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
   static const std::vector<const UndoVerb*> verbs{
+      &undo::cgroup_controller,
+      &undo::cgroup_device_limit,
   };
   return verbs;
 }

@@ -1,0 +1,103 @@
+#include "injector/host/open_files.hpp"
+
+#include <charconv>
+#include <cstring>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "injector/host/read_file.hpp"
+
+namespace squall {
+namespace {
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { closedir(folder); }
+};
+
+// Calls back with the status of every open file of a process until it says true.
+template <class Each>
+bool any_open_file(pid_t pid, Each each) {
+  std::unique_ptr<DIR, CloseFolder> folder(opendir(fmt::format("/proc/{}/fd", pid).c_str()));
+  if (!folder) return false;
+  while (auto* entry = readdir(folder.get())) {
+    struct stat info {};
+    if (entry->d_name[0] != '.' && fstatat(dirfd(folder.get()), entry->d_name, &info, 0) == 0 && each(info))
+      return true;
+  }
+  return false;
+}
+
+// The device that an open file keeps busy; none for sockets, pipes and terminals.
+std::optional<dev_t> device_of_file(const struct stat& info) {
+  if (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode)) return info.st_dev;
+  if (S_ISBLK(info.st_mode)) return info.st_rdev;
+  return std::nullopt;
+}
+
+// "7f1c… r-xp 00000000 fe:00 1234 /usr/lib/…": the fourth word is the device in hexadecimal.
+std::optional<dev_t> device_of_mapping(std::string_view line) {
+  for (int skip = 0; skip < 3; ++skip) {
+    auto blank = line.find(' ');
+    if (blank == std::string_view::npos) return std::nullopt;
+    line.remove_prefix(blank + 1);
+  }
+  unsigned major = 0, minor = 0;
+  auto* end = line.data() + line.size();
+  auto first = std::from_chars(line.data(), end, major, 16);
+  if (first.ptr == end || *first.ptr != ':') return std::nullopt;
+  std::from_chars(first.ptr + 1, end, minor, 16);
+  return makedev(major, minor);
+}
+
+bool maps_any(pid_t pid, const std::set<dev_t>& devices) {
+  auto text = read_file(fmt::format("/proc/{}/maps", pid));
+  if (!text) return false;
+  for (std::string_view rest = *text; !rest.empty();) {
+    auto end = std::min(rest.find('\n'), rest.size());
+    if (auto device = device_of_mapping(rest.substr(0, end)); device && devices.contains(*device)) return true;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return false;
+}
+
+}  // namespace
+
+bool uses_any(pid_t pid, const std::set<dev_t>& devices) {
+  struct stat info {};
+  if (stat(fmt::format("/proc/{}/cwd", pid).c_str(), &info) == 0 && devices.contains(info.st_dev)) return true;
+  auto is_one = [&](const struct stat& file) {
+    auto device = device_of_file(file);
+    return device && devices.contains(*device);
+  };
+  return any_open_file(pid, is_one) || maps_any(pid, devices);
+}
+
+std::set<dev_t> devices_in_use(pid_t pid) {
+  std::set<dev_t> out;
+  any_open_file(pid, [&](const struct stat& file) {
+    if (auto device = device_of_file(file)) out.insert(*device);
+    return false;
+  });
+  struct stat info {}, root {};
+  if (stat(fmt::format("/proc/{}/cwd", pid).c_str(), &info) == 0 && stat("/", &root) == 0 &&
+      (info.st_dev != root.st_dev || info.st_ino != root.st_ino))
+    out.insert(info.st_dev);
+  return out;
+}
+
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> out;
+  std::unique_ptr<DIR, CloseFolder> folder(opendir("/proc"));
+  if (!folder) return out;
+  while (auto* entry = readdir(folder.get())) {
+    pid_t pid = 0;
+    auto* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, pid).ptr == end) out.push_back(pid);
+  }
+  return out;
+}
+
+}  // namespace squall
