@@ -94,7 +94,7 @@ bool is_true(const json::object& object, const char* key) {
 class Injection {
  public:
   Injection(const Arguments& arguments, const ChosenHost& host, const Wanted& wanted)
-      : arguments_(arguments), wanted_(wanted), host_(arguments, host, true), name_(host.name) {
+      : arguments_(arguments), wanted_(wanted), spec_(host.spec), host_(arguments, host, true), name_(host.name) {
     host_.on_event = [this](const json::object& event) { hear(event); };
   }
 
@@ -172,6 +172,7 @@ class Injection {
     const bool clean = undone && is_true(restored, "clean");
     restored["clean"] = clean;
     if (auto* left = undone_.if_contains("left"); left && !undone) restored["left"] = *left;
+    if (!host_.lost.empty()) return tell_lost();
     auto dose = undone_.contains("dose") ? undone_["dose"] : json::value(json::object{});
     if (arguments_.json()) {
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault},
@@ -183,7 +184,6 @@ class Injection {
                                                       {"restored", restored}}));
     } else {
       fmt::print("{}{}\n", ::isatty(STDOUT_FILENO) ? "\r\033[K" : "", dose_text(dose));
-      if (!host_.lost.empty()) fmt::print("the link was lost: {}\n", host_.lost);
       fmt::print("{}\n", clean ? "undone; the host is as it was" : "the host is NOT as it was");
       for (auto& difference : restored["differences"].is_array() ? restored["differences"].get_array() : json::array{})
         if (difference.is_string()) fmt::print("  {}\n", std::string(difference.get_string()));
@@ -194,8 +194,22 @@ class Injection {
     return dose.is_object() && is_true(dose.get_object(), "verified") ? exit_pass : exit_inconclusive;
   }
 
+  // The injector is gone; whether its guardian put everything back is in the journal.
+  int tell_lost() {
+    LinkOptions options;
+    options.state = arguments_.state;
+    const auto recovered = run_to_end(injector_command(spec_, options, "recover"));
+    const bool clean = recovered.exit_code == 0;
+    complain(fmt::format("the link was lost: {}; {}", host_.lost, clean ? "the host was put back by its guardian" : recovered.out + recovered.err));
+    if (arguments_.json())
+      fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},
+                                                      {"dose", json::object{}}, {"restored", json::object{{"clean", clean}}}}));
+    return clean ? exit_could_not_run : exit_not_restored;
+  }
+
   const Arguments& arguments_;
   const Wanted& wanted_;
+  HostSpec spec_;
   OneHost host_;
   std::string name_;
   json::object applied_, undone_;
