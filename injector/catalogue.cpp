@@ -8,6 +8,7 @@ extern const FaultType network_delay, process_kill, disk_throttle;
 
 const std::vector<const FaultType*>& fault_catalogue() {
   static const std::vector<const FaultType*> catalogue{
+      &faults::network_delay,
       &faults::process_kill,
       &faults::disk_throttle,
   };

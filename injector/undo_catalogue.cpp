@@ -6,12 +6,15 @@
 namespace squall {
 namespace undo {
 extern const UndoVerb cgroup_controller, cgroup_device_limit;
+extern const UndoVerb link_delete, nft_table;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
   static const std::vector<const UndoVerb*> verbs{
       &undo::cgroup_controller,
       &undo::cgroup_device_limit,
+      &undo::link_delete,
+      &undo::nft_table,
   };
   return verbs;
 }

@@ -1,0 +1,262 @@
+#include "injector/faults/network_delay_aim.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "injector/host/network_namespace.hpp"
+
+namespace squall::faults {
+namespace {
+
+std::string cgroup2_mount() {
+  std::ifstream mounts{"/proc/self/mounts"};
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields{line};
+    std::string device, path, type;
+    if (fields >> device >> path >> type && type == "cgroup2") return path;
+  }
+  return "";
+}
+
+// SSH, which carries control: port 22, and that of the connection which we ourselves run under.
+std::vector<std::uint16_t> control_ports() {
+  std::vector<std::uint16_t> out{22};
+  if (const char* connection = std::getenv("SSH_CONNECTION")) {
+    std::istringstream fields{connection};
+    std::string client, server;
+    unsigned client_port = 0, server_port = 0;
+    if (fields >> client >> client_port >> server >> server_port && server_port != 22 && server_port < 65536) out.push_back(static_cast<std::uint16_t>(server_port));
+  }
+  return out;
+}
+
+bool contains(const std::vector<std::uint16_t>& ports, std::uint16_t port) { return std::find(ports.begin(), ports.end(), port) != ports.end(); }
+
+bool match_packets(const NetworkDelay& with, NetworkAim& aim, Diagnostics& diagnostics) {
+  for (auto& text : with.to) {
+    auto peers = resolve_peers(text);
+    if (!peers) {
+      diagnostics.error({}, "to: " + peers.error());
+      return false;
+    }
+    aim.match.peers.insert(aim.match.peers.end(), peers->begin(), peers->end());
+  }
+  if (!with.port.empty()) aim.match.ports.push_back({with.port, Side::either});
+  aim.match.protocol = with.protocol == DelayProtocol::tcp    ? Protocol::tcp
+                       : with.protocol == DelayProtocol::udp  ? Protocol::udp
+                       : with.protocol == DelayProtocol::icmp ? Protocol::icmp
+                                                              : Protocol::any;
+  for (auto port : control_ports())
+    if (!contains(with.port, port) && aim.own_port != port) aim.match.exempt.push_back(port);
+  return true;
+}
+
+// Who else is in a cgroup (and below): they share the fault.
+std::vector<std::string> others_in(const std::string& folder, const std::set<pid_t>& chosen) {
+  std::vector<std::string> out;
+  auto look = [&](const std::filesystem::path& path) {
+    std::ifstream file{path / "cgroup.procs"};
+    for (pid_t pid = 0; file >> pid;)
+      if (!chosen.contains(pid))
+        if (auto process = read_process(pid)) out.push_back(process->to_string());
+  };
+  std::error_code error;
+  look(folder);
+  for (std::filesystem::recursive_directory_iterator it{folder, error}, end; it != end; it.increment(error))
+    if (it->is_directory(error)) look(it->path());
+  return out;
+}
+
+bool match_cgroups(const std::vector<Process>& processes, NetworkAim& aim, Diagnostics& diagnostics) {
+  std::set<std::string> paths;
+  std::set<pid_t> pids;
+  for (auto& process : processes) {
+    pids.insert(process.pid);
+    if (process.cgroup.empty() || process.cgroup == "/") {
+      diagnostics.error({}, fmt::format("{} is in the root cgroup, by which the kernel would match every process of the host: run it in a cgroup "
+                                        "of its own (a systemd unit has one), or aim at its port with listens_on",
+                                        process.to_string()));
+      return false;
+    }
+    paths.insert(process.cgroup);
+  }
+  const auto mount = cgroup2_mount();
+  for (auto& path : paths) {
+    struct stat info {};
+    if (mount.empty() || ::stat((mount + path).c_str(), &info) != 0) {
+      diagnostics.error({}, fmt::format("the cgroup \"{}\" cannot be found below \"{}\", where cgroup2 is mounted", path, mount));
+      return false;
+    }
+    aim.cgroups.push_back({static_cast<std::uint32_t>(std::count(path.begin(), path.end(), '/')), info.st_ino});
+    auto others = others_in(mount + path, pids);
+    if (others.empty()) continue;
+    const auto count = others.size();
+    others.resize(std::min<std::size_t>(count, 5));
+    aim.limits.push_back(fmt::format("the cgroup {} holds {} more processes, which are hit too: {}{}", path, count, fmt::join(others, ", "), count > 5 ? ", …" : ""));
+  }
+  aim.limits.emplace_back(
+      "a process is recognised by its cgroup: sockets made before it was moved there are not its own, nor are what the kernel answers "
+      "in its stead (SYN-ACK, RST, ICMP)");
+  return true;
+}
+
+bool find_namespace(const std::vector<Process>& processes, NetworkAim& aim, Diagnostics& diagnostics) {
+  aim.network_namespace = current_network_namespace();
+  if (processes.empty()) return true;
+  for (auto& process : processes)
+    if (process.network_namespace != processes.front().network_namespace) {
+      diagnostics.error({}, fmt::format("{} and {} are in different network namespaces: aim at one of them", processes.front().to_string(), process.to_string()));
+      return false;
+    }
+  if (processes.front().network_namespace != aim.network_namespace) {
+    aim.network_namespace = processes.front().network_namespace;
+    aim.namespace_pid = processes.front().pid;
+    aim.limits.push_back(fmt::format("acts in the network namespace of {}", processes.front().to_string()));
+  }
+  return true;
+}
+
+bool aim_at_processes(const TargetSpec& on, NetworkAim& aim, Diagnostics& diagnostics) {
+  if (!on.selects_processes()) return find_namespace({}, aim, diagnostics);
+  auto processes = find_processes(on);
+  if (!processes) {
+    diagnostics.error({}, processes.error());
+    return false;
+  }
+  // Whose socket it is only root can see; the port is enough to plan with.
+  const bool unseen = processes->empty() && on.listens_on && ::geteuid() != 0;
+  if (processes->empty() && !unseen) {
+    diagnostics.error({}, fmt::format("no process matches {}", on.to_string()));
+    return false;
+  }
+  for (auto& process : *processes) aim.targets.push_back(process.to_string());
+  if (!find_namespace(*processes, aim, diagnostics)) return false;
+  if (!on.listens_on) return match_cgroups(*processes, aim, diagnostics);
+  aim.own_port = on.listens_on;
+  aim.limits.push_back(fmt::format("a listener is recognised by its port {} alone, not by its process", *on.listens_on));
+  return true;
+}
+
+bool find_devices(const TargetSpec& on, NetworkAim& aim, Diagnostics& diagnostics) {
+  std::vector<links::Link> all;
+  try {
+    in_network_namespace(aim.network_namespace, aim.namespace_pid, [&] { all = links::all(); });
+  } catch (const std::exception& e) {
+    diagnostics.error({}, e.what());
+    return false;
+  }
+  aim.every_device = !on.interface;
+  std::vector<std::string> names;
+  for (auto& link : all) {
+    names.push_back(link.name);
+    // What belongs to a bridge or a bond passes that as well, where it is delayed.
+    if (on.interface ? link.name == *on.interface : link.up && !link.master) aim.devices.push_back(link);
+  }
+  if (!aim.devices.empty()) return true;
+  if (on.interface)
+    diagnostics.error({}, fmt::format("no interface is called \"{}\"; there are {}", *on.interface, fmt::join(names, ", ")));
+  else
+    diagnostics.error({}, "no interface is up");
+  return false;
+}
+
+void tell_targets(NetworkAim& aim) {
+  const auto match = to_string(aim.matching(aim.direction, aim.devices.size() == 1 && aim.devices.front().loopback));
+  std::vector<std::string> names;
+  for (auto& device : aim.devices) names.push_back(device.name);
+  aim.targets.push_back(fmt::format("packets {} {}{}{}",
+                                    aim.direction == Direction::out  ? "leaving by"
+                                    : aim.direction == Direction::in ? "arriving by"
+                                                                     : "leaving and arriving by",
+                                    aim.every_device ? "any interface" : fmt::format("{}", fmt::join(names, ", ")), match.empty() ? "" : ": ", match));
+  if (!aim.match.exempt.empty()) aim.limits.push_back(fmt::format("tcp port {} (control) is not touched", fmt::join(aim.match.exempt, " and ")));
+  if (!aim.includes_loopback() || !aim.cgroups.empty() || aim.own_port) return;
+  if (aim.match.ports.empty())
+    aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is delayed twice");
+  else if (aim.direction != Direction::both)
+    aim.limits.push_back(fmt::format("on lo {} the port: a round trip is delayed once", aim.direction == Direction::out ? "out means towards" : "in means coming from"));
+}
+
+}  // namespace
+
+PacketMatch NetworkAim::matching(Direction which, bool loopback) const {
+  auto out = match;
+  const auto side = [&](Side leaving, Side arriving) {
+    return which == Direction::out ? leaving : which == Direction::in ? arriving : Side::either;
+  };
+  out.peer = side(Side::destination, Side::source);
+  if (loopback && cgroups.empty() && !own_port)
+    for (auto& condition : out.ports) condition.side = side(Side::destination, Side::source);
+  if (own_port) out.ports.push_back({{*own_port}, side(Side::source, Side::destination)});
+  return out;
+}
+
+bool NetworkAim::includes_loopback() const {
+  return std::any_of(devices.begin(), devices.end(), [](auto& device) { return device.loopback; });
+}
+
+std::vector<std::string> NetworkAim::claims() const {
+  std::vector<std::string> out;
+  for (auto& device : devices)
+    for (auto one : {Direction::out, Direction::in}) {
+      if (direction != Direction::both && direction != one) continue;
+      const auto text = to_string(matching(one, device.loopback));
+      auto claim = fmt::format("packets of {} {}", device.name, one == Direction::out ? "out" : "in");
+      if (!text.empty()) claim += " " + text;
+      for (auto& cgroup : cgroups) claim += fmt::format(" cgroup {}", cgroup.id);
+      if (namespace_pid) claim += fmt::format(" in the network namespace {}", network_namespace);
+      out.push_back(std::move(claim));
+    }
+  return out;
+}
+
+bool marks_senders(const NetworkAim& aim) { return !aim.cgroups.empty() && aim.direction != Direction::in; }
+
+std::vector<HoldPoint> hold_points(const NetworkAim& aim) {
+  using At = HoldPoint::At;
+  std::vector<HoldPoint> out;
+  const bool by_cgroup = !aim.cgroups.empty();
+  const bool leaving = aim.direction != Direction::in, arriving = aim.direction != Direction::out;
+  auto add = [&](At at, const links::Link* device, Direction direction, bool marked) -> HoldPoint& {
+    HoldPoint point;
+    point.at = at;
+    point.interface = device ? device->index : 0;
+    point.not_loopback = !device;
+    if (at == At::leaving) point.device = device->name;
+    if (at == At::delivered) point.cgroups = aim.cgroups;
+    point.marked = marked;
+    point.match = aim.matching(direction, device && device->loopback);
+    return out.emplace_back(std::move(point));
+  };
+  for (auto& device : aim.devices) {
+    if (device.loopback) {
+      if (!by_cgroup) add(At::arriving, &device, aim.direction, false);
+      if (by_cgroup && leaving) add(At::arriving, &device, Direction::out, true);
+      if (by_cgroup && arriving) add(At::delivered, &device, Direction::in, false);
+      continue;
+    }
+    if (leaving && device.ethernet) add(At::leaving, &device, Direction::out, by_cgroup);
+    if (arriving && !aim.every_device) add(by_cgroup ? At::delivered : At::arriving, &device, Direction::in, false);
+  }
+  if (arriving && aim.every_device) add(by_cgroup ? At::delivered : At::arriving, nullptr, Direction::in, false);
+  return out;
+}
+
+std::optional<NetworkAim> aim_at_network(const NetworkDelay& with, const TargetSpec& on, Diagnostics& diagnostics) {
+  NetworkAim aim;
+  aim.direction = with.direction;
+  if (!aim_at_processes(on, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};
+  tell_targets(aim);
+  return aim;
+}
+
+}  // namespace squall::faults

@@ -1,0 +1,40 @@
+// From what a network fault is aimed at to the devices, packets and sockets of this host.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "injector/faults/network_delay.hpp"
+#include "injector/host/delay_rules.hpp"
+#include "injector/host/links.hpp"
+#include "injector/targets.hpp"
+
+namespace squall::faults {
+
+struct NetworkAim {
+  std::uint64_t network_namespace = 0;  // where the devices are
+  pid_t namespace_pid = 0;              // a process in it; 0 where it is our own
+  bool every_device = false;
+  std::vector<links::Link> devices;
+  Direction direction = Direction::out;
+  PacketMatch match;                       // of either direction: the peer's side is set by `matching`
+  std::optional<std::uint16_t> own_port;   // a listener's
+  std::vector<SocketCgroup> cgroups;       // of processes
+  std::vector<std::string> targets, limits;
+
+  // The packets of one direction on the loopback device or on others. Both directions of a conversation pass the loopback
+  // device as leaving packets, so there a port tells them apart: out is towards it.
+  PacketMatch matching(Direction, bool loopback) const;
+  bool includes_loopback() const;
+  // "packets of eth0 out to port 6379"
+  std::vector<std::string> claims() const;
+};
+
+// Reports what is wrong and returns nothing.
+std::optional<NetworkAim> aim_at_network(const NetworkDelay&, const TargetSpec&, Diagnostics&);
+
+// The points of a userland delay; devices that it cannot hold are told in `limits`.
+std::vector<HoldPoint> hold_points(const NetworkAim&);
+bool marks_senders(const NetworkAim&);
+
+}  // namespace squall::faults

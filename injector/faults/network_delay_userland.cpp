@@ -1,0 +1,139 @@
+#include "injector/faults/network_delay_userland.hpp"
+
+#include <atomic>
+#include <thread>
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "injector/faults/network_delay_dose.hpp"
+#include "injector/host/userland_delay.hpp"
+
+namespace squall::faults {
+namespace {
+
+constexpr std::string_view mechanism_name = "userland packet queue (nftables, nfqueue, tap)";
+
+class UserlandFault : public Fault {
+ public:
+  UserlandFault(NetworkAim aim, UserlandDelayPlan plan)
+      : aim_(std::move(aim)), shape_(plan.shape), delay_(std::make_shared<UserlandDelay>(std::move(plan))) {}
+
+  std::string mechanism() const override { return std::string(mechanism_name); }
+  std::vector<std::string> targets() const override { return aim_.targets; }
+  std::vector<std::string> claims() const override { return aim_.claims(); }
+
+  std::vector<std::string> limits() const override {
+    auto out = aim_.limits;
+    std::vector<std::string> skipped;
+    for (auto& device : aim_.devices)
+      if (!device.loopback && !device.ethernet && aim_.direction != Direction::in) skipped.push_back(device.name);
+    if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is not delayed: it carries no Ethernet frames", fmt::join(skipped, ", ")));
+    out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass undelayed");
+    if (uses_queue(delay_->plan().rules))
+      out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
+    out.emplace_back("measured from a packet's arrival in the queue to its release; what the application adds is not seen");
+    return out;
+  }
+
+  void apply(Transaction& transaction) override { delays::hold_packets(transaction, delay_, fmt::format("{}", fmt::join(aim_.targets, "; "))); }
+
+  void set_level(double level) override {
+    level_ = level;
+    delay_->set_level(level);
+  }
+
+  Dose measure() override {
+    const auto measured = delay_->measure();
+    return delay_dose(shape_, {&measured.at_full_level, measured.packets, measured.holding, measured.overflowed, measured.lost, level_});
+  }
+
+  std::vector<FaultEvent> events() override {
+    std::vector<FaultEvent> out;
+    const auto measured = delay_->measure();
+    if (measured.released_early > std::exchange(told_released_, measured.released_early))
+      out.push_back({"packets.released", wall_ns(), {{"packets", measured.released_early}, {"why", "undone before their delay was over"}}});
+    if (const auto more = measured.overflowed - std::exchange(told_overflowed_, measured.overflowed))
+      out.push_back({"packets.undelayed", wall_ns(), {{"packets", more}, {"why", "too many were held"}}});
+    if (const auto more = measured.lost - std::exchange(told_lost_, measured.lost))
+      out.push_back({"packets.lost", wall_ns(), {{"packets", more}, {"why", "the kernel dropped what waited"}}});
+    return out;
+  }
+
+ private:
+  NetworkAim aim_;
+  DelayShape shape_;
+  std::shared_ptr<UserlandDelay> delay_;
+  double level_ = 1;
+  std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0;
+};
+
+// Names what we make so that two steps of a session, and two sessions, never collide.
+std::string own_prefix(const Setting& setting) {
+  static std::atomic<unsigned> count = 0;
+  return fmt::format("sq{}{:x}", setting.session.empty() ? "0" : setting.session, ++count & 0xff);
+}
+
+// What the kernel would refuse, found out in a network namespace that nobody else is in.
+std::string refusal() {
+  std::string why;
+  std::thread{[&] {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
+      return;
+    }
+    try {
+      UserlandDelayPlan plan;
+      plan.shape.delay_ns = 1'000'000;
+      plan.prefix = plan.rules.table = "sqdoctor";
+      HoldPoint arriving, leaving;
+      arriving.interface = 1;
+      leaving.at = HoldPoint::At::leaving;
+      leaving.device = "lo";
+      plan.rules.points = {arriving, leaving};
+      UserlandDelay delay{std::move(plan)};
+      delay.start_engine();
+      delay.add_rules();
+      delay.remove_rules();
+      delay.stop_engine();
+    } catch (const std::exception& e) {
+      why = fmt::format("{} (needs Linux 5.16 or later with nf_tables, NFQUEUE and tun)", e.what());
+    }
+  }}.join();
+  return why;
+}
+
+}  // namespace
+
+std::unique_ptr<Fault> userland_delay(const NetworkDelay& with, NetworkAim aim, const Setting& setting, Diagnostics& diagnostics) {
+  UserlandDelayPlan plan;
+  plan.shape = with.shape();
+  plan.seed = setting.seed;
+  plan.prefix = plan.rules.table = own_prefix(setting);
+  plan.rules.points = hold_points(aim);
+  plan.network_namespace = aim.network_namespace;
+  plan.namespace_pid = aim.namespace_pid;
+  if (marks_senders(aim)) {
+    plan.rules.senders = aim.cgroups;
+    if (!aim.every_device) plan.rules.sender_interface = aim.devices.front().index;
+  }
+  if (plan.rules.points.empty()) {
+    diagnostics.error({}, fmt::format("what leaves by \"{}\" cannot be held in user space: it carries no Ethernet frames; direction in can", aim.devices.front().name));
+    return nullptr;
+  }
+  return std::make_unique<UserlandFault>(std::move(aim), std::move(plan));
+}
+
+Capability userland_delay_capability() {
+  Capability out;
+  out.mechanism = mechanism_name;
+  out.missing = refusal();
+  out.possible = out.missing.empty();
+  out.measures = "the time each packet was held; what an application adds is not seen";
+  return out;
+}
+
+}  // namespace squall::faults

@@ -1,0 +1,44 @@
+// How long each packet is delayed, with the meaning that netem(8) gives to jitter, distribution and correlation.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+namespace squall {
+
+// Jitter is the standard deviation of all of them but uniform, where it is the half width.
+enum class Distribution { uniform, normal, pareto, paretonormal };
+
+struct DelayShape {
+  std::int64_t delay_ns = 0;
+  std::int64_t jitter_ns = 0;
+  Distribution distribution = Distribution::normal;
+  double correlation = 0;  // 0 to 1, of each packet's chance with that of the one before
+};
+
+// Quantiles of the distribution around 0 in the fixed point of struct tc_netem (8192 is one jitter), at equal steps of
+// probability; cut at ±4, the most that fits.
+constexpr int netem_scale = 8192;
+const std::vector<std::int16_t>& quantiles(Distribution);
+
+// The median of what a shape prescribes; packets are never sent before they came.
+std::int64_t prescribed_median_ns(const DelayShape&);
+
+// Draws delays; the same seed draws the same ones.
+class DelaySampler {
+ public:
+  DelaySampler(const DelayShape&, std::uint64_t seed);
+  std::int64_t next_ns();
+
+ private:
+  double chance();
+
+  DelayShape shape_;
+  const std::vector<std::int16_t>& table_;
+  std::mt19937_64 random_;
+  std::normal_distribution<double> normal_;
+  double last_ = 0;
+};
+
+}  // namespace squall

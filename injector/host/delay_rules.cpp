@@ -1,0 +1,226 @@
+#include "injector/host/delay_rules.hpp"
+
+#include <netinet/in.h>
+
+#include <linux/if_ether.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <fmt/format.h>
+
+namespace squall {
+
+namespace {
+
+using nft::Chain;
+using nft::Family;
+using nft::Rule;
+
+constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX in include/net/flow.h
+constexpr std::int32_t before_conntrack = -310, last_in_input = 200, last_in_output = 300;
+constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  // RFC 4861
+
+bool at_egress(const HoldPoint& point) { return point.at == HoldPoint::At::leaving; }
+
+Chain hold_chain(const DelayRules& rules, const HoldPoint& point) {
+  return at_egress(point) ? Chain{Family::netdev, rules.table, "hold-" + point.device} : Chain{Family::inet, rules.table, "hold"};
+}
+
+// Writes the rules of one point, from the last question to the first, since a jump needs a chain that exists.
+class PointRules {
+ public:
+  PointRules(netlink::Messages& messages, const DelayRules& rules, const HoldPoint& point, std::size_t number)
+      : messages_(messages), match_(point.match), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
+        table_(rules.table), next_(hold_chain(rules, point).name) {
+    if (point.marked) unmark();
+    for (std::size_t i = match_.ports.size(); i-- > 0;) port_condition(match_.ports[i], i);
+    const auto then = next_;
+    const auto v4 = family(false, then), v6 = family(true, then);
+    const auto start = add(prefix_);
+    if (!v4.empty()) Rule{messages_, start}.meta(NFT_META_PROTOCOL).is16(ETH_P_IP).go(v4);
+    if (!v6.empty()) Rule{messages_, start}.meta(NFT_META_PROTOCOL).is16(ETH_P_IPV6).go(v6);
+  }
+  const std::string& start() const { return prefix_; }
+
+ private:
+  Chain add(const std::string& name) {
+    Chain chain{family_, table_, name};
+    nft::add_chain(messages_, chain);
+    return chain;
+  }
+
+  void unmark() {
+    const auto chain = add(prefix_ + "-unmark");
+    Rule{messages_, chain}.meta(NFT_META_MARK).bits(~sender_bit, 0).set_mark().go(next_);
+    next_ = chain.name;
+  }
+
+  void port_condition(const PortCondition& condition, std::size_t number) {
+    const auto chain = add(fmt::format("{}-ports{}", prefix_, number));
+    for (auto port : condition.ports) {
+      if (condition.side != Side::destination) Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2).is16(port).go(next_);
+      if (condition.side != Side::source) Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port).go(next_);
+    }
+    next_ = chain.name;
+  }
+
+  void peers(bool v6, const Chain& chain, const std::string& then) {
+    const std::uint32_t source = v6 ? 8 : 12, destination = v6 ? 24 : 16;
+    auto one = [&](const Prefix& peer, std::uint32_t offset) {
+      const auto size = static_cast<std::uint32_t>(peer.bytes());
+      const auto mask = peer.mask();
+      Rule rule{messages_, chain};
+      rule.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, size);
+      if (peer.length < 8 * size) rule.mask({mask.data(), size});
+      rule.is({peer.address.data(), size}).go(then);
+    };
+    for (auto& peer : match_.peers) {
+      if (peer.v6 != v6) continue;
+      if (match_.peer != Side::destination) one(peer, source);
+      if (match_.peer != Side::source) one(peer, destination);
+    }
+  }
+
+  // Once the address fits: the protocol.
+  std::string protocol(bool v6, const std::string& then) {
+    std::vector<std::uint8_t> wanted;
+    if (match_.protocol == Protocol::tcp) wanted = {IPPROTO_TCP};
+    if (match_.protocol == Protocol::udp) wanted = {IPPROTO_UDP};
+    if (match_.protocol == Protocol::icmp) wanted = {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
+    if (wanted.empty() && !match_.ports.empty()) wanted = {IPPROTO_TCP, IPPROTO_UDP};
+    if (wanted.empty()) return then;
+    const auto chain = add(fmt::format("{}-protocol{}", prefix_, v6 ? 6 : 4));
+    for (auto one : wanted) Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(one).go(then);
+    return chain.name;
+  }
+
+  std::string family(bool v6, std::string then) {
+    if (!match_.peers.empty() && std::none_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6; })) return "";
+    then = protocol(v6, then);
+    const auto chain = add(fmt::format("{}-v{}", prefix_, v6 ? 6 : 4));
+    if (v6) {
+      const std::uint8_t first = first_neighbour_type, last = last_neighbour_type;
+      Rule{messages_, chain}
+          .meta(NFT_META_L4PROTO).is8(IPPROTO_ICMPV6)
+          .payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1).compare(NFT_CMP_GTE, {&first, 1}).compare(NFT_CMP_LTE, {&last, 1})
+          .leave();
+    }
+    for (auto port : match_.exempt)
+      for (std::uint32_t offset : {0U, 2U})
+        Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2).is16(port).leave();
+    if (match_.peers.empty())
+      Rule{messages_, chain}.go(then);
+    else
+      peers(v6, chain, then);
+    return chain.name;
+  }
+
+  netlink::Messages& messages_;
+  const PacketMatch& match_;
+  std::string prefix_;
+  Family family_;
+  std::string table_, next_;
+};
+
+void enter(netlink::Messages& messages, const Chain& base, const HoldPoint& point, const std::string& start) {
+  auto enter_with = [&](const SocketCgroup* cgroup) {
+    Rule rule{messages, base};
+    if (!at_egress(point) && point.interface) rule.meta(NFT_META_IIF).is32(point.interface);
+    if (point.not_loopback) rule.meta(NFT_META_IIF).is_not32(loopback);
+    if (point.marked) rule.meta(NFT_META_MARK).bits(sender_bit, 0).is32(sender_bit);
+    if (cgroup) rule.socket_cgroup(cgroup->level).is64(cgroup->id);
+    rule.jump(start);
+  };
+  if (point.cgroups.empty()) enter_with(nullptr);
+  for (auto& cgroup : point.cgroups) enter_with(&cgroup);
+}
+
+void arriving_rules(netlink::Messages& messages, const DelayRules& rules, HoldPoint::At at) {
+  const bool any = std::any_of(rules.points.begin(), rules.points.end(), [&](auto& point) { return point.at == at; });
+  if (!any) return;
+  const bool early = at == HoldPoint::At::arriving;
+  const Chain base{Family::inet, rules.table, early ? "arriving" : "delivered"};
+  nft::add_base_chain(messages, base, {early ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN, early ? before_conntrack : last_in_input, ""});
+  for (std::size_t i = 0; i < rules.points.size(); ++i) {
+    if (rules.points[i].at != at) continue;
+    const PointRules point{messages, rules, rules.points[i], i};
+    enter(messages, base, rules.points[i], point.start());
+  }
+}
+
+void leaving_rules(netlink::Messages& messages, const DelayRules& rules) {
+  for (std::size_t i = 0; i < rules.points.size(); ++i) {
+    auto& point = rules.points[i];
+    if (!at_egress(point)) continue;
+    const auto hold = hold_chain(rules, point);
+    nft::add_chain(messages, hold);
+    Rule{messages, hold}.count().forward(point.tap);
+    const Chain base{Family::netdev, rules.table, "leaving-" + point.device};
+    nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, 0, point.device});
+    Rule{messages, base}.meta(NFT_META_MARK).is32(delayed_mark).accept();
+    const PointRules start{messages, rules, point, i};
+    enter(messages, base, point, start.start());
+  }
+}
+
+void sender_rules(netlink::Messages& messages, const DelayRules& rules) {
+  if (rules.senders.empty()) return;
+  const Chain base{Family::inet, rules.table, "sending"};
+  nft::add_base_chain(messages, base, {NF_INET_LOCAL_OUT, last_in_output, ""});
+  for (auto& cgroup : rules.senders) {
+    Rule rule{messages, base};
+    if (rules.sender_interface) rule.meta(NFT_META_OIF).is32(rules.sender_interface);
+    rule.socket_cgroup(cgroup.level).is64(cgroup.id).meta(NFT_META_MARK).bits(~sender_bit, sender_bit).set_mark();
+  }
+}
+
+}  // namespace
+
+bool uses_queue(const DelayRules& rules) {
+  return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !at_egress(point); });
+}
+bool uses_egress(const DelayRules& rules) { return std::any_of(rules.points.begin(), rules.points.end(), at_egress); }
+
+namespace {
+void for_each_family(const DelayRules& rules, void (*act)(netlink::Messages&, Family, std::string_view), netlink::Messages& messages) {
+  if (uses_egress(rules)) act(messages, Family::netdev, rules.table);
+  if (uses_queue(rules) || !rules.senders.empty()) act(messages, Family::inet, rules.table);
+}
+
+netlink::Messages batch_of(const DelayRules& rules, void (*act)(netlink::Messages&, Family, std::string_view)) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  for_each_family(rules, act, messages);
+  nft::end_batch(messages);
+  return messages;
+}
+}  // namespace
+
+netlink::Messages add_delay_rules(const DelayRules& rules) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  for_each_family(rules, nft::add_table, messages);
+  if (uses_queue(rules)) {
+    const Chain hold{Family::inet, rules.table, "hold"};
+    nft::add_chain(messages, hold);
+    Rule{messages, hold}.count().queue(rules.queue, rules.compat_queue);
+  }
+  arriving_rules(messages, rules, HoldPoint::At::arriving);
+  arriving_rules(messages, rules, HoldPoint::At::delivered);
+  leaving_rules(messages, rules);
+  sender_rules(messages, rules);
+  nft::end_batch(messages);
+  return messages;
+}
+
+netlink::Messages delete_delay_rules(const DelayRules& rules) { return batch_of(rules, nft::delete_rules); }
+netlink::Messages delete_delay_tables(const DelayRules& rules) { return batch_of(rules, nft::delete_table); }
+
+std::uint64_t matched_packets(const DelayRules& rules) {
+  std::uint64_t out = uses_queue(rules) ? nft::counted({Family::inet, rules.table, "hold"}) : 0;
+  for (auto& point : rules.points)
+    if (at_egress(point)) out += nft::counted(hold_chain(rules, point));
+  return out;
+}
+
+}  // namespace squall

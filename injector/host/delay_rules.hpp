@@ -1,0 +1,62 @@
+// The nf_tables rules that hand the packets of a delay to the injector: arriving ones to a packet queue, leaving ones to
+// a tap device. Packets are never queued in OUTPUT or POSTROUTING: they still belong to their sender's socket there,
+// which stops sending when a few of them wait.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "injector/host/nftables.hpp"
+#include "injector/host/packet_match.hpp"
+
+namespace squall {
+
+// A cgroup of the v2 hierarchy as the kernel compares it: its depth, and the inode of its directory.
+struct SocketCgroup {
+  std::uint32_t level = 0;
+  std::uint64_t id = 0;
+  bool operator==(const SocketCgroup&) const = default;
+};
+
+// A place where packets are taken.
+struct HoldPoint {
+  enum class At {
+    arriving,   // PREROUTING, forwarded packets included
+    delivered,  // INPUT, where the receiving socket is known
+    leaving,    // the egress hook of one device, forwarded packets included
+  } at = At::arriving;
+  std::uint32_t interface = 0;  // arriving, delivered: 0 for any
+  bool not_loopback = false;    // with any
+  std::string device;           // leaving
+  std::uint32_t tap = 0;        // leaving: where the packets go
+  PacketMatch match;
+  std::vector<SocketCgroup> cgroups;  // delivered: of the receiving socket, any of them
+  bool marked = false;                // arriving, leaving: only packets that carry the sender's bit
+};
+
+struct DelayRules {
+  std::string table;  // the name of both tables, inet and netdev
+  std::vector<HoldPoint> points;
+  std::uint16_t queue = 0;
+  bool compat_queue = false;           // the kernel lacks nft_queue
+  std::vector<SocketCgroup> senders;   // packets of these get the sender's bit in OUTPUT
+  std::uint32_t sender_interface = 0;  // 0 for any
+};
+
+// A packet that we sent on after its delay carries this, so that the egress hook lets it pass.
+constexpr std::uint32_t delayed_mark = 0x5371a11d;
+// Ties a packet to its sending socket between OUTPUT and where it is taken; cleared there.
+constexpr std::uint32_t sender_bit = 0x08000000;
+
+bool uses_queue(const DelayRules&);
+bool uses_egress(const DelayRules&);
+// One batch, begun and ended.
+netlink::Messages add_delay_rules(const DelayRules&);
+// Packets pass from then on; hooks stay, since unregistering one drops what waits in the queues of the namespace
+// (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
+netlink::Messages delete_delay_rules(const DelayRules&);
+netlink::Messages delete_delay_tables(const DelayRules&);
+// Packets that matched so far, read in the caller's network namespace.
+std::uint64_t matched_packets(const DelayRules&);
+
+}  // namespace squall

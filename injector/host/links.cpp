@@ -1,0 +1,78 @@
+#include "injector/host/links.hpp"
+
+#include <net/if.h>
+#include <net/if_arp.h>
+
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+
+#include <fmt/format.h>
+
+#include "injector/host/netlink.hpp"
+#include "injector/host/netlink_dump.hpp"
+#include "injector/host/network_namespace.hpp"
+#include "injector/host/records.hpp"
+
+namespace squall::links {
+
+std::vector<Link> all() {
+  std::vector<Link> out;
+  netlink::Dumper dumper{NETLINK_ROUTE};
+  const ifinfomsg request{};
+  dumper.dump(RTM_GETLINK, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) {
+    const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
+    Link link;
+    link.index = static_cast<std::uint32_t>(info->ifi_index);
+    link.up = info->ifi_flags & IFF_UP;
+    link.loopback = info->ifi_flags & IFF_LOOPBACK;
+    link.ethernet = info->ifi_type == ARPHRD_ETHER;
+    link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
+    link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
+    if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
+    if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
+    out.push_back(std::move(link));
+  });
+  return out;
+}
+
+std::optional<Link> find(const std::string& name) {
+  for (auto& link : all())
+    if (link.name == name) return link;
+  return {};
+}
+
+Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace, pid_t in) {
+  return {"link.delete", {{"name", name}, {"alias", alias}, {"netns", network_namespace}, {"pid", in}}};
+}
+
+}  // namespace squall::links
+
+namespace squall::undo {
+namespace {
+
+std::string describe(const boost::json::object& with) { return fmt::format("remove the device {}", text_of(with, "name")); }
+
+Undone remove(const boost::json::object& with) {
+  const auto name = text_of(with, "name");
+  const auto link = links::find(name);
+  if (!link) return {Outcome::already, "", ""};
+  if (link->alias != text_of(with, "alias"))
+    return {Outcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), ""};
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  ifinfomsg info{};
+  info.ifi_index = static_cast<int>(link->index);
+  messages.begin(RTM_DELLINK, NLM_F_ACK, info);
+  const auto answer = route.exchange(messages);
+  if (answer) return {};
+  if (answer.error == ENODEV) return {Outcome::already, "", ""};
+  return {Outcome::failed, fmt::format("remove the device {}: {}", name, answer.text()), fmt::format("ip link delete {}", name)};
+}
+
+Undone carry_out(const boost::json::object& with) { return in_namespace_of(with, remove); }
+
+}  // namespace
+
+const UndoVerb link_delete{"link.delete", describe, carry_out};
+
+}  // namespace squall::undo

@@ -1,0 +1,32 @@
+// Network devices of this host by rtnetlink(7).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "injector/inverse.hpp"
+
+namespace squall::links {
+
+struct Link {
+  std::string name, alias, kind;
+  std::uint32_t index = 0;
+  std::uint32_t master = 0;  // of a bridge or a bond it belongs to
+  bool up = false, loopback = false;
+  bool ethernet = false;  // its frames carry an Ethernet header
+};
+
+// The devices of the caller's network namespace.
+std::vector<Link> all();
+std::optional<Link> find(const std::string& name);
+
+// The inverse of making a device: removes it, recognised by its name and alias in its network namespace.
+Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace, pid_t in);
+
+}  // namespace squall::links
+
+namespace squall::undo {
+extern const UndoVerb link_delete;
+}

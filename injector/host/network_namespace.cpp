@@ -1,0 +1,65 @@
+#include "injector/host/network_namespace.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <stdexcept>
+#include <thread>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <fmt/format.h>
+
+namespace squall {
+
+namespace {
+
+Fd open_if(const std::string& path, std::uint64_t inode) {
+  Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  struct stat info {};
+  if (fd && ::fstat(fd.get(), &info) == 0 && info.st_ino == inode) return fd;
+  return {};
+}
+
+}  // namespace
+
+std::uint64_t current_network_namespace() {
+  struct stat info {};
+  return ::stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
+}
+
+Fd open_network_namespace(std::uint64_t inode, pid_t hint) {
+  if (hint > 0)
+    if (auto fd = open_if(fmt::format("/proc/{}/ns/net", hint), inode)) return fd;
+  std::error_code error;
+  for (auto& entry : std::filesystem::directory_iterator("/run/netns", error))
+    if (auto fd = open_if(entry.path().string(), inode)) return fd;
+  for (auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (auto fd = open_if("/proc/" + name + "/ns/net", inode)) return fd;
+  }
+  return {};
+}
+
+void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act) {
+  if (inode == 0 || inode == current_network_namespace()) return act();
+  auto fd = open_network_namespace(inode, hint);
+  if (!fd) throw std::runtime_error(fmt::format("enter the network namespace {}: no process is in it", inode));
+  std::exception_ptr thrown;
+  std::thread{[&] {
+    try {
+      if (::setns(fd.get(), CLONE_NEWNET) != 0)
+        throw std::runtime_error(fmt::format("enter the network namespace {}: {}", inode, std::strerror(errno)));
+      act();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }}.join();
+  if (thrown) std::rethrow_exception(thrown);
+}
+
+}  // namespace squall

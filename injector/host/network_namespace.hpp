@@ -1,0 +1,25 @@
+// Network namespaces by the inode of their nsfs file (namespaces(7)).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include <sys/types.h>
+
+#include "injector/host/process.hpp"
+
+namespace squall {
+
+// The namespace of the calling thread; 0 where it cannot be told.
+std::uint64_t current_network_namespace();
+
+// Opens a network namespace by its inode, through a process in it or a name in /run/netns; empty where none is found.
+// `hint`, a pid, is looked at first.
+Fd open_network_namespace(std::uint64_t inode, pid_t hint = 0);
+
+// Calls `act` in the namespace: directly where the thread is in it already, else on a thread of its own, since only
+// that may leave its namespace without harm to others (setns(2)). Exceptions of `act` come through; throws
+// std::runtime_error where the namespace cannot be entered. `inode` 0 means the caller's own.
+void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act);
+
+}  // namespace squall

@@ -1,0 +1,240 @@
+#include "injector/host/nftables.hpp"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/xt_NFQUEUE.h>
+
+#include "injector/host/netlink_dump.hpp"
+
+namespace squall::nft {
+
+namespace {
+
+std::uint16_t type_of(std::uint16_t message) { return static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message); }
+
+nfgenmsg header(Family family) { return {static_cast<std::uint8_t>(family), NFNETLINK_V0, 0}; }
+
+void data_value(netlink::Messages& messages, std::uint16_t attribute, std::span<const std::uint8_t> value) {
+  auto nest = messages.nest(attribute);
+  messages.bytes(NFTA_DATA_VALUE, value.data(), value.size());
+}
+
+template <class T>
+std::span<const std::uint8_t> bytes_of(const T& value) {
+  return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
+}
+
+}  // namespace
+
+std::string_view name_of(Family family) { return family == Family::inet ? "inet" : "netdev"; }
+
+void begin_batch(netlink::Messages& messages) {
+  messages.begin(NFNL_MSG_BATCH_BEGIN, 0, nfgenmsg{AF_UNSPEC, NFNETLINK_V0, htons(NFNL_SUBSYS_NFTABLES)});
+}
+void end_batch(netlink::Messages& messages) {
+  // Kernels before 6.9 do not answer the end itself; the last message's answer comes once the whole batch is in force.
+  messages.ask();
+  messages.begin(NFNL_MSG_BATCH_END, 0, nfgenmsg{AF_UNSPEC, NFNETLINK_V0, htons(NFNL_SUBSYS_NFTABLES)});
+}
+
+void add_table(netlink::Messages& messages, Family family, std::string_view name) {
+  messages.begin(type_of(NFT_MSG_NEWTABLE), NLM_F_CREATE | NLM_F_EXCL, header(family));
+  messages.text(NFTA_TABLE_NAME, name);
+  messages.be32(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+}
+
+void delete_table(netlink::Messages& messages, Family family, std::string_view name) {
+  messages.begin(type_of(NFT_MSG_DELTABLE), 0, header(family));
+  messages.text(NFTA_TABLE_NAME, name);
+}
+
+void delete_rules(netlink::Messages& messages, Family family, std::string_view table) {
+  messages.begin(type_of(NFT_MSG_DELRULE), 0, header(family));
+  messages.text(NFTA_RULE_TABLE, table);
+}
+
+void add_chain(netlink::Messages& messages, const Chain& chain) {
+  messages.begin(type_of(NFT_MSG_NEWCHAIN), NLM_F_CREATE, header(chain.family));
+  messages.text(NFTA_CHAIN_TABLE, chain.table);
+  messages.text(NFTA_CHAIN_NAME, chain.name);
+}
+
+void add_base_chain(netlink::Messages& messages, const Chain& chain, const Hook& hook) {
+  add_chain(messages, chain);
+  {
+    auto nest = messages.nest(NFTA_CHAIN_HOOK);
+    messages.be32(NFTA_HOOK_HOOKNUM, hook.number);
+    messages.be32(NFTA_HOOK_PRIORITY, static_cast<std::uint32_t>(hook.priority));
+    if (!hook.device.empty()) messages.text(NFTA_HOOK_DEV, hook.device);
+  }
+  messages.text(NFTA_CHAIN_TYPE, "filter");
+}
+
+// One element of a rule's list.
+struct Rule::Expression {
+  Expression(netlink::Messages& messages, std::string_view name) : element(messages.nest(NFTA_LIST_ELEM)), data(begin(messages, name)) {}
+  static netlink::Messages::Nest begin(netlink::Messages& messages, std::string_view name) {
+    messages.text(NFTA_EXPR_NAME, name);
+    return messages.nest(NFTA_EXPR_DATA);
+  }
+  netlink::Messages::Nest element, data;  // the inner one ends first
+};
+
+namespace {
+netlink::Messages::Nest begin_rule(netlink::Messages& messages, const Chain& chain) {
+  messages.begin(type_of(NFT_MSG_NEWRULE), NLM_F_CREATE | NLM_F_APPEND, header(chain.family));
+  messages.text(NFTA_RULE_TABLE, chain.table);
+  messages.text(NFTA_RULE_CHAIN, chain.name);
+  return messages.nest(NFTA_RULE_EXPRESSIONS);
+}
+}  // namespace
+
+Rule::Rule(netlink::Messages& messages, const Chain& chain) : messages_(messages), expressions_(begin_rule(messages, chain)) {}
+
+Rule& Rule::meta(std::uint32_t key) {
+  Expression expression{messages_, "meta"};
+  messages_.be32(NFTA_META_DREG, NFT_REG_1);
+  messages_.be32(NFTA_META_KEY, key);
+  return *this;
+}
+
+Rule& Rule::set_mark() {
+  Expression expression{messages_, "meta"};
+  messages_.be32(NFTA_META_SREG, NFT_REG_1);
+  messages_.be32(NFTA_META_KEY, NFT_META_MARK);
+  return *this;
+}
+
+Rule& Rule::payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size) {
+  Expression expression{messages_, "payload"};
+  messages_.be32(NFTA_PAYLOAD_DREG, NFT_REG_1);
+  messages_.be32(NFTA_PAYLOAD_BASE, base);
+  messages_.be32(NFTA_PAYLOAD_OFFSET, offset);
+  messages_.be32(NFTA_PAYLOAD_LEN, size);
+  return *this;
+}
+
+Rule& Rule::mask(std::span<const std::uint8_t> keep) {
+  Expression expression{messages_, "bitwise"};
+  messages_.be32(NFTA_BITWISE_SREG, NFT_REG_1);
+  messages_.be32(NFTA_BITWISE_DREG, NFT_REG_1);
+  messages_.be32(NFTA_BITWISE_LEN, static_cast<std::uint32_t>(keep.size()));
+  data_value(messages_, NFTA_BITWISE_MASK, keep);
+  data_value(messages_, NFTA_BITWISE_XOR, std::vector<std::uint8_t>(keep.size()));
+  return *this;
+}
+
+Rule& Rule::bits(std::uint32_t keep, std::uint32_t toggle) {
+  Expression expression{messages_, "bitwise"};
+  messages_.be32(NFTA_BITWISE_SREG, NFT_REG_1);
+  messages_.be32(NFTA_BITWISE_DREG, NFT_REG_1);
+  messages_.be32(NFTA_BITWISE_LEN, sizeof keep);
+  data_value(messages_, NFTA_BITWISE_MASK, bytes_of(keep));
+  data_value(messages_, NFTA_BITWISE_XOR, bytes_of(toggle));
+  return *this;
+}
+
+Rule& Rule::compare(std::uint32_t op, std::span<const std::uint8_t> value) {
+  Expression expression{messages_, "cmp"};
+  messages_.be32(NFTA_CMP_SREG, NFT_REG_1);
+  messages_.be32(NFTA_CMP_OP, op);
+  data_value(messages_, NFTA_CMP_DATA, value);
+  return *this;
+}
+
+Rule& Rule::is(std::span<const std::uint8_t> value) { return compare(NFT_CMP_EQ, value); }
+Rule& Rule::is8(std::uint8_t value) { return is(bytes_of(value)); }
+Rule& Rule::is16(std::uint16_t value) { return is(bytes_of(static_cast<std::uint16_t>(htons(value)))); }
+Rule& Rule::is32(std::uint32_t value) { return is(bytes_of(value)); }
+Rule& Rule::is_not32(std::uint32_t value) { return compare(NFT_CMP_NEQ, bytes_of(value)); }
+Rule& Rule::is64(std::uint64_t value) { return is(bytes_of(value)); }
+
+Rule& Rule::socket_cgroup(std::uint32_t level) {
+  Expression expression{messages_, "socket"};
+  messages_.be32(NFTA_SOCKET_KEY, NFT_SOCKET_CGROUPV2);
+  messages_.be32(NFTA_SOCKET_LEVEL, level);
+  messages_.be32(NFTA_SOCKET_DREG, NFT_REG_1);
+  return *this;
+}
+
+Rule& Rule::count() {
+  Expression expression{messages_, "counter"};
+  return *this;
+}
+
+void Rule::verdict(std::int32_t code, std::string_view chain) {
+  Expression expression{messages_, "immediate"};
+  messages_.be32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+  auto data = messages_.nest(NFTA_IMMEDIATE_DATA);
+  auto nest = messages_.nest(NFTA_DATA_VERDICT);
+  messages_.be32(NFTA_VERDICT_CODE, static_cast<std::uint32_t>(code));
+  if (!chain.empty()) messages_.text(NFTA_VERDICT_CHAIN, chain);
+}
+
+void Rule::jump(std::string_view chain) { verdict(NFT_JUMP, chain); }
+void Rule::go(std::string_view chain) { verdict(NFT_GOTO, chain); }
+void Rule::leave() { verdict(NFT_RETURN, ""); }
+void Rule::accept() { verdict(NF_ACCEPT, ""); }
+
+void Rule::forward(std::uint32_t interface) {
+  {
+    Expression expression{messages_, "immediate"};
+    messages_.be32(NFTA_IMMEDIATE_DREG, NFT_REG_1);
+    data_value(messages_, NFTA_IMMEDIATE_DATA, bytes_of(interface));
+  }
+  Expression expression{messages_, "fwd"};
+  messages_.be32(NFTA_FWD_SREG_DEV, NFT_REG_1);
+}
+
+void Rule::queue(std::uint16_t number, bool compat) {
+  if (!compat) {
+    Expression expression{messages_, "queue"};
+    messages_.be16(NFTA_QUEUE_NUM, number);
+    messages_.be16(NFTA_QUEUE_TOTAL, 1);
+    messages_.be16(NFTA_QUEUE_FLAGS, NFT_QUEUE_FLAG_BYPASS);
+    return;
+  }
+  Expression expression{messages_, "target"};
+  messages_.text(NFTA_TARGET_NAME, "NFQUEUE");
+  messages_.be32(NFTA_TARGET_REV, 3);
+  alignas(8) std::uint8_t info[(sizeof(xt_NFQ_info_v3) + 7) / 8 * 8] = {};
+  const xt_NFQ_info_v3 target{.queuenum = number, .queues_total = 1, .flags = NFQ_FLAG_BYPASS};
+  std::memcpy(info, &target, sizeof target);
+  messages_.bytes(NFTA_TARGET_INFO, info, sizeof info);
+}
+
+std::uint64_t counted(const Chain& chain) {
+  netlink::Dumper dumper{NETLINK_NETFILTER};
+  std::uint64_t packets = 0;
+  auto head = header(chain.family);
+  dumper.dump(type_of(NFT_MSG_GETRULE), std::as_bytes(std::span(&head, 1)), [&](const nlmsghdr* message) {
+    if (packets || netlink::text(netlink::find(message, sizeof head, NFTA_RULE_TABLE)) != chain.table ||
+        netlink::text(netlink::find(message, sizeof head, NFTA_RULE_CHAIN)) != chain.name)
+      return;
+    netlink::each_attribute(netlink::payload(netlink::find(message, sizeof head, NFTA_RULE_EXPRESSIONS)), [&](const nlattr* element) {
+      if (netlink::text(netlink::find(element, NFTA_EXPR_NAME)) != "counter") return;
+      const auto* value = netlink::find(netlink::find(element, NFTA_EXPR_DATA), NFTA_COUNTER_PACKETS);
+      const auto bytes = netlink::payload(value);
+      std::uint64_t big = 0;
+      if (bytes.size() == sizeof big) std::memcpy(&big, bytes.data(), sizeof big);
+      packets = be64toh(big);
+    });
+  });
+  return packets;
+}
+
+bool table_exists(Family family, std::string_view name) {
+  netlink::Dumper dumper{NETLINK_NETFILTER};
+  bool found = false;
+  auto head = header(family);
+  dumper.dump(type_of(NFT_MSG_GETTABLE), std::as_bytes(std::span(&head, 1)), [&](const nlmsghdr* message) {
+    found |= netlink::text(netlink::find(message, sizeof head, NFTA_TABLE_NAME)) == name;
+  });
+  return found;
+}
+
+}  // namespace squall::nft

@@ -1,0 +1,80 @@
+// nf_tables by netlink: tables that live as long as the socket that made them (NFT_TABLE_F_OWNER, Linux 5.12), so that
+// nothing of them survives our death.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "injector/host/netlink.hpp"
+
+struct nlmsghdr;
+
+namespace squall::nft {
+
+enum class Family : std::uint8_t { inet = 1, netdev = 5 };  // NFPROTO_INET, NFPROTO_NETDEV
+std::string_view name_of(Family);
+
+void begin_batch(netlink::Messages&);
+void end_batch(netlink::Messages&);
+
+void add_table(netlink::Messages&, Family, std::string_view name);
+void delete_table(netlink::Messages&, Family, std::string_view name);
+void delete_rules(netlink::Messages&, Family, std::string_view table);
+
+struct Chain {
+  Family family = Family::inet;
+  std::string table, name;
+};
+void add_chain(netlink::Messages&, const Chain&);
+struct Hook {
+  std::uint32_t number = 0;
+  std::int32_t priority = 0;
+  std::string device;  // netdev only
+};
+void add_base_chain(netlink::Messages&, const Chain&, const Hook&);
+
+// One rule, written expression by expression in the order of their evaluation; complete when it goes out of scope.
+// Values pass through the one register.
+class Rule {
+ public:
+  Rule(netlink::Messages&, const Chain&);
+  Rule(const Rule&) = delete;
+
+  Rule& meta(std::uint32_t key);
+  Rule& set_mark();  // from the register
+  Rule& payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size);
+  Rule& mask(std::span<const std::uint8_t> keep);
+  Rule& bits(std::uint32_t keep, std::uint32_t toggle);  // of a value in the host's byte order
+  Rule& compare(std::uint32_t op, std::span<const std::uint8_t>);
+  Rule& is(std::span<const std::uint8_t> value);
+  Rule& is8(std::uint8_t);
+  Rule& is16(std::uint16_t);  // network byte order on the wire
+  Rule& is32(std::uint32_t);  // the host's byte order
+  Rule& is_not32(std::uint32_t);
+  Rule& is64(std::uint64_t);  // the host's byte order
+  Rule& socket_cgroup(std::uint32_t level);
+  Rule& count();
+  void jump(std::string_view chain);
+  void go(std::string_view chain);
+  void leave();   // return
+  void accept();
+  void forward(std::uint32_t interface);
+  // To a packet queue; packets pass while nobody listens there. `compat` uses the xtables target, for kernels without
+  // nft_queue.
+  void queue(std::uint16_t number, bool compat);
+
+ private:
+  struct Expression;
+  void verdict(std::int32_t code, std::string_view chain);
+
+  netlink::Messages& messages_;
+  netlink::Messages::Nest expressions_;
+};
+
+// Packets that passed the first `counter` of a chain; 0 where there is none. Reads the caller's network namespace.
+std::uint64_t counted(const Chain&);
+// Whether the table exists in the caller's network namespace.
+bool table_exists(Family, std::string_view name);
+
+}  // namespace squall::nft

@@ -1,0 +1,52 @@
+// Which packets a network fault means; the same description becomes nf_tables rules or a classic BPF program.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+namespace squall {
+
+// An address with the number of its leading bits that count. IPv4 uses the first four bytes.
+struct Prefix {
+  bool v6 = false;
+  std::array<std::uint8_t, 16> address{};
+  unsigned length = 0;
+  bool operator==(const Prefix&) const = default;
+  std::size_t bytes() const { return v6 ? 16 : 4; }
+  std::array<std::uint8_t, 16> mask() const;
+};
+
+// "10.0.0.0/8", "fd00::1"; bits behind the length are cleared. Errors say what was expected.
+tl::expected<Prefix, std::string> parse_prefix(std::string_view);
+std::string to_string(const Prefix&);
+// The same, or a host name with all its addresses (getaddrinfo(3), which may ask a DNS server).
+tl::expected<std::vector<Prefix>, std::string> resolve_peers(const std::string&);
+
+enum class Protocol { any, tcp, udp, icmp };
+enum class Side { either, source, destination };
+
+struct PortCondition {
+  std::vector<std::uint16_t> ports;  // any of them
+  Side side = Side::either;
+  bool operator==(const PortCondition&) const = default;
+};
+
+// IPv4 and IPv6 packets for which all of this holds. ARP and neighbour discovery are never among them.
+struct PacketMatch {
+  std::vector<Prefix> peers;  // any of them; empty: every peer
+  Side peer = Side::destination;
+  std::vector<PortCondition> ports;  // each of them; TCP and UDP alone have ports
+  Protocol protocol = Protocol::any;
+  std::vector<std::uint16_t> exempt;  // TCP ports, on either side, that carry control
+  bool operator==(const PacketMatch&) const = default;
+};
+
+// "to 10.0.0.0/8, port 6379, tcp"; empty where every packet matches.
+std::string to_string(const PacketMatch&);
+
+}  // namespace squall

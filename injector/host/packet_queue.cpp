@@ -1,0 +1,151 @@
+#include "injector/host/packet_queue.hpp"
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <sys/socket.h>
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+
+#include <fmt/format.h>
+
+namespace squall {
+
+namespace {
+
+constexpr std::size_t batch = 64, most_verdicts = 256;
+
+struct Verdict {
+  nlmsghdr head;
+  nfgenmsg queue;
+  nlattr attribute;
+  nfqnl_msg_verdict_hdr verdict;
+};
+static_assert(sizeof(Verdict) == 32);
+
+std::uint16_t type_of(std::uint16_t message) { return static_cast<std::uint16_t>(NFNL_SUBSYS_QUEUE << 8 | message); }
+
+nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(number)}; }
+
+}  // namespace
+
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest) : socket_(NETLINK_NETFILTER), number_(start), buffers_(batch) {
+  for (int attempt = 0;; ++attempt, ++number_) {
+    netlink::Messages bind;
+    bind.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
+    const nfqnl_msg_config_cmd command{NFQNL_CFG_CMD_BIND, 0, 0};
+    bind.bytes(NFQA_CFG_CMD, &command, sizeof command);
+    const auto answer = socket_.exchange(bind);
+    if (answer) break;
+    // A queue belongs to the one socket that bound it; another's number is refused with EPERM or EBUSY.
+    if ((answer.error != EBUSY && answer.error != EPERM && answer.error != EEXIST) || attempt == 64)
+      throw std::runtime_error(fmt::format("bind a packet queue: {}", answer.text()));
+  }
+  configure(longest);
+  // While a socket asks for time stamps the kernel stamps every packet on its arrival: the delay counts from there, not
+  // from when we read of it.
+  stamps_ = Fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  const int yes = 1;
+  if (stamps_) ::setsockopt(stamps_.get(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
+}
+
+void PacketQueue::configure(std::uint32_t longest) {
+  netlink::Messages messages;
+  messages.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
+  nfqnl_msg_config_params parameters{};
+  parameters.copy_mode = NFQNL_COPY_META;
+  messages.bytes(NFQA_CFG_PARAMS, &parameters, sizeof parameters);
+  messages.be32(NFQA_CFG_FLAGS, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
+  messages.be32(NFQA_CFG_MASK, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
+  messages.be32(NFQA_CFG_QUEUE_MAXLEN, longest);
+  const auto answer = socket_.exchange(messages);
+  if (!answer) throw std::runtime_error(fmt::format("configure the packet queue {}: {}", number_, answer.text()));
+  const int size = 32 << 20, yes = 1;
+  ::setsockopt(fd(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+  ::setsockopt(fd(), SOL_NETLINK, NETLINK_NO_ENOBUFS, &yes, sizeof yes);
+}
+
+bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
+  std::array<iovec, batch> parts;
+  std::array<mmsghdr, batch> messages{};
+  for (std::size_t i = 0; i < batch; ++i) {
+    parts[i] = {buffers_[i].data(), buffers_[i].size()};
+    messages[i].msg_hdr.msg_iov = &parts[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  const int got = ::recvmmsg(fd(), messages.data(), batch, MSG_DONTWAIT, nullptr);
+  if (got <= 0) return false;
+  now_ = monotonic_ns();
+  wall_ahead_ = wall_ns() - now_;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
+    auto left = messages[i].msg_len;
+    for (auto* head = reinterpret_cast<nlmsghdr*>(buffers_[i].data()); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
+  }
+  return static_cast<std::size_t>(got) == batch;
+}
+
+void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(HeldPacket&&)>& keep) {
+  if (head->nlmsg_type == NLMSG_ERROR) {
+    // The packet of a verdict is gone (ENOENT): whoever unregisters a netfilter hook makes the kernel drop all that
+    // waits in the queues of the namespace.
+    if (static_cast<const nlmsgerr*>(NLMSG_DATA(const_cast<nlmsghdr*>(head)))->error) ++lost_;
+    return;
+  }
+  if (head->nlmsg_type != type_of(NFQNL_MSG_PACKET)) return;
+  HeldPacket packet;
+  packet.source = this;
+  packet.entered = now_;
+  const auto* bytes = reinterpret_cast<const char*>(head);
+  for (std::size_t at = NLMSG_HDRLEN + sizeof(nfgenmsg); at + sizeof(nlattr) <= head->nlmsg_len;) {
+    const auto* attribute = reinterpret_cast<const nlattr*>(bytes + at);
+    if (attribute->nla_len < sizeof(nlattr)) break;
+    const auto* value = bytes + at + sizeof(nlattr);
+    if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR) {
+      packet.id = ntohl(reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->packet_id);
+    } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_TIMESTAMP) {
+      nfqnl_msg_packet_timestamp stamp;
+      std::memcpy(&stamp, value, sizeof stamp);
+      const auto at_ns = static_cast<std::int64_t>(be64toh(stamp.sec) * 1'000'000'000 + be64toh(stamp.usec) * 1'000) - wall_ahead_;
+      // A clock that was set meanwhile, or a stamp of another host's making, is not believed.
+      if (at_ns <= now_ && at_ns > now_ - 200'000'000) packet.entered = at_ns;
+    }
+    at += (attribute->nla_len + 3U) & ~3U;
+  }
+  keep(std::move(packet));
+}
+
+bool PacketQueue::let_go(HeldPacket& packet) {
+  Verdict one{};
+  one.head = {sizeof one, type_of(NFQNL_MSG_VERDICT), NLM_F_REQUEST, 0, 0};
+  one.queue = header(number_);
+  one.attribute = {sizeof(nlattr) + sizeof(nfqnl_msg_verdict_hdr), NFQA_VERDICT_HDR};
+  one.verdict = {htonl(NF_ACCEPT), htonl(packet.id)};
+  const auto* from = reinterpret_cast<const char*>(&one);
+  verdicts_.insert(verdicts_.end(), from, from + sizeof one);
+  if (verdicts_.size() >= most_verdicts * sizeof one) flush();
+  return true;
+}
+
+void PacketQueue::flush() {
+  if (verdicts_.empty()) return;
+  const sockaddr_nl kernel{AF_NETLINK, 0, 0, 0};
+  ::sendto(fd(), verdicts_.data(), verdicts_.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);
+  verdicts_.clear();
+}
+
+std::uint64_t PacketQueue::waiting() {
+  std::ifstream file{"/proc/thread-self/net/netfilter/nfnetlink_queue"};
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields{line};
+    std::uint64_t number = 0, port = 0, total = 0;
+    if (fields >> number >> port >> total && number == number_) return total;
+  }
+  return 0;
+}
+
+}  // namespace squall

@@ -1,0 +1,40 @@
+// Where held packets come from and go back to.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace squall {
+
+class PacketSource;
+
+// A packet that waits. Its bytes are here (frame), or in the kernel (id).
+struct HeldPacket {
+  std::int64_t due = 0;      // CLOCK_MONOTONIC, ns
+  std::uint64_t order = 0;   // of arrival; breaks ties
+  std::int64_t entered = 0;  // CLOCK_MONOTONIC, ns
+  std::uint32_t id = 0, size = 0;
+  std::unique_ptr<char[]> frame;
+  PacketSource* source = nullptr;
+  bool full_level = false;
+};
+
+// Called by the engine's thread alone, unless said otherwise.
+class PacketSource {
+ public:
+  virtual ~PacketSource() = default;
+  // Readable when packets wait; not blocking.
+  virtual int fd() const = 0;
+  // Hands over what is there, a bounded number at a time; false where nothing was left.
+  virtual bool take(const std::function<void(HeldPacket&&)>&) = 0;
+  // Lets a packet go on its way; may gather until flush. False: it cannot go now and stays the caller's.
+  virtual bool let_go(HeldPacket&) = 0;
+  virtual void flush() = 0;
+  // Packets that the kernel still keeps for us and has not handed over, or that we have not let go.
+  virtual std::uint64_t waiting() = 0;
+  // Packets lost since the start: the queue was full, or somebody made the kernel drop what waited.
+  virtual std::uint64_t lost() const = 0;
+};
+
+}  // namespace squall

@@ -1,0 +1,116 @@
+#include "injector/host/tap.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+
+#include <fmt/format.h>
+
+#include "injector/host/netlink.hpp"
+
+namespace squall {
+
+namespace {
+
+constexpr std::size_t offload_header = 10;  // struct virtio_net_hdr, whose header is not C++
+constexpr std::size_t longest_frame = 1 << 18;
+constexpr std::uint32_t queue_length = 20'000;
+constexpr int frames_at_once = 256;
+
+[[noreturn]] void refused(const std::string& attempt) { throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno))); }
+
+}  // namespace
+
+Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark) : buffer_(longest_frame) {
+  open_tap(name);
+  raise(alias);
+  open_way_out(interface, mark);
+}
+
+void Tap::open_tap(const std::string& name) {
+  tap_ = Fd{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+  if (!tap_) refused("open /dev/net/tun");
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (::ioctl(tap_.get(), TUNSETIFF, &request) != 0) refused("make the tap device " + name);
+  int header = offload_header;
+  if (::ioctl(tap_.get(), TUNSETVNETHDRSZ, &header) != 0) refused("set the offload header of " + name);
+  // Large segments stay whole, as they would on the device they leave by.
+  if (::ioctl(tap_.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) != 0) refused("set the offloads of " + name);
+  if (::ioctl(tap_.get(), SIOCGIFHWADDR, &request) != 0) refused("read the address of " + name);
+  std::memcpy(address_, request.ifr_hwaddr.sa_data, sizeof address_);
+  index_ = ::if_nametoindex(name.c_str());
+}
+
+void Tap::raise(const std::string& alias) {
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  ifinfomsg link{};
+  link.ifi_index = static_cast<int>(index_);
+  messages.begin(RTM_NEWLINK, 0, link);
+  messages.u32(IFLA_TXQLEN, queue_length);
+  messages.bytes(IFLA_IFALIAS, alias.data(), alias.size());
+  {
+    auto families = messages.nest(IFLA_AF_SPEC);
+    auto v6 = messages.nest(AF_INET6);
+    messages.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+  }
+  link.ifi_flags = link.ifi_change = IFF_UP | IFF_NOARP;
+  messages.begin(RTM_NEWLINK, NLM_F_ACK, link);
+  if (const auto answer = route.exchange(messages); !answer) throw std::runtime_error("bring up the tap device: " + answer.text());
+}
+
+void Tap::open_way_out(std::uint32_t interface, std::uint32_t mark) {
+  out_ = Fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
+  if (!out_) refused("open a packet socket");
+  const int yes = 1, size = 64 << 20;
+  if (::setsockopt(out_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) refused("mark what a packet socket sends");
+  if (::setsockopt(out_.get(), SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes) != 0) refused("let a packet socket send large segments");
+  ::setsockopt(out_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_ifindex = static_cast<int>(interface);
+  if (::bind(out_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) refused("bind a packet socket");
+}
+
+bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
+  for (int i = 0; i < frames_at_once; ++i) {
+    const auto got = ::read(tap_.get(), buffer_.data(), buffer_.size());
+    if (got < static_cast<ssize_t>(offload_header + ETH_HLEN)) return false;
+    // What the tap's own network stack says (multicast reports) is nobody's traffic.
+    if (std::memcmp(buffer_.data() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;
+    HeldPacket packet;
+    packet.source = this;
+    packet.entered = monotonic_ns();
+    packet.size = static_cast<std::uint32_t>(got);
+    packet.frame = std::make_unique_for_overwrite<char[]>(packet.size);
+    std::memcpy(packet.frame.get(), buffer_.data(), packet.size);
+    keep(std::move(packet));
+  }
+  return true;
+}
+
+bool Tap::let_go(HeldPacket& packet) {
+  for (;;) {
+    if (::send(out_.get(), packet.frame.get(), packet.size, MSG_DONTWAIT) >= 0) return true;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return false;
+    // ENOBUFS: the device's own queue is full and drops, as it would have without us.
+    if (errno != ENOBUFS) ++lost_;
+    return true;
+  }
+}
+
+}  // namespace squall

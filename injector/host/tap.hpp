@@ -1,0 +1,40 @@
+// A tap device that swallows the packets leaving a real one, and the packet socket that sends them on after their
+// delay (tuntap in Documentation/networking, packet(7)). It is gone with us.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "injector/host/packet_source.hpp"
+#include "injector/host/process.hpp"
+
+namespace squall {
+
+class Tap : public PacketSource {
+ public:
+  // Makes the tap `name` in the thread's network namespace, with `alias` to recognise it by, for packets that leave
+  // `interface`; those sent on carry `mark`. Throws std::runtime_error.
+  Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark);
+  std::uint32_t index() const { return index_; }
+
+  int fd() const override { return tap_.get(); }
+  bool take(const std::function<void(HeldPacket&&)>&) override;
+  bool let_go(HeldPacket&) override;
+  void flush() override {}
+  std::uint64_t waiting() override { return 0; }
+  std::uint64_t lost() const override { return lost_; }
+
+ private:
+  void open_tap(const std::string& name);
+  void raise(const std::string& alias);
+  void open_way_out(std::uint32_t interface, std::uint32_t mark);
+
+  Fd tap_, out_;
+  std::uint32_t index_ = 0;
+  unsigned char address_[6] = {};
+  std::vector<char> buffer_;
+  std::atomic<std::uint64_t> lost_ = 0;
+};
+
+}  // namespace squall

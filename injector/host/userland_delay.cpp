@@ -1,0 +1,192 @@
+#include "injector/host/userland_delay.hpp"
+
+#include <net/if.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "injector/host/links.hpp"
+#include "injector/host/network_namespace.hpp"
+#include "injector/host/packet_queue.hpp"
+#include "injector/host/records.hpp"
+#include "injector/host/tap.hpp"
+
+namespace squall {
+
+namespace {
+
+std::string tap_name(const UserlandDelayPlan& plan, std::size_t point) { return fmt::format("{}t{}", plan.prefix, point); }
+std::string alias_of(const UserlandDelayPlan& plan) { return "squall " + plan.rules.table; }
+
+// Whether the kernel has the queue expression, once known; without it the target of xtables does the same.
+std::atomic<bool> lacks_queue_expression = false;
+
+}  // namespace
+
+std::uint32_t longest_queue(const DelayShape& shape) {
+  const double seconds = static_cast<double>(shape.delay_ns + 4 * shape.jitter_ns) / 1e9;
+  return static_cast<std::uint32_t>(std::clamp(200'000 * seconds, 16'384.0, 400'000.0));
+}
+
+UserlandDelay::UserlandDelay(UserlandDelayPlan plan) : plan_(std::move(plan)) {
+  if (!plan_.network_namespace) plan_.network_namespace = current_network_namespace();
+}
+UserlandDelay::~UserlandDelay() = default;
+
+void UserlandDelay::set_level(double level) {
+  level_ = level;
+  if (engine_) engine_->set_level(level);
+}
+
+DelayMeasure UserlandDelay::measure() const { return engine_ ? engine_->measure() : last_; }
+
+std::uint64_t UserlandDelay::matched() {
+  if (owner_) in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] { matched_ = matched_packets(plan_.rules); });
+  return matched_;
+}
+
+void UserlandDelay::start_engine() {
+  in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
+    // Descriptors are closed from the lowest when a process dies: the tables, which this one owns, must be gone before
+    // the taps that their rules lead to.
+    owner_ = std::make_unique<netlink::Socket>(NETLINK_NETFILTER);
+    auto engine = std::make_unique<DelayEngine>(plan_.shape, plan_.seed);
+    engine->set_level(level_);
+    for (std::size_t i = 0; i < plan_.rules.points.size(); ++i) {
+      auto& point = plan_.rules.points[i];
+      if (point.at != HoldPoint::At::leaving) continue;
+      auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), delayed_mark);
+      point.tap = tap->index();
+      engine->add(std::move(tap));
+    }
+    if (uses_queue(plan_.rules)) {
+      auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
+                                                 longest_queue(plan_.shape));
+      plan_.rules.queue = queue->number();
+      engine->add(std::move(queue));
+    }
+    engine->start();
+    engine_ = std::move(engine);
+  });
+}
+
+void UserlandDelay::add_rules() {
+  plan_.rules.compat_queue = lacks_queue_expression;
+  auto messages = add_delay_rules(plan_.rules);
+  auto answer = owner_->exchange(messages);
+  if (answer.error == ENOENT && uses_queue(plan_.rules) && !plan_.rules.compat_queue) {
+    plan_.rules.compat_queue = true;
+    messages = add_delay_rules(plan_.rules);
+    answer = owner_->exchange(messages);
+    if (answer) lacks_queue_expression = true;
+  }
+  if (!answer) throw std::runtime_error(answer.text());
+}
+
+Undone UserlandDelay::remove_rules() {
+  matched();
+  auto pass = delete_delay_rules(plan_.rules);
+  owner_->exchange(pass);
+  engine_->release();
+  auto gone = delete_delay_tables(plan_.rules);
+  const auto answer = owner_->exchange(gone);
+  owner_.reset();  // what it owns goes with it, whatever the answer was
+  if (answer || answer.error == ENOENT) return {};
+  return {Outcome::failed, fmt::format("remove the table {}: {}", plan_.rules.table, answer.text()), ""};
+}
+
+Undone UserlandDelay::stop_engine() {
+  if (engine_) {
+    engine_->release();
+    last_ = engine_->measure();
+    engine_.reset();
+  }
+  owner_.reset();
+  return {};
+}
+
+namespace delays {
+
+void hold_packets(Transaction& transaction, std::shared_ptr<UserlandDelay> delay, const std::string& what) {
+  auto& plan = delay->plan();
+  bool first = true;
+  for (std::size_t i = 0; i < plan.rules.points.size(); ++i) {
+    auto& point = plan.rules.points[i];
+    if (point.at != HoldPoint::At::leaving) continue;
+    Change tap;
+    tap.what = fmt::format("add the tap device {} to carry what leaves {}", tap_name(plan, i), point.device);
+    tap.inverse = links::removal(tap_name(plan, i), alias_of(plan), plan.network_namespace, plan.namespace_pid);
+    if (std::exchange(first, false)) {
+      tap.act = [delay] { delay->start_engine(); };
+      tap.release = [delay] { return delay->stop_engine(); };
+    } else {
+      tap.act = [] {};
+      tap.release = [] { return Undone{}; };
+    }
+    transaction.add(std::move(tap));
+  }
+  Change tables;
+  std::string families = uses_egress(plan.rules) ? "netdev" : "";
+  if (uses_queue(plan.rules) || !plan.rules.senders.empty()) families += families.empty() ? "inet" : " and inet";
+  tables.what = fmt::format("add the nftables table {} ({}), owned by this process, to hold {}", plan.rules.table, families, what);
+  tables.inverse = Inverse{"nft.table",
+                           {{"table", plan.rules.table}, {"inet", uses_queue(plan.rules) || !plan.rules.senders.empty()}, {"netdev", uses_egress(plan.rules)},
+                            {"netns", plan.network_namespace}, {"pid", plan.namespace_pid}, {"owner", ::getpid()},
+                            {"owner_ticks", read_process_stat(::getpid())->start_ticks}}};
+  const bool engine_too = first;
+  tables.act = [delay, engine_too] {
+    if (engine_too) delay->start_engine();
+    try {
+      delay->add_rules();
+    } catch (...) {
+      if (engine_too) delay->stop_engine();
+      throw;
+    }
+  };
+  tables.release = [delay, engine_too] {
+    auto undone = delay->remove_rules();
+    if (engine_too) delay->stop_engine();
+    return undone;
+  };
+  transaction.add(std::move(tables));
+}
+
+}  // namespace delays
+}  // namespace squall
+
+namespace squall::undo {
+namespace {
+
+std::string describe(const boost::json::object& with) {
+  return fmt::format("remove the nftables table {}, which also goes by itself with its owner", text_of(with, "table"));
+}
+
+std::vector<nft::Family> families_of(const boost::json::object& with) {
+  std::vector<nft::Family> out;
+  for (auto [key, family] : {std::pair{"inet", nft::Family::inet}, std::pair{"netdev", nft::Family::netdev}})
+    if (auto* member = with.if_contains(key); member && member->is_bool() && member->get_bool()) out.push_back(family);
+  return out;
+}
+
+// The kernel lets nobody but the owner touch such a table (NFT_TABLE_F_OWNER), and removes it when the owner's socket is
+// closed, which the end of a process does: all that can be done is to see whether it is gone.
+Undone look(const boost::json::object& with) {
+  const auto table = text_of(with, "table");
+  const auto owner = static_cast<pid_t>(number_of(with, "owner"));
+  for (auto family : families_of(with)) {
+    if (!nft::table_exists(family, table)) continue;
+    const auto stat = read_process_stat(owner);
+    const bool alive = stat && stat->start_ticks == number_of(with, "owner_ticks") && stat->state != 'Z';
+    return {Outcome::failed, fmt::format("the nftables table {} {} is still there{}", nft::name_of(family), table, alive ? ", held by its owner" : ""),
+            alive ? fmt::format("kill {}", owner) : fmt::format("nft delete table {} {}", nft::name_of(family), table)};
+  }
+  return {Outcome::already, "", ""};
+}
+
+Undone carry_out(const boost::json::object& with) { return in_namespace_of(with, look); }
+
+}  // namespace
+
+const UndoVerb nft_table{"nft.table", describe, carry_out};
+
+}  // namespace squall::undo

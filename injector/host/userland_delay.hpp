@@ -1,0 +1,59 @@
+// Delays packets in user space: rules in tables that die with us hand them to an engine thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "injector/host/delay_engine.hpp"
+#include "injector/host/delay_rules.hpp"
+#include "injector/transaction.hpp"
+
+namespace squall {
+
+struct UserlandDelayPlan {
+  DelayShape shape;
+  std::uint64_t seed = 1;
+  DelayRules rules;  // the tap of each point and the queue are filled in when it starts
+  std::string prefix;  // of the names of taps: "sq1a2b3c4d"
+  std::uint64_t network_namespace = 0;  // 0: the caller's
+  pid_t namespace_pid = 0;              // a process in it
+};
+
+// Packets that the queue holds at most: enough for 200,000 a second.
+std::uint32_t longest_queue(const DelayShape&);
+
+class UserlandDelay {
+ public:
+  explicit UserlandDelay(UserlandDelayPlan);
+  ~UserlandDelay();
+
+  void set_level(double level);
+  DelayMeasure measure() const;
+  std::uint64_t matched();
+
+  // The acts of the verb below.
+  void start_engine();     // makes the taps, the queue and the thread; no packet comes yet
+  void add_rules();
+  Undone remove_rules();   // packets pass again, and those that were held go on at once
+  Undone stop_engine();
+  const UserlandDelayPlan& plan() const { return plan_; }
+
+ private:
+  UserlandDelayPlan plan_;
+  std::unique_ptr<netlink::Socket> owner_;
+  std::unique_ptr<DelayEngine> engine_;
+  double level_ = 1;
+  DelayMeasure last_;
+  std::uint64_t matched_ = 0;
+};
+
+namespace delays {
+// Queues what brings the delay into force: the engine with its taps, then the tables.
+void hold_packets(Transaction&, std::shared_ptr<UserlandDelay>, const std::string& what);
+}  // namespace delays
+
+}  // namespace squall
+
+namespace squall::undo {
+extern const UndoVerb nft_table;
+}
