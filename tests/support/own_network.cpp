@@ -184,7 +184,9 @@ class PingClient {
     Datagram datagram{};
     if (::recv(socket_, &datagram, sizeof datagram, MSG_DONTWAIT) != sizeof datagram || datagram.number >= seen_.size()) return true;
     const auto now = now_ns();
-    if (std::exchange(seen_[datagram.number], true)) {
+    const bool again = seen_[datagram.number];
+    seen_[datagram.number] = true;
+    if (again) {
       ++out.duplicates;
       return true;
     }
