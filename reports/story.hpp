@@ -1,0 +1,19 @@
+// What happened, in sentences, for someone who was not there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "reports/record.hpp"
+#include "reports/verdict.hpp"
+
+namespace squall {
+
+std::vector<std::string> story(const RunRecord&, const Verdict&);
+
+// "disk.latency on db1" and the like, with what it was aimed at where that is short.
+std::string short_name(const FaultRecord&);
+// How long it was in force; "" for an act, or where it was not undone.
+std::string in_force(const FaultRecord&);
+
+}  // namespace squall
