@@ -173,7 +173,10 @@ std::optional<std::int64_t> parse_rfc3339(std::string_view what) {
   } else if (*rest != 'Z' && *rest != 'z') {
     return {};
   }
-  return (static_cast<std::int64_t>(::timegm(&parts)) - offset) * 1'000'000'000 + fraction;
+  const auto seconds = static_cast<std::int64_t>(::timegm(&parts)) - offset;
+  // Go's zero time, year 1, says that there is no such time; what nanoseconds cannot hold is none either.
+  if (seconds < 0 || seconds > 9'000'000'000) return 0;
+  return seconds * 1'000'000'000 + fraction;
 }
 
 tl::expected<std::vector<AlertSeries>, std::string> parse_alert_series(std::string_view what) { return parse(what, read_series); }
