@@ -157,10 +157,10 @@ TEST_F(ProberTest, a_late_loop_skips_none_and_counts_from_when_they_were_due) {
 TEST_F(ProberTest, answers_that_came_while_the_loop_was_late_are_not_called_timeouts) {
   LoopbackServer server(loop_, http_answers([](auto&) { return http_answer(200); }));
   Prober prober = this->prober();
-  prober.add("playlist", {.object = server.url(), .every = milliseconds(5), .timeout = milliseconds(50)});
+  prober.add("playlist", {.object = server.url(), .every = milliseconds(25), .timeout = milliseconds(500)});
   boost::asio::steady_timer stall(loop_, 100ms);
-  stall.async_wait([&](auto) { std::this_thread::sleep_for(52ms); });
-  ASSERT_TRUE(probe_for(prober, 300ms));
+  stall.async_wait([&](auto) { std::this_thread::sleep_for(505ms); });
+  ASSERT_TRUE(probe_for(prober, 900ms));
   for (const Seen& seen : seen_) EXPECT_TRUE(seen.sample.ok) << seen.sample.error;
 }
 
