@@ -5,6 +5,7 @@
 
 #include "scenarios/document.hpp"
 #include "tests/support/json_schema.hpp"
+#include "tests/support/paths.hpp"
 #include "tests/support/small_vocabulary.hpp"
 
 namespace squall {
@@ -14,7 +15,7 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> case_names() {
   std::vector<std::string> names;
-  for (auto& entry : fs::directory_iterator(SQUALL_SOURCE_DIR "/tests/cases"))
+  for (auto& entry : fs::directory_iterator(test::source_dir() + "/tests/cases"))
     if (entry.is_directory()) names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
@@ -48,7 +49,7 @@ std::string said_about(const fs::path& folder) {
 class Case : public testing::TestWithParam<std::string> {};
 
 TEST_P(Case, says_what_is_expected) {
-  const auto folder = fs::path(SQUALL_SOURCE_DIR) / "tests/cases" / GetParam();
+  const auto folder = fs::path(test::source_dir()) / "tests/cases" / GetParam();
   ASSERT_TRUE(fs::exists(folder / "scenario.yaml") || fs::exists(folder / "landscape.yaml")) << folder;
   ASSERT_TRUE(fs::exists(folder / "expected.txt")) << folder << " expects nothing; what is said about it is\n"
                                                    << said_about(folder);
@@ -57,7 +58,7 @@ TEST_P(Case, says_what_is_expected) {
 
 // Editors must not underline what the reader accepts.
 TEST_P(Case, the_json_schema_accepts_what_the_reader_accepts) {
-  const auto folder = fs::path(SQUALL_SOURCE_DIR) / "tests/cases" / GetParam();
+  const auto folder = fs::path(test::source_dir()) / "tests/cases" / GetParam();
   if (said_about(folder) != "ok\n") return;
   auto accepted = [&](const char* file, const boost::json::object& schema) {
     if (!fs::exists(folder / file)) return;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/journal.hpp"
+#include "tests/support/paths.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace squall::test {
@@ -77,7 +78,7 @@ class ThrottledWriter : public testing::Test {
   }
 
   std::vector<std::string> inject(const std::string& lasts) const {
-    return {SQUALL_BIN_DIR "/squall", "inject", "disk.throttle", "write_rate=1MiB/s", "--on", "path=" + mount, "--for", lasts, "--state",
+    return {bin_dir() + "/squall", "inject", "disk.throttle", "write_rate=1MiB/s", "--on", "path=" + mount, "--for", lasts, "--state",
             (folder.path() / "state").string(), "--output", "json"};
   }
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/host/process.hpp"
+#include "tests/support/paths.hpp"
 #include "tests/support/servers.hpp"
 
 namespace squall::test {
@@ -29,7 +30,7 @@ class Squall {
   }
 
   void start(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), SQUALL_BIN_DIR "/squall");
+    arguments.insert(arguments.begin(), bin_dir() + "/squall");
     std::vector<char*> argv;
     for (auto& word : arguments) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -187,7 +188,7 @@ TEST_F(ProcessKillDrill, halt_stops_it_from_another_terminal) {
   squall.start_drill(scenario(edge.process->pid(), other.address(), "SIGKILL", "60s"));
   ASSERT_TRUE(squall.wait_for_record("fault.applied")) << squall.output();
   ASSERT_EQ(::setenv("XDG_RUNTIME_DIR", squall.folder.path().c_str(), 1), 0);
-  EXPECT_NO_THROW(run({SQUALL_BIN_DIR "/squall", "halt"}));
+  EXPECT_NO_THROW(run({bin_dir() + "/squall", "halt"}));
   EXPECT_EQ(squall.wait(), 4) << squall.output();
 }
 
@@ -197,7 +198,7 @@ TEST_F(ProcessKillDrill, a_killed_squall_leaves_a_record_and_no_journal) {
   squall.signal(SIGKILL);
   squall.wait();
   EXPECT_TRUE(squall.journals_gone());
-  EXPECT_NO_THROW(run({SQUALL_BIN_DIR "/squall", "report", squall.run_folder().string(), "--format", "json"}));
+  EXPECT_NO_THROW(run({bin_dir() + "/squall", "report", squall.run_folder().string(), "--format", "json"}));
 }
 
 TEST_F(ProcessKillDrill, a_plan_tells_what_cannot_be_undone) {
