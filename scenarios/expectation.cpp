@@ -83,7 +83,8 @@ void check_direction(const Value& value, std::string_view key, const std::option
   const auto c = bound->comparator;
   const bool fits = upward ? c == Comparator::at_least || c == Comparator::greater
                            : c == Comparator::at_most || c == Comparator::less;
-  if (fits || (upward && c == Comparator::equal && example.starts_with(">="))) return;
+  const bool exact = c == Comparator::equal && std::is_same_v<T, Percent>;  // all of the probes, or none
+  if (fits || exact) return;
   diagnostics.error(value.find(key)->place, fmt::format("expected {} bound such as \"{}\", got \"{}\"",
                                                         upward ? "a lower" : "an upper", example, to_string(*bound)));
 }
@@ -142,13 +143,16 @@ void add_criterion(std::vector<std::string>& out, std::string_view service, std:
   if (bound) out.push_back(fmt::format("service {}: {} {}", service, what, to_string(*bound)));
 }
 
-void describe_alert(const Expectation& entry, std::vector<std::string>& out) {
-  auto fires = fmt::format("alert {} fires", *entry.alert);
-  if (entry.fires_within) fires += fmt::format(" within {}", to_string(*entry.fires_within));
-  if (entry.reaches) fires += fmt::format(" and reaches {}", *entry.reaches);
-  out.push_back(std::move(fires));
-  if (entry.resolves_within)
-    out.push_back(fmt::format("alert {} resolves within {}", *entry.alert, to_string(*entry.resolves_within)));
+// An alert is judged as one whole: "alert X fires within 30s, reaches storage and resolves within 1m".
+std::string describe_alert(const Expectation& entry) {
+  std::vector<std::string> parts{"fires"};
+  if (entry.fires_within) parts[0] += " within " + to_string(*entry.fires_within);
+  if (entry.reaches) parts.push_back("reaches " + *entry.reaches);
+  if (entry.resolves_within) parts.push_back("resolves within " + to_string(*entry.resolves_within));
+  const auto last = parts.back();
+  parts.pop_back();
+  return parts.empty() ? fmt::format("alert {} {}", *entry.alert, last)
+                       : fmt::format("alert {} {} and {}", *entry.alert, fmt::join(parts, ", "), last);
 }
 
 boost::json::object one_subject() {
@@ -171,7 +175,7 @@ std::vector<std::string> describe(const Expectation& entry) {
     if (entry.recovers_within)
       out.push_back(fmt::format("service {} recovers within {}", *entry.service, to_string(*entry.recovers_within)));
   }
-  if (entry.alert) describe_alert(entry, out);
+  if (entry.alert) out.push_back(describe_alert(entry));
   if (entry.other_alerts)
     out.push_back(*entry.other_alerts == "none" ? "no other alert fires" : "other alerts may fire");
   return out;

@@ -76,7 +76,8 @@ struct Scenario {
   Landscape landscape;  // its own sections, merged over those of the landscape file
 };
 
-// "availability >= 99 %" and the like, for reports: one text for each criterion of the entry.
+// "service playlist: availability >= 99%" and the like, for reports: one text for each criterion of the entry, in the
+// order availability, latency_p50, p90, p99, max, recovers_within; all that is expected of an alert is one criterion.
 std::vector<std::string> describe(const Expectation&);
 std::string describe(const HaltCondition&);
 

@@ -129,8 +129,10 @@ TEST(Reader, expectations_read_as_reports_print_them) {
                                                                      "service playlist: p99 latency <= 400ms"}));
   EXPECT_EQ(describe(drill.expect.at(1)), std::vector<std::string>{"service playlist recovers within 10s"});
   EXPECT_EQ(describe(drill.expect.at(2)),
-            (std::vector<std::string>{"alert StorageWritesSlow fires within 30s and reaches storage",
-                                      "alert StorageWritesSlow resolves within 1m"}));
+            std::vector<std::string>{"alert StorageWritesSlow fires within 30s, reaches storage and resolves within 1m"});
+  EXPECT_EQ(describe(Expectation{.alert = "Slow", .fires_within = Duration{1'000'000'000}, .reaches = "edge"}),
+            std::vector<std::string>{"alert Slow fires within 1s and reaches edge"});
+  EXPECT_EQ(describe(Expectation{.alert = "Slow"}), std::vector<std::string>{"alert Slow fires"});
   EXPECT_EQ(describe(drill.expect.at(3)), std::vector<std::string>{"no other alert fires"});
   EXPECT_EQ(describe(drill.halt_when.at(0)), "service playlist: availability < 90% or p99 latency > 2s over 5s");
 }
