@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <curl/curl.h>
 
@@ -185,12 +186,17 @@ void Client::State::set_timer(long milliseconds) {
     timer.cancel();
     return;
   }
-  timer.expires_after(std::chrono::milliseconds(milliseconds));
-  timer.async_wait([weak = weak_from_this()](const boost::system::error_code& failed) {
+  const auto act_on_time = [weak = weak_from_this()](const boost::system::error_code& failed) {
     const auto self = weak.lock();
     if (failed || !self || !self->multi) return;
     self->act(CURL_SOCKET_TIMEOUT, 0);
-  });
+  };
+  if (milliseconds == 0) {
+    asio::post(loop, [act_on_time] { act_on_time({}); });  // as each request begins: no need to set the kernel's timer
+    return;
+  }
+  timer.expires_after(std::chrono::milliseconds(milliseconds));
+  timer.async_wait(act_on_time);
 }
 
 int Client::State::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) {
