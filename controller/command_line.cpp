@@ -134,11 +134,12 @@ class CommandLine {
 
   int help() {
     if (topic_.empty()) {
-      fmt::print("{}", app_.help());
+      // Not app_.help(): that is the help of the command just parsed, which is "help".
+      fmt::print("{}", app_.get_formatter()->make_help(&app_, app_.get_name(), CLI::AppFormatMode::Normal));
       return exit_pass;
     }
     try {
-      fmt::print("{}", app_.get_subcommand(topic_)->help());
+      fmt::print("{}", app_.get_subcommand(topic_)->help(app_.get_name()));
       return exit_pass;
     } catch (const CLI::OptionNotFound&) {
       complain(fmt::format("no command is called \"{}\"; `squall help` tells them", topic_));
