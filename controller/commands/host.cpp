@@ -11,6 +11,7 @@
 
 #include "controller/commands/one_host.hpp"
 #include "controller/engine/active_runs.hpp"
+#include "controller/hosts/child.hpp"
 
 namespace squall {
 namespace {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "controller/commands/one_host.hpp"
+#include "controller/hosts/child.hpp"
 #include "injector/fault.hpp"
 
 namespace squall {

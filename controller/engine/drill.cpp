@@ -10,6 +10,7 @@
 
 #include "controller/alerts/lookout.hpp"
 #include "controller/engine/requests.hpp"
+#include "controller/hosts/child.hpp"
 #include "reports/live.hpp"
 #include "reports/verdict.hpp"
 

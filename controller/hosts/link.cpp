@@ -1,13 +1,9 @@
 #include "controller/hosts/link.hpp"
 
-#include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <deque>
 
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,9 +15,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-extern char** environ;
+#include "controller/hosts/child.hpp"
 
 namespace squall {
 namespace {
@@ -30,52 +25,6 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr std::size_t longest_line = 16u << 20;
-
-struct Pipe {
-  int read = -1, write = -1;
-  Pipe() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(fmt::format("make a pipe: {}", std::strerror(errno)));
-    read = ends[0];
-    write = ends[1];
-  }
-  Pipe(const Pipe&) = delete;
-  ~Pipe() {
-    if (read >= 0) ::close(read);
-    if (write >= 0) ::close(write);
-  }
-  int take(int& end) { return std::exchange(end, -1); }
-};
-
-// Starts a command with the given ends as its stdio (-1: ours). Its own process group, so that Ctrl-C on the terminal
-// reaches squall alone, which then undoes in order.
-pid_t spawn(const std::vector<std::string>& command, int in, int out, int err) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  if (in >= 0) posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-  if (out >= 0) posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-  if (err >= 0) posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid = -1;
-  const int error = posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error) throw std::runtime_error(fmt::format("start \"{}\": {}", fmt::join(command, " "), std::strerror(error)));
-  return pid;
-}
 
 std::string own_folder() {
   std::error_code error;
@@ -110,7 +59,7 @@ std::vector<std::string> injector_command(const HostSpec& host, const LinkOption
 
 struct Link::State : std::enable_shared_from_this<Link::State> {
   State(asio::io_context& context, std::string name, Sinks s)
-      : io(context), host(std::move(name)), sinks(std::move(s)), in(context), out(context), renewal(context), buffer(longest_line) {}
+      : io(context), host(std::move(name)), sinks(std::move(s)), in(context), out(context), err(context), process(context), renewal(context), deadline(context), buffer(longest_line) {}
 
   void read() {
     asio::async_read_until(out, buffer, '\n', [self = shared_from_this()](auto error, std::size_t size) {
@@ -147,45 +96,54 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     handler(tl::unexpected(Refusal{text("kind", "failed"), text("error", "refused without a reason")}));
   }
 
+  // What the injector says beside the protocol: the end of it is told when it ends.
+  void listen_to_errors() {
+    err.async_read_some(asio::buffer(heard), [self = shared_from_this()](auto error, std::size_t size) {
+      if (error) return;
+      self->said.append(self->heard.data(), size);
+      if (self->said.size() > 2 * self->heard.size()) self->said.erase(0, self->said.size() - self->heard.size());
+      self->listen_to_errors();
+    });
+  }
+
   void lost() {
     if (ended) return;
     ended = true;
+    renewal.cancel();
+    // The child closed its output: it is ending. It gets a second, never longer.
+    deadline.expires_after(std::chrono::seconds(1));
+    deadline.async_wait([self = shared_from_this()](auto error) {
+      if (!error) self->tell_end();
+    });
+    process.async_wait(process.wait_read, [self = shared_from_this()](auto error) {
+      if (!error && self->deadline.cancel() > 0) self->tell_end();
+    });
+  }
+
+  void tell_end() {
     const auto why = reap();
     boost::system::error_code ignored;
-    renewal.cancel();
-    in.close(ignored);
-    out.close(ignored);
+    for (auto* end : {&in, &out, &err, &process}) end->close(ignored);
     for (auto& [id, handler] : std::exchange(waiting, {})) handler(tl::unexpected(Refusal{"lost", why}));
     if (!closing && sinks.closed) sinks.closed(why);
   }
 
   std::string reap() {
     int status = 0;
-    // The child closed its output: it is ending. It gets a moment to be reaped, never longer.
-    for (int i = 0; i < 200 && pid > 0; ++i) {
-      if (::waitpid(pid, &status, WNOHANG) == pid) {
-        pid = -1;
-        break;
-      }
-      ::usleep(5000);
-    }
-    if (pid > 0) return fmt::format("the injector on {} closed the link", host);
+    if (::waitpid(pid, &status, WNOHANG) != pid) return fmt::format("the injector on {} closed the link", host);
     if (WIFSIGNALED(status)) return fmt::format("the injector on {} was ended by signal {}", host, WTERMSIG(status));
-    auto said = last_words();
+    const auto words = last_words();
     return fmt::format("the injector on {} ended with exit code {}{}", host, WEXITSTATUS(status),
-                       said.empty() ? "" : ": " + said);
+                       words.empty() ? "" : ": " + words);
   }
 
   std::string last_words() {
-    if (err < 0) return "";
-    std::string text(4096, '\0');
-    pollfd ready{err, POLLIN, 0};
-    if (::poll(&ready, 1, 0) <= 0) return "";
-    auto got = ::read(err, text.data(), text.size());
-    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-    if (auto line = text.rfind('\n'); line != std::string::npos) text = text.substr(line + 1);
-    return text;
+    boost::system::error_code error;
+    err.non_blocking(true, error);
+    while (const auto size = err.read_some(asio::buffer(heard), error)) said.append(heard.data(), size);
+    while (!said.empty() && (said.back() == '\n' || said.back() == ' ')) said.pop_back();
+    const auto line = said.rfind('\n');
+    return line == std::string::npos ? said : said.substr(line + 1);
   }
 
   void write() {
@@ -203,21 +161,18 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     });
   }
 
-  ~State() {
-    if (err >= 0) ::close(err);
-  }
-
   asio::io_context& io;
   std::string host;
   Sinks sinks;
-  asio::posix::stream_descriptor in, out;
-  asio::steady_timer renewal;
+  asio::posix::stream_descriptor in, out, err, process;  // `process` is a pidfd: readable once it ended
+  asio::steady_timer renewal, deadline;
   asio::streambuf buffer;
   std::deque<std::string> outbox;
   std::map<std::int64_t, std::function<void(Reply)>> waiting;
   std::int64_t next_id = 1;
   pid_t pid = -1;
-  int err = -1;
+  std::array<char, 4096> heard{};
+  std::string said;
   bool writing = false, closing = false, ended = false;
 };
 
@@ -227,8 +182,12 @@ Link::Link(asio::io_context& io, std::string host, const std::vector<std::string
   state_->pid = spawn(command, to.read, from.write, errors.write);
   state_->in.assign(to.take(to.write));
   state_->out.assign(from.take(from.read));
-  state_->err = errors.take(errors.read);
+  state_->err.assign(errors.take(errors.read));
+  const auto process = static_cast<int>(::syscall(SYS_pidfd_open, state_->pid, 0));  // glibc 2.36 declares it, 2.31 does not
+  if (process < 0) throw std::runtime_error(fmt::format("watch the injector: {}", std::strerror(errno)));
+  state_->process.assign(process);
   state_->read();
+  state_->listen_to_errors();
 }
 
 Link::~Link() { close(); }
@@ -279,31 +238,5 @@ void Link::close() {
 
 bool Link::open() const { return !state_->ended && !state_->closing; }
 const std::string& Link::host() const { return state_->host; }
-
-Finished run_to_end(const std::vector<std::string>& command) {
-  Pipe out, err;
-  const auto pid = spawn(command, -1, out.write, err.write);
-  ::close(out.take(out.write));
-  ::close(err.take(err.write));
-  Finished result;
-  std::array<pollfd, 2> ends{pollfd{out.read, POLLIN, 0}, pollfd{err.read, POLLIN, 0}};
-  while (ends[0].fd >= 0 || ends[1].fd >= 0) {
-    if (::poll(ends.data(), ends.size(), -1) < 0 && errno != EINTR) break;
-    for (auto& end : ends) {
-      if (end.fd < 0 || !end.revents) continue;
-      char text[65536];
-      const auto got = ::read(end.fd, text, sizeof text);
-      if (got > 0)
-        (&end == &ends[0] ? result.out : result.err).append(text, static_cast<std::size_t>(got));
-      else
-        end.fd = -1;
-    }
-  }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
-}
 
 }  // namespace squall

@@ -63,11 +63,4 @@ class Link {
   std::shared_ptr<State> state_;
 };
 
-// Runs a command to its end and collects what it printed; for the injector's one-shot verbs.
-struct Finished {
-  int exit_code = -1;
-  std::string out, err;
-};
-Finished run_to_end(const std::vector<std::string>& command);
-
 }  // namespace squall
