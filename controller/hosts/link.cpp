@@ -179,7 +179,12 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
 Link::Link(asio::io_context& io, std::string host, const std::vector<std::string>& command, Sinks sinks)
     : state_(std::make_shared<State>(io, std::move(host), std::move(sinks))) {
   Pipe to, from, errors;
-  state_->pid = spawn(command, to.read, from.write, errors.write);
+  try {
+    state_->pid = spawn(command, to.read, from.write, errors.write);
+  } catch (const std::exception& e) {
+    if (command.front() != "sudo") throw;
+    throw std::runtime_error(fmt::format("{}; the injector needs root: run squall as root, or let sudo start it without a password", e.what()));
+  }
   state_->in.assign(to.take(to.write));
   state_->out.assign(from.take(from.read));
   state_->err.assign(errors.take(errors.read));
