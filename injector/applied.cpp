@@ -10,62 +10,60 @@ std::string undo_text(const Change& change) {
   return verb ? verb->describe(change.inverse->with) : change.inverse->verb;
 }
 
-Applied::Applied(Transaction&& transaction, Journal& journal, const std::string& step, std::vector<boost::json::object> also)
-    : journal_(journal), step_(step) {
+void Applied::commit(Transaction&& transaction, std::vector<boost::json::object> also) {
   auto records = std::move(also);
+  std::vector<Done> coming;
   for (auto& change : transaction.changes()) {
-    Done done{std::move(change), 0, false};
-    if (done.change.inverse) {
-      done.seq = journal_.next_seq();
-      records.push_back(intent_record(done.seq, step_, *done.change.inverse));
-    }
-    done_.push_back(std::move(done));
+    const auto seq = change.inverse ? journal_.next_seq() : 0;
+    if (seq) records.push_back(intent_record(seq, step_, *change.inverse));
+    coming.push_back({std::move(change), seq});
   }
   journal_.append(records);
-  for (auto& done : done_) {
-    try {
+  // From here on each is taken for done, acted or not: an inverse tells by itself whether there is anything to put back.
+  done_ = std::move(coming);
+  for (auto& done : done_) try {
       if (done.change.act) done.change.act();
-      done.acted = true;
     } catch (const std::exception& e) {
-      std::string text = fmt::format("{}: {}", done.change.what, e.what());
-      for (auto& left : undo()) text += fmt::format("; left: {} ({})", left.detail, left.by_hand);
+      auto text = fmt::format("{}: {}", done.change.what, e.what());
+      done.change.release = nullptr;
+      for (auto later = &done + 1; later != done_.data() + done_.size(); ++later) later->change.release = nullptr;
+      for (auto& left : undo()) text += fmt::format("; left: {} (by hand: {})", left.detail, left.by_hand);
       throw std::runtime_error(text);
     }
-  }
 }
 
 std::optional<Left> Applied::take_back(Done& done) {
-  if (!done.change.inverse && !done.change.release) return {};
-  if (done.acted && done.change.release) {
-    const auto result = done.change.release();
-    if (result.outcome == Outcome::undone || result.outcome == Outcome::already) return {};
-    if (!done.change.inverse) return Left{step_, result.detail, result.by_hand};
-  }
-  return carry_out(step_, *done.change.inverse);
+  Undone released{Outcome::failed, "", ""};
+  if (done.change.release) try {
+      released = done.change.release();
+    } catch (const std::exception& e) {
+      released.detail = e.what();
+    }
+  if (!done.change.release && !done.change.inverse) return {};
+  if (released.outcome == Outcome::undone || released.outcome == Outcome::already) return {};
+  if (done.change.inverse) return carry_out(step_, *done.change.inverse, find_);
+  return Left{step_, released.detail, released.by_hand, released.outcome == Outcome::failed};
 }
 
 std::vector<Left> Applied::undo() {
   std::vector<Left> left;
   std::vector<boost::json::object> records;
+  std::vector<Done> remaining;
   for (auto it = done_.rbegin(); it != done_.rend(); ++it) {
-    if (auto remains = take_back(*it))
+    if (auto remains = take_back(*it)) {
       left.push_back(std::move(*remains));
-    else if (it->seq)
+      remaining.insert(remaining.begin(), std::move(*it));
+    } else if (it->seq) {
       records.push_back(undone_record(it->seq));
+    }
   }
-  done_.clear();
+  done_ = std::move(remaining);
   try {
     if (!records.empty()) journal_.append(records);
   } catch (const std::exception&) {
     // The inverses are idempotent: whoever reads the journal next finds nothing left to do.
   }
   return left;
-}
-
-std::vector<std::string> Applied::undo_texts() const {
-  std::vector<std::string> out;
-  for (auto it = done_.rbegin(); it != done_.rend(); ++it) out.push_back(undo_text(it->change));
-  return out;
 }
 
 }  // namespace squall

@@ -4,36 +4,42 @@
 #include <string>
 #include <vector>
 
+#include "injector/carry_out.hpp"
 #include "injector/journal.hpp"
 #include "injector/transaction.hpp"
 
 namespace squall {
 
-// A transaction that is in force: what was changed, and what the journal calls each inverse.
+// What was done to the host for one step, and how it is taken back.
 class Applied {
  public:
-  // Journals every inverse in one durable write, together with `also`, then acts in order. On failure what was done is
-  // taken back, last first, and std::runtime_error names the attempt that failed.
-  Applied(Transaction&&, Journal&, const std::string& step, std::vector<boost::json::object> also);
+  Applied(Journal& journal, std::string step, FindUndoVerb find = find_undo_verb)
+      : journal_(journal), step_(std::move(step)), find_(find) {}
   Applied(const Applied&) = delete;
-  // Takes everything back, last change first; what could not be undone is told. Once is enough, twice does no harm.
+
+  // Journals every inverse in one durable write, together with `also`, then acts in order. Throws std::runtime_error that
+  // names the attempt that failed; what was done is then taken back already, last first, as far as it could be.
+  void commit(Transaction&&, std::vector<boost::json::object> also = {});
+  // Takes back what is still there, last change first, and says what could not be. Never throws; once is enough, again
+  // tries what failed.
   std::vector<Left> undo();
-  std::vector<std::string> undo_texts() const;
+  // Nothing of it is on the host any more.
+  bool gone() const { return done_.empty(); }
 
  private:
   struct Done {
     Change change;
     std::uint64_t seq = 0;  // 0: no inverse
-    bool acted = false;
   };
   std::optional<Left> take_back(Done&);
 
   Journal& journal_;
   std::string step_;
-  std::vector<Done> done_;
+  FindUndoVerb find_;
+  std::vector<Done> done_;  // in the order of the changes
 };
 
-// "restore … " of an inverse, or why there is none.
+// How a change will be undone ("restore … "), or why it cannot be.
 std::string undo_text(const Change&);
 
 }  // namespace squall

@@ -1,6 +1,7 @@
 // What a fault is: one declared value in one file pair of faults/, listed in catalogue.cpp.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +18,8 @@ class io_context;
 }
 
 namespace squall {
+
+struct Process;
 
 // The dose: what was prescribed beside what was measured from the effect, never from our own setting read back.
 struct Dose {
@@ -42,6 +45,8 @@ struct Setting {
   std::string session;                    // 8 hex digits: names what we make on the host ("sq" + session + …)
   std::string step;                       // the step's name, for messages
   std::uint64_t seed = 1;                 // of every random choice
+  // Whether the host's policy lets a process be touched that was not there when the fault was prepared.
+  std::function<bool(const Process&)> permits = [](const Process&) { return true; };
 };
 
 // One fault aimed at one target of this host, from its parameters to its undo.

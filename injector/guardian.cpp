@@ -14,12 +14,16 @@
 
 #include <fmt/format.h>
 
-#include "injector/journal.hpp"
+#include "injector/carry_out.hpp"
+#include "injector/host/read_file.hpp"
 
 extern char** environ;
 
 namespace squall {
 namespace {
+
+constexpr int armed_within_ms = 5000;
+constexpr char armed_byte = '!';
 
 pid_t start(const std::vector<std::string>& command, int in, int out) {
   posix_spawn_file_actions_t actions;
@@ -42,82 +46,98 @@ pid_t start(const std::vector<std::string>& command, int in, int out) {
   return pid;
 }
 
+std::pair<Fd, Fd> make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(fmt::format("start the guardian: make a pipe: {}", std::strerror(errno)));
+  return {Fd{ends[0]}, Fd{ends[1]}};
+}
+
+int periods_of_patience(Beat beat) { return beat == Beat::busy ? 20 : 4; }
+
+// True when the injector is dead, dying, or was killed because it hangs; false when it has let go in order.
+bool watch(const Fd& injector) {
+  auto beat = Beat::idle;
+  int silent = 0;
+  for (;;) {
+    pollfd events[2] = {{injector.get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+    const int ready = ::poll(events, 2, beat == Beat::idle ? -1 : beat_period_ms);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0) return true;
+    // Silence is counted in our own naps, not in time: when the whole machine stood still, so did we.
+    silent = ready == 0 ? silent + 1 : 0;
+    if (events[1].revents) {
+      char beats[256];
+      const auto got = ::read(STDIN_FILENO, beats, sizeof beats);
+      if (got <= 0) return true;
+      beat = static_cast<Beat>(beats[got - 1]);
+      if (beat == Beat::over) return false;
+    } else if (events[0].revents) {
+      return true;
+    } else if (silent >= periods_of_patience(beat)) {
+      signal_process(injector, SIGKILL);
+      return true;
+    }
+  }
+}
+
+// Memory faults and real shortages must not take the one who undoes them. Needs CAP_SYS_RESOURCE; nice to have.
+void be_spared_by_the_oom_killer() {
+  try {
+    write_file("/proc/self/oom_score_adj", "-900", "");
+  } catch (const std::exception&) {
+  }
+}
+
 }  // namespace
 
 Guardian::Guardian(const std::string& journal) {
-  int beats[2], armed[2];
-  if (::pipe2(beats, O_CLOEXEC) != 0) throw std::runtime_error("start the guardian: make a pipe");
-  Fd beats_read{beats[0]};
-  pipe_ = Fd{beats[1]};
-  if (::pipe2(armed, O_CLOEXEC) != 0) throw std::runtime_error("start the guardian: make a pipe");
-  Fd armed_read{armed[0]}, armed_write{armed[1]};
+  auto [beats, beats_in] = make_pipe();
+  auto [armed, armed_in] = make_pipe();
   const auto self = read_process_stat(::getpid());
   pid_ = start({"squall-injector", "guardian", "--journal", journal, "--pid", std::to_string(::getpid()), "--ticks",
                 std::to_string(self ? self->start_ticks : 0)},
-               beats_read.get(), armed_write.get());
-  armed_write.reset();
-  auto stat = read_process_stat(pid_);
-  if (stat) pidfd_ = open_process(pid_, stat->start_ticks);
-  pollfd ready{armed_read.get(), POLLIN, 0};
+               beats.get(), armed_in.get());
+  pipe_ = std::move(beats_in);
+  armed_in.reset();
+  if (auto stat = read_process_stat(pid_)) pidfd_ = open_process(pid_, stat->start_ticks);
+  pollfd ready{armed.get(), POLLIN, 0};
   char byte = 0;
-  if (!pidfd_ || ::poll(&ready, 1, 5000) != 1 || ::read(armed_read.get(), &byte, 1) != 1)
-    throw std::runtime_error("start the guardian: it did not arm within 5 s");
+  if (!pidfd_ || ::poll(&ready, 1, armed_within_ms) != 1 || ::read(armed.get(), &byte, 1) != 1 || byte != armed_byte) {
+    if (pidfd_) signal_process(pidfd_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    throw std::runtime_error("start the guardian: it did not arm");
+  }
   ::fcntl(pipe_.get(), F_SETFL, O_NONBLOCK);
 }
 
 Guardian::~Guardian() {
+  beat(Beat::over);
   pipe_.reset();
-  if (pid_ > 0 && pidfd_ && wait_for_end(pidfd_, 2000)) ::waitpid(pid_, nullptr, WNOHANG);
+  if (wait_for_end(pidfd_, 2000)) ::waitpid(pid_, nullptr, WNOHANG);
 }
 
-void Guardian::beat(bool in_force) {
-  const char byte = in_force ? 'f' : 'i';
+void Guardian::beat(Beat beat) {
+  const auto byte = static_cast<char>(beat);
   [[maybe_unused]] auto ignored = ::write(pipe_.get(), &byte, 1);
 }
 
-bool Guardian::alive() const {
-  pollfd ended{pidfd_.get(), POLLIN, 0};
-  return pidfd_ && ::poll(&ended, 1, 0) == 0;
-}
+bool Guardian::alive() const { return !wait_for_end(pidfd_, 0); }
 
 int guard(const std::string& path, pid_t injector, std::uint64_t start_ticks) {
   for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
   ::prctl(PR_SET_NAME, "squall-guardian");
-  auto pidfd = open_process(injector, start_ticks);
-  if (!pidfd) return 5;
-  if (::write(STDOUT_FILENO, "!", 1) != 1) return 5;
+  be_spared_by_the_oom_killer();
+  const auto pidfd = open_process(injector, start_ticks);
+  if (!pidfd || ::write(STDOUT_FILENO, &armed_byte, 1) != 1) return 5;
   ::close(STDOUT_FILENO);
   ::open("/dev/null", O_WRONLY);
-  bool in_force = false;
-  auto last_beat = monotonic_ns();
-  for (;;) {
-    pollfd events[2] = {{pidfd.get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
-    const int ready = ::poll(events, 2, in_force ? 500 : -1);
-    if (ready < 0 && errno != EINTR) return 5;
-    if (events[0].revents) break;
-    if (ready > 0 && events[1].revents) {
-      char beats[256];
-      const auto got = ::read(STDIN_FILENO, beats, sizeof beats);
-      if (got == 0) break;  // closed in order, or dead: the journal knows what is left
-      if (got > 0) in_force = beats[got - 1] == 'f';
-      last_beat = monotonic_ns();
-    }
-    if (in_force && monotonic_ns() - last_beat > heartbeat_patience_ns) {
-      signal_process(pidfd, SIGKILL);
-      break;
-    }
+  if (!watch(pidfd)) return 0;
+  // Its end of the pipe is closed: it is dying. Nobody may act on the host beside us.
+  if (!wait_for_end(pidfd, 200)) {
+    signal_process(pidfd, SIGKILL);
+    wait_for_end(pidfd, 5000);
   }
-  // Nobody acts on the host beside us: what was not dead is waited for, and killed when it does not go.
-  if (auto journal = read_journal(path); journal && !journal->open.empty()) {
-    if (!wait_for_end(pidfd, 200)) {
-      signal_process(pidfd, SIGKILL);
-      wait_for_end(pidfd, 5000);
-    }
-    journal = read_journal(path);
-    return journal && !carry_out(*journal).empty() ? 6 : 0;
-  }
-  if (auto journal = read_journal(path); journal && wait_for_end(pidfd, 200)) ::unlink(path.c_str());
-  return 0;
+  return carry_out_journal(path).empty() ? 0 : 6;
 }
 
 }  // namespace squall

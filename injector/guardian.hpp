@@ -2,35 +2,41 @@
 // dies, hangs or lets its lease run out. It knows the journal, a pidfd on the injector, and a pipe with its heartbeat.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "injector/host/process.hpp"
 
 namespace squall {
 
-// How long the injector may be silent while faults are in force before it is taken for hung and killed.
-inline constexpr std::int64_t heartbeat_patience_ns = 3'000'000'000;
+// What a heartbeat says, one byte each.
+enum class Beat : char {
+  idle = 'i',      // nothing is in force: the guardian sleeps until the injector dies
+  in_force = 'f',  // silence for 2 s means that the injector hangs: it is killed, and everything undone
+  busy = 'b',      // in force, and about to do something that may take a while: 10 s
+  over = 'o',      // it did what it could and ends: the guardian ends too
+};
+inline constexpr int beat_period_ms = 500;
 
 // The injector's end.
 class Guardian {
  public:
   // Starts the guardian and returns when it is armed; throws std::runtime_error where it cannot.
   explicit Guardian(const std::string& journal);
-  ~Guardian();  // lets it go: it sees the end of the pipe and that nothing is left to do
+  ~Guardian();  // lets it go: it ends without touching the host
   Guardian(const Guardian&) = delete;
-  // Tells it that we are alive, and whether faults are in force.
-  void beat(bool in_force);
+  void beat(Beat);
   bool alive() const;
   // Readable when the guardian has ended.
   int pidfd() const { return pidfd_.get(); }
+  pid_t pid() const { return pid_; }
 
  private:
   Fd pipe_, pidfd_;
   pid_t pid_ = -1;
 };
 
-// The guardian's whole life: stdin is the pipe, stdout gets one byte when it is armed. Returns its exit code.
+// The guardian's whole life: stdin is the pipe, stdout gets one byte when it is armed. Returns its exit code: 0, 5 where
+// it could not guard, 6 where something is left.
 int guard(const std::string& journal, pid_t injector, std::uint64_t start_ticks);
 
 }  // namespace squall

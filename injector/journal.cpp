@@ -3,15 +3,15 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
-#include <thread>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <boost/crc.hpp>
 #include <fmt/format.h>
+
+#include "injector/host/read_file.hpp"
 
 namespace squall {
 namespace {
@@ -20,24 +20,27 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr std::int64_t chunk_bytes = 256 << 10;
+constexpr std::int64_t compact_from = 128 << 10;
+constexpr std::int64_t closing_bytes = 512;  // no "undone" or "ended" record is longer (a step is named in 200 bytes at most)
+
+std::string checksum(std::string_view text) {
+  boost::crc_32_type crc;
+  crc.process_bytes(text.data(), text.size());
+  return fmt::format("{:08x}", crc.checksum());
+}
 
 std::string line_of(const json::object& record) {
   const auto text = json::serialize(record);
-  boost::crc_32_type crc;
-  crc.process_bytes(text.data(), text.size());
-  return fmt::format("{:08x} {}\n", crc.checksum(), text);
+  return fmt::format("{} {}\n", checksum(text), text);
 }
 
 std::optional<json::object> record_of(std::string_view line) {
-  if (line.size() < 11 || line[8] != ' ') return {};
-  const auto text = line.substr(9);
-  boost::crc_32_type crc;
-  crc.process_bytes(text.data(), text.size());
-  if (fmt::format("{:08x}", crc.checksum()) != line.substr(0, 8)) return {};
+  constexpr std::size_t prefix = 9;
+  if (line.size() <= prefix || line[prefix - 1] != ' ' || checksum(line.substr(prefix)) != line.substr(0, prefix - 1)) return {};
   json::error_code error;
-  auto value = json::parse({text.data(), text.size()}, error);
+  auto value = json::parse({line.data() + prefix, line.size() - prefix}, error);
   if (error || !value.is_object()) return {};
-  return value.get_object();
+  return std::move(value.get_object());
 }
 
 std::string text_of(const json::object& record, const char* key) {
@@ -45,63 +48,143 @@ std::string text_of(const json::object& record, const char* key) {
   return member && member->is_string() ? std::string(member->get_string()) : "";
 }
 
-std::int64_t number_of(const json::object& record, const char* key) {
+template <class Number = std::int64_t>
+Number number_of(const json::object& record, const char* key) {
   auto* member = record.if_contains(key);
   json::error_code error;
-  return member && member->is_number() ? member->to_number<std::int64_t>(error) : 0;
+  return member && member->is_number() ? member->to_number<Number>(error) : 0;
 }
 
-void write_all(int fd, const char* data, std::size_t size, std::int64_t at, const std::string& path) {
-  while (size > 0) {
-    const auto wrote = ::pwrite(fd, data, size, at);
+[[noreturn]] void fail(std::string_view attempt, const std::string& path) {
+  throw std::runtime_error(fmt::format("{} \"{}\": {}", attempt, path, std::strerror(errno)));
+}
+
+bool write_all(int fd, std::string_view data, std::int64_t at) {
+  while (!data.empty()) {
+    const auto wrote = ::pwrite(fd, data.data(), data.size(), at);
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) throw std::runtime_error(fmt::format("write the undo journal \"{}\": {}", path, std::strerror(errno)));
-    data += wrote;
-    size -= static_cast<std::size_t>(wrote);
+    if (wrote <= 0) return false;
+    data.remove_prefix(static_cast<std::size_t>(wrote));
     at += wrote;
   }
+  return true;
 }
+
+// What the records read so far add up to.
+class Reading {
+ public:
+  explicit Reading(const std::string& path) {
+    out_.path = path;
+    out_.session = fs::path(path).stem();
+  }
+
+  void take(const json::object& record) {
+    const auto kind = text_of(record, "k");
+    if (kind == "begin") begin(record);
+    if (kind == "intent") intent(record);
+    if (kind == "fault") fault(record);
+    if (kind == "undone") open_.erase(number_of<std::uint64_t>(record, "seq"));
+    if (kind == "ended") std::erase_if(out_.faults, [&](auto& fault) { return fault.step == text_of(record, "step"); });
+  }
+
+  JournalContent finish(int damaged, std::int64_t end) {
+    for (auto& [seq, inverse] : open_) out_.open.push_back(std::move(inverse));
+    out_.damaged = damaged;
+    out_.end = end;
+    return std::move(out_);
+  }
+
+ private:
+  void begin(const json::object& record) {
+    out_.boot = text_of(record, "boot");
+    out_.pid = number_of<pid_t>(record, "pid");
+    out_.start_ticks = number_of<std::uint64_t>(record, "ticks");
+  }
+  void intent(const json::object& record) {
+    const auto seq = number_of<std::uint64_t>(record, "seq");
+    auto* with = record.if_contains("with");
+    open_[seq] = {seq, text_of(record, "step"), {text_of(record, "verb"), with && with->is_object() ? with->get_object() : json::object{}}};
+  }
+  void fault(const json::object& record) {
+    JournalledFault fault{text_of(record, "step"), text_of(record, "fault"), text_of(record, "mechanism"), text_of(record, "run"), {},
+                          number_of(record, "since"), number_of(record, "until")};
+    if (auto* claims = record.if_contains("claims"); claims && claims->is_array())
+      for (auto& claim : claims->get_array())
+        if (claim.is_string()) fault.claims.emplace_back(claim.get_string());
+    out_.faults.push_back(std::move(fault));
+  }
+
+  JournalContent out_;
+  std::map<std::uint64_t, JournalledInverse> open_;
+};
 
 }  // namespace
 
-Journal::Journal(const std::string& state, const std::string& session) {
+Journal::Journal(const std::string& state, const std::string& session)
+    : folder_(state + "/journal"), session_(session), path_(fmt::format("{}/{}.journal", folder_, session)) {
   std::error_code error;
-  const auto folder = state + "/journal";
-  fs::create_directories(folder, error);
-  if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", folder, error.message()));
-  ::chmod(folder.c_str(), 0755);
-  path_ = fmt::format("{}/{}.journal", folder, session);
-  fd_ = Fd{::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644)};
-  if (!fd_) throw std::runtime_error(fmt::format("make the undo journal \"{}\": {}", path_, std::strerror(errno)));
+  fs::create_directories(folder_, error);
+  if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", folder_, error.message()));
+  if (fs::exists(path_, error)) throw std::runtime_error(fmt::format("make the undo journal \"{}\": it is there already", path_));
+  begin_file(path_);
+}
+
+// The file is whole and synced under a name of its own first: nobody ever reads a journal without a beginning.
+void Journal::begin_file(const std::string& path) {
+  const auto making = path + ".new";
+  ::unlink(making.c_str());
+  Fd fd{::open(making.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_DSYNC, 0644)};
+  if (!fd) fail("make the undo journal", making);
+  std::swap(fd, fd_);
+  const auto old_end = std::exchange(end_, 0), old_prewritten = std::exchange(prewritten_, 0), old_open = std::exchange(open_, 0);
   try {
     extend();
-    // Synced as a file first; from now on each write is durable by itself.
-    if (::fsync(fd_.get()) != 0) throw std::runtime_error(fmt::format("sync \"{}\": {}", path_, std::strerror(errno)));
-    Fd durable{::open(path_.c_str(), O_RDWR | O_DSYNC | O_CLOEXEC)};
-    if (!durable) throw std::runtime_error(fmt::format("open \"{}\": {}", path_, std::strerror(errno)));
-    fd_ = std::move(durable);
-    Fd parent{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (parent) ::fsync(parent.get());
-    auto stat = read_process_stat(::getpid());
-    append({{{"k", "begin"}, {"session", session}, {"pid", ::getpid()}, {"ticks", stat ? stat->start_ticks : 0}, {"boot", boot_id()}}});
+    const auto self = read_process_stat(::getpid());
+    append({{{"k", "begin"}, {"session", session_}, {"pid", ::getpid()}, {"ticks", self ? self->start_ticks : 0}, {"boot", boot_id()}}});
+    if (::fsync(fd_.get()) != 0) fail("sync the undo journal", making);
+    if (::rename(making.c_str(), path.c_str()) != 0) fail("name the undo journal", path);
+    Fd folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder || ::fsync(folder.get()) != 0) fail("sync the folder", folder_);
   } catch (...) {
-    ::unlink(path_.c_str());
+    ::unlink(making.c_str());
+    std::swap(fd, fd_);
+    end_ = old_end, prewritten_ = old_prewritten, open_ = old_open;
     throw;
   }
 }
 
 void Journal::extend() {
-  const std::string zeros(chunk_bytes, '\0');
-  write_all(fd_.get(), zeros.data(), zeros.size(), prewritten_, path_);
+  if (!write_all(fd_.get(), std::string(chunk_bytes, '\0'), prewritten_)) fail("make room in the undo journal", path_);
   prewritten_ += chunk_bytes;
 }
 
 void Journal::append(const std::vector<json::object>& records) {
   std::string text;
-  for (auto& record : records) text += line_of(record);
-  while (end_ + static_cast<std::int64_t>(text.size()) + 1 > prewritten_) extend();
-  write_all(fd_.get(), text.data(), text.size(), end_, path_);
-  end_ += static_cast<std::int64_t>(text.size());
+  auto open = open_;
+  for (auto& record : records) {
+    const auto kind = text_of(record, "k");
+    open += kind == "intent" || kind == "fault" ? 1 : kind == "undone" || kind == "ended" ? -1 : 0;
+    text += line_of(record);
+  }
+  const auto size = static_cast<std::int64_t>(text.size());
+  while (end_ + size + std::max<std::int64_t>(open, 0) * closing_bytes >= prewritten_) extend();
+  if (!write_all(fd_.get(), text, end_)) {
+    const auto why = errno;
+    write_all(fd_.get(), std::string(text.size(), '\0'), end_);  // what did get there announces nothing
+    errno = why;
+    fail("write the undo journal", path_);
+  }
+  end_ += size;
+  open_ = open;
+}
+
+void Journal::compact() {
+  if (open_ > 0 || end_ < compact_from) return;
+  try {
+    begin_file(path_);
+  } catch (const std::exception&) {
+    // The old file goes on.
+  }
 }
 
 void Journal::remove() { ::unlink(path_.c_str()); }
@@ -119,47 +202,34 @@ json::object fault_record(const JournalledFault& fault) {
 }
 
 std::optional<JournalContent> read_journal(const std::string& path) {
-  std::ifstream file{path, std::ios::binary};
-  if (!file) return {};
-  JournalContent out;
-  out.path = path;
-  std::map<std::uint64_t, JournalledInverse> open;
-  for (std::string line; std::getline(file, line);) {
-    auto record = record_of(line);
-    if (!record) break;
-    const auto kind = text_of(*record, "k");
-    if (kind == "begin") {
-      out.session = text_of(*record, "session");
-      out.boot = text_of(*record, "boot");
-      out.pid = static_cast<pid_t>(number_of(*record, "pid"));
-      out.start_ticks = static_cast<std::uint64_t>(number_of(*record, "ticks"));
-    } else if (kind == "intent") {
-      const auto seq = static_cast<std::uint64_t>(number_of(*record, "seq"));
-      auto* with = record->if_contains("with");
-      open[seq] = {seq, text_of(*record, "step"), {text_of(*record, "verb"), with && with->is_object() ? with->get_object() : json::object{}}};
-    } else if (kind == "undone") {
-      open.erase(static_cast<std::uint64_t>(number_of(*record, "seq")));
-    } else if (kind == "fault") {
-      JournalledFault fault{text_of(*record, "step"), text_of(*record, "fault"), text_of(*record, "mechanism"), text_of(*record, "run"), {},
-                            number_of(*record, "since"), number_of(*record, "until")};
-      if (auto* claims = record->if_contains("claims"); claims && claims->is_array())
-        for (auto& claim : claims->get_array())
-          if (claim.is_string()) fault.claims.emplace_back(claim.get_string());
-      out.faults.push_back(std::move(fault));
-    } else if (kind == "ended") {
-      std::erase_if(out.faults, [&](auto& fault) { return fault.step == text_of(*record, "step"); });
+  const auto text = read_file(path);
+  if (!text) return {};
+  Reading reading{path};
+  bool begun = false;
+  int damaged = 0, doubtful = 0;
+  std::int64_t whole = 0;
+  for (std::size_t at = 0; at < text->size();) {
+    const auto end = text->find('\n', at);
+    if (end == std::string::npos) break;
+    if (auto record = record_of(std::string_view(*text).substr(at, end - at))) {
+      begun = begun || text_of(*record, "k") == "begin";
+      reading.take(*record);
+      damaged += std::exchange(doubtful, 0);
+      whole = static_cast<std::int64_t>(end) + 1;
+    } else {
+      ++doubtful;  // the torn end, unless something whole follows
     }
+    at = end + 1;
   }
-  if (out.session.empty()) return {};
-  for (auto& [seq, inverse] : open) out.open.push_back(std::move(inverse));
-  return out;
+  if (!begun && damaged == 0) return {};
+  return reading.finish(damaged, whole);
 }
 
-std::vector<JournalContent> read_journals(const std::string& state) {
+std::vector<JournalContent> read_journals(const std::string& state, const std::string& except) {
   std::vector<std::string> paths;
   std::error_code error;
   for (auto& entry : fs::directory_iterator(state + "/journal", error))
-    if (entry.path().extension() == ".journal") paths.push_back(entry.path().string());
+    if (entry.path().extension() == ".journal" && entry.path().stem() != except) paths.push_back(entry.path().string());
   std::sort(paths.begin(), paths.end());
   std::vector<JournalContent> out;
   for (auto& path : paths)
@@ -167,41 +237,18 @@ std::vector<JournalContent> read_journals(const std::string& state) {
   return out;
 }
 
+void append_undone(const JournalContent& journal, const std::vector<std::uint64_t>& seqs) {
+  if (seqs.empty()) return;
+  std::string text;
+  for (auto seq : seqs) text += line_of(undone_record(seq));
+  Fd fd{::open(journal.path.c_str(), O_RDWR | O_DSYNC | O_CLOEXEC)};
+  if (fd) write_all(fd.get(), text, journal.end);
+}
+
 bool JournalContent::owner_alive() const {
   if (boot != boot_id()) return false;
   auto stat = read_process_stat(pid);
-  return stat && stat->start_ticks == start_ticks && stat->state != 'Z' && stat->state != 'X';
-}
-
-json::object Left::json() const { return {{"step", step}, {"detail", detail}, {"by_hand", by_hand}}; }
-
-std::optional<Left> carry_out(const std::string& step, const Inverse& inverse) {
-  auto* verb = find_undo_verb(inverse.verb);
-  if (!verb) return Left{step, fmt::format("the journal names an unknown undo \"{}\": it was written by another version", inverse.verb), ""};
-  Undone result;
-  for (int attempt = 0; attempt < 4; ++attempt) {
-    if (attempt) std::this_thread::sleep_for(std::chrono::milliseconds{25 << attempt});
-    try {
-      result = verb->carry_out(inverse.with);
-    } catch (const std::exception& e) {
-      result = {Outcome::failed, e.what(), ""};
-    }
-    if (result.outcome != Outcome::failed) break;
-  }
-  if (result.outcome == Outcome::undone || result.outcome == Outcome::already) return {};
-  return Left{step, result.detail, result.by_hand};
-}
-
-std::vector<Left> carry_out(const JournalContent& journal) {
-  std::vector<Left> left;
-  const bool same_boot = journal.boot == boot_id();
-  for (auto it = journal.open.rbegin(); it != journal.open.rend(); ++it) {
-    // A reboot took everything that lives in the kernel alone; what is on disk is undone by its "file." verbs.
-    if (!same_boot && !it->inverse.verb.starts_with("file.")) continue;
-    if (auto remains = carry_out(it->step, it->inverse)) left.push_back(std::move(*remains));
-  }
-  if (left.empty()) ::unlink(journal.path.c_str());
-  return left;
+  return stat && stat->start_ticks == start_ticks && !stat->ended();
 }
 
 }  // namespace squall

@@ -21,7 +21,7 @@ namespace squall {
 struct JournalledFault {
   std::string step, fault, mechanism, run;
   std::vector<std::string> claims;
-  std::int64_t since = 0, until = 0;  // CLOCK_REALTIME, ns
+  std::int64_t since = 0, until = 0;  // CLOCK_REALTIME, ns; until 0: as long as its session lives
 };
 
 struct JournalledInverse {
@@ -35,8 +35,10 @@ struct JournalContent {
   std::string path, session, boot;
   pid_t pid = 0;
   std::uint64_t start_ticks = 0;
-  std::vector<JournalledFault> faults;   // those not ended
-  std::vector<JournalledInverse> open;   // not undone yet, in the order of their changes
+  std::vector<JournalledFault> faults;  // those not ended
+  std::vector<JournalledInverse> open;  // not undone yet, in the order of their changes
+  int damaged = 0;                      // records before the last whole one that cannot be read
+  std::int64_t end = 0;                 // behind the last whole record
   bool owner_alive() const;
 };
 
@@ -46,20 +48,25 @@ class Journal {
   Journal(const std::string& state, const std::string& session);
   Journal(const Journal&) = delete;
 
-  // Writes all records in one durable write; throws where they do not fit or the disk fails. Nothing was changed then.
+  // Writes all records in one durable write, and sees to it that the room for the records that must follow (an "undone"
+  // for each intent) is on disk before. Throws where they do not fit or the disk fails: none of them counts then.
   void append(const std::vector<boost::json::object>& records);
+  // Starts anew when much was written; only while every inverse is undone. Keeps what it has where the disk is full.
+  void compact();
   // Removes the file: everything is undone.
   void remove();
   const std::string& path() const { return path_; }
   std::uint64_t next_seq() { return ++seq_; }
 
  private:
+  void begin_file(const std::string& path);
   void extend();
 
-  std::string path_;
+  std::string folder_, session_, path_;
   Fd fd_;
   std::int64_t end_ = 0, prewritten_ = 0;
   std::uint64_t seq_ = 0;
+  std::int64_t open_ = 0;  // intents and faults that a short record will close
 };
 
 boost::json::object intent_record(std::uint64_t seq, const std::string& step, const Inverse&);
@@ -67,21 +74,11 @@ boost::json::object undone_record(std::uint64_t seq);
 boost::json::object fault_record(const JournalledFault&);
 boost::json::object ended_record(const std::string& step);
 
-// Reads a journal as far as its records are whole; nothing where it has not even a beginning.
+// Reads what records of a journal are whole; nothing where it has not even a beginning.
 std::optional<JournalContent> read_journal(const std::string& path);
-// Every journal below the state folder, in the order of their names.
-std::vector<JournalContent> read_journals(const std::string& state);
-
-// What could not be undone, for a person.
-struct Left {
-  std::string step, detail, by_hand;
-  boost::json::object json() const;
-};
-
-// Carries out every open inverse of a dead session's journal, last change first, and removes the journal when nothing is
-// left. Those of another boot are gone with it, except what is on disk.
-std::vector<Left> carry_out(const JournalContent&);
-// One inverse, tried again a few times where it failed; nothing where it is done.
-std::optional<Left> carry_out(const std::string& step, const Inverse&);
+// Every journal below the state folder but that of `except`, in the order of their names.
+std::vector<JournalContent> read_journals(const std::string& state, const std::string& except = "");
+// Adds "undone" to the journal of a dead session.
+void append_undone(const JournalContent&, const std::vector<std::uint64_t>& seqs);
 
 }  // namespace squall

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "injector/carry_out.hpp"
 #include "injector/journal.hpp"
 
 namespace squall {
@@ -24,7 +25,7 @@ json::array undo_texts(const JournalContent& journal, const std::string& step) {
   return out;
 }
 
-int tell(const std::vector<Left>& left, std::size_t sessions, bool as_json) {
+int tell(const std::vector<Left>& left, int sessions, bool as_json) {
   json::array remains;
   for (auto& one : left) remains.push_back(one.json());
   if (as_json) {
@@ -82,27 +83,19 @@ int show_status(const std::string& state, bool as_json) {
 
 int recover_host(const std::string& state, bool as_json) {
   if (needs_root()) return 5;
-  std::vector<Left> left;
-  std::size_t sessions = 0;
-  for (auto& journal : read_journals(state)) {
-    if (journal.owner_alive()) continue;
-    ++sessions;
-    for (auto& one : carry_out(journal)) left.push_back(one);
-  }
-  return tell(left, sessions, as_json);
+  const auto done = recover(state);
+  return tell(done.left, done.sessions, as_json);
 }
 
 int undo_host(const std::string& state, bool as_json) {
   if (needs_root()) return 5;
-  std::vector<Left> left;
-  std::size_t sessions = 0;
+  Recovered done;
   for (auto& journal : read_journals(state)) {
-    ++sessions;
+    ++done.sessions;
     if (journal.owner_alive()) end_injector(journal);
-    if (auto again = read_journal(journal.path))
-      for (auto& one : carry_out(*again)) left.push_back(one);
+    for (auto& left : carry_out_journal(journal.path)) done.left.push_back(std::move(left));
   }
-  return tell(left, sessions, as_json);
+  return tell(done.left, done.sessions, as_json);
 }
 
 }  // namespace squall

@@ -1,7 +1,6 @@
 // The host's last word: /etc/squall/policy.yaml bounds what any caller may do here. Without a file the defaults hold.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,16 +11,20 @@
 namespace squall {
 
 struct Policy {
-  std::string environment;                     // drills that name another environment are refused
-  std::vector<std::string> faults;             // the faults allowed; none named: all
-  Duration longest{3'600'000'000'000};         // no fault lasts longer
-  std::vector<std::string> protected_processes;  // executables' names that no fault may be aimed at; sshd always is one
+  std::string environment;                       // drills that name another environment are refused
+  std::vector<std::string> faults;               // the faults allowed; none named: all
+  Duration longest{3'600'000'000'000};           // no fault lasts longer
+  std::vector<std::string> protected_processes;  // names or paths of executables that no fault may be aimed at
   std::vector<std::string> protected_interfaces;
-  std::vector<std::string> protected_paths;    // file systems mounted at or holding these are not touched
+  std::vector<std::string> protected_paths;  // nothing is done to the file systems and disks that hold these
+  std::string source = "the defaults";       // what refusals name
 
-  // "" where it may be done, else the rule that forbids it.
+  // Each gives "" where it may be done, else the rule that forbids it. Always protected, whatever the file says: pid 1,
+  // sshd, squall, squall-injector with its guardian, and whoever started this process.
+  std::string refuses_environment(const std::string&) const;
   std::string refuses(const FaultType&, const TargetSpec&, std::int64_t for_ns) const;
   std::string refuses(const std::vector<Process>&) const;
+  std::string refuses_claims(const std::vector<std::string>&) const;
 };
 
 template <>

@@ -1,184 +1,237 @@
 #include "injector/targets.hpp"
 
+#include <cerrno>
+#include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <regex>
 #include <set>
-#include <sstream>
 
+#include <dirent.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "injector/host/containers.hpp"
+#include "injector/host/listeners.hpp"
 #include "injector/host/process.hpp"
+#include "injector/host/read_file.hpp"
 
 namespace squall {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string first_line(const std::string& path) {
-  std::ifstream file{path};
-  std::string line;
-  std::getline(file, line);
-  return line;
+// A regular expression sees so much of a command line; std::regex recurses once a character.
+constexpr std::size_t command_seen = 4096;
+
+std::string proc(pid_t pid, std::string_view file) { return fmt::format("/proc/{}/{}", pid, file); }
+
+std::string read_link(const std::string& path) {
+  char target[4096];
+  const auto size = ::readlink(path.c_str(), target, sizeof target);
+  return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : "";
+}
+
+std::string executable_of(pid_t pid) {
+  auto exe = read_link(proc(pid, "exe"));
+  constexpr std::string_view gone = " (deleted)";  // replaced on disk by an upgrade, still running
+  if (exe.ends_with(gone)) exe.resize(exe.size() - gone.size());
+  return exe;
+}
+
+std::string command_of(pid_t pid) {
+  auto command = read_file(proc(pid, "cmdline")).value_or("");
+  while (!command.empty() && command.back() == '\0') command.pop_back();
+  std::replace(command.begin(), command.end(), '\0', ' ');
+  return command;
+}
+
+uid_t user_of(pid_t pid) {
+  struct stat info {};
+  return ::stat(fmt::format("/proc/{}", pid).c_str(), &info) == 0 ? info.st_uid : static_cast<uid_t>(-1);
+}
+
+std::uint64_t network_namespace_of(pid_t pid) {
+  struct stat info {};
+  return ::stat(proc(pid, "ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+// Calls `take(piece)` for each piece of a text between separators.
+template <class Take>
+void split(std::string_view text, char separator, Take take) {
+  while (!text.empty()) {
+    const auto end = std::min(text.find(separator), text.size());
+    take(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
 }
 
 void read_cgroups(pid_t pid, Process& out) {
-  std::ifstream file{fmt::format("/proc/{}/cgroup", pid)};
-  for (std::string line; std::getline(file, line);) {
+  split(read_file(proc(pid, "cgroup")).value_or(""), '\n', [&](std::string_view line) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const auto controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
-    if (controllers.empty()) {
-      out.cgroup = path;
-      continue;
-    }
-    std::istringstream names{controllers};
-    for (std::string name; std::getline(names, name, ',');) out.cgroups[name] = path;
-  }
-}
-
-std::vector<pid_t> all_pids() {
-  std::vector<pid_t> out;
-  std::error_code error;
-  for (auto& entry : fs::directory_iterator("/proc", error)) {
-    const auto name = entry.path().filename().string();
-    if (name.find_first_not_of("0123456789") == std::string::npos) out.push_back(std::stoi(name));
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
-// This process and those that started it: never a target.
-std::set<pid_t> own_line() {
-  std::set<pid_t> out;
-  for (pid_t pid = ::getpid(); pid > 1;) {
-    out.insert(pid);
-    auto stat = read_process_stat(pid);
-    if (!stat) break;
-    pid = stat->parent;
-  }
-  out.insert(1);
-  return out;
-}
-
-// Inodes of the sockets that listen on a port, in the network namespace of a process: TCP in LISTEN (0A), UDP bound.
-std::set<std::string> listening_sockets(pid_t of, std::uint16_t port) {
-  std::set<std::string> out;
-  for (auto* table : {"tcp", "tcp6", "udp", "udp6"}) {
-    std::ifstream file{fmt::format("/proc/{}/net/{}", of, table)};
-    std::string line;
-    std::getline(file, line);
-    while (std::getline(file, line)) {
-      std::istringstream fields{line};
-      std::string slot, local, remote, state, skipped, inode;
-      fields >> slot >> local >> remote >> state;
-      for (int i = 0; i < 5; ++i) fields >> skipped;
-      fields >> inode;
-      const auto colon = local.rfind(':');
-      if (colon == std::string::npos || std::stoul(local.substr(colon + 1), nullptr, 16) != port) continue;
-      if (table[0] == 't' && state != "0A") continue;
-      out.insert(fmt::format("socket:[{}]", inode));
-    }
-  }
-  return out;
-}
-
-bool holds_any(pid_t pid, const std::set<std::string>& sockets) {
-  std::error_code error;
-  for (auto& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", pid), error)) {
-    char target[64];
-    const auto size = ::readlink(entry.path().c_str(), target, sizeof target);
-    if (size > 0 && sockets.contains(std::string(target, static_cast<std::size_t>(size)))) return true;
-  }
-  return false;
-}
-
-
-bool in_cgroup(const Process& process, std::string wanted) {
-  if (!wanted.starts_with('/')) wanted = "/" + wanted;
-  auto below = [&](const std::string& path) { return path == wanted || path.starts_with(wanted + "/"); };
-  if (below(process.cgroup)) return true;
-  return std::any_of(process.cgroups.begin(), process.cgroups.end(), [&](auto& one) { return below(one.second); });
-}
-
-bool path_has_part(const std::string& path, const std::function<bool(const std::string&)>& is_it) {
-  std::istringstream parts{path};
-  for (std::string part; std::getline(parts, part, '/');)
-    if (is_it(part)) return true;
-  return false;
-}
-
-bool in_any_cgroup(const Process& process, const std::function<bool(const std::string&)>& is_it) {
-  if (path_has_part(process.cgroup, is_it)) return true;
-  return std::any_of(process.cgroups.begin(), process.cgroups.end(), [&](auto& one) { return path_has_part(one.second, is_it); });
-}
-
-// Docker and podman name the cgroup after the container's full id: docker-<id>.scope, libpod-<id>.scope, or <id>.
-bool in_container(const Process& process, const std::string& container) {
-  return in_any_cgroup(process, [&](const std::string& part) {
-    auto id = part;
-    for (auto* prefix : {"docker-", "libpod-", "crio-", "cri-containerd-"})
-      if (id.starts_with(prefix)) id = id.substr(std::string_view(prefix).size());
-    if (id.ends_with(".scope")) id.resize(id.size() - 6);
-    return part == container || id == container || (container.size() >= 12 && id.starts_with(container));
+    if (first == std::string_view::npos || second == std::string_view::npos) return;
+    const auto controllers = line.substr(first + 1, second - first - 1);
+    const std::string path{line.substr(second + 1)};
+    if (controllers.empty()) out.cgroup = path;
+    split(controllers, ',', [&](std::string_view name) { out.cgroups[std::string(name)] = path; });
   });
 }
 
-struct Chosen {
+template <class Holds>
+bool any_cgroup(const Process& process, Holds holds) {
+  return holds(process.cgroup) || std::any_of(process.cgroups.begin(), process.cgroups.end(), [&](auto& one) { return holds(one.second); });
+}
+
+template <class Is>
+bool any_cgroup_part(const Process& process, Is is) {
+  return any_cgroup(process, [&](const std::string& path) {
+    bool found = false;
+    split(path, '/', [&](std::string_view part) { found = found || is(part); });
+    return found;
+  });
+}
+
+// "/a/b" from what a person wrote: with or without slashes at its ends, or as a folder below /sys/fs/cgroup, where a
+// v1 hierarchy (or the v2 one of a hybrid system) has a folder of its own before it.
+std::vector<std::string> cgroup_names(std::string wanted) {
+  while (wanted.size() > 1 && wanted.ends_with('/')) wanted.pop_back();
+  constexpr std::string_view mounted = "/sys/fs/cgroup/";
+  if (!wanted.starts_with(mounted)) return {wanted.starts_with('/') ? wanted : "/" + wanted};
+  const auto below = wanted.substr(mounted.size() - 1);
+  const auto second = below.find('/', 1);
+  return second == std::string::npos ? std::vector{below} : std::vector{below, below.substr(second)};
+}
+
+bool in_cgroup(const Process& process, const std::vector<std::string>& names) {
+  return any_cgroup(process, [&](const std::string& path) {
+    return std::any_of(names.begin(), names.end(), [&](auto& name) {
+      return !path.empty() && (path == name || name == "/" || path.starts_with(name + "/"));
+    });
+  });
+}
+
+// Docker and Podman name the cgroup after the container's full id: docker-<id>.scope, libpod-<id>.scope, or <id>.
+bool names_container(std::string_view part, const std::vector<std::string>& ids) {
+  for (std::string_view prefix : {"docker-", "libpod-", "crio-", "cri-containerd-"})
+    if (part.starts_with(prefix)) part.remove_prefix(prefix.size());
+  if (part.ends_with(".scope")) part.remove_suffix(6);
+  constexpr std::size_t short_id = 12;
+  return std::any_of(ids.begin(), ids.end(), [&](auto& id) { return part == id || (id.size() >= short_id && part.starts_with(id)); });
+}
+
+// What is asked for, ready to be compared with many processes.
+struct Wanted {
   std::optional<pid_t> pid;
-  std::optional<uid_t> uid;
+  std::optional<uid_t> user;
   std::optional<std::regex> command;
+  std::string unit;
+  std::vector<std::string> cgroups, containers;
 };
 
-tl::expected<Chosen, std::string> prepare(const TargetSpec& target) {
-  Chosen out;
-  if (target.pid) out.pid = *target.pid;
+tl::expected<pid_t, std::string> read_pid_file(const std::string& path) {
+  const auto text = read_file(path);
+  if (!text) return tl::unexpected(fmt::format("read the pid file \"{}\": {}", path, std::strerror(errno)));
+  const auto line = trimmed(std::string_view(*text).substr(0, text->find('\n')));
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), pid);
+  if (error != std::errc{} || end != line.data() + line.size() || pid <= 0)
+    return tl::unexpected(fmt::format("read the pid file \"{}\": expected a pid in its first line, got \"{}\"", path, line.substr(0, 40)));
+  return pid;
+}
+
+tl::expected<uid_t, std::string> find_user(const std::string& name) {
+  uid_t uid = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), uid);
+  if (error == std::errc{} && end == name.data() + name.size()) return uid;
+  if (auto* entry = ::getpwnam(name.c_str())) return entry->pw_uid;
+  return tl::unexpected(fmt::format("no user is called \"{}\"", name));
+}
+
+tl::expected<Wanted, std::string> understand(const TargetSpec& target) {
+  Wanted out;
+  out.pid = target.pid;
   if (target.pidfile) {
-    const auto line = first_line(*target.pidfile);
-    try {
-      const auto pid = static_cast<pid_t>(std::stoi(line));
-      if (out.pid && *out.pid != pid) return tl::unexpected(fmt::format("pid {} and the pid file \"{}\" ({}) name different processes", *out.pid, *target.pidfile, pid));
-      out.pid = pid;
-    } catch (const std::exception&) {
-      return tl::unexpected(fmt::format("read the pid file \"{}\": expected a pid in its first line, got \"{}\"", *target.pidfile, line));
-    }
+    const auto pid = read_pid_file(*target.pidfile);
+    if (!pid) return tl::unexpected(pid.error());
+    if (out.pid && *out.pid != *pid)
+      return tl::unexpected(fmt::format("pid {} and the pid file \"{}\" ({}) name different processes", *out.pid, *target.pidfile, *pid));
+    out.pid = *pid;
   }
   if (target.user) {
-    if (target.user->find_first_not_of("0123456789") == std::string::npos && !target.user->empty()) {
-      out.uid = static_cast<uid_t>(std::stoul(*target.user));
-    } else if (auto* entry = ::getpwnam(target.user->c_str())) {
-      out.uid = entry->pw_uid;
-    } else {
-      return tl::unexpected(fmt::format("no user is called \"{}\"", *target.user));
-    }
+    const auto user = find_user(*target.user);
+    if (!user) return tl::unexpected(user.error());
+    out.user = *user;
   }
-  if (target.command) {
-    try {
+  if (target.command) try {
       out.command.emplace(*target.command, std::regex::ECMAScript);
     } catch (const std::regex_error& e) {
       return tl::unexpected(fmt::format("expected a regular expression, got \"{}\": {}", *target.command, e.what()));
     }
+  if (target.unit) out.unit = target.unit->find('.') == std::string::npos ? *target.unit + ".service" : *target.unit;
+  if (target.cgroup) out.cgroups = cgroup_names(*target.cgroup);
+  if (target.container) {
+    out.containers = container_ids(*target.container);
+    out.containers.push_back(*target.container);
   }
   return out;
 }
 
-bool matches(const Process& process, const TargetSpec& target, const Chosen& chosen) {
-  if (chosen.pid && process.pid != *chosen.pid) return false;
-  if (chosen.uid && process.uid != *chosen.uid) return false;
-  if (target.exe && process.exe != *target.exe && fs::path(process.exe).filename() != *target.exe) return false;
-  if (chosen.command && !std::regex_search(process.command, *chosen.command)) return false;
-  if (target.unit) {
-    auto unit = *target.unit;
-    if (unit.find('.') == std::string::npos) unit += ".service";
-    if (!in_any_cgroup(process, [&](const std::string& part) { return part == unit; })) return false;
+// Reads no more of a process than the selector asks about: most processes of a host are told apart by one small file.
+bool matches(pid_t pid, const TargetSpec& target, const Wanted& wanted) {
+  if (wanted.user && user_of(pid) != *wanted.user) return false;
+  if (target.exe) {
+    const auto exe = executable_of(pid);
+    if (exe != *target.exe && fs::path(exe).filename() != *target.exe) return false;
   }
-  if (target.cgroup && !in_cgroup(process, *target.cgroup)) return false;
-  if (target.container && !in_container(process, *target.container)) return false;
-  return true;
+  if (wanted.command && !std::regex_search(command_of(pid).substr(0, command_seen), *wanted.command)) return false;
+  if (!target.unit && !target.cgroup && !target.container) return true;
+  Process process;
+  read_cgroups(pid, process);
+  if (target.unit && !any_cgroup_part(process, [&](auto part) { return part == wanted.unit; })) return false;
+  if (target.cgroup && !in_cgroup(process, wanted.cgroups)) return false;
+  return !target.container || any_cgroup_part(process, [&](auto part) { return names_container(part, wanted.containers); });
+}
+
+// Who listens on a port, in whatever network namespace.
+class Port {
+ public:
+  explicit Port(std::uint16_t port) : port_(port) {}
+
+  bool is_held_by(pid_t pid) {
+    auto [known, fresh] = waiting_.try_emplace(network_namespace_of(pid));
+    auto& waiting = known->second;
+    if (fresh)
+      for (auto& listener : listeners_around(pid))
+        if (listener.port == port_) waiting.insert(listener.inode);
+    if (waiting.empty()) return false;
+    const auto held = sockets_of(pid);
+    hidden_ = hidden_ || !held;
+    return held && std::any_of(held->begin(), held->end(), [&](auto inode) { return waiting.contains(inode); });
+  }
+  // Somebody listens, and there are processes whose sockets we may not see.
+  bool may_be_hidden() const { return hidden_; }
+
+ private:
+  std::uint16_t port_;
+  bool hidden_ = false;
+  std::map<std::uint64_t, std::set<std::uint64_t>> waiting_;  // network namespace → sockets
+};
+
+std::vector<pid_t> all_pids() {
+  std::vector<pid_t> out;
+  auto* folder = ::opendir("/proc");
+  if (!folder) return out;
+  while (auto* entry = ::readdir(folder)) {
+    const std::string_view name = entry->d_name;
+    pid_t pid = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (error == std::errc{} && end == name.data() + name.size()) out.push_back(pid);
+  }
+  ::closedir(folder);
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 }  // namespace
@@ -187,50 +240,42 @@ std::string Process::to_string() const { return fmt::format("{}[{}]", name, pid)
 
 std::optional<Process> read_process(pid_t pid) {
   auto stat = read_process_stat(pid);
-  if (!stat || stat->state == 'Z') return {};
+  if (!stat || stat->ended()) return {};
   Process out;
   out.pid = pid;
   out.start_ticks = stat->start_ticks;
-  out.name = first_line(fmt::format("/proc/{}/comm", pid));
-  std::error_code error;
-  out.exe = fs::read_symlink(fmt::format("/proc/{}/exe", pid), error).string();
-  if (out.exe.ends_with(" (deleted)")) out.exe.resize(out.exe.size() - 10);
-  std::ifstream file{fmt::format("/proc/{}/cmdline", pid), std::ios::binary};
-  out.command.assign(std::istreambuf_iterator<char>{file}, {});
-  while (!out.command.empty() && out.command.back() == '\0') out.command.pop_back();
-  std::replace(out.command.begin(), out.command.end(), '\0', ' ');
-  struct stat info {};
-  if (::stat(fmt::format("/proc/{}", pid).c_str(), &info) == 0) out.uid = info.st_uid;
-  if (::stat(fmt::format("/proc/{}/ns/net", pid).c_str(), &info) == 0) out.network_namespace = info.st_ino;
+  out.name = trimmed(read_file(proc(pid, "comm")).value_or(""));
+  out.exe = executable_of(pid);
+  out.command = command_of(pid);
+  out.uid = user_of(pid);
+  out.network_namespace = network_namespace_of(pid);
   read_cgroups(pid, out);
   return out;
 }
 
 bool is_alive(const Process& process) {
   auto stat = read_process_stat(process.pid);
-  return stat && stat->start_ticks == process.start_ticks && stat->state != 'Z' && stat->state != 'X';
+  return stat && stat->start_ticks == process.start_ticks && !stat->ended();
 }
 
 tl::expected<std::vector<Process>, std::string> find_processes(const TargetSpec& target) {
   std::vector<Process> out;
   if (!target.selects_processes()) return out;
-  auto chosen = prepare(target);
-  if (!chosen) return tl::unexpected(chosen.error());
+  const auto wanted = understand(target);
+  if (!wanted) return tl::unexpected(wanted.error());
   const auto excluded = own_line();
-  std::map<std::uint64_t, std::set<std::string>> listening;  // by network namespace
-  for (auto pid : all_pids()) {
-    if (excluded.contains(pid)) continue;
-    auto stat = read_process_stat(pid);
-    if (!stat || stat->kernel_thread) continue;
+  std::optional<Port> port;
+  if (target.listens_on) port.emplace(*target.listens_on);
+  for (auto pid : wanted->pid ? std::vector{*wanted->pid} : all_pids()) {
+    if (std::find(excluded.begin(), excluded.end(), pid) != excluded.end()) continue;
+    const auto stat = read_process_stat(pid);
+    if (!stat || stat->kernel_thread || stat->ended()) continue;
+    if (!matches(pid, target, *wanted) || (port && !port->is_held_by(pid))) continue;
     auto process = read_process(pid);
-    if (!process || !matches(*process, target, *chosen)) continue;
-    if (target.listens_on) {
-      auto [sockets, fresh] = listening.try_emplace(process->network_namespace);
-      if (fresh) sockets->second = listening_sockets(pid, *target.listens_on);
-      if (sockets->second.empty() || !holds_any(pid, sockets->second)) continue;
-    }
-    out.push_back(std::move(*process));
+    if (process && process->start_ticks == stat->start_ticks) out.push_back(std::move(*process));
   }
+  if (out.empty() && port && port->may_be_hidden())
+    return tl::unexpected(fmt::format("somebody listens on port {}, but only root may see which process", *target.listens_on));
   return out;
 }
 

@@ -1,37 +1,55 @@
 #include "injector/host/process.hpp"
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
-#include <cstdio>
 #include <ctime>
-#include <fstream>
-#include <sstream>
 
 #include <poll.h>
 #include <sys/syscall.h>
 
 #include <fmt/format.h>
 
+#include "injector/host/read_file.hpp"
+
 namespace squall {
 
 std::optional<ProcessStat> read_process_stat(pid_t pid) {
-  std::ifstream file{fmt::format("/proc/{}/stat", pid)};
-  std::string text;
-  if (!std::getline(file, text)) return {};
-  const auto end = text.rfind(')');  // the name may hold blanks and brackets itself
-  if (end == std::string::npos) return {};
-  std::istringstream rest{text.substr(end + 1)};
-  ProcessStat stat;
-  std::string skipped;
-  std::uint64_t flags = 0;
-  rest >> stat.state >> stat.parent;
-  for (int field = 5; field <= 8; ++field) rest >> skipped;
-  rest >> flags;  // field 9; PF_KTHREAD is 0x00200000
-  for (int field = 10; field <= 21; ++field) rest >> skipped;
-  rest >> stat.start_ticks;
-  stat.kernel_thread = flags & 0x00200000;
-  if (!rest) return {};
-  return stat;
+  const auto text = read_file(fmt::format("/proc/{}/stat", pid));
+  const auto name_end = text ? text->rfind(')') : std::string::npos;  // the name may hold blanks and brackets itself
+  if (name_end == std::string::npos) return {};
+  constexpr std::uint64_t kernel_thread_flag = 0x00200000;  // PF_KTHREAD
+  ProcessStat out;
+  int field = 3;
+  for (auto at = name_end + 2; at < text->size() && field <= 22; ++field) {
+    const auto end = std::min(text->find(' ', at), text->size());
+    std::int64_t value = 0;
+    std::from_chars(text->data() + at, text->data() + end, value);
+    if (field == 3) out.state = (*text)[at];
+    if (field == 4) out.parent = static_cast<pid_t>(value);
+    if (field == 9) out.kernel_thread = static_cast<std::uint64_t>(value) & kernel_thread_flag;
+    if (field == 22) out.start_ticks = static_cast<std::uint64_t>(value);
+    at = end + 1;
+  }
+  if (field <= 22) return {};
+  return out;
+}
+
+std::int64_t boot_ns_of(std::uint64_t start_ticks) {
+  static const auto tick_ns = 1'000'000'000 / ::sysconf(_SC_CLK_TCK);
+  return static_cast<std::int64_t>(start_ticks) * tick_ns;
+}
+
+std::vector<pid_t> own_line() {
+  std::vector<pid_t> out;
+  for (pid_t pid = ::getpid(); pid > 1;) {
+    out.push_back(pid);
+    const auto stat = read_process_stat(pid);
+    if (!stat) break;
+    pid = stat->parent;
+  }
+  out.push_back(1);
+  return out;
 }
 
 Fd open_process(pid_t pid, std::uint64_t start_ticks) {
@@ -39,7 +57,7 @@ Fd open_process(pid_t pid, std::uint64_t start_ticks) {
   if (!fd) return fd;
   // The pidfd pins the process; only now is its start time that of the process we hold.
   auto stat = read_process_stat(pid);
-  if (!stat || stat->start_ticks != start_ticks || stat->state == 'Z') return Fd{};
+  if (!stat || stat->start_ticks != start_ticks || stat->ended()) return Fd{};
   return fd;
 }
 
@@ -58,10 +76,8 @@ bool wait_for_end(const Fd& pidfd, int milliseconds) {
   }
 }
 
-std::string boot_id() {
-  std::ifstream file{"/proc/sys/kernel/random/boot_id"};
-  std::string id;
-  std::getline(file, id);
+const std::string& boot_id() {
+  static const auto id = std::string(trimmed(read_file("/proc/sys/kernel/random/boot_id").value_or("")));
   return id;
 }
 
@@ -75,5 +91,6 @@ std::int64_t clock_ns(clockid_t clock) {
 
 std::int64_t wall_ns() { return clock_ns(CLOCK_REALTIME); }
 std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
+std::int64_t boottime_ns() { return clock_ns(CLOCK_BOOTTIME); }
 
 }  // namespace squall

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <sys/types.h>
 #include <unistd.h>
@@ -42,16 +43,23 @@ bool wait_for_end(const Fd& pidfd, int milliseconds);
 
 // Field 22 of /proc/PID/stat and the state letter of field 3; nothing where there is no such process.
 struct ProcessStat {
-  std::uint64_t start_ticks = 0;
+  std::uint64_t start_ticks = 0;  // since boot, in ticks of sysconf(_SC_CLK_TCK)
   char state = '?';
   pid_t parent = 0;
   bool kernel_thread = false;
+  bool ended() const { return state == 'Z' || state == 'X'; }
 };
 std::optional<ProcessStat> read_process_stat(pid_t);
+// A start time as CLOCK_BOOTTIME, ns; exact to one tick (10 ms).
+std::int64_t boot_ns_of(std::uint64_t start_ticks);
+
+// This process, its parent and so on up to pid 1.
+std::vector<pid_t> own_line();
 
 // /proc/sys/kernel/random/boot_id: what is remembered across reboots is told apart by it.
-std::string boot_id();
+const std::string& boot_id();
 std::int64_t wall_ns();
 std::int64_t monotonic_ns();
+std::int64_t boottime_ns();  // goes on while the machine sleeps
 
 }  // namespace squall

@@ -1,0 +1,36 @@
+// Carrying out what a journal says: from inside a session, and in place of one that is dead.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "injector/journal.hpp"
+
+namespace squall {
+
+// What could not be undone, for a person.
+struct Left {
+  std::string step, detail, by_hand;
+  bool try_again = false;  // it failed; a conflict is for a person to decide
+  boost::json::object json() const;
+};
+
+using FindUndoVerb = const UndoVerb* (*)(std::string_view);
+
+// One inverse, tried again a few times (for 350 ms) where it failed; nothing where it is done. Never throws.
+std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoVerb = find_undo_verb);
+
+// Every open inverse of a dead session, last change first; removes the journal when nothing is left. What lived in the
+// kernel alone is gone after a reboot, so of another boot's journal only the "file." verbs are carried out. Two processes
+// that do this at once take turns. Never throws.
+std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb);
+
+// Does so for every journal below the state folder whose injector is dead; how many there were.
+struct Recovered {
+  int sessions = 0;
+  std::vector<Left> left;
+};
+Recovered recover(const std::string& state);
+
+}  // namespace squall

@@ -1,0 +1,25 @@
+// Which sockets wait for connections or datagrams, and who holds them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace squall {
+
+// A socket that waits: TCP in LISTEN, or UDP bound to a port and connected to nobody.
+struct Listener {
+  std::uint16_t port = 0;
+  std::uint64_t inode = 0;  // of the socket, as /proc/PID/fd names it
+};
+
+// Those of the network namespace that the process is in, IPv4 and IPv6 (proc(5): /proc/PID/net/tcp and its like).
+std::vector<Listener> listeners_around(pid_t);
+// Inodes of the sockets that the process holds, sorted; nothing where we may not look.
+std::optional<std::vector<std::uint64_t>> sockets_of(pid_t);
+// The ports the process listens on, in order.
+std::vector<std::uint16_t> ports_of(pid_t);
+
+}  // namespace squall

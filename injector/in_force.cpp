@@ -1,0 +1,273 @@
+#include "injector/in_force.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <fmt/format.h>
+
+#include "injector/request.hpp"
+
+namespace squall {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using namespace std::chrono_literals;
+
+constexpr auto dose_period = 250ms;
+constexpr auto ramp_period = 100ms;
+
+json::array left_json(const std::vector<Left>& left) {
+  json::array out;
+  for (auto& one : left) out.push_back(one.json());
+  return out;
+}
+
+void later(asio::steady_timer& timer, std::chrono::nanoseconds after, std::function<void()> act) {
+  timer.expires_after(after);
+  timer.async_wait([act = std::move(act)](auto error) {
+    if (!error) act();
+  });
+}
+
+Dose measured(Fault& fault) {
+  try {
+    return fault.measure();
+  } catch (const std::exception& e) {
+    Dose dose;
+    dose.reason = fmt::format("measuring failed: {}", e.what());
+    return dose;
+  }
+}
+
+std::vector<FaultEvent> events_of(Fault& fault) {
+  try {
+    return fault.events();
+  } catch (const std::exception& e) {
+    return {{"fault.error", wall_ns(), {{"text", e.what()}}}};
+  }
+}
+
+// Held from the look at other injectors' claims until ours are in the journal.
+Fd take_host_lock(const std::string& state) {
+  const auto path = state + "/lock";
+  Fd lock{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  if (!lock || ::flock(lock.get(), LOCK_EX) != 0) throw std::runtime_error(fmt::format("lock \"{}\": {}", path, std::strerror(errno)));
+  return lock;
+}
+
+std::string common(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
+  for (auto& claim : ours)
+    if (std::find(theirs.begin(), theirs.end(), claim) != theirs.end()) return claim;
+  return "";
+}
+
+std::string until_text(std::int64_t until) {
+  if (until == 0) return "until it is undone";
+  const auto left = std::max<std::int64_t>(0, until - wall_ns()) / 1'000'000'000;
+  const auto at = static_cast<std::time_t>(until / 1'000'000'000);
+  std::tm utc{};
+  ::gmtime_r(&at, &utc);
+  return fmt::format("until {:02}:{:02}:{:02} UTC, {} s from now", utc.tm_hour, utc.tm_min, utc.tm_sec, left);
+}
+
+}  // namespace
+
+struct InForce::Running {
+  Running(asio::io_context& io, Order&& given, Journal& journal)
+      : order(std::move(given)), claims(order.fault->claims()), applied(std::make_unique<Applied>(journal, order.step)), over(io), ramp(io) {}
+  Order order;
+  std::uint64_t number = 0;
+  std::vector<std::string> claims;
+  std::unique_ptr<Applied> applied;
+  std::int64_t since = 0, until = 0;  // CLOCK_REALTIME; 0: not by itself
+  std::int64_t over_at = 0;           // CLOCK_BOOTTIME
+  asio::steady_timer over, ramp;
+};
+
+InForce::InForce(Surroundings at) : at_(std::move(at)), ticks_(at_.io), lease_(at_.io) {}
+InForce::~InForce() = default;
+
+InForce::Running& InForce::find(const std::string& step) {
+  auto found = running_.find(step);
+  if (found == running_.end()) throw Refused{"input", fmt::format("no step \"{}\" is in force", step)};
+  return *found->second;
+}
+
+// Who on this host holds one of the claims already: this session, or another injector that is alive.
+void InForce::check_claims(const Order& order) const {
+  const auto claims = order.fault->claims();
+  for (auto& [step, other] : running_)
+    if (auto claim = common(claims, other->claims); !claim.empty())
+      throw Refused{"conflict", fmt::format("\"{}\" ({}) needs \"{}\", which \"{}\" ({}) holds {}", order.step, order.type->name, claim, step,
+                                            other->order.type->name, until_text(other->until))};
+  for (auto& journal : read_journals(at_.state, at_.session))
+    for (auto& other : journal.faults)
+      if (auto claim = common(claims, other.claims); !claim.empty())
+        throw Refused{"conflict", fmt::format("\"{}\" ({}) needs \"{}\", which \"{}\" ({}) of {} holds {}", order.step, order.type->name, claim, other.step,
+                                              other.fault, other.run.empty() ? "another session" : fmt::format("the run \"{}\"", other.run),
+                                              journal.owner_alive() ? until_text(other.until) : "although its injector is dead: run squall undo")};
+}
+
+json::object InForce::apply(Order order) {
+  const auto step = order.step;
+  if (running_.contains(step)) throw Refused{"conflict", fmt::format("a step \"{}\" is in force already", step)};
+  at_.safeguard.arm();
+  auto running = std::make_unique<Running>(at_.io, std::move(order), at_.safeguard.journal());
+  auto& fault = *running->order.fault;
+  const auto for_ns = running->order.for_ns;
+  at_.safeguard.hold(true);
+  try {
+    const auto lock = take_host_lock(at_.state);
+    check_claims(running->order);
+    if (running->order.ramp_up_ns > 0) fault.set_level(0);
+    Transaction transaction;
+    fault.apply(transaction);
+    running->since = wall_ns();
+    running->until = for_ns > 0 ? running->since + for_ns : 0;
+    running->over_at = for_ns > 0 ? boottime_ns() + for_ns : 0;
+    running->applied->commit(std::move(transaction), {fault_record({step, std::string(running->order.type->name), fault.mechanism(), running->order.run,
+                                                                    running->claims, running->since, running->until})});
+  } catch (...) {
+    if (!running->applied->gone())
+      remains_.push_back(std::move(running->applied));
+    else if (running->since > 0) try {
+        at_.safeguard.journal().append({ended_record(step)});
+      } catch (const std::exception&) {
+      }
+    at_.safeguard.hold(!running_.empty());
+    throw;
+  }
+  const auto apply_ns = monotonic_ns() - running->order.received;
+  running->number = ++order_;
+  auto& kept = *(running_[step] = std::move(running));
+  try {
+    start(kept);
+  } catch (const std::exception&) {
+    end(step, "it could not be started");
+    throw;
+  }
+  return {{"step", step},
+          {"mechanism", fault.mechanism()},
+          {"targets", json_texts(fault.targets())},
+          {"limits", json_texts(fault.limits())},
+          {"applied_at", kept.since},
+          {"apply_ns", apply_ns}};
+}
+
+void InForce::start(Running& running) {
+  running.order.fault->started();
+  if (running.order.for_ns > 0)
+    later(running.over, std::chrono::nanoseconds{running.order.for_ns}, [this, step = running.order.step] { end_and_say(step, "its time was over"); });
+  if (running.order.ramp_up_ns > 0) ramp(running.order.step);
+  if (running_.size() > 1) return;
+  later(ticks_, dose_period, [this] { tick(); });
+  renew();
+}
+
+void InForce::ramp(const std::string& step) {
+  auto found = running_.find(step);
+  if (found == running_.end()) return;
+  auto& running = *found->second;
+  const double level = static_cast<double>(wall_ns() - running.since) / static_cast<double>(running.order.ramp_up_ns);
+  try {
+    running.order.fault->set_level(std::clamp(level, 0.0, 1.0));
+  } catch (const std::exception& e) {
+    return end_and_say(step, fmt::format("raise its level: {}", e.what()));
+  }
+  if (level < 1) later(running.ramp, ramp_period, [this, step] { ramp(step); });
+}
+
+void InForce::tick() {
+  // Timers stand still while the machine sleeps; what has to end does not.
+  const auto now = boottime_ns();
+  std::vector<std::string> over;
+  for (auto& [step, running] : running_)
+    if (running->over_at > 0 && running->over_at <= now) over.push_back(step);
+  for (auto& step : over) end_and_say(step, "its time was over");
+  if (lease_ns_ > 0 && now >= lease_until_) undo_all("the lease ran out", true);
+  for (auto& [step, running] : running_) {
+    say_events(*running);
+    at_.tell({{"event", "dose"}, {"step", step}, {"at", wall_ns()}, {"dose", measured(*running->order.fault).json()}});
+  }
+  if (!running_.empty()) later(ticks_, dose_period, [this] { tick(); });
+}
+
+void InForce::renew() {
+  lease_.cancel();
+  if (running_.empty() || lease_ns_ <= 0) return;
+  lease_until_ = boottime_ns() + lease_ns_;
+  later(lease_, std::chrono::nanoseconds{lease_ns_}, [this] { undo_all("the lease ran out", true); });
+}
+
+void InForce::say_events(Running& running) {
+  for (auto& event : events_of(*running.order.fault)) {
+    json::object line{{"event", "fault"}, {"step", running.order.step}, {"what", event.event}, {"at", event.at}};
+    for (auto& [key, value] : event.with) line[key] = value;
+    at_.say(line);
+  }
+}
+
+json::object InForce::dose(const std::string& step) { return measured(*find(step).order.fault).json(); }
+
+json::object InForce::end(const std::string& step, const std::string& why) {
+  const auto begin = monotonic_ns();
+  auto& running = find(step);
+  auto& fault = *running.order.fault;
+  try {
+    fault.stopping();
+  } catch (const std::exception& e) {
+    at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", step, e.what())}});
+  }
+  const auto left = running.applied->undo();
+  const auto undo_ns = monotonic_ns() - begin;
+  say_events(running);
+  json::object told{{"step", step},           {"undone_at", wall_ns()},    {"undo_ns", undo_ns},
+                    {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},
+                    {"dose", measured(fault).json()}};
+  if (left.empty()) try {
+      at_.safeguard.journal().append({ended_record(step)});
+    } catch (const std::exception&) {
+      // Only `squall status` would miss it: every inverse is marked as undone, or idempotent.
+    }
+  else
+    remains_.push_back(std::move(running.applied));
+  running_.erase(step);
+  if (running_.empty()) {
+    ticks_.cancel();
+    lease_.cancel();
+    at_.safeguard.hold(false);
+  }
+  return told;
+}
+
+void InForce::end_and_say(const std::string& step, const std::string& why) {
+  if (!running_.contains(step)) return;
+  auto told = end(step, why);
+  told["event"] = "undone";
+  told["at"] = told["undone_at"];
+  at_.say(told);
+}
+
+json::object InForce::undo(const std::string& step) { return end(find(step).order.step, "asked"); }
+
+json::object InForce::undo_all(const std::string& why, bool say) {
+  while (!running_.empty()) {
+    auto last = std::max_element(running_.begin(), running_.end(), [](auto& a, auto& b) { return a.second->number < b.second->number; });
+    const auto step = last->first;
+    if (say)
+      end_and_say(step, why);
+    else
+      end(step, why);
+  }
+  std::vector<Left> left;
+  for (auto& one : remains_)
+    for (auto& what : one->undo()) left.push_back(std::move(what));
+  std::erase_if(remains_, [](auto& one) { return one->gone(); });
+  return {{"clean", left.empty()}, {"left", left_json(left)}};
+}
+
+}  // namespace squall

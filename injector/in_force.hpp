@@ -1,0 +1,76 @@
+// What one session has in force on this host: from each fault's apply to its undo.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/json.hpp>
+
+#include "injector/applied.hpp"
+#include "injector/fault.hpp"
+#include "injector/safeguard.hpp"
+
+namespace squall {
+
+// A fault that is to be put in force.
+struct Order {
+  std::string step, run;
+  const FaultType* type = nullptr;
+  std::unique_ptr<Fault> fault;
+  std::int64_t for_ns = 0, ramp_up_ns = 0;  // for_ns 0: an act that is watched until it is undone
+  std::int64_t received = 0;                // CLOCK_MONOTONIC, when it was asked for
+};
+
+class InForce {
+ public:
+  struct Surroundings {
+    boost::asio::io_context& io;
+    Safeguard& safeguard;
+    std::string state, session;
+    std::function<void(const boost::json::object&)> say;   // goes to the caller
+    std::function<void(const boost::json::object&)> tell;  // may be missed by a slow caller
+  };
+  explicit InForce(Surroundings);
+  ~InForce();
+  InForce(const InForce&) = delete;
+
+  // Puts it in force, its undo durable before. The answer is the protocol's; throws Refused, or std::runtime_error that
+  // names the attempt that failed, all undone.
+  boost::json::object apply(Order);
+  boost::json::object dose(const std::string& step);
+  // Undoes one step, or all, last one first; what could not be undone earlier is tried again. `say` tells the caller.
+  boost::json::object undo(const std::string& step);
+  boost::json::object undo_all(const std::string& why, bool say);
+
+  // Without a word for so long everything is undone; 0: for ever. Matters only while something is in force.
+  void lease(std::int64_t ns) { lease_ns_ = ns; }
+  void renew();
+
+  bool empty() const { return running_.empty(); }
+  bool clean() const { return running_.empty() && remains_.empty(); }
+
+ private:
+  struct Running;
+
+  Running& find(const std::string& step);
+  void check_claims(const Order&) const;
+  void start(Running&);
+  void ramp(const std::string& step);
+  void tick();
+  void say_events(Running&);
+  boost::json::object end(const std::string& step, const std::string& why);
+  void end_and_say(const std::string& step, const std::string& why);
+
+  Surroundings at_;
+  boost::asio::steady_timer ticks_, lease_;
+  std::int64_t lease_ns_ = 0, lease_until_ = 0;
+  std::map<std::string, std::unique_ptr<Running>> running_;
+  std::vector<std::unique_ptr<Applied>> remains_;  // what could not be undone
+  std::uint64_t order_ = 0;
+};
+
+}  // namespace squall

@@ -1,0 +1,69 @@
+#include "injector/safeguard.hpp"
+
+#include <unistd.h>
+
+#include "injector/carry_out.hpp"
+
+namespace squall {
+
+namespace asio = boost::asio;
+
+Safeguard::Safeguard(asio::io_context& io, std::string state, std::string session, std::function<void()> lost)
+    : io_(io), state_(std::move(state)), session_(std::move(session)), lost_(std::move(lost)), beats_(io) {}
+
+void Safeguard::arm() {
+  if (!journal_) {
+    // A fault on top of a forgotten one would take that one for how the host was.
+    recover(state_);
+    journal_ = std::make_unique<Journal>(state_, session_);
+  }
+  if (!guardian_ || !guardian_->alive()) start_guardian();
+}
+
+void Safeguard::start_guardian() {
+  death_.reset();
+  guardian_.reset();
+  guardian_ = std::make_unique<Guardian>(journal_->path());
+  guardian_->beat(in_force_ ? Beat::in_force : Beat::idle);
+  death_ = std::make_unique<asio::posix::stream_descriptor>(io_, ::dup(guardian_->pidfd()));
+  death_->async_wait(asio::posix::stream_descriptor::wait_read, [this](auto error) {
+    if (error) return;
+    try {
+      start_guardian();
+    } catch (const std::exception&) {
+      lost_();
+    }
+  });
+}
+
+void Safeguard::hold(bool in_force) {
+  const bool was = std::exchange(in_force_, in_force);
+  if (guardian_) guardian_->beat(in_force ? Beat::in_force : Beat::idle);
+  if (in_force && !was) beat();
+  if (in_force) return;
+  beats_.cancel();
+  if (journal_) journal_->compact();
+}
+
+void Safeguard::beat() {
+  beats_.expires_after(std::chrono::milliseconds{beat_period_ms});
+  beats_.async_wait([this](auto error) {
+    if (error || !in_force_) return;
+    if (guardian_) guardian_->beat(Beat::in_force);
+    beat();
+  });
+}
+
+void Safeguard::expect_a_pause() {
+  if (in_force_ && guardian_) guardian_->beat(Beat::busy);
+}
+
+void Safeguard::end(bool everything_is_undone) {
+  beats_.cancel();
+  death_.reset();
+  if (journal_ && everything_is_undone) journal_->remove();
+  guardian_.reset();
+  journal_.reset();
+}
+
+}  // namespace squall
