@@ -45,7 +45,7 @@ std::optional<Left> Applied::take_back(Done& done) {
   return Left{step_, released.detail, released.by_hand, released.outcome == Outcome::failed};
 }
 
-std::vector<Left> Applied::undo() {
+std::vector<Left> Applied::undo(std::vector<boost::json::object> also) {
   std::vector<Left> left;
   std::vector<boost::json::object> records;
   std::vector<Done> remaining;
@@ -58,6 +58,7 @@ std::vector<Left> Applied::undo() {
     }
   }
   done_ = std::move(remaining);
+  if (left.empty()) records.insert(records.end(), std::make_move_iterator(also.begin()), std::make_move_iterator(also.end()));
   try {
     if (!records.empty()) journal_.append(records);
   } catch (const std::exception&) {

@@ -21,8 +21,8 @@ class Applied {
   // names the attempt that failed; what was done is then taken back already, last first, as far as it could be.
   void commit(Transaction&&, std::vector<boost::json::object> also = {});
   // Takes back what is still there, last change first, and says what could not be. Never throws; once is enough, again
-  // tries what failed.
-  std::vector<Left> undo();
+  // tries what failed. `also` goes to the journal in the same write where nothing is left.
+  std::vector<Left> undo(std::vector<boost::json::object> also = {});
   // Nothing of it is on the host any more.
   bool gone() const { return done_.empty(); }
 

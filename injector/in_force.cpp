@@ -222,19 +222,14 @@ json::object InForce::end(const std::string& step, const std::string& why) {
   } catch (const std::exception& e) {
     at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", step, e.what())}});
   }
-  const auto left = running.applied->undo();
+  const auto left = running.applied->undo({ended_record(step)});
   const auto undo_ns = monotonic_ns() - begin;
   say_events(running);
   json::object told{{"step", step},           {"undone_at", wall_ns()},    {"undo_ns", undo_ns},
                     {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},
                     {"dose", measured(fault).json()}};
-  if (left.empty()) try {
-      at_.safeguard.journal().append({ended_record(step)});
-    } catch (const std::exception&) {
-      // Only `squall status` would miss it: every inverse is marked as undone, or idempotent.
-    }
-  else
-    remains_.push_back(std::move(running.applied));
+  // Where the disk is too full for that, only `squall status` misses it: every inverse is idempotent.
+  if (!left.empty()) remains_.push_back(std::move(running.applied));
   running_.erase(step);
   if (running_.empty()) {
     ticks_.cancel();

@@ -9,7 +9,9 @@
 //   resolve  {on}                                        → {processes: [{pid, exe, command, cgroup, started_at}]}
 //   snapshot {}                                          → {} ; keeps the host's state as the one to compare with
 //   diff     {}                                          → {clean, differences: [text…]} against the snapshot
-//   apply    {step, fault, on, with, for_ns?, ramp_up_ns?, seed}
+//   prepare  {step, fault, on, with, seed?}              → {mechanism, targets, claims, limits} ; looks everything up for an
+//            apply of that step that says no fault: it acts at once
+//   apply    {step, fault?, on, with, for_ns?, ramp_up_ns?, seed}
 //            → {step, mechanism, targets, limits, applied_at, apply_ns}   when the fault is in force, undo durable
 //   dose     {step}                                      → {dose}
 //   undo     {step}                                      → {step, undone_at, undo_ns, clean, left: [{detail, by_hand}], dose}

@@ -120,6 +120,7 @@ class Session {
     if (verb == "hello") return hello(request);
     if (verb == "doctor") return {{"faults", doctor_json()}};
     if (verb == "plan") return plan(request);
+    if (verb == "prepare") return prepare(request);
     if (verb == "resolve") return resolve(request);
     if (verb == "diff") return diff();
     if (verb != "snapshot") throw Refused{"input", fmt::format("unknown request \"{}\"", verb)};
@@ -168,11 +169,34 @@ class Session {
     fault.apply(transaction);
     json::array changes;
     for (auto& change : transaction.changes()) changes.push_back(json::object{{"do", change.what}, {"undo", undo_text(change)}});
+    auto out = told_of(fault);
+    out["changes"] = std::move(changes);
+    return out;
+  }
+
+  static json::object told_of(Fault& fault) {
     return {{"mechanism", fault.mechanism()},
             {"targets", json_texts(fault.targets())},
             {"claims", json_texts(fault.claims())},
-            {"limits", json_texts(fault.limits())},
-            {"changes", std::move(changes)}};
+            {"limits", json_texts(fault.limits())}};
+  }
+
+  // Names, addresses and processes are looked up ahead, so that the apply that follows acts at once, on many hosts at
+  // the same moment.
+  json::object prepare(const json::object& request) {
+    const auto step = step_of(request);
+    auto& kept = prepared_[step] = prepare_fault(request, policy_, name_, &io_);
+    return told_of(*kept.fault);
+  }
+
+  PreparedFault prepared_for(const json::object& request, const std::string& step) {
+    if (request.contains("fault")) {
+      const Pause pause{*this};
+      return prepare_fault(request, policy_, name_, &io_);
+    }
+    auto found = prepared_.extract(step);
+    if (!found) throw Refused{"input", fmt::format("missing \"fault\": nothing was prepared for the step \"{}\"", step)};
+    return std::move(found.mapped());
   }
 
   static json::object resolve(const json::object& request) {
@@ -200,12 +224,9 @@ class Session {
     order.received = received;
     order.for_ns = number_of(request, "for_ns", 0);
     order.ramp_up_ns = number_of(request, "ramp_up_ns", 0);
-    {
-      const Pause pause{*this};
-      auto prepared = prepare_fault(request, policy_, name_, &io_);
-      order.type = prepared.type;
-      order.fault = std::move(prepared.fault);
-    }
+    auto prepared = prepared_for(request, order.step);
+    order.type = prepared.type;
+    order.fault = std::move(prepared.fault);
     if (order.for_ns == 0 && order.type->lasting) throw Refused{"input", fmt::format("missing \"for_ns\": how long {} is to last", order.type->name)};
     if (order.ramp_up_ns > 0 && !order.type->ramps) throw Refused{"input", fmt::format("{} cannot be ramped up", order.type->name)};
     arm();
@@ -229,6 +250,7 @@ class Session {
   Safeguard safeguard_;
   InForce in_force_;
   std::optional<HostState> snapshot_;
+  std::map<std::string, PreparedFault> prepared_;
   bool leaving_ = false, bye_ = false;
 };
 

@@ -261,6 +261,9 @@ asio::awaitable<void> Drill::step(const Step& step, Clock::time_point method_sta
   std::vector<Active*> mine;
   for (auto& active : active_)
     if (active.fault->step == &step) mine.push_back(&active);
+  // Every host looks its targets up first, so that the fault begins everywhere at once.
+  for (auto* active : mine)
+    if (!co_await prepare(*active)) co_return;
   for (auto* active : mine)
     if (!co_await apply(*active)) co_return;
   const auto end = Clock::now() + lasting(step);
@@ -274,22 +277,20 @@ asio::awaitable<void> Drill::step(const Step& step, Clock::time_point method_sta
   wake_everybody();
 }
 
+asio::awaitable<bool> Drill::prepare(Active& active) {
+  auto reply = co_await active.host->link->ask(fault_request("prepare", *active.fault));
+  if (!reply) could_not_apply(active, reply.error());
+  co_return reply.has_value();
+}
+
 asio::awaitable<bool> Drill::apply(Active& active) {
   auto& step = *active.fault->step;
-  auto request = fault_request("apply", *active.fault);
-  request["for_ns"] = lasting(step).count();
+  json::object request{{"do", "apply"}, {"step", step.name}, {"for_ns", lasting(step).count()}};
   if (step.ramp) request["ramp_up_ns"] = step.ramp->up.ns;
   active.in_force = true;  // from here on an undo is owed, whatever the answer
-  auto reply = co_await active.host->link->ask(request);
+  auto reply = co_await active.host->link->ask(std::move(request));
   if (!reply) {
-    active.in_force = reply.error().kind == "lost";
-    active.over = !active.in_force;
-    log_->add("fault.failed", {{"step", step.name},
-                               {"fault", step.fault},
-                               {"host", active.host->name},
-                               {"error", reply.error().text}});
-    log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, reply.error().text)}});
-    halt(fmt::format("step \"{}\" could not be applied", step.name), "host");
+    could_not_apply(active, reply.error());
     co_return false;
   }
   auto& told = *reply;
@@ -302,6 +303,15 @@ asio::awaitable<bool> Drill::apply(Active& active) {
                               {"applied_at", told["applied_at"]},
                               {"apply_ns", told["apply_ns"]}});
   co_return true;
+}
+
+void Drill::could_not_apply(Active& active, const Refusal& refusal) {
+  auto& step = *active.fault->step;
+  active.in_force = active.in_force && refusal.kind == "lost";
+  active.over = !active.in_force;
+  log_->add("fault.failed", {{"step", step.name}, {"fault", step.fault}, {"host", active.host->name}, {"error", refusal.text}});
+  log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, refusal.text)}});
+  halt(fmt::format("step \"{}\" could not be applied", step.name), "host");
 }
 
 void Drill::note_undone(Active& active, const json::object& told) {

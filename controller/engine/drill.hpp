@@ -60,7 +60,9 @@ class Drill {
   boost::asio::awaitable<bool> baseline();
   boost::asio::awaitable<void> method();
   boost::asio::awaitable<void> step(const Step&, std::chrono::steady_clock::time_point method_start);
+  boost::asio::awaitable<bool> prepare(Active&);
   boost::asio::awaitable<bool> apply(Active&);
+  void could_not_apply(Active&, const Refusal&);
   boost::asio::awaitable<void> undo(Active&);
   boost::asio::awaitable<void> undo_everything();
   boost::asio::awaitable<void> restored(Host&);

@@ -75,6 +75,7 @@ DelayMeasure DelayEngine::measure() const {
 void DelayEngine::run() {
   ::prctl(PR_SET_NAME, "squall-delay");
   ::prctl(PR_SET_TIMERSLACK, 1);
+  for (auto& source : sources_) source->begin();
   while (!releasing_) {
     wait();
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;

@@ -154,7 +154,7 @@ void leaving_rules(netlink::Messages& messages, const DelayRules& rules) {
     if (!at_egress(point)) continue;
     const auto hold = hold_chain(rules, point);
     nft::add_chain(messages, hold);
-    Rule{messages, hold}.count().forward(point.tap);
+    Rule{messages, hold}.forward(point.tap);
     const Chain base{Family::netdev, rules.table, "leaving-" + point.device};
     nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, 0, point.device});
     Rule{messages, base}.meta(NFT_META_MARK).is32(delayed_mark).accept();
@@ -216,11 +216,8 @@ netlink::Messages add_delay_rules(const DelayRules& rules) {
 netlink::Messages delete_delay_rules(const DelayRules& rules) { return batch_of(rules, nft::delete_rules); }
 netlink::Messages delete_delay_tables(const DelayRules& rules) { return batch_of(rules, nft::delete_table); }
 
-std::uint64_t matched_packets(const DelayRules& rules) {
-  std::uint64_t out = uses_queue(rules) ? nft::counted({Family::inet, rules.table, "hold"}) : 0;
-  for (auto& point : rules.points)
-    if (at_egress(point)) out += nft::counted(hold_chain(rules, point));
-  return out;
+std::uint64_t matched_by_queue(const DelayRules& rules) {
+  return uses_queue(rules) ? nft::counted({Family::inet, rules.table, "hold"}) : 0;
 }
 
 }  // namespace squall

@@ -56,7 +56,7 @@ netlink::Messages add_delay_rules(const DelayRules&);
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 netlink::Messages delete_delay_rules(const DelayRules&);
 netlink::Messages delete_delay_tables(const DelayRules&);
-// Packets that matched so far, read in the caller's network namespace.
-std::uint64_t matched_packets(const DelayRules&);
+// Packets sent to the queue so far, read in the caller's network namespace.
+std::uint64_t matched_by_queue(const DelayRules&);
 
 }  // namespace squall

@@ -111,7 +111,7 @@ std::string words_of(const nlmsghdr* head) {
 
 }  // namespace
 
-Answer Socket::exchange(Messages& messages) {
+Answer Socket::exchange(Messages& messages, const std::function<void(const nlmsghdr*)>& each) {
   const auto data = messages.data();
   const sockaddr_nl kernel{AF_NETLINK, 0, 0, 0};
   if (::sendto(fd_.get(), data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0)
@@ -125,6 +125,7 @@ Answer Socket::exchange(Messages& messages) {
     if (got < 0) return result.error ? result : Answer{errno, ""};
     auto left = static_cast<std::uint32_t>(got);
     for (auto* head = reinterpret_cast<nlmsghdr*>(answer.data()); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) {
+      if (head->nlmsg_type != NLMSG_ERROR && each) each(head);
       if (head->nlmsg_type != NLMSG_ERROR || head->nlmsg_seq < messages.first_sequence()) continue;
       const auto error = -static_cast<nlmsgerr*>(NLMSG_DATA(head))->error;
       if (error && !result.error) result = {error, words_of(head)};

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -77,8 +78,10 @@ class Socket {
  public:
   explicit Socket(int protocol);
   int fd() const { return fd_.get(); }
+  Fd release() { return std::move(fd_); }
   // Sends, and waits for the answer that was asked for last; an error of any of the messages is the result.
-  Answer exchange(Messages&);
+  // `each` sees the messages that are no answers but what was asked for.
+  Answer exchange(Messages&, const std::function<void(const nlmsghdr*)>& each = nullptr);
 
  private:
   Fd fd_;

@@ -14,6 +14,9 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/close_later.hpp"
+#include "injector/host/netfilter_sockets.hpp"
+
 namespace squall {
 
 namespace {
@@ -34,7 +37,7 @@ nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(n
 
 }  // namespace
 
-PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest) : socket_(NETLINK_NETFILTER), number_(start), buffers_(batch) {
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest) : socket_(take_netfilter_socket()), number_(start), buffers_(batch) {
   for (int attempt = 0;; ++attempt, ++number_) {
     netlink::Messages bind;
     bind.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
@@ -47,11 +50,24 @@ PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest) : socket_(N
       throw std::runtime_error(fmt::format("bind a packet queue: {}", answer.text()));
   }
   configure(longest);
+}
+
+void PacketQueue::begin() {
   // While a socket asks for time stamps the kernel stamps every packet on its arrival: the delay counts from there, not
   // from when we read of it.
   stamps_ = Fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   const int yes = 1;
   if (stamps_) ::setsockopt(stamps_.get(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
+}
+
+PacketQueue::~PacketQueue() {
+  netlink::Messages unbind;
+  unbind.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
+  const nfqnl_msg_config_cmd command{NFQNL_CFG_CMD_UNBIND, 0, 0};
+  unbind.bytes(NFQA_CFG_CMD, &command, sizeof command);
+  socket_.exchange(unbind);
+  give_back(std::move(socket_));
+  close_later(std::move(stamps_));
 }
 
 void PacketQueue::configure(std::uint32_t longest) {
@@ -107,6 +123,8 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
     const auto* value = bytes + at + sizeof(nlattr);
     if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR) {
       packet.id = ntohl(reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->packet_id);
+      untold_ += packet.id - last_id_ - 1;
+      last_id_ = packet.id;
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_TIMESTAMP) {
       nfqnl_msg_packet_timestamp stamp;
       std::memcpy(&stamp, value, sizeof stamp);
@@ -138,14 +156,28 @@ void PacketQueue::flush() {
   verdicts_.clear();
 }
 
-std::uint64_t PacketQueue::waiting() {
+namespace {
+struct QueueState {
+  std::uint64_t waiting = 0, sequence = 0;
+};
+
+QueueState read_state(std::uint16_t wanted) {
   std::ifstream file{"/proc/thread-self/net/netfilter/nfnetlink_queue"};
   for (std::string line; std::getline(file, line);) {
     std::istringstream fields{line};
-    std::uint64_t number = 0, port = 0, total = 0;
-    if (fields >> number >> port >> total && number == number_) return total;
+    std::uint64_t number = 0, port = 0, mode = 0, range = 0, dropped = 0, user_dropped = 0;
+    QueueState out;
+    if (fields >> number >> port >> out.waiting >> mode >> range >> dropped >> user_dropped >> out.sequence && number == wanted) return out;
   }
-  return 0;
+  return {};
+}
+}  // namespace
+
+std::uint64_t PacketQueue::waiting() { return read_state(number_).waiting; }
+
+std::uint64_t PacketQueue::passed(std::uint64_t matched) {
+  const auto sequence = read_state(number_).sequence;
+  return untold_ + (matched > sequence ? matched - sequence : 0);
 }
 
 }  // namespace squall

@@ -15,8 +15,13 @@ class PacketQueue : public PacketSource {
   // Binds a free queue of the thread's network namespace, looking from `start` on. When `longest` packets wait already,
   // further ones pass at once (fail open). Throws std::runtime_error.
   PacketQueue(std::uint16_t start, std::uint32_t longest);
+  ~PacketQueue() override;
   std::uint16_t number() const { return number_; }
+  // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that were sent
+  // there, and those that the kernel could not tell us of. From any thread in the namespace.
+  std::uint64_t passed(std::uint64_t matched);
 
+  void begin() override;
   int fd() const override { return socket_.fd(); }
   bool take(const std::function<void(HeldPacket&&)>&) override;
   bool let_go(HeldPacket&) override;
@@ -34,7 +39,8 @@ class PacketQueue : public PacketSource {
   std::vector<char> verdicts_;
   std::int64_t now_ = 0, wall_ahead_ = 0;
   std::vector<std::array<char, 512>> buffers_;
-  std::atomic<std::uint64_t> lost_ = 0;
+  std::uint32_t last_id_ = 0;
+  std::atomic<std::uint64_t> lost_ = 0, untold_ = 0;
 };
 
 }  // namespace squall

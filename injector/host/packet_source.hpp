@@ -24,6 +24,8 @@ struct HeldPacket {
 class PacketSource {
  public:
   virtual ~PacketSource() = default;
+  // Once, before anything else.
+  virtual void begin() {}
   // Readable when packets wait; not blocking.
   virtual int fd() const = 0;
   // Hands over what is there, a bounded number at a time; false where nothing was left.

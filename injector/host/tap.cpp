@@ -17,7 +17,9 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/close_later.hpp"
 #include "injector/host/netlink.hpp"
+#include "injector/host/netlink_dump.hpp"
 
 namespace squall {
 
@@ -25,17 +27,28 @@ namespace {
 
 constexpr std::size_t offload_header = 10;  // struct virtio_net_hdr, whose header is not C++
 constexpr std::size_t longest_frame = 1 << 18;
-constexpr std::uint32_t queue_length = 20'000;
+constexpr std::uint32_t queue_length = 10'000;
 constexpr int frames_at_once = 256;
 
 [[noreturn]] void refused(const std::string& attempt) { throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno))); }
 
 }  // namespace
 
-Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark) : buffer_(longest_frame) {
+Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark) : name_(name), buffer_(longest_frame) {
   open_tap(name);
   raise(alias);
   open_way_out(interface, mark);
+}
+
+Tap::~Tap() {
+  close_later(std::move(tap_));
+  ifreq request{};
+  name_.copy(request.ifr_name, IFNAMSIZ - 1);
+  const auto patience = monotonic_ns() + 500'000'000;
+  while (::ioctl(out_.get(), SIOCGIFINDEX, &request) == 0 && monotonic_ns() < patience) {
+    const timespec moment{0, 100'000};
+    ::nanosleep(&moment, nullptr);
+  }
 }
 
 void Tap::open_tap(const std::string& name) {
@@ -100,6 +113,20 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
     keep(std::move(packet));
   }
   return true;
+}
+
+std::uint64_t Tap::dropped() const {
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  ifinfomsg link{};
+  link.ifi_index = static_cast<int>(index_);
+  messages.begin(RTM_GETLINK, NLM_F_ACK, link);
+  rtnl_link_stats64 statistics{};
+  route.exchange(messages, [&](const nlmsghdr* message) {
+    const auto bytes = netlink::payload(netlink::find(message, sizeof link, IFLA_STATS64));
+    std::memcpy(&statistics, bytes.data(), std::min(bytes.size(), sizeof statistics));
+  });
+  return statistics.tx_dropped;
 }
 
 bool Tap::let_go(HeldPacket& packet) {

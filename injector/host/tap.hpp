@@ -16,7 +16,11 @@ class Tap : public PacketSource {
   // Makes the tap `name` in the thread's network namespace, with `alias` to recognise it by, for packets that leave
   // `interface`; those sent on carry `mark`. Throws std::runtime_error.
   Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark);
+  // Returns once the device is gone for everybody.
+  ~Tap() override;
   std::uint32_t index() const { return index_; }
+  // Packets that found its queue full, and are lost. From any thread in the namespace.
+  std::uint64_t dropped() const;
 
   int fd() const override { return tap_.get(); }
   bool take(const std::function<void(HeldPacket&&)>&) override;
@@ -30,6 +34,7 @@ class Tap : public PacketSource {
   void raise(const std::string& alias);
   void open_way_out(std::uint32_t interface, std::uint32_t mark);
 
+  std::string name_;
   Fd tap_, out_;
   std::uint32_t index_ = 0;
   unsigned char address_[6] = {};

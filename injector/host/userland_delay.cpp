@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/close_later.hpp"
 #include "injector/host/links.hpp"
+#include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/packet_queue.hpp"
 #include "injector/host/records.hpp"
@@ -38,18 +40,27 @@ void UserlandDelay::set_level(double level) {
   if (engine_) engine_->set_level(level);
 }
 
-DelayMeasure UserlandDelay::measure() const { return engine_ ? engine_->measure() : last_; }
-
-std::uint64_t UserlandDelay::matched() {
-  if (owner_) in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] { matched_ = matched_packets(plan_.rules); });
-  return matched_;
+DelayMeasure UserlandDelay::measure() {
+  if (engine_ && owner_) {
+    in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
+      if (queue_) passed_ = queue_->passed(matched_by_queue(plan_.rules));
+      dropped_ = 0;
+      for (auto* tap : taps_) dropped_ += tap->dropped();
+    });
+  }
+  auto out = engine_ ? engine_->measure() : last_;
+  out.overflowed += passed_;
+  out.lost += dropped_;
+  return out;
 }
 
 void UserlandDelay::start_engine() {
+  queue_ = nullptr;
+  taps_.clear();
   in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
     // Descriptors are closed from the lowest when a process dies: the tables, which this one owns, must be gone before
     // the taps that their rules lead to.
-    owner_ = std::make_unique<netlink::Socket>(NETLINK_NETFILTER);
+    owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
     auto engine = std::make_unique<DelayEngine>(plan_.shape, plan_.seed);
     engine->set_level(level_);
     for (std::size_t i = 0; i < plan_.rules.points.size(); ++i) {
@@ -57,12 +68,14 @@ void UserlandDelay::start_engine() {
       if (point.at != HoldPoint::At::leaving) continue;
       auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), delayed_mark);
       point.tap = tap->index();
+      taps_.push_back(tap.get());
       engine->add(std::move(tap));
     }
     if (uses_queue(plan_.rules)) {
       auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
                                                  longest_queue(plan_.shape));
       plan_.rules.queue = queue->number();
+      queue_ = queue.get();
       engine->add(std::move(queue));
     }
     engine->start();
@@ -84,14 +97,18 @@ void UserlandDelay::add_rules() {
 }
 
 Undone UserlandDelay::remove_rules() {
-  matched();
   auto pass = delete_delay_rules(plan_.rules);
   owner_->exchange(pass);
   engine_->release();
   auto gone = delete_delay_tables(plan_.rules);
   const auto answer = owner_->exchange(gone);
-  owner_.reset();  // what it owns goes with it, whatever the answer was
-  if (answer || answer.error == ENOENT) return {};
+  if (answer || answer.error == ENOENT) {
+    give_back(std::move(*owner_));
+    owner_.reset();
+    return {};
+  }
+  close_later(owner_->release());  // what it owns goes with it
+  owner_.reset();
   return {Outcome::failed, fmt::format("remove the table {}: {}", plan_.rules.table, answer.text()), ""};
 }
 
@@ -99,6 +116,8 @@ Undone UserlandDelay::stop_engine() {
   if (engine_) {
     engine_->release();
     last_ = engine_->measure();
+    queue_ = nullptr;
+    taps_.clear();
     engine_.reset();
   }
   owner_.reset();

@@ -10,6 +10,9 @@
 
 namespace squall {
 
+class PacketQueue;
+class Tap;
+
 struct UserlandDelayPlan {
   DelayShape shape;
   std::uint64_t seed = 1;
@@ -28,8 +31,7 @@ class UserlandDelay {
   ~UserlandDelay();
 
   void set_level(double level);
-  DelayMeasure measure() const;
-  std::uint64_t matched();
+  DelayMeasure measure();
 
   // The acts of the verb below.
   void start_engine();     // makes the taps, the queue and the thread; no packet comes yet
@@ -44,7 +46,9 @@ class UserlandDelay {
   std::unique_ptr<DelayEngine> engine_;
   double level_ = 1;
   DelayMeasure last_;
-  std::uint64_t matched_ = 0;
+  PacketQueue* queue_ = nullptr;  // the engine's
+  std::vector<Tap*> taps_;        // the engine's
+  std::uint64_t passed_ = 0, dropped_ = 0;
 };
 
 namespace delays {

@@ -1,0 +1,13 @@
+// Closes what the kernel takes long to close.
+#pragma once
+
+#include "injector/host/process.hpp"
+
+namespace squall {
+
+// Closing a netfilter socket or a tap device waits for a grace period of RCU (nft_rcv_nl_event in
+// net/netfilter/nf_tables_api.c, netdev_run_todo in net/core/dev.c), tens of milliseconds in which nothing depends on us:
+// a thread of its own waits instead.
+void close_later(Fd);
+
+}  // namespace squall

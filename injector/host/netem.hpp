@@ -1,0 +1,29 @@
+// The queueing discipline that delays packets (tc-netem(8)), by messages of our own: libnl 3.7 keeps delays in 32 bits of
+// ticks, which wrap at 275 s, and reads distributions from files.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "injector/host/delay_distribution.hpp"
+#include "injector/host/netlink.hpp"
+#include "injector/host/traffic_control.hpp"
+
+namespace squall::traffic_control {
+
+// The message that puts netem at the root of a device, or changes it there. `level` is the share of the whole.
+netlink::Messages netem_message(std::uint32_t interface, const DelayShape&, double level, std::uint32_t limit, bool change);
+struct Netem {
+  std::int64_t delay_ns = 0, jitter_ns = 0;
+  std::uint32_t limit = 0, waiting = 0;
+  std::uint64_t packets = 0, dropped = 0;
+};
+// What the kernel says of the netem at a device's root; nothing where there is none.
+std::optional<Netem> read_netem(std::uint32_t interface);
+// Sets and reads back; throws std::runtime_error where refused, or where the kernel understood something else.
+void set_netem(const std::string& device, const DelayShape&, double level, std::uint32_t limit, bool change);
+
+// The verb: netem at the root of a device of ours, with which it goes. `level` is read when it acts.
+void add_netem(Transaction&, const Place&, const std::string& device, const DelayShape&, std::uint32_t limit, std::shared_ptr<double> level);
+
+}  // namespace squall::traffic_control

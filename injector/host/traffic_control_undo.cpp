@@ -1,0 +1,129 @@
+// The inverses of traffic_control.hpp.
+#include <cerrno>
+#include <ctime>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+
+#include <linux/if_ether.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+
+#include <fmt/format.h>
+
+#include "injector/host/links.hpp"
+#include "injector/host/netem.hpp"
+#include "injector/host/records.hpp"
+#include "injector/host/traffic_control.hpp"
+
+namespace squall::undo {
+namespace {
+
+namespace tc = traffic_control;
+
+constexpr std::int64_t drain_ns = 450'000'000;
+
+// The device of a record as it is now; nothing where it is gone or another of the same name came instead.
+std::optional<links::Link> device_of(const boost::json::object& with) {
+  auto link = links::find(text_of(with, "device"));
+  if (link && number_of(with, "index") && link->index != number_of(with, "index")) return {};
+  return link;
+}
+
+Undone outcome(const netlink::Answer& answer, const std::string& attempt, const std::string& by_hand) {
+  if (answer) return {};
+  if (answer.error == ENOENT || answer.error == ENODEV) return {Outcome::already, "", ""};
+  return {Outcome::failed, fmt::format("{}: {}", attempt, answer.text()), by_hand};
+}
+
+std::string describe_ifb(const boost::json::object& with) { return fmt::format("remove the device {}, once the packets it holds are through", text_of(with, "device")); }
+
+// Packets that netem holds cannot be hurried: its queue is let run empty. What it holds for longer than we may wait is
+// lost with the device.
+void drain(std::uint32_t interface) {
+  const auto until = monotonic_ns() + drain_ns;
+  for (int empty = 0; empty < 2 && monotonic_ns() < until;) {
+    const auto netem = tc::read_netem(interface);
+    empty = !netem || netem->waiting == 0 ? empty + 1 : 0;
+    const timespec moment{0, empty ? 100'000 : 1'000'000};
+    ::nanosleep(&moment, nullptr);
+  }
+}
+
+Undone remove_ifb(const boost::json::object& with) {
+  const auto name = text_of(with, "device");
+  const auto link = links::find(name);
+  if (!link) return {Outcome::already, "", ""};
+  // Without an alias yet: we died between making it and naming it.
+  if (link->kind != "ifb" || (!link->alias.empty() && link->alias != text_of(with, "alias")))
+    return {Outcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), fmt::format("ip link delete {}", name)};
+  drain(link->index);
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  ifinfomsg info{};
+  info.ifi_index = static_cast<int>(link->index);
+  messages.begin(RTM_DELLINK, NLM_F_ACK, info);
+  return outcome(route.exchange(messages), fmt::format("remove the device {}", name), fmt::format("ip link delete {}", name));
+}
+
+std::string describe_clsact(const boost::json::object& with) { return fmt::format("remove clsact from {}, unless others use it by then", text_of(with, "device")); }
+
+Undone remove_clsact(const boost::json::object& with) {
+  const auto name = text_of(with, "device");
+  const auto link = device_of(with);
+  if (!link || tc::anchor(link->index) != tc::Anchor::clsact) return {Outcome::already, "", ""};
+  for (auto hook : {tc::Hook::egress, tc::Hook::ingress})
+    if (!tc::filters(link->index, hook).empty())
+      return {Outcome::conflict, fmt::format("clsact stays on {}: others have put filters there since", name), fmt::format("tc qdisc del dev {} clsact", name)};
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  tcmsg header{};
+  header.tcm_ifindex = static_cast<int>(link->index);
+  header.tcm_parent = TC_H_CLSACT;
+  header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+  messages.begin(RTM_DELQDISC, NLM_F_ACK, header);
+  return outcome(route.exchange(messages), fmt::format("remove clsact from {}", name), fmt::format("tc qdisc del dev {} clsact", name));
+}
+
+std::string by_hand_filter(const boost::json::object& with) {
+  return fmt::format("tc filter del dev {} {} prio {}", text_of(with, "device"), text_of(with, "hook"), number_of(with, "priority"));
+}
+std::string describe_filter(const boost::json::object& with) {
+  return fmt::format("remove the filter of priority {} from {} {}", number_of(with, "priority"), text_of(with, "device"), text_of(with, "hook"));
+}
+
+Undone remove_filter(const boost::json::object& with) {
+  const auto link = device_of(with);
+  if (!link) return {Outcome::already, "", ""};
+  const auto hook = text_of(with, "hook") == "egress" ? tc::Hook::egress : tc::Hook::ingress;
+  const auto priority = static_cast<std::uint16_t>(number_of(with, "priority"));
+  bool there = false;
+  for (auto& filter : tc::filters(link->index, hook)) {
+    if (filter.priority != priority) continue;
+    if (filter.kind != "bpf" || filter.digest != text_of(with, "program"))
+      return {Outcome::conflict, fmt::format("the filter of priority {} on {} is not the one we made", priority, link->name), by_hand_filter(with)};
+    there = true;
+  }
+  if (!there) return {Outcome::already, "", ""};
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  tcmsg header{};
+  header.tcm_ifindex = static_cast<int>(link->index);
+  header.tcm_parent = TC_H_MAKE(TC_H_CLSACT, hook == tc::Hook::egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+  header.tcm_info = TC_H_MAKE(static_cast<std::uint32_t>(priority) << 16, static_cast<std::uint32_t>(htons(ETH_P_ALL)));
+  messages.begin(RTM_DELTFILTER, NLM_F_ACK, header);
+  messages.text(TCA_KIND, "bpf");
+  return outcome(route.exchange(messages), describe_filter(with), by_hand_filter(with));
+}
+
+Undone ifb(const boost::json::object& with) { return in_namespace_of(with, remove_ifb); }
+Undone clsact(const boost::json::object& with) { return in_namespace_of(with, remove_clsact); }
+Undone filter(const boost::json::object& with) { return in_namespace_of(with, remove_filter); }
+
+}  // namespace
+
+const UndoVerb ifb_delete{"ifb.delete", describe_ifb, ifb};
+const UndoVerb clsact_delete{"clsact.delete", describe_clsact, clsact};
+const UndoVerb filter_delete{"filter.delete", describe_filter, filter};
+
+}  // namespace squall::undo
