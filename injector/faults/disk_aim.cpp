@@ -5,6 +5,7 @@
 
 #include "injector/host/mounts.hpp"
 #include "injector/host/open_files.hpp"
+#include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
 #include "injector/targets.hpp"
 
@@ -19,10 +20,12 @@ using Error = tl::unexpected<std::string>;
 template <class T>
 using Result = tl::expected<T, std::string>;
 
-std::string process_text(pid_t pid) {
+std::string name_of(pid_t pid) {
   auto name = read_file(fmt::format("/proc/{}/comm", pid));
-  return fmt::format("{}[{}]", name ? trimmed(*name) : "?", pid);
+  return std::string(name ? trimmed(*name) : "?");
 }
+
+std::string process_text(pid_t pid) { return fmt::format("{}[{}]", name_of(pid), pid); }
 
 // A device that a file system lies on, and every st_dev by which its files may be known.
 struct Aimed {
@@ -40,6 +43,18 @@ Result<Aimed> aimed_at(const TargetSpec& on, std::vector<std::string>& limits) {
   return aimed;
 }
 
+// Injectors, their guardians (which hold the journal open) and those that started this one are no target.
+bool is_our_own(pid_t pid) {
+  auto name = name_of(pid);
+  if (name == "squall-injector" || name == "squall-guardian") return true;
+  for (pid_t one = getpid(); one > 1;) {
+    if (one == pid) return true;
+    auto stat = read_process_stat(one);
+    one = stat ? stat->parent : 0;
+  }
+  return false;
+}
+
 // The cgroups of every process that uses the file system. A process costs up to a millisecond to look through, so
 // those of a cgroup that is known already are passed over.
 Users users_of(const Hierarchy& hierarchy, const Aimed& aimed) {
@@ -51,7 +66,7 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed) {
     auto [known, fresh] = by_text.try_emplace(*text);
     if (fresh) known->second = cgroup::group_of(hierarchy, *text);
     if (!known->second || users.contains({aimed.disk, *known->second})) continue;
-    if (uses_any(pid, aimed.files)) users[{aimed.disk, *known->second}].push_back(process_text(pid));
+    if (uses_any(pid, aimed.files) && !is_our_own(pid)) users[{aimed.disk, *known->second}].push_back(process_text(pid));
   }
   return users;
 }

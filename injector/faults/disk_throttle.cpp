@@ -97,9 +97,7 @@ class Throttle : public Fault {
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
     out.insert(out.end(), notes_.begin(), notes_.end());
-    if (aim_.hierarchy.version == Version::v1 && (with_.write_rate || with_.write_iops))
-      out.push_back("buffered writes without fsync are not slowed: the kernel's own threads write them back, and cgroup "
-                    "v1 does not know for whom");
+    if (with_.write_rate || with_.write_iops) out.push_back(write_back());
     return out;
   }
 
@@ -153,6 +151,25 @@ class Throttle : public Fault {
   }
 
  private:
+  // What becomes of buffered writes that nobody syncs: the kernel's own threads, which are in the root cgroup, write
+  // them back; only v2 knows for whom, and only with the memory controller on (Documentation/admin-guide/cgroup-v2.rst).
+  std::string write_back() const {
+    auto with_memory = [](const DiskUser& user) { return access((user.group.folder + "/memory.high").c_str(), F_OK) == 0; };
+    auto with_io = [](const DiskUser& user) { return access((user.group.folder + "/io.max").c_str(), F_OK) == 0; };
+    if (aim_.hierarchy.version == Version::v2)
+      return std::all_of(aim_.users.begin(), aim_.users.end(), with_memory)
+                 ? fmt::format("buffered writes are slowed when they are written back, on ext4, xfs, btrfs and f2fs{}",
+                               std::all_of(aim_.users.begin(), aim_.users.end(), with_io)
+                                   ? ""
+                                   : " (io is not on yet: what is dirty now, from its second write-back on)")
+                 : "buffered writes without fsync are not slowed: the memory controller is off, so cgroup v2 does not know "
+                   "for whom they are written back";
+    if (std::any_of(aim_.users.begin(), aim_.users.end(), [](auto& user) { return user.group.is_root(); }))
+      return "the root cgroup is limited, and the kernel's write-back of everybody's buffered writes with it";
+    return "buffered writes without fsync are not slowed: the kernel's own threads write them back, and cgroup v1 does "
+           "not know for whom";
+  }
+
   void add_user(const DiskUser& user) {
     WorkLimits reads, writes;
     for (auto& [what, value] : wanted_limits(with_)) {

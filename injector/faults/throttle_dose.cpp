@@ -60,7 +60,7 @@ void ThrottleWindows::close() {
     add_window(at_limit_, length, work);
   opened_ = last_;
   opened_work_ = last_work_;
-  burst_ = 0;
+  burst_ /= 2;  // the next ones are likely to be alike
 }
 
 bool ThrottleWindows::reached() const {
