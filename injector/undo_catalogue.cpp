@@ -6,13 +6,16 @@
 namespace squall {
 namespace undo {
 extern const UndoVerb cgroup_controller, cgroup_device_limit;
-extern const UndoVerb link_delete, nft_table;
+extern const UndoVerb clsact_delete, filter_delete, ifb_delete, link_delete, nft_table;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
   static const std::vector<const UndoVerb*> verbs{
       &undo::cgroup_controller,
       &undo::cgroup_device_limit,
+      &undo::clsact_delete,
+      &undo::filter_delete,
+      &undo::ifb_delete,
       &undo::link_delete,
       &undo::nft_table,
   };

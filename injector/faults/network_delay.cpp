@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "injector/faults/network_delay_aim.hpp"
+#include "injector/faults/network_delay_netem.hpp"
 #include "injector/faults/network_delay_userland.hpp"
 
 namespace squall {
@@ -31,6 +32,13 @@ struct EnumNames<faults::DelayMechanism> {
   static constexpr std::array<std::pair<std::string_view, M>, 2> names{{{"kernel", M::kernel}, {"userland", M::userland}}};
 };
 
+namespace faults {
+static Place place_of(const Value& value, const char* key) {
+  auto* found = value.find(key);
+  return found ? found->place : value.place;
+}
+}  // namespace faults
+
 template <>
 struct Describe<faults::NetworkDelay> {
   static const Object<faults::NetworkDelay>& object() {
@@ -49,10 +57,7 @@ struct Describe<faults::NetworkDelay> {
             .optional("protocol", &NetworkDelay::protocol, "only these packets", "any")
             .optional("mechanism", &NetworkDelay::mechanism, "netem of the kernel, or our own packet queue", "the best this host has")
             .rule([](const NetworkDelay& with, const Value& value, Diagnostics& diagnostics) {
-              auto place = [&](const char* key) {
-                auto* found = value.find(key);
-                return found ? found->place : value.place;
-              };
+              auto place = [&](const char* key) { return faults::place_of(value, key); };
               if (with.distribution && !with.jitter) diagnostics.error(place("distribution"), "expected a jitter beside the distribution");
               if (with.correlation && !with.jitter) diagnostics.error(place("correlation"), "expected a jitter beside the correlation");
               if (with.jitter && *with.jitter > with.delay)
@@ -78,13 +83,22 @@ std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Se
   if (!Codec<NetworkDelay>::decode(with, parameters, diagnostics)) return nullptr;
   auto aim = aim_at_network(parameters, on, diagnostics);
   if (!aim) return nullptr;
+  if (parameters.mechanism != DelayMechanism::userland) {
+    const auto why = netem_cannot(*aim);
+    if (why.empty()) return netem_delay(parameters, std::move(*aim), setting, diagnostics);
+    if (parameters.mechanism == DelayMechanism::kernel) {
+      diagnostics.error(place_of(with, "mechanism"), fmt::format("the kernel's own mechanism cannot be had: {}", why));
+      return nullptr;
+    }
+  }
   return userland_delay(parameters, std::move(*aim), setting, diagnostics);
 }
 
 std::vector<Capability> doctor() {
-  auto userland = userland_delay_capability();
-  userland.chosen = userland.possible;
-  return {userland};
+  auto kernel = netem_delay_capability(), userland = userland_delay_capability();
+  kernel.chosen = kernel.possible;
+  userland.chosen = userland.possible && !kernel.possible;
+  return {kernel, userland};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "injector/faults/network_delay_aim.hpp"
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -217,6 +218,11 @@ std::vector<std::string> NetworkAim::claims() const {
       out.push_back(std::move(claim));
     }
   return out;
+}
+
+std::string own_name(const Setting& setting) {
+  static std::atomic<unsigned> count = 0;
+  return fmt::format("sq{}{:x}", setting.session.empty() ? "0" : setting.session, ++count & 0xff);
 }
 
 bool marks_senders(const NetworkAim& aim) { return !aim.cgroups.empty() && aim.direction != Direction::in; }

@@ -33,6 +33,9 @@ struct NetworkAim {
 // Reports what is wrong and returns nothing.
 std::optional<NetworkAim> aim_at_network(const NetworkDelay&, const TargetSpec&, Diagnostics&);
 
+// Names what a fault makes ("sq1a2b3c4d1") so that two steps of a session, and two sessions, never collide.
+std::string own_name(const Setting&);
+
 // The points of a userland delay; devices that it cannot hold are told in `limits`.
 std::vector<HoldPoint> hold_points(const NetworkAim&);
 bool marks_senders(const NetworkAim&);

@@ -1,6 +1,5 @@
 #include "injector/faults/network_delay_userland.hpp"
 
-#include <atomic>
 #include <thread>
 
 #include <sched.h>
@@ -71,12 +70,6 @@ class UserlandFault : public Fault {
   std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0;
 };
 
-// Names what we make so that two steps of a session, and two sessions, never collide.
-std::string own_prefix(const Setting& setting) {
-  static std::atomic<unsigned> count = 0;
-  return fmt::format("sq{}{:x}", setting.session.empty() ? "0" : setting.session, ++count & 0xff);
-}
-
 // What the kernel would refuse, found out in a network namespace that nobody else is in.
 std::string refusal() {
   std::string why;
@@ -112,7 +105,7 @@ std::unique_ptr<Fault> userland_delay(const NetworkDelay& with, NetworkAim aim, 
   UserlandDelayPlan plan;
   plan.shape = with.shape();
   plan.seed = setting.seed;
-  plan.prefix = plan.rules.table = own_prefix(setting);
+  plan.prefix = plan.rules.table = own_name(setting);
   plan.rules.points = hold_points(aim);
   plan.network_namespace = aim.network_namespace;
   plan.namespace_pid = aim.namespace_pid;

@@ -90,7 +90,7 @@ std::optional<Netem> read_netem(std::uint32_t interface) {
   tcmsg header{};
   header.tcm_ifindex = static_cast<int>(interface);
   header.tcm_parent = TC_H_ROOT;
-  messages.begin(RTM_GETQDISC, NLM_F_ACK, header);
+  messages.begin(RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO, header);  // without the echo, kernels before 6.8 tell their listeners only
   std::optional<Netem> out;
   route.exchange(messages, [&](const nlmsghdr* message) {
     if (message->nlmsg_type == RTM_NEWQDISC && netlink::text(netlink::find(message, sizeof(tcmsg), TCA_KIND)) == "netem") out = parse(message);

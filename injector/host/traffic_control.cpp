@@ -5,6 +5,9 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -20,6 +23,7 @@
 #include "injector/host/netlink.hpp"
 #include "injector/host/netlink_dump.hpp"
 #include "injector/host/network_namespace.hpp"
+#include "injector/host/read_file.hpp"
 
 namespace squall::traffic_control {
 
@@ -74,7 +78,20 @@ std::uint32_t last_target(const nlattr* actions) {
   return out;
 }
 
+// Loaded by the kernel itself, the module makes an ifb0 and an ifb1 that nobody asked for. Built in, there is nothing to
+// load; where loading fails, making the device tells why.
+void load_ifb() {
+  if (::access("/sys/module/ifb", F_OK) == 0) return;
+  auto modprobe = std::string(trimmed(read_file("/proc/sys/kernel/modprobe").value_or("")));
+  if (modprobe.empty()) return;
+  char* arguments[] = {modprobe.data(), const_cast<char*>("-q"), const_cast<char*>("ifb"), const_cast<char*>("numifbs=0"), nullptr};
+  char* environment[] = {nullptr};
+  pid_t pid = 0;
+  if (::posix_spawn(&pid, modprobe.c_str(), nullptr, nullptr, arguments, environment) == 0) ::waitpid(pid, nullptr, 0);
+}
+
 void make_ifb(const std::string& name, const std::string& alias) {
+  load_ifb();
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages make;
   make.begin(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{});
@@ -143,7 +160,7 @@ Anchor anchor(std::uint32_t interface) {
   tcmsg header{};
   header.tcm_ifindex = static_cast<int>(interface);
   header.tcm_parent = TC_H_CLSACT;
-  messages.begin(RTM_GETQDISC, NLM_F_ACK, header);
+  messages.begin(RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO, header);  // without the echo, kernels before 6.8 tell their listeners only
   route.exchange(messages, [&](const nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWQDISC) return;
     const auto kind = netlink::text(netlink::find(message, sizeof header, TCA_KIND));

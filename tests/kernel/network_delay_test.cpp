@@ -22,25 +22,46 @@ void expect_delay(double measured_ms, double base_ms, double prescribed_ms) {
 
 double delay_of(const Dose& dose) { return dose.measured.contains("delay_ms") ? dose.measured.at("delay_ms").as_double() : -1; }
 
-class NetworkDelay : public ::testing::Test {
+// Both mechanisms mean the same. Most build machines lack netem: there its tests are skipped, and run in the lab.
+class NetworkDelayBy : public ::testing::TestWithParam<const char*> {
  protected:
   OwnNetwork network;
   std::unique_ptr<UdpEcho> far, far_other;
 
   void SetUp() override {
+    for (auto& can : find_fault("network.delay")->doctor())
+      if (can.mechanism.starts_with(kernel() ? "netem" : "userland") && !can.possible) GTEST_SKIP() << can.missing;
     network.at_the_other_end([&] {
       far = std::make_unique<UdpEcho>(port);
       far_other = std::make_unique<UdpEcho>(other_port);
     });
-    far_base = ping("10.99.0.2", port, 50, 1000).median();
+    // A guest that has just booted is busy with itself.
+    for (int attempt = 0; attempt < 10 && (attempt == 0 || far_base > 3); ++attempt) far_base = far_median();
   }
+  bool kernel() const { return GetParam() == std::string("kernel"); }
+  // The fault on the device that leads to the other end, or on another.
+  RunFault delay(boost::json::object with, const char* on = "sqa") {
+    with["mechanism"] = GetParam();
+    return RunFault{"network.delay", with, {{"interface", on}}};
+  }
+  // A guest's emulated processor needs pauses.
+  unsigned gap_us() const { return kernel() ? 10'000 : 1'000; }
+  double far_median() { return ping("10.99.0.2", port, 60, gap_us()).median(); }
+
   double far_base = 0;
 };
 
-TEST_F(NetworkDelay, out_delays_what_leaves_and_says_so) {
-  RunFault fault{"network.delay", {{"delay", "20ms"}}, {{"interface", "sqa"}}};
+class NetworkDelay : public NetworkDelayBy {};
+// What concerns netem alone: the userland queue puts nothing behind clsact, and goes with its process.
+class NetemDelay : public NetworkDelayBy {};
+
+INSTANTIATE_TEST_SUITE_P(By, NetemDelay, ::testing::Values("kernel"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, NetworkDelay, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+
+TEST_P(NetworkDelay, out_delays_what_leaves_and_says_so) {
+  auto fault = delay({{"delay", "20ms"}});
   fault.apply();
-  const auto pings = ping("10.99.0.2", port, 200, 2000);
+  const auto pings = ping("10.99.0.2", port, 200, gap_us());
   EXPECT_EQ(pings.lost(), 0U);
   EXPECT_EQ(pings.reordered, 0U);
   expect_delay(pings.median(), far_base, 20);
@@ -49,41 +70,41 @@ TEST_F(NetworkDelay, out_delays_what_leaves_and_says_so) {
   EXPECT_GE(dose.samples, 200U);
   EXPECT_NEAR(delay_of(dose), pings.median() - far_base, 1 + 0.05 * 20);
   EXPECT_EQ(fault.undo(), "");
-  EXPECT_LT(ping("10.99.0.2", port, 50, 1000).median(), 5);
+  EXPECT_LT(far_median(), 5);
 }
 
-TEST_F(NetworkDelay, in_delays_what_arrives) {
-  RunFault fault{"network.delay", {{"delay", "20ms"}, {"direction", "in"}}, {{"interface", "sqa"}}};
+TEST_P(NetworkDelay, in_delays_what_arrives) {
+  auto fault = delay({{"delay", "20ms"}, {"direction", "in"}});
   fault.apply();
-  expect_delay(ping("10.99.0.2", port, 200, 2000).median(), far_base, 20);
+  expect_delay(far_median(), far_base, 20);
   EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
 }
 
-TEST_F(NetworkDelay, both_delays_twice_in_a_round_trip) {
-  RunFault fault{"network.delay", {{"delay", "20ms"}, {"direction", "both"}}, {{"interface", "sqa"}}};
+TEST_P(NetworkDelay, both_delays_twice_in_a_round_trip) {
+  auto fault = delay({{"delay", "20ms"}, {"direction", "both"}});
   fault.apply();
-  expect_delay(ping("10.99.0.2", port, 200, 2000).median(), far_base, 40);
+  expect_delay(far_median(), far_base, 40);
 }
 
-TEST_F(NetworkDelay, on_lo_a_port_is_delayed_once_and_other_ports_are_not) {
+TEST_P(NetworkDelay, on_lo_a_port_is_delayed_once_and_other_ports_are_not) {
   UdpEcho server{port}, other{other_port};
-  const auto base = ping("127.0.0.1", port, 50, 1000).median();
-  RunFault fault{"network.delay", {{"delay", "80ms"}, {"port", port}}, {{"interface", "lo"}}};
+  const auto base = ping("127.0.0.1", port, 50, gap_us()).median();
+  auto fault = delay({{"delay", "80ms"}, {"port", port}}, "lo");
   fault.apply();
-  expect_delay(ping("127.0.0.1", port, 100, 2000).median(), base, 80);
-  expect_delay(ping("::1", port, 100, 2000).median(), base, 80);
-  EXPECT_LT(ping("127.0.0.1", other_port, 100, 2000).median(), 10);
+  expect_delay(ping("127.0.0.1", port, 100, gap_us()).median(), base, 80);
+  expect_delay(ping("::1", port, 100, gap_us()).median(), base, 80);
+  EXPECT_LT(ping("127.0.0.1", other_port, 100, gap_us()).median(), 10);
   const auto dose = fault->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.samples, 200U);
 }
 
-TEST_F(NetworkDelay, undo_under_a_stream_loses_no_packet) {
+TEST_P(NetworkDelay, undo_under_a_stream_loses_no_packet) {
   for (auto* direction : {"out", "in"}) {
     testing::Pings pings;
-    std::thread stream{[&] { pings = ping("10.99.0.2", port, 3000, 500); }};
+    std::thread stream{[&] { pings = kernel() ? ping("10.99.0.2", port, 200, 10'000) : ping("10.99.0.2", port, 3000, 500); }};
     std::this_thread::sleep_for(std::chrono::milliseconds{300});
-    RunFault fault{"network.delay", {{"delay", "100ms"}, {"direction", direction}}, {{"interface", "sqa"}}};
+    auto fault = delay({{"delay", "100ms"}, {"direction", direction}});
     fault.apply();
     std::this_thread::sleep_for(std::chrono::milliseconds{500});
     EXPECT_EQ(fault.undo(), "");
@@ -91,15 +112,152 @@ TEST_F(NetworkDelay, undo_under_a_stream_loses_no_packet) {
     EXPECT_EQ(pings.lost(), 0U) << direction;
     EXPECT_GT(pings.quantile(0.9), 50) << "the stream was over before the fault: nothing was tested";
     const auto events = fault->events();
-    ASSERT_EQ(events.size(), 1U);
-    EXPECT_EQ(events[0].event, "packets.released");
+    if (kernel()) {
+      EXPECT_TRUE(events.empty());
+    } else {
+      ASSERT_EQ(events.size(), 1U);
+      EXPECT_EQ(events[0].event, "packets.released");
+    }
   }
 }
 
-TEST_F(NetworkDelay, nothing_is_left_after_the_undo) {
+TEST_P(NetworkDelay, aims_by_peer_port_and_protocol) {
+  struct Case {
+    boost::json::object with;
+    const char* address;
+    std::uint16_t to;
+    bool hit;
+  };
+  for (auto& one : std::vector<Case>{{{{"to", {"10.99.0.0/24"}}}, "10.99.0.2", port, true},
+                                     {{{"to", {"10.99.0.2"}}}, "10.99.0.2", port, true},
+                                     {{{"to", {"10.99.0.3", "10.98.0.0/16"}}}, "10.99.0.2", port, false},
+                                     {{{"to", {"fd99::/64"}}}, "fd99::2", port, true},
+                                     {{{"to", {"fd99::/64"}}}, "10.99.0.2", port, false},
+                                     {{{"to", {"fd99::2:0/112"}}}, "fd99::2", port, false},
+                                     {{{"port", {port}}}, "10.99.0.2", port, true},
+                                     {{{"port", {port, 9}}}, "fd99::2", port, true},
+                                     {{{"port", {port}}}, "10.99.0.2", other_port, false},
+                                     {{{"protocol", "udp"}}, "10.99.0.2", port, true},
+                                     {{{"protocol", "udp"}}, "fd99::2", port, true},
+                                     {{{"protocol", "tcp"}}, "10.99.0.2", port, false},
+                                     {{{"protocol", "icmp"}}, "10.99.0.2", port, false}}) {
+    for (auto* direction : {"out", "in"}) {
+      auto with = one.with;
+      with["delay"] = "30ms";
+      with["direction"] = direction;
+      auto fault = delay(with);
+      fault.apply();
+      const auto pings = ping(one.address, one.to, 20, gap_us());
+      EXPECT_EQ(pings.lost(), 0U);
+      EXPECT_EQ(pings.median() > 25, one.hit) << boost::json::serialize(with) << " and " << one.address << " took " << pings.median() << " ms";
+      EXPECT_EQ(fault->measure().verified, one.hit) << boost::json::serialize(with) << fault->measure().reason;
+    }
+  }
+}
+
+TEST_P(NetworkDelay, icmp_alone) {
+  auto fault = delay({{"delay", "40ms"}, {"protocol", "icmp"}});
+  fault.apply();
+  const auto said = testing::shell("ping -q -c 5 -i 0.05 10.99.0.2");
+  const auto at = said.find("mdev = ");
+  ASSERT_NE(at, std::string::npos) << said;
+  EXPECT_GE(std::stod(said.substr(at + 7)), 39);
+  EXPECT_LT(far_median(), 15);
+}
+
+TEST_P(NetworkDelay, jitter_has_the_asked_distribution) {
+  struct Case {
+    const char* distribution;
+    double low, high;  // of the middle 68 %, in jitters
+  };
+  for (auto one : {Case{"uniform", -0.68, 0.68}, Case{"normal", -1, 1}}) {
+    auto fault = delay({{"delay", "40ms"}, {"jitter", "10ms"}, {"distribution", one.distribution}});
+    fault.apply();
+    const auto pings = ping("10.99.0.2", port, kernel() ? 400 : 1500, gap_us());
+    EXPECT_EQ(pings.lost(), 0U);
+    EXPECT_NEAR(pings.median() - far_base, 40, 3) << one.distribution;
+    EXPECT_NEAR(pings.quantile(0.16) - pings.median(), 10 * one.low, 2.5) << one.distribution;
+    EXPECT_NEAR(pings.quantile(0.84) - pings.median(), 10 * one.high, 2.5) << one.distribution;
+    EXPECT_GT(pings.reordered, 20U) << "jitter of more than the gap between packets reorders them";
+    EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
+  }
+}
+
+TEST_P(NetworkDelay, a_ramp_delays_ever_more_and_counts_the_full_dose_only) {
+  auto fault = delay({{"delay", "60ms"}});
+  fault->set_level(0);
+  fault.apply();
+  EXPECT_LT(far_median(), 15);
+  EXPECT_EQ(fault->measure().samples, 0U);
+  EXPECT_EQ(fault->measure().reason, "still being ramped up");
+  fault->set_level(0.5);
+  expect_delay(far_median(), far_base, 30);
+  fault->set_level(1);
+  expect_delay(far_median(), far_base, 60);
+  const auto dose = fault->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  expect_delay(delay_of(dose), 0, 60);
+}
+
+TEST_P(NetworkDelay, traffic_that_goes_elsewhere_is_no_verified_dose) {
+  auto fault = delay({{"delay", "20ms"}, {"port", other_port}});
+  fault.apply();
+  far_median();
+  const auto dose = fault->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
+}
+
+TEST_P(NetemDelay, the_journal_alone_undoes_it) {
+  const auto before = snapshot_host();
+  auto fault = delay({{"delay", "20ms"}, {"direction", "both"}});
+  fault.apply();
+  EXPECT_EQ(fault.undo(true), "");
+  EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
+}
+
+TEST_P(NetemDelay, what_others_put_behind_clsact_stays) {
+  testing::shell("tc qdisc add dev sqa root handle 7: htb default 1 && tc class add dev sqa parent 7: classid 7:1 htb rate 1gbit && "
+                 "tc qdisc add dev sqa parent 7:1 netem delay 3ms && tc qdisc add dev sqa clsact && "
+                 "tc filter add dev sqa egress prio 7 matchall action continue && tc filter add dev sqa ingress prio 49152 matchall action continue");
+  const auto tree = [] {
+    return testing::shell("tc qdisc show dev sqa; tc class show dev sqa; tc filter show dev sqa egress; tc filter show dev sqa ingress");
+  };
+  const auto before = tree();
+  const auto snapshot = snapshot_host();
+  const auto base = far_median();
+  {
+    auto fault = delay({{"delay", "30ms"}, {"direction", "both"}});
+    fault.apply();
+    EXPECT_NEAR(far_median() - base, 60, 5);
+    EXPECT_EQ(fault.undo(), "");
+  }
+  EXPECT_EQ(tree(), before);
+  EXPECT_EQ(differences(snapshot, snapshot_host()), std::vector<std::string>{});
+}
+
+TEST_P(NetemDelay, a_filter_before_ours_that_ends_it_shows_in_the_dose) {
+  testing::shell("tc qdisc add dev sqa clsact && tc filter add dev sqa egress prio 1 matchall action pass");
+  auto fault = delay({{"delay", "30ms"}});
+  fault.apply();
+  EXPECT_LT(far_median(), 15);
+  const auto dose = fault->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
+}
+
+TEST_P(NetemDelay, filters_that_others_add_meanwhile_are_not_taken_away) {
+  auto fault = delay({{"delay", "5ms"}});
+  fault.apply();
+  testing::shell("tc filter add dev sqa egress prio 9 matchall action continue");
+  EXPECT_EQ(fault.undo(), "clsact stays on sqa: others have put filters there since\n");
+  EXPECT_NE(testing::shell("tc filter show dev sqa egress").find("pref 9"), std::string::npos);
+}
+
+TEST_P(NetworkDelay, nothing_is_left_after_the_undo) {
   const auto before = snapshot_host();
   for (auto* on : {"sqa", "lo"}) {
-    RunFault fault{"network.delay", {{"delay", "5ms"}, {"direction", "both"}}, {{"interface", on}}};
+    auto fault = delay({{"delay", "5ms"}, {"direction", "both"}}, on);
     fault.apply();
     EXPECT_FALSE(differences(before, snapshot_host()).empty());
     EXPECT_EQ(fault.undo(), "");

@@ -1,0 +1,218 @@
+#include "injector/faults/network_delay_netem.hpp"
+
+#include <thread>
+
+#include <sched.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "injector/faults/network_delay_dose.hpp"
+#include "injector/host/netem.hpp"
+#include "injector/host/network_namespace.hpp"
+#include "injector/host/packet_filter.hpp"
+#include "injector/host/packet_times.hpp"
+#include "injector/host/records.hpp"
+#include "injector/host/traffic_control.hpp"
+#include "injector/host/userland_delay.hpp"
+
+namespace squall::faults {
+namespace {
+
+namespace tc = traffic_control;
+
+constexpr std::string_view mechanism_name = "netem behind clsact and an ifb";
+constexpr std::uint32_t matched = 0xffffffff;  // what a filter says of the packets it takes: the class is of no use here
+
+// Where packets are led away from one device.
+struct Turn {
+  links::Link device;
+  tc::Hook hook;
+  PacketMatch match;
+};
+
+std::vector<Turn> turns(const NetworkAim& aim) {
+  std::vector<Turn> out;
+  const bool leaving = aim.direction != Direction::in, arriving = aim.direction != Direction::out;
+  for (auto& device : aim.devices) {
+    // What crosses the loopback device leaves by it first, whatever its direction.
+    if (device.loopback) {
+      out.push_back({device, tc::Hook::egress, aim.matching(aim.direction, true)});
+      continue;
+    }
+    if (leaving) out.push_back({device, tc::Hook::egress, aim.matching(Direction::out, false)});
+    if (arriving) out.push_back({device, tc::Hook::ingress, aim.matching(Direction::in, false)});
+  }
+  return out;
+}
+
+class NetemFault : public Fault {
+ public:
+  NetemFault(const NetworkDelay& with, NetworkAim aim, std::string prefix, std::string alias)
+      : aim_(std::move(aim)), shape_(with.shape()), prefix_(std::move(prefix)), alias_(std::move(alias)) {
+    in_place([&] { times_ = std::make_shared<PacketTimes>(); });
+  }
+
+  std::string mechanism() const override { return std::string(mechanism_name); }
+  std::vector<std::string> targets() const override { return aim_.targets; }
+  std::vector<std::string> claims() const override { return aim_.claims(); }
+
+  std::vector<std::string> limits() const override {
+    auto out = aim_.limits;
+    out.emplace_back("a packet that waits when the delay is undone goes on in its own time; one that would wait for more than 450 ms more is lost");
+    out.emplace_back("a filter of somebody else that ends a packet's classification comes before ours; the dose tells");
+    out.emplace_back("measured from a packet's arrival before netem to its departure; what the application adds is not seen");
+    return out;
+  }
+
+  void apply(Transaction& transaction) override {
+    tc::add_ifb(transaction, place(), holding(), alias_);
+    tc::add_netem(transaction, place(), holding(), shape_, limit(), level_);
+    tc::add_ifb(transaction, place(), copying(), alias_);
+    Change listen;
+    listen.what = fmt::format("time the packets between {} and {}", copying(), holding());
+    listen.undo_note = "goes with the devices";
+    listen.act = [this] {
+      in_place([&] { times_->listen(copying(), holding()); });
+      full_since_ = *level_ < 1 ? INT64_MAX : 0;
+    };
+    transaction.add(std::move(listen));
+    const auto all = turns(aim_);
+    for (auto& device : aim_.devices) {
+      auto has = tc::Anchor::none;
+      in_place([&] { has = tc::anchor(device.index); });
+      if (has == tc::Anchor::none) tc::add_clsact(transaction, place(), device.name, device.index);
+    }
+    for (auto& turn : all) {
+      const auto text = to_string(turn.match);
+      tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), holding(), copying(),
+                       text.empty() ? "every packet" : "packets " + text);
+    }
+  }
+
+  void started() override { in_force_ = true; }
+
+  void set_level(double level) override {
+    *level_ = level;
+    if (!in_force_) return;
+    in_place([&] { tc::set_netem(holding(), shape_, level, limit(), true); });
+    full_since_ = level < 1 ? INT64_MAX : std::min(full_since_, wall_ns());
+  }
+
+  Dose measure() override {
+    if (in_force_) read();
+    return delay_dose(shape_, {&held_, netem_.packets, netem_.waiting, 0, netem_.dropped, *level_});
+  }
+
+  std::vector<FaultEvent> events() override {
+    if (const auto more = netem_.dropped - std::exchange(told_lost_, netem_.dropped))
+      return {{"packets.lost", wall_ns(), {{"packets", more}, {"why", fmt::format("more than {} waited", limit())}}}};
+    return {};
+  }
+
+  void stopping() override {
+    if (in_force_) read();
+    in_force_ = false;
+  }
+
+ private:
+  tc::Place place() const { return {aim_.network_namespace, aim_.namespace_pid}; }
+  std::string holding() const { return prefix_ + "d"; }
+  std::string copying() const { return prefix_ + "c"; }
+  std::uint32_t limit() const { return longest_queue(shape_); }
+  void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network_namespace, aim_.namespace_pid, act); }
+
+  void read() {
+    times_->each([&](std::int64_t before, std::int64_t after) {
+      if (before >= full_since_) held_.add(after - before);
+    });
+    in_place([&] {
+      if (auto found = links::find(holding()))
+        if (auto now = tc::read_netem(found->index)) netem_ = *now;
+    });
+  }
+
+  NetworkAim aim_;
+  DelayShape shape_;
+  std::string prefix_, alias_;
+  std::shared_ptr<PacketTimes> times_;
+  std::shared_ptr<double> level_ = std::make_shared<double>(1);
+  std::int64_t full_since_ = INT64_MAX;
+  HoldTimes held_;
+  tc::Netem netem_;
+  std::uint64_t told_lost_ = 0;
+  bool in_force_ = false;
+};
+
+// What the kernel would refuse, found out in a network namespace that nobody else is in.
+std::string refusal() {
+  std::string why;
+  std::thread{[&] {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
+      return;
+    }
+    try {
+      PacketTimes times;
+      Transaction transaction;
+      const tc::Place here{current_network_namespace(), 0};
+      DelayShape shape;
+      shape.delay_ns = shape.jitter_ns = 1'000'000;
+      tc::add_ifb(transaction, here, "sqdoctord", "squall doctor");
+      tc::add_netem(transaction, here, "sqdoctord", shape, 1000, std::make_shared<double>(1));
+      tc::add_ifb(transaction, here, "sqdoctorc", "squall doctor");
+      tc::add_clsact(transaction, here, "lo", 1);
+      tc::add_redirect(transaction, here, "lo", 1, tc::Hook::egress, packet_filter({}, matched), "sqdoctord", "sqdoctorc", "every packet");
+      for (auto& change : transaction.changes()) {
+        try {
+          change.act();
+        } catch (const std::exception& e) {
+          throw std::runtime_error(fmt::format("{}: {}", change.what, e.what()));
+        }
+      }
+    } catch (const std::exception& e) {
+      why = fmt::format("{} (needs a kernel with sch_netem, ifb, clsact, cls_bpf and act_mirred: Debian's has them)", e.what());
+    }
+  }}.join();
+  return why;
+}
+
+// Asked once: what a kernel lacks it will not have a moment later.
+const std::string& known_refusal() {
+  static const std::string why = refusal();
+  return why;
+}
+
+}  // namespace
+
+std::string netem_cannot(const NetworkAim& aim) {
+  if (!aim.cgroups.empty()) return "no filter of the kernel's tells a packet's process: it can be aimed by interface, listens_on, to, port and protocol";
+  if (!known_refusal().empty()) return known_refusal();
+  std::string why;
+  in_network_namespace(aim.network_namespace, aim.namespace_pid, [&] {
+    for (auto& device : aim.devices)
+      if (tc::anchor(device.index) == tc::Anchor::ingress)
+        why = fmt::format("{} has an ingress qdisc of somebody else's in the place of clsact", device.name);
+  });
+  return why;
+}
+
+std::unique_ptr<Fault> netem_delay(const NetworkDelay& with, NetworkAim aim, const Setting& setting, Diagnostics& diagnostics) {
+  try {
+    return std::make_unique<NetemFault>(with, std::move(aim), own_name(setting), fmt::format("squall {} {}", setting.session, setting.step));
+  } catch (const std::exception& e) {
+    diagnostics.error({}, e.what());
+    return nullptr;
+  }
+}
+
+Capability netem_delay_capability() {
+  Capability out;
+  out.mechanism = mechanism_name;
+  out.missing = known_refusal();
+  out.possible = out.missing.empty();
+  out.measures = "the time of each packet before and behind netem; what an application adds is not seen";
+  return out;
+}
+
+}  // namespace squall::faults
