@@ -33,16 +33,16 @@ void Applied::commit(Transaction&& transaction, std::vector<boost::json::object>
 }
 
 std::optional<Left> Applied::take_back(Done& done) {
-  Undone released{Outcome::failed, "", ""};
+  Undone released{UndoOutcome::failed, "", ""};
   if (done.change.release) try {
       released = done.change.release();
     } catch (const std::exception& e) {
       released.detail = e.what();
     }
   if (!done.change.release && !done.change.inverse) return {};
-  if (released.outcome == Outcome::undone || released.outcome == Outcome::already) return {};
+  if (released.outcome == UndoOutcome::undone || released.outcome == UndoOutcome::already) return {};
   if (done.change.inverse) return carry_out(step_, *done.change.inverse, find_);
-  return Left{step_, released.detail, released.by_hand, released.outcome == Outcome::failed};
+  return Left{step_, released.detail, released.by_hand, released.outcome == UndoOutcome::failed};
 }
 
 std::vector<Left> Applied::undo(std::vector<boost::json::object> also) {

@@ -17,7 +17,7 @@ Undone try_once(const UndoVerb& verb, const Inverse& inverse) {
   try {
     return verb.carry_out(inverse.with);
   } catch (const std::exception& e) {
-    return {Outcome::failed, fmt::format("{}: {}", verb.name, e.what()), ""};
+    return {UndoOutcome::failed, fmt::format("{}: {}", verb.name, e.what()), ""};
   }
 }
 
@@ -43,10 +43,10 @@ std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, F
   for (int attempt = 0; attempt < attempts; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds{25 << attempt});
     result = try_once(*verb, inverse);
-    if (result.outcome != Outcome::failed) break;
+    if (result.outcome != UndoOutcome::failed) break;
   }
-  if (result.outcome == Outcome::undone || result.outcome == Outcome::already) return {};
-  return Left{step, result.detail, result.by_hand, result.outcome == Outcome::failed};
+  if (result.outcome == UndoOutcome::undone || result.outcome == UndoOutcome::already) return {};
+  return Left{step, result.detail, result.by_hand, result.outcome == UndoOutcome::failed};
 }
 
 std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find) {

@@ -17,7 +17,7 @@ struct Inverse {
   boost::json::object with;
 };
 
-enum class Outcome {
+enum class UndoOutcome {
   undone,    // we put it back
   already,   // it was as before: nothing to do
   conflict,  // somebody changed it since; left alone
@@ -25,7 +25,7 @@ enum class Outcome {
 };
 
 struct Undone {
-  Outcome outcome = Outcome::undone;
+  UndoOutcome outcome = UndoOutcome::undone;
   std::string detail;   // of conflict and failed: what is left and why
   std::string by_hand;  // of conflict and failed: the exact command that finishes the job
 };

@@ -121,7 +121,7 @@ struct FaultRecord {
   std::string undone_why;
   bool undone_clean = true;
   std::vector<LeftBehind> left;
-  bool lasting = true;  // false for an act (no `for:`): it is over once it is done
+  bool lasting = true;  // false for an act: it is over once it is done, however long it is observed
   // When it stopped acting on the system: its undo, or for an act the last thing that it did.
   std::optional<std::int64_t> end_t() const;
 };

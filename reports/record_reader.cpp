@@ -236,6 +236,7 @@ void RecordReader::applied(const Object& event) {
   auto& one = fault(event);
   one.applied_t = brought(number(event, "applied_at"), host_patience_ns);
   one.apply_ns = number(event, "apply_ns");
+  if (event.contains("act")) one.lasting = !flag(event, "act");
   if (auto name = text(event, "fault"); !name.empty()) one.fault = name;
   if (auto mechanism = text(event, "mechanism"); !mechanism.empty()) one.mechanism = mechanism;
   if (event.contains("targets")) one.targets = texts(event, "targets");

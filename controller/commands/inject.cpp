@@ -9,6 +9,7 @@
 #include "controller/commands/one_host.hpp"
 #include "controller/hosts/child.hpp"
 #include "injector/fault.hpp"
+#include "reports/text.hpp"
 
 namespace squall {
 namespace {
@@ -56,8 +57,7 @@ std::string dose_text(const json::value& dose) {
     auto* member = object.if_contains(key);
     if (!member || !member->is_object()) return out;
     for (auto& [name, value] : member->get_object()) {
-      const auto text = value.is_double() ? fmt::format("{:.4g}", value.get_double()) : json::serialize(value);
-      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", std::string_view(name), text);
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text::dose_name(name), text::dose_value(name, value));
     }
     return out.empty() ? std::string("nothing yet") : out;
   };

@@ -11,6 +11,7 @@
 #include "controller/alerts/lookout.hpp"
 #include "controller/engine/requests.hpp"
 #include "controller/hosts/child.hpp"
+#include "injector/fault.hpp"
 #include "reports/live.hpp"
 #include "reports/verdict.hpp"
 
@@ -53,6 +54,7 @@ struct Drill::Active {
   Host* host = nullptr;
   bool in_force = false;
   bool over = false;
+  json::value dose;  // as it was last recorded
 };
 
 struct Drill::Live {
@@ -297,6 +299,7 @@ asio::awaitable<bool> Drill::apply(Active& active) {
   log_->add("fault.applied", {{"step", step.name},
                               {"fault", step.fault},
                               {"host", active.host->name},
+                              {"act", !find_fault(step.fault)->lasting},
                               {"mechanism", told["mechanism"]},
                               {"targets", told["targets"]},
                               {"limits", told["limits"]},
@@ -359,8 +362,14 @@ void Drill::from_host(Host& host, const json::object& event) {
   json::object line = event;
   line.erase("event");
   line["host"] = host.name;
-  if (what == "dose" && active) log_->add("fault.dose", std::move(line));
-  if (what == "fault" && active) log_->add("fault.event", std::move(line));
+  if (what == "dose" && active && line["dose"] != active->dose) {
+    active->dose = line["dose"];
+    log_->add("fault.dose", std::move(line));
+  }
+  if (what == "fault" && active) {
+    line["happened_at"] = line["at"];  // the log has a time of its own under that name
+    log_->add("fault.event", std::move(line));
+  }
 }
 
 void Drill::host_lost(Host& host, const std::string& why) {

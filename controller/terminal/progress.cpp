@@ -1,10 +1,14 @@
 #include "controller/terminal/progress.hpp"
 
+#include <set>
+
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include "reports/text.hpp"
 
 namespace squall {
 namespace {
@@ -42,8 +46,7 @@ std::string short_dose(const json::object& dose) {
   if (measured && measured->is_object())
     for (auto& [name, value] : measured->get_object()) {
       if (!value.is_number()) continue;
-      out = fmt::format("{} {}", std::string_view(name),
-                        value.is_double() ? fmt::format("{:.4g}", value.get_double()) : json::serialize(value));
+      out = fmt::format("{} {}", text::dose_name(name), text::dose_value(name, value));
       break;
     }
   if (out.empty()) out = "no effect yet";
@@ -131,11 +134,11 @@ void Progress::hear(const json::object& event) {
       doses_[text_of(event, "step")] = short_dose(dose->get_object());
   } else if (kind == "fault.event") {
     line(t, "33", fmt::format("{}: {} {}", text_of(event, "step"), text_of(event, "what"), [&] {
-           std::string rest;
+           static const std::set<std::string_view> told{"t", "at", "kind", "step", "host", "what", "happened_at"};
+           std::vector<std::string> rest;
            for (auto& [key, value] : event)
-             if (key != "t" && key != "at" && key != "kind" && key != "step" && key != "host" && key != "what")
-               rest += fmt::format("{} {} ", std::string_view(key), value.is_string() ? std::string(value.get_string()) : json::serialize(value));
-           return rest;
+             if (!told.contains(key)) rest.push_back(fmt::format("{} {}", text::dose_name(key), text::dose_value(key, value)));
+           return text::join(rest);
          }()));
   } else if (kind == "fault.undone") {
     doses_.erase(text_of(event, "step"));

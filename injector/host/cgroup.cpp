@@ -146,19 +146,19 @@ Undone carry_out(const boost::json::object& with) {
   auto file = folder + "/cgroup.subtree_control";
   auto now = read_file(file);
   if (!now || cgroup::identity(folder) != with.at("identity").to_number<std::uint64_t>())
-    return {Outcome::already};  // the cgroup is gone, and what was set in it too
+    return {UndoOutcome::already};  // the cgroup is gone, and what was set in it too
   if ((" " + std::string(trimmed(*now)) + " ").find(" " + controller + " ") == std::string::npos)
-    return {Outcome::already};
+    return {UndoOutcome::already};
   auto by_hand = fmt::format("echo -{} > {}", controller, file);
   if (auto user = user_below(folder, controller); !user.empty())
-    return {Outcome::conflict, fmt::format("the {} controller stays enabled below {}: {} uses it", controller, folder, user),
+    return {UndoOutcome::conflict, fmt::format("the {} controller stays enabled below {}: {} uses it", controller, folder, user),
             by_hand};
   try {
     write_file(file, "-" + controller, describe(with));
   } catch (const std::exception& error) {
-    return {Outcome::failed, error.what(), by_hand};
+    return {UndoOutcome::failed, error.what(), by_hand};
   }
-  return {Outcome::undone};
+  return {UndoOutcome::undone};
 }
 
 }  // namespace

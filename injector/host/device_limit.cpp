@@ -136,22 +136,22 @@ Undone carry_out(const boost::json::object& with) {
   auto where = place(with);
   auto previous = before(with);
   auto by_hand = fmt::format("echo \"{}\" > {}", where.line(previous), where.file);
-  if (is_gone(with)) return {Outcome::already};
+  if (is_gone(with)) return {UndoOutcome::already};
   auto now = cgroup::read_limit(where);
-  if (!now) return {Outcome::failed, fmt::format("read {}: {}", where.file, std::strerror(now.error())), by_hand};
-  if (*now == previous) return {Outcome::already};
+  if (!now) return {UndoOutcome::failed, fmt::format("read {}: {}", where.file, std::strerror(now.error())), by_hand};
+  if (*now == previous) return {UndoOutcome::already};
   cgroup::Ladder ladder(with.at("full").to_number<std::uint64_t>());
   if (!*now || !ladder.holds(**now))
-    return {Outcome::conflict,
+    return {UndoOutcome::conflict,
             fmt::format("{} is {}, neither our {} nor the {} before it: somebody changed it since", where.to_string(),
                         cgroup::limit_text(*now), ladder.full(), cgroup::limit_text(previous)),
             by_hand};
   try {
     cgroup::write_limit(where, previous);
   } catch (const std::exception& error) {
-    return {Outcome::failed, error.what(), by_hand};
+    return {UndoOutcome::failed, error.what(), by_hand};
   }
-  return {Outcome::undone};
+  return {UndoOutcome::undone};
 }
 
 }  // namespace

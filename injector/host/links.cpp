@@ -55,9 +55,9 @@ std::string describe(const boost::json::object& with) { return fmt::format("remo
 Undone remove(const boost::json::object& with) {
   const auto name = text_of(with, "name");
   const auto link = links::find(name);
-  if (!link) return {Outcome::already, "", ""};
+  if (!link) return {UndoOutcome::already, "", ""};
   if (link->alias != text_of(with, "alias"))
-    return {Outcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), ""};
+    return {UndoOutcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), ""};
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   ifinfomsg info{};
@@ -65,8 +65,8 @@ Undone remove(const boost::json::object& with) {
   messages.begin(RTM_DELLINK, NLM_F_ACK, info);
   const auto answer = route.exchange(messages);
   if (answer) return {};
-  if (answer.error == ENODEV) return {Outcome::already, "", ""};
-  return {Outcome::failed, fmt::format("remove the device {}: {}", name, answer.text()), fmt::format("ip link delete {}", name)};
+  if (answer.error == ENODEV) return {UndoOutcome::already, "", ""};
+  return {UndoOutcome::failed, fmt::format("remove the device {}: {}", name, answer.text()), fmt::format("ip link delete {}", name)};
 }
 
 Undone carry_out(const boost::json::object& with) { return in_namespace_of(with, remove); }

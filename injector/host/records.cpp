@@ -18,7 +18,7 @@ std::uint64_t number_of(const boost::json::object& with, const char* key) {
 Undone in_namespace_of(const boost::json::object& with, Undone (*act)(const boost::json::object&)) {
   const auto inode = number_of(with, "netns");
   const auto hint = static_cast<pid_t>(number_of(with, "pid"));
-  if (inode != current_network_namespace() && !open_network_namespace(inode, hint)) return {Outcome::already, "", ""};
+  if (inode != current_network_namespace() && !open_network_namespace(inode, hint)) return {UndoOutcome::already, "", ""};
   Undone out;
   in_network_namespace(inode, hint, [&] { out = act(with); });
   return out;

@@ -32,8 +32,8 @@ std::optional<links::Link> device_of(const boost::json::object& with) {
 
 Undone outcome(const netlink::Answer& answer, const std::string& attempt, const std::string& by_hand) {
   if (answer) return {};
-  if (answer.error == ENOENT || answer.error == ENODEV) return {Outcome::already, "", ""};
-  return {Outcome::failed, fmt::format("{}: {}", attempt, answer.text()), by_hand};
+  if (answer.error == ENOENT || answer.error == ENODEV) return {UndoOutcome::already, "", ""};
+  return {UndoOutcome::failed, fmt::format("{}: {}", attempt, answer.text()), by_hand};
 }
 
 std::string describe_ifb(const boost::json::object& with) { return fmt::format("remove the device {}, once the packets it holds are through", text_of(with, "device")); }
@@ -53,10 +53,10 @@ void drain(std::uint32_t interface) {
 Undone remove_ifb(const boost::json::object& with) {
   const auto name = text_of(with, "device");
   const auto link = links::find(name);
-  if (!link) return {Outcome::already, "", ""};
+  if (!link) return {UndoOutcome::already, "", ""};
   // Without an alias yet: we died between making it and naming it.
   if (link->kind != "ifb" || (!link->alias.empty() && link->alias != text_of(with, "alias")))
-    return {Outcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), fmt::format("ip link delete {}", name)};
+    return {UndoOutcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), fmt::format("ip link delete {}", name)};
   drain(link->index);
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
@@ -71,10 +71,10 @@ std::string describe_clsact(const boost::json::object& with) { return fmt::forma
 Undone remove_clsact(const boost::json::object& with) {
   const auto name = text_of(with, "device");
   const auto link = device_of(with);
-  if (!link || tc::anchor(link->index) != tc::Anchor::clsact) return {Outcome::already, "", ""};
+  if (!link || tc::anchor(link->index) != tc::Anchor::clsact) return {UndoOutcome::already, "", ""};
   for (auto hook : {tc::Hook::egress, tc::Hook::ingress})
     if (!tc::filters(link->index, hook).empty())
-      return {Outcome::conflict, fmt::format("clsact stays on {}: others have put filters there since", name), fmt::format("tc qdisc del dev {} clsact", name)};
+      return {UndoOutcome::conflict, fmt::format("clsact stays on {}: others have put filters there since", name), fmt::format("tc qdisc del dev {} clsact", name)};
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   tcmsg header{};
@@ -94,17 +94,17 @@ std::string describe_filter(const boost::json::object& with) {
 
 Undone remove_filter(const boost::json::object& with) {
   const auto link = device_of(with);
-  if (!link) return {Outcome::already, "", ""};
+  if (!link) return {UndoOutcome::already, "", ""};
   const auto hook = text_of(with, "hook") == "egress" ? tc::Hook::egress : tc::Hook::ingress;
   const auto priority = static_cast<std::uint16_t>(number_of(with, "priority"));
   bool there = false;
   for (auto& filter : tc::filters(link->index, hook)) {
     if (filter.priority != priority) continue;
     if (filter.kind != "bpf" || filter.digest != text_of(with, "program"))
-      return {Outcome::conflict, fmt::format("the filter of priority {} on {} is not the one we made", priority, link->name), by_hand_filter(with)};
+      return {UndoOutcome::conflict, fmt::format("the filter of priority {} on {} is not the one we made", priority, link->name), by_hand_filter(with)};
     there = true;
   }
-  if (!there) return {Outcome::already, "", ""};
+  if (!there) return {UndoOutcome::already, "", ""};
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   tcmsg header{};

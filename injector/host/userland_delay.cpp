@@ -109,7 +109,7 @@ Undone UserlandDelay::remove_rules() {
   }
   close_later(owner_->release());  // what it owns goes with it
   owner_.reset();
-  return {Outcome::failed, fmt::format("remove the table {}: {}", plan_.rules.table, answer.text()), ""};
+  return {UndoOutcome::failed, fmt::format("remove the table {}: {}", plan_.rules.table, answer.text()), ""};
 }
 
 Undone UserlandDelay::stop_engine() {
@@ -196,10 +196,10 @@ Undone look(const boost::json::object& with) {
     if (!nft::table_exists(family, table)) continue;
     const auto stat = read_process_stat(owner);
     const bool alive = stat && stat->start_ticks == number_of(with, "owner_ticks") && stat->state != 'Z';
-    return {Outcome::failed, fmt::format("the nftables table {} {} is still there{}", nft::name_of(family), table, alive ? ", held by its owner" : ""),
+    return {UndoOutcome::failed, fmt::format("the nftables table {} {} is still there{}", nft::name_of(family), table, alive ? ", held by its owner" : ""),
             alive ? fmt::format("kill {}", owner) : fmt::format("nft delete table {} {}", nft::name_of(family), table)};
   }
-  return {Outcome::already, "", ""};
+  return {UndoOutcome::already, "", ""};
 }
 
 Undone carry_out(const boost::json::object& with) { return in_namespace_of(with, look); }

@@ -195,7 +195,7 @@ TEST_F(DiskThrottle, undo_is_idempotent_and_copes_with_a_cgroup_that_is_gone) {
   auto inverses = fault.inverses();
   EXPECT_EQ(fault.undo(), "");
   for (auto& inverse : inverses)
-    EXPECT_EQ(find_undo_verb(inverse.verb)->carry_out(inverse.with).outcome, Outcome::already);
+    EXPECT_EQ(find_undo_verb(inverse.verb)->carry_out(inverse.with).outcome, UndoOutcome::already);
   fault.apply();
   worker.reset();
   group->remove();

@@ -58,7 +58,7 @@ class RunFault {
         undone = change->release();
       else if (change->inverse)
         undone = find_undo_verb(change->inverse->verb)->carry_out(change->inverse->with);
-      if (undone.outcome == Outcome::conflict || undone.outcome == Outcome::failed) left += undone.detail + "\n";
+      if (undone.outcome == UndoOutcome::conflict || undone.outcome == UndoOutcome::failed) left += undone.detail + "\n";
     }
     done_.clear();
     return left;

@@ -73,11 +73,11 @@ class MadeRecord {
     sample.error = std::move(error);
     return line(due + latency_ms / 1000, "probe", to_event(service, std::string(playlist_probe), sample));
   }
-  MadeRecord& fault(bool verified = true, std::string reason = "") {
+  MadeRecord& fault(bool verified = true, std::string reason = "", bool act = false) {
     const boost::json::object dose{{"prescribed", {{"delay_ms", 80}}}, {"measured", {{"delay_ms", 81.25}}}, {"samples", 412},
                                    {"verified", verified}, {"reason", reason}};
     line(10, "fault.applied", {{"step", "slow"}, {"fault", "network.delay"}, {"host", "here"}, {"mechanism", "queue"},
-                               {"targets", boost::json::array{"lo"}}, {"limits", boost::json::array{}},
+                               {"act", act}, {"targets", boost::json::array{"lo"}}, {"limits", boost::json::array{}},
                                {"applied_at", wall_start + 10 * second}, {"apply_ns", 700'000}});
     line(30, "fault.undone", {{"step", "slow"}, {"host", "here"}, {"undone_at", wall_start + 30 * second}, {"undo_ns", 500'000},
                               {"why", "its time was over"}, {"clean", true}, {"left", boost::json::array{}}, {"dose", dose}});

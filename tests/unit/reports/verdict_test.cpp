@@ -162,8 +162,8 @@ TEST(Recovers, watched_for_less_than_expected_is_inconclusive) {
 }
 
 TEST(Recovers, an_act_is_over_once_it_is_done_not_when_its_window_ends) {
-  MadeRecord made{"  - {service: playlist, recovers_within: 5s}\n", "at: 0s"};
-  made.probes(0, 10, 5).probes(10, 13, 1, false, "connection refused").probes(13, 50, 5).fault().restored().end();
+  MadeRecord made{"  - {service: playlist, recovers_within: 5s}\n"};
+  made.probes(0, 10, 5).probes(10, 13, 1, false, "connection refused").probes(13, 50, 5).fault(true, "", true).restored().end();
   const auto verdict = made.judged();
   EXPECT_NEAR(*verdict.services.at(0).time_to_recover_s, 3.005, 0.001);
 }
