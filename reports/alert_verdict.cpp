@@ -8,7 +8,7 @@
 namespace squall {
 namespace {
 
-// A source that is away for less than this missed nothing that its next answer does not tell.
+// A source that is away for less than this, and answers again, missed nothing that its next answer does not tell.
 constexpr std::int64_t bearable_gap_ns = 5'000'000'000;
 
 // The times that everything about alerts counts from.
@@ -44,13 +44,20 @@ std::int64_t dark_ns(const RunRecord& record, const std::string& source, const s
   return dark;
 }
 
+bool answers_at_the_end(const RunRecord& record, const std::string& source, const std::string& address) {
+  bool ok = false;
+  for (auto& health : record.sources)
+    if (health.source == source && health.address == address) ok = health.ok;
+  return ok;
+}
+
 // Why nobody could have seen it in [from, to], or "": one source of these kinds that answered throughout is enough.
 std::string blind(const RunRecord& record, const std::set<std::string>& kinds, std::int64_t from, std::int64_t to) {
   std::string why;
   for (auto& health : record.sources) {
     if (!kinds.contains(health.source)) continue;
     const auto dark = dark_ns(record, health.source, health.address, from, to);
-    if (dark <= bearable_gap_ns) return "";
+    if (dark == 0 || (dark <= bearable_gap_ns && answers_at_the_end(record, health.source, health.address))) return "";
     why = fmt::format("{} {} did not answer for {}{}", health.source, health.address, text::seconds(static_cast<double>(dark) / 1e9),
                       health.error.empty() ? "" : ": " + health.error);
   }

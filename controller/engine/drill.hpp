@@ -85,6 +85,7 @@ class Drill {
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<AlertWatch> alerts_;
   std::vector<AlertRule> rules_;
+  std::map<std::string, bool> answering_;  // alert sources by address
   std::set<boost::asio::steady_timer*> sleeping_;
   std::set<std::string> ended_steps_;
   struct Live;
