@@ -76,6 +76,7 @@ std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find) 
 
 Recovered recover(const std::string& state) {
   Recovered out;
+  remove_unfinished_journals(state);
   for (auto& journal : read_journals(state)) {
     if (journal.owner_alive()) continue;
     ++out.sessions;

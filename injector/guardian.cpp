@@ -137,7 +137,9 @@ int guard(const std::string& path, pid_t injector, std::uint64_t start_ticks) {
     signal_process(pidfd, SIGKILL);
     wait_for_end(pidfd, 5000);
   }
-  return carry_out_journal(path).empty() ? 0 : 6;
+  const bool clean = carry_out_journal(path).empty();
+  ::unlink((path + ".new").c_str());  // where the injector died while it made the journal
+  return clean ? 0 : 6;
 }
 
 }  // namespace squall

@@ -4,8 +4,10 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <boost/crc.hpp>
@@ -118,10 +120,14 @@ class Reading {
   std::map<std::uint64_t, JournalledInverse> open_;
 };
 
+constexpr const char* unfinished = ".new";
+
 }  // namespace
 
+std::string journal_path(const std::string& state, const std::string& session) { return fmt::format("{}/journal/{}.journal", state, session); }
+
 Journal::Journal(const std::string& state, const std::string& session)
-    : folder_(state + "/journal"), session_(session), path_(fmt::format("{}/{}.journal", folder_, session)) {
+    : folder_(state + "/journal"), session_(session), path_(journal_path(state, session)) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", folder_, error.message()));
@@ -131,10 +137,11 @@ Journal::Journal(const std::string& state, const std::string& session)
 
 // The file is whole and synced under a name of its own first: nobody ever reads a journal without a beginning.
 void Journal::begin_file(const std::string& path) {
-  const auto making = path + ".new";
+  const auto making = path + unfinished;
   ::unlink(making.c_str());
   Fd fd{::open(making.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_DSYNC, 0644)};
   if (!fd) fail("make the undo journal", making);
+  ::flock(fd.get(), LOCK_EX | LOCK_NB);
   std::swap(fd, fd_);
   const auto old_end = std::exchange(end_, 0), old_prewritten = std::exchange(prewritten_, 0), old_open = std::exchange(open_, 0);
   try {
@@ -145,6 +152,7 @@ void Journal::begin_file(const std::string& path) {
     if (::rename(making.c_str(), path.c_str()) != 0) fail("name the undo journal", path);
     Fd folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (!folder || ::fsync(folder.get()) != 0) fail("sync the folder", folder_);
+    ::flock(fd_.get(), LOCK_UN);  // whoever carries it out takes it
   } catch (...) {
     ::unlink(making.c_str());
     std::swap(fd, fd_);
@@ -235,6 +243,25 @@ std::vector<JournalContent> read_journals(const std::string& state, const std::s
   for (auto& path : paths)
     if (auto content = read_journal(path)) out.push_back(std::move(*content));
   return out;
+}
+
+// Whoever makes a journal holds its lock from the moment it is there, or almost.
+static bool is_being_made(const std::string& path) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!fd || ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0) return true;
+    if (attempt == 0) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  }
+  return false;
+}
+
+void remove_unfinished_journals(const std::string& state) {
+  std::error_code error;
+  for (auto& entry : fs::directory_iterator(state + "/journal", error)) {
+    if (entry.path().extension() != unfinished) continue;
+    if (const auto begun = read_journal(entry.path().string()); begun ? begun->owner_alive() : is_being_made(entry.path().string())) continue;
+    fs::remove(entry.path(), error);
+  }
 }
 
 void append_undone(const JournalContent& journal, const std::vector<std::uint64_t>& seqs) {

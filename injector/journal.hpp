@@ -69,6 +69,10 @@ class Journal {
   std::int64_t open_ = 0;  // intents and faults that a short record will close
 };
 
+std::string journal_path(const std::string& state, const std::string& session);
+// Removes beginnings of journals that were never finished, of sessions that are dead.
+void remove_unfinished_journals(const std::string& state);
+
 boost::json::object intent_record(std::uint64_t seq, const std::string& step, const Inverse&);
 boost::json::object undone_record(std::uint64_t seq);
 boost::json::object fault_record(const JournalledFault&);

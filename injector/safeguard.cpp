@@ -12,18 +12,17 @@ Safeguard::Safeguard(asio::io_context& io, std::string state, std::string sessio
     : io_(io), state_(std::move(state)), session_(std::move(session)), lost_(std::move(lost)), beats_(io) {}
 
 void Safeguard::arm() {
-  if (!journal_) {
-    // A fault on top of a forgotten one would take that one for how the host was.
-    recover(state_);
-    journal_ = std::make_unique<Journal>(state_, session_);
-  }
+  // A fault on top of a forgotten one would take that one for how the host was.
+  if (!journal_) recover(state_);
+  // It is there before the journal, so that a journal is never without somebody who cleans it up.
   if (!guardian_ || !guardian_->alive()) start_guardian();
+  if (!journal_) journal_ = std::make_unique<Journal>(state_, session_);
 }
 
 void Safeguard::start_guardian() {
   death_.reset();
   guardian_.reset();
-  guardian_ = std::make_unique<Guardian>(journal_->path());
+  guardian_ = std::make_unique<Guardian>(journal_path(state_, session_));
   guardian_->beat(in_force_ ? Beat::in_force : Beat::idle);
   death_ = std::make_unique<asio::posix::stream_descriptor>(io_, ::dup(guardian_->pidfd()));
   death_->async_wait(asio::posix::stream_descriptor::wait_read, [this](auto error) {

@@ -1,5 +1,7 @@
 #include "injector/host/device_limit.hpp"
 
+#include <unistd.h>
+
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -125,11 +127,12 @@ std::string describe(const boost::json::object& with) {
   return fmt::format("set {} back to {}", place(with).to_string(), cgroup::limit_text(before(with)));
 }
 
-// With the folder, its limits went.
+// With the folder, its limits went; and with the file, which goes when its controller is disabled.
 bool is_gone(const boost::json::object& with) {
   auto& file = with.at("file").as_string();
   auto folder = std::string(file.data(), file.rfind('/'));
-  return cgroup::identity(folder) != with.at("identity").to_number<std::uint64_t>();
+  return cgroup::identity(folder) != with.at("identity").to_number<std::uint64_t>() ||
+         (access(file.c_str(), F_OK) != 0 && errno == ENOENT);
 }
 
 Undone carry_out(const boost::json::object& with) {

@@ -1,0 +1,115 @@
+#include "tests/crash/stage.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <sstream>
+#include <stdexcept>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "injector/fault.hpp"
+
+namespace squall::crash {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::uint16_t port = 6379;
+
+json::value scalar(const std::string& text) {
+  if (!text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) return std::stoi(text);
+  return json::value(text);
+}
+
+std::pair<std::string, std::string> key_and_value(const std::string& word) {
+  const auto at = word.find('=');
+  if (at == std::string::npos) throw std::runtime_error(fmt::format("expected key=value, got \"{}\"", word));
+  return {word.substr(0, at), word.substr(at + 1)};
+}
+
+// In the thread's network namespace, with a file of the disk open, in its cgroup, until it is killed.
+[[noreturn]] void be_the_process(const std::string& folder, const std::string& group, int ready) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int procs = ::open((group + "/cgroup.procs").c_str(), O_WRONLY);
+  if (procs < 0 || ::write(procs, "0", 1) != 1) ::_exit(11);
+  if (::open((folder + "/data").c_str(), O_RDWR | O_CREAT, 0644) < 0) ::_exit(12);
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0), on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 8) != 0) ::_exit(13);
+  if (::write(ready, "!", 1) != 1) ::_exit(14);
+  for (;;) ::pause();
+}
+
+}  // namespace
+
+Stage::Stage() : group_("crash") { start_process(); }
+
+Stage::~Stage() {
+  ::kill(process_, SIGKILL);
+  ::waitpid(process_, nullptr, 0);
+}
+
+void Stage::start_process() {
+  int ready[2];
+  if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+  process_ = ::fork();
+  if (process_ == 0) be_the_process(disk_.folder(), group_.group().folder, ready[1]);
+  ::close(ready[1]);
+  char byte = 0;
+  const bool there = ::read(ready[0], &byte, 1) == 1;
+  ::close(ready[0]);
+  if (!there) throw std::runtime_error("the stage's process does not start");
+}
+
+HostState Stage::look() {
+  int status = 0;
+  // The tracer may have reaped it.
+  if (::waitpid(process_, &status, WNOHANG) != 0) start_process();
+  return snapshot_host();
+}
+
+std::vector<Trial> Stage::trials() const {
+  std::vector<Trial> out;
+  for (auto* fault : fault_catalogue())
+    for (auto& example : fault->examples) {
+      Trial trial{std::string(fault->name), example, {}, {}};
+      std::istringstream words{example};
+      for (std::string word; words >> word;) {
+        if (word == "--for") {
+          words >> word;
+        } else if (word == "--on") {
+          words >> word;
+          auto [key, value] = key_and_value(word);
+          if (key == "path") {
+            trial.on["path"] = disk_.folder();
+          } else if (key == "interface") {
+            trial.on["interface"] = value == "lo" ? "lo" : "sqa";
+          } else if (key == "listens_on") {
+            trial.on["listens_on"] = port;
+          } else if (key == "unit" || key == "exe" || key == "command" || key == "pidfile" || key == "user" || key == "cgroup" || key == "container") {
+            trial.on["pid"] = process_;
+          } else {
+            throw std::runtime_error(fmt::format("{} {}: the stage has no {} to aim at", fault->name, example, key));
+          }
+        } else {
+          auto [key, value] = key_and_value(word);
+          trial.with[key] = scalar(value);
+        }
+      }
+      out.push_back(std::move(trial));
+    }
+  return out;
+}
+
+}  // namespace squall::crash

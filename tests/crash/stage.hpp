@@ -1,0 +1,41 @@
+// What the examples of the catalogue can be tried on: a network, a disk, and a process that listens, all of our own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <boost/json.hpp>
+
+#include "injector/host/snapshot.hpp"
+#include "tests/kernel/own_disk.hpp"
+#include "tests/support/own_network.hpp"
+
+namespace squall::crash {
+
+// One example of a fault, aimed at the stage.
+struct Trial {
+  std::string fault, example;
+  boost::json::object with, on;
+};
+
+class Stage {
+ public:
+  Stage();
+  ~Stage();
+  Stage(const Stage&) = delete;
+
+  // Every example of every fault in the catalogue; throws std::runtime_error where one aims at what is not here.
+  std::vector<Trial> trials() const;
+  // Sees to it that the process is there, then looks.
+  HostState look();
+
+ private:
+  void start_process();
+
+  testing::OwnNetwork network_;
+  testing::OwnDisk disk_;
+  testing::OwnCgroup group_;
+  pid_t process_ = -1;
+};
+
+}  // namespace squall::crash
