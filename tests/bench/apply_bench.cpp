@@ -15,9 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/hosts/child.hpp"
 #include "injector/protocol.hpp"
-#include "tests/support/paths.hpp"
+#include "tests/support/injector_process.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace squall {
@@ -26,44 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
-
-// The injector over its real protocol, one request at a time.
-class Injector {
- public:
-  explicit Injector(const std::string& state) {
-    pid_ = spawn({test::bin_dir() + "/squall-injector", "stdio", "--state", state}, to_.read, from_.write, -1);
-    ::close(Pipe::take(to_.read));
-    ::close(Pipe::take(from_.write));
-    out_ = ::fdopen(Pipe::take(from_.read), "r");
-  }
-  ~Injector() {
-    ::close(Pipe::take(to_.write));
-    ::waitpid(pid_, nullptr, 0);
-    ::fclose(out_);
-  }
-  json::object ask(json::object request) {
-    request["id"] = ++id_;
-    const auto line = json::serialize(request) + "\n";
-    if (::write(to_.write, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw std::runtime_error("the injector is gone");
-    char* text = nullptr;
-    std::size_t size = 0;
-    while (::getline(&text, &size, out_) > 0) {
-      auto answer = json::parse(text).as_object();
-      auto* id = answer.if_contains("id");
-      if (!id || *id != id_) continue;
-      ::free(text);
-      if (!answer.at("ok").as_bool()) throw std::runtime_error(json::serialize(answer));
-      return answer;
-    }
-    throw std::runtime_error("the injector is gone");
-  }
-
- private:
-  Pipe to_, from_;
-  FILE* out_ = nullptr;
-  pid_t pid_ = -1;
-  int id_ = 0;
-};
 
 struct Times {
   std::vector<double> all;
@@ -80,7 +41,7 @@ void print(const std::string& what, Times& times) {
 
 double ms(const json::value& ns) { return static_cast<double>(ns.to_number<std::int64_t>()) / 1e6; }
 
-void measure(Injector& injector, const std::string& name, json::object on, json::object with, int times) {
+void measure(test::InjectorProcess& injector, const std::string& name, json::object on, json::object with, int times) {
   Times apply, full, undo, whole;
   std::string mechanism;
   for (int i = 0; i < times + 3; ++i) {
@@ -88,14 +49,14 @@ void measure(Injector& injector, const std::string& name, json::object on, json:
     const bool prepared = i % 2 == 1;
     if (prepared) {
       request["do"] = "prepare";
-      injector.ask(request);
+      injector.must(request);
       request.erase("fault");
     }
     request["do"] = "apply";
     const auto start = Clock::now();
-    const auto applied = injector.ask(request);
+    const auto applied = injector.must(request);
     const double took = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-    const auto undone = injector.ask({{"do", "undo"}, {"step", "bench"}});
+    const auto undone = injector.must({{"do", "undo"}, {"step", "bench"}});
     // The kernel still tidies up after the last one (a grace period of RCU); a drill never follows it so closely.
     ::usleep(60'000);
     mechanism = std::string(applied.at("mechanism").as_string());
@@ -175,8 +136,8 @@ int main(int count, char** arguments) {
   const test::TemporaryDirectory folder;
   const Volume volume(folder.path());
   {
-    Injector injector((folder.path() / "state").string());
-    injector.ask({{"do", "hello"}, {"version", protocol_version}, {"run", "bench"}});
+    test::InjectorProcess injector((folder.path() / "state").string());
+    injector.must({{"do", "hello"}, {"version", protocol_version}, {"run", "bench"}});
     measure(injector, "network.delay", {{"interface", "lo"}}, {{"delay", "20ms"}}, times);
     measure(injector, "disk.throttle", {{"pid", volume.user}}, {{"write_rate", "1MiB/s"}}, times);
   }
