@@ -18,8 +18,15 @@ constexpr std::string_view mechanism_name = "userland packet queue (nftables, nf
 
 class UserlandFault : public Fault {
  public:
-  UserlandFault(NetworkAim aim, UserlandDelayPlan plan)
-      : aim_(std::move(aim)), shape_(plan.shape), delay_(std::make_shared<UserlandDelay>(std::move(plan))) {}
+  UserlandFault(NetworkAim aim, UserlandDelayPlan plan, bool in_earnest)
+      : aim_(std::move(aim)), shape_(plan.shape), delay_(std::make_shared<UserlandDelay>(std::move(plan))) {
+    if (in_earnest) try {
+        keep_hooks_switched_on();
+        delay_->get_ready();
+      } catch (const std::exception&) {
+        // Whoever applies it is told.
+      }
+  }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
@@ -117,7 +124,7 @@ std::unique_ptr<Fault> userland_delay(const NetworkDelay& with, NetworkAim aim, 
     diagnostics.error({}, fmt::format("what leaves by \"{}\" cannot be held in user space: it carries no Ethernet frames; direction in can", aim.devices.front().name));
     return nullptr;
   }
-  return std::make_unique<UserlandFault>(std::move(aim), std::move(plan));
+  return std::make_unique<UserlandFault>(std::move(aim), std::move(plan), setting.io != nullptr);
 }
 
 Capability userland_delay_capability() {

@@ -1,17 +1,57 @@
 #include "injector/host/close_later.hpp"
 
+#include <condition_variable>
+#include <deque>
+#include <mutex>
 #include <thread>
 
 namespace squall {
 
+namespace {
+
+// Never destroyed: at the end of the process the kernel closes what is left.
+struct Closer {
+  std::mutex mutex;
+  std::condition_variable given;
+  std::deque<int> waiting;
+
+  void run() {
+    std::unique_lock lock{mutex};
+    for (;;) {
+      given.wait(lock, [this] { return !waiting.empty(); });
+      const int fd = waiting.front();
+      waiting.pop_front();
+      lock.unlock();
+      ::close(fd);
+      lock.lock();
+    }
+  }
+};
+
+Closer* closer() {
+  static auto* const only = []() -> Closer* {
+    auto* made = new Closer;
+    try {
+      std::thread{[made] { made->run(); }}.detach();
+    } catch (const std::exception&) {
+      return nullptr;
+    }
+    return made;
+  }();
+  return only;
+}
+
+}  // namespace
+
 void close_later(Fd fd) {
   if (!fd) return;
-  const int raw = fd.release();
-  try {
-    std::thread{[raw] { ::close(raw); }}.detach();
-  } catch (const std::exception&) {
-    ::close(raw);
+  auto* const later = closer();
+  if (!later) return;  // here and now
+  {
+    std::lock_guard lock{later->mutex};
+    later->waiting.push_back(fd.release());
   }
+  later->given.notify_one();
 }
 
 }  // namespace squall

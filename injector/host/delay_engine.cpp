@@ -9,7 +9,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 
 namespace squall {
 
@@ -75,6 +77,9 @@ DelayMeasure DelayEngine::measure() const {
 void DelayEngine::run() {
   ::prctl(PR_SET_NAME, "squall-delay");
   ::prctl(PR_SET_TIMERSLACK, 1);
+  // Packets must not wait for a busy processor on top of their delay; a flood of them must not starve the host either,
+  // as a real-time policy could. This thread alone (setpriority(2), NOTES).
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -20);
   for (auto& source : sources_) source->begin();
   while (!releasing_) {
     wait();
@@ -161,7 +166,7 @@ void DelayEngine::deliver_all() {
     for (auto& source : sources_) waiting += source->waiting();
     empty = waiting == 0 ? empty + 1 : 0;
     if (empty < 2) {
-      const timespec moment{0, 50'000};
+      const timespec moment{0, 15'000};
       ::nanosleep(&moment, nullptr);
     }
   }

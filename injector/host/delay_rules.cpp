@@ -1,6 +1,9 @@
 #include "injector/host/delay_rules.hpp"
 
+#include <thread>
+
 #include <netinet/in.h>
+#include <sched.h>
 
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
@@ -195,6 +198,36 @@ netlink::Messages batch_of(const DelayRules& rules, void (*act)(netlink::Message
   return messages;
 }
 }  // namespace
+
+namespace {
+std::vector<netlink::Socket> register_hooks_of_nobody() {
+  std::vector<netlink::Socket> owners;
+  std::thread{[&] {
+    if (::unshare(CLONE_NEWNET) != 0) return;
+    for (auto family : {Family::inet, Family::netdev}) try {
+        netlink::Socket owner{NETLINK_NETFILTER};
+        netlink::Messages messages;
+        nft::begin_batch(messages);
+        nft::add_table(messages, family, "squall");
+        if (family == Family::netdev)
+          nft::add_base_chain(messages, {family, "squall", "egress"}, {NF_NETDEV_EGRESS, 0, "lo"});
+        else
+          for (auto hook : {NF_INET_PRE_ROUTING, NF_INET_LOCAL_IN, NF_INET_LOCAL_OUT})
+            nft::add_base_chain(messages, {family, "squall", fmt::format("hook{}", static_cast<int>(hook))}, {hook, 0, ""});
+        nft::end_batch(messages);
+        if (owner.exchange(messages)) owners.push_back(std::move(owner));
+      } catch (const std::exception&) {
+      }
+  }}.join();
+  return owners;
+}
+}  // namespace
+
+void keep_hooks_switched_on() {
+  // Never destroyed: the end of the process closes them quicker than we could.
+  static const auto* const owners = new std::vector<netlink::Socket>{register_hooks_of_nobody()};
+  (void)owners;
+}
 
 netlink::Messages add_delay_rules(const DelayRules& rules) {
   netlink::Messages messages;

@@ -50,6 +50,11 @@ constexpr std::uint32_t sender_bit = 0x08000000;
 
 bool uses_queue(const DelayRules&);
 bool uses_egress(const DelayRules&);
+// The kernel patches its own code when the first netfilter hook of a kind is registered anywhere, and when the last one
+// goes (the static keys nf_hooks_needed in net/netfilter/core.c): half a millisecond each, on a host without a firewall.
+// Keeps one of each kind in a network namespace where nobody is, as long as the process lives. Once; never throws.
+void keep_hooks_switched_on();
+
 // One batch, begun and ended.
 netlink::Messages add_delay_rules(const DelayRules&);
 // Packets pass from then on; hooks stay, since unregistering one drops what waits in the queues of the namespace

@@ -1,11 +1,12 @@
 #include "injector/host/packet_queue.hpp"
 
 #include <cerrno>
-#include <fstream>
-#include <sstream>
+#include <cstdio>
+#include <cstring>
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <linux/netfilter.h>
@@ -50,6 +51,7 @@ PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest) : socket_(t
       throw std::runtime_error(fmt::format("bind a packet queue: {}", answer.text()));
   }
   configure(longest);
+  states_ = Fd{::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)};
 }
 
 void PacketQueue::begin() {
@@ -156,27 +158,25 @@ void PacketQueue::flush() {
   verdicts_.clear();
 }
 
-namespace {
-struct QueueState {
-  std::uint64_t waiting = 0, sequence = 0;
-};
-
-QueueState read_state(std::uint16_t wanted) {
-  std::ifstream file{"/proc/thread-self/net/netfilter/nfnetlink_queue"};
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields{line};
-    std::uint64_t number = 0, port = 0, mode = 0, range = 0, dropped = 0, user_dropped = 0;
-    QueueState out;
-    if (fields >> number >> port >> out.waiting >> mode >> range >> dropped >> user_dropped >> out.sequence && number == wanted) return out;
+// The namespace's queues as the kernel tells them, one a line; the file tells them anew from its beginning.
+PacketQueue::State PacketQueue::state() const {
+  if (!states_) return {};
+  char text[16384];
+  const auto got = ::pread(states_.get(), text, sizeof text - 1, 0);
+  text[std::max<ssize_t>(got, 0)] = 0;
+  for (const char* line = text; line && *line; line = std::strchr(line, '\n'), line += line ? 1 : 0) {
+    unsigned number = 0, port = 0, mode = 0, range = 0;
+    unsigned long long waiting = 0, dropped = 0, user_dropped = 0, sequence = 0;
+    if (std::sscanf(line, "%u %u %llu %u %u %llu %llu %llu", &number, &port, &waiting, &mode, &range, &dropped, &user_dropped, &sequence) == 8 && number == number_)
+      return {waiting, sequence};
   }
   return {};
 }
-}  // namespace
 
-std::uint64_t PacketQueue::waiting() { return read_state(number_).waiting; }
+std::uint64_t PacketQueue::waiting() { return state().waiting; }
 
 std::uint64_t PacketQueue::passed(std::uint64_t matched) {
-  const auto sequence = read_state(number_).sequence;
+  const auto sequence = state().sequence;
   return untold_ + (matched > sequence ? matched - sequence : 0);
 }
 

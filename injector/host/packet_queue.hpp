@@ -30,11 +30,15 @@ class PacketQueue : public PacketSource {
   std::uint64_t lost() const override { return lost_; }
 
  private:
+  struct State {
+    std::uint64_t waiting = 0, sequence = 0;
+  };
+  State state() const;
   void configure(std::uint32_t longest);
   void read_message(const struct nlmsghdr*, const std::function<void(HeldPacket&&)>&);
 
   netlink::Socket socket_;
-  Fd stamps_;
+  Fd stamps_, states_;
   std::uint16_t number_ = 0;
   std::vector<char> verdicts_;
   std::int64_t now_ = 0, wall_ahead_ = 0;

@@ -33,7 +33,9 @@ std::uint32_t longest_queue(const DelayShape& shape) {
 UserlandDelay::UserlandDelay(UserlandDelayPlan plan) : plan_(std::move(plan)) {
   if (!plan_.network_namespace) plan_.network_namespace = current_network_namespace();
 }
-UserlandDelay::~UserlandDelay() = default;
+UserlandDelay::~UserlandDelay() {
+  if (owner_) close_later(owner_->release());  // got ready, and never asked for
+}
 
 void UserlandDelay::set_level(double level) {
   level_ = level;
@@ -48,29 +50,21 @@ DelayMeasure UserlandDelay::measure() {
       for (auto* tap : taps_) dropped_ += tap->dropped();
     });
   }
-  auto out = engine_ ? engine_->measure() : last_;
+  auto out = engine_ && started_ ? engine_->measure() : last_;
   out.overflowed += passed_;
   out.lost += dropped_;
   return out;
 }
 
-void UserlandDelay::start_engine() {
+void UserlandDelay::get_ready() {
   queue_ = nullptr;
   taps_.clear();
+  started_ = false;
   in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
     // Descriptors are closed from the lowest when a process dies: the tables, which this one owns, must be gone before
     // the taps that their rules lead to.
     owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
     auto engine = std::make_unique<DelayEngine>(plan_.shape, plan_.seed);
-    engine->set_level(level_);
-    for (std::size_t i = 0; i < plan_.rules.points.size(); ++i) {
-      auto& point = plan_.rules.points[i];
-      if (point.at != HoldPoint::At::leaving) continue;
-      auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), delayed_mark);
-      point.tap = tap->index();
-      taps_.push_back(tap.get());
-      engine->add(std::move(tap));
-    }
     if (uses_queue(plan_.rules)) {
       auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
                                                  longest_queue(plan_.shape));
@@ -78,9 +72,39 @@ void UserlandDelay::start_engine() {
       queue_ = queue.get();
       engine->add(std::move(queue));
     }
-    engine->start();
+    if (!uses_egress(plan_.rules)) {
+      engine->start();
+      started_ = true;
+    }
     engine_ = std::move(engine);
   });
+}
+
+void UserlandDelay::start_engine() {
+  if (!engine_) get_ready();
+  engine_->set_level(level_);
+  if (started_) return;
+  try {
+    in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] { add_taps_and_start(); });
+  } catch (...) {
+    taps_.clear();
+    queue_ = nullptr;
+    engine_.reset();
+    throw;
+  }
+}
+
+void UserlandDelay::add_taps_and_start() {
+  for (std::size_t i = 0; i < plan_.rules.points.size(); ++i) {
+    auto& point = plan_.rules.points[i];
+    if (point.at != HoldPoint::At::leaving) continue;
+    auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), delayed_mark);
+    point.tap = tap->index();
+    taps_.push_back(tap.get());
+    engine_->add(std::move(tap));
+  }
+  engine_->start();
+  started_ = true;
 }
 
 void UserlandDelay::add_rules() {

@@ -33,6 +33,9 @@ class UserlandDelay {
   void set_level(double level);
   DelayMeasure measure();
 
+  // Makes what nobody notices: sockets, the queue, and the thread where no tap is needed; what start_engine then need not.
+  void get_ready();
+
   // The acts of the verb below.
   void start_engine();     // makes the taps, the queue and the thread; no packet comes yet
   void add_rules();
@@ -41,11 +44,14 @@ class UserlandDelay {
   const UserlandDelayPlan& plan() const { return plan_; }
 
  private:
+  void add_taps_and_start();
+
   UserlandDelayPlan plan_;
   std::unique_ptr<netlink::Socket> owner_;
   std::unique_ptr<DelayEngine> engine_;
   double level_ = 1;
   DelayMeasure last_;
+  bool started_ = false;
   PacketQueue* queue_ = nullptr;  // the engine's
   std::vector<Tap*> taps_;        // the engine's
   std::uint64_t passed_ = 0, dropped_ = 0;

@@ -65,7 +65,7 @@ void measure(test::InjectorProcess& injector, const std::string& name, json::obj
     if (prepared) whole.add(took);
     undo.add(ms(undone.at("undo_ns")));
   }
-  std::printf("%s by %s\n", name.c_str(), mechanism.c_str());
+  std::printf("%s on %s by %s\n", name.c_str(), json::serialize(on).c_str(), mechanism.c_str());
   print("apply received -> in force, undo on disk (prepared)", apply);
   print("apply received -> targets found, in force, undo on disk", full);
   print("request -> answer, as the caller sees both", whole);
@@ -133,12 +133,15 @@ int main(int count, char** arguments) {
     return 1;
   }
   test::run({"ip", "link", "set", "lo", "up"});
+  test::run({"ip", "link", "add", "sqbench0", "up", "type", "veth", "peer", "name", "sqbench1"});
+  test::run({"ip", "link", "set", "sqbench1", "up"});
   const test::TemporaryDirectory folder;
   const Volume volume(folder.path());
   {
     test::InjectorProcess injector((folder.path() / "state").string());
     injector.must({{"do", "hello"}, {"version", protocol_version}, {"run", "bench"}});
     measure(injector, "network.delay", {{"interface", "lo"}}, {{"delay", "20ms"}}, times);
+    measure(injector, "network.delay", {{"interface", "sqbench0"}}, {{"delay", "20ms"}}, times);
     measure(injector, "disk.throttle", {{"pid", volume.user}}, {{"write_rate", "1MiB/s"}}, times);
   }
   std::printf("the usual tools, started and ended\n");
