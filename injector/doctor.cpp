@@ -19,6 +19,7 @@ boost::json::array doctor_json() {
                                             {"possible", one.possible},
                                             {"chosen", one.chosen},
                                             {"missing", one.missing},
+                                            {"note", one.note},
                                             {"measures", one.measures}});
     }
     out.push_back(boost::json::object{{"fault", fault->name}, {"possible", possible}, {"mechanism", mechanism}, {"options", std::move(options)}});
@@ -35,6 +36,7 @@ std::string doctor_text() {
     for (auto& one : options) {
       out += fmt::format("    {} {}{}\n", one.possible ? "✓" : "✗", one.mechanism, one.chosen ? "  ← would be used" : "");
       if (!one.possible && !one.missing.empty()) out += fmt::format("        missing: {}\n", one.missing);
+      if (one.possible && !one.note.empty()) out += fmt::format("        {}\n", one.note);
       if (one.possible && !one.measures.empty()) out += fmt::format("        measured: {}\n", one.measures);
     }
   }

@@ -7,7 +7,7 @@
 
 namespace squall {
 
-// [{fault, possible, mechanism, options: [{mechanism, possible, chosen, missing, measures}]}]
+// [{fault, possible, mechanism, options: [{mechanism, possible, chosen, missing, note, measures}]}]
 boost::json::array doctor_json();
 std::string doctor_text();
 

@@ -45,8 +45,8 @@ struct Describe<faults::NetworkDelay> {
     using faults::NetworkDelay;
     static const auto schema =
         Object<NetworkDelay>{"delays packets"}
-            .required("delay", &NetworkDelay::delay, "how long each packet waits, one way")
-            .between(&NetworkDelay::delay, Duration{10'000}, Duration{3'600'000'000'000})
+            .required("delay", &NetworkDelay::delay, "how long each packet waits, one way; 0 only leads packets through the mechanism, to rehearse")
+            .between(&NetworkDelay::delay, Duration{0}, Duration{3'600'000'000'000})
             .optional("jitter", &NetworkDelay::jitter, "how much the delay varies from packet to packet, which reorders them: the standard deviation (uniform: the half width)")
             .between(&NetworkDelay::jitter, Duration{1'000}, Duration{3'600'000'000'000})
             .optional("distribution", &NetworkDelay::distribution, "of the jitter", "normal")
@@ -85,7 +85,9 @@ std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Se
   if (!aim) return nullptr;
   if (parameters.mechanism != DelayMechanism::userland) {
     const auto why = netem_cannot(*aim);
-    if (why.empty()) return netem_delay(parameters, std::move(*aim), setting, diagnostics);
+    // Coming and going must harm nobody, and putting clsact on a device does: then our own queue is better.
+    const bool harmless = needs_clsact(*aim).empty() || !userland_delay_capability().possible;
+    if (why.empty() && (harmless || parameters.mechanism)) return netem_delay(parameters, std::move(*aim), setting, diagnostics);
     if (parameters.mechanism == DelayMechanism::kernel) {
       diagnostics.error(place_of(with, "mechanism"), fmt::format("the kernel's own mechanism cannot be had: {}", why));
       return nullptr;
@@ -96,8 +98,9 @@ std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Se
 
 std::vector<Capability> doctor() {
   auto kernel = netem_delay_capability(), userland = userland_delay_capability();
-  kernel.chosen = kernel.possible;
-  userland.chosen = userland.possible && !kernel.possible;
+  userland.chosen = userland.possible;
+  kernel.chosen = kernel.possible && !userland.possible;
+  if (kernel.possible && userland.possible) kernel.note = "used where the device has a clsact qdisc already, and where mechanism=kernel asks for it";
   return {kernel, userland};
 }
 

@@ -60,6 +60,8 @@ class NetemFault : public Fault {
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
     out.emplace_back("a packet that waits when the delay is undone goes on in its own time; one that would wait for more than 450 ms more is lost");
+    if (const auto restarted = needs_clsact(aim_); !restarted.empty())
+      out.push_back(fmt::format("adding clsact to {} and removing it restarts the queue there: the kernel drops what waits in it at that moment", fmt::join(restarted, ", ")));
     out.emplace_back("a filter of somebody else that ends a packet's classification comes before ours; the dose tells");
     out.emplace_back("measured from a packet's arrival before netem to its departure; what the application adds is not seen");
     return out;
@@ -184,6 +186,15 @@ const std::string& known_refusal() {
 }
 
 }  // namespace
+
+std::vector<std::string> needs_clsact(const NetworkAim& aim) {
+  std::vector<std::string> out;
+  in_network_namespace(aim.network_namespace, aim.namespace_pid, [&] {
+    for (auto& device : aim.devices)
+      if (tc::anchor(device.index) == tc::Anchor::none) out.push_back(device.name);
+  });
+  return out;
+}
 
 std::string netem_cannot(const NetworkAim& aim) {
   if (!aim.cgroups.empty()) return "no filter of the kernel's tells a packet's process: it can be aimed by interface, listens_on, to, port and protocol";

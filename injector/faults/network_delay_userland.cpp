@@ -128,9 +128,11 @@ std::unique_ptr<Fault> userland_delay(const NetworkDelay& with, NetworkAim aim, 
 }
 
 Capability userland_delay_capability() {
+  // Asked once: what a kernel lacks it will not have a moment later.
+  static const std::string missing = refusal();
   Capability out;
   out.mechanism = mechanism_name;
-  out.missing = refusal();
+  out.missing = missing;
   out.possible = out.missing.empty();
   out.measures = "the time each packet was held; what an application adds is not seen";
   return out;

@@ -282,8 +282,11 @@ std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Se
 std::vector<Capability> doctor() {
   const auto stat = read_process_stat(::getpid());
   const bool possible = stat && open_process(::getpid(), stat->start_ticks);
-  return {{"pidfd_send_signal", possible, possible, possible ? "" : "pidfd_open(2), Linux 5.3 or later",
-           "which processes died and when, and when a successor was there again"}};
+  return {{.mechanism = "pidfd_send_signal",
+           .possible = possible,
+           .chosen = possible,
+           .missing = possible ? "" : "pidfd_open(2), Linux 5.3 or later",
+           .measures = "which processes died and when, and when a successor was there again"}};
 }
 
 }  // namespace

@@ -122,10 +122,10 @@ std::string ThrottleWatch::reason(const Watched& one, int direction) const {
   auto& name = one.user.disk.name;
   if (windows.seconds() < 0.5) return fmt::format("the limit was watched for {:.1f} s only", windows.seconds());
   if (done.operations == 0 && disk.bytes > 0)
-    return fmt::format("no {} of the target reached {} within its cgroup, while {} were {} there for others (a buffered write "
-                       "counts and is slowed only where its own cgroup writes it back)",
-                       nouns[direction], name, readable_rate(static_cast<double>(disk.bytes) / windows.seconds()),
-                       direction == 0 ? "read" : "written");
+    return fmt::format("no {} of the target reached {} within its cgroup, while {} were {} there for others ({})", nouns[direction], name,
+                       readable_rate(static_cast<double>(disk.bytes) / windows.seconds()), direction == 0 ? "read" : "written",
+                       direction == 0 ? "what the cache answers is not read from the disk"
+                                      : "a buffered write counts and is slowed only where its own cgroup writes it back");
   if (done.operations == 0)
     return fmt::format("no {} reached {}: the cache absorbed it, or the target was idle", nouns[direction], name);
   auto is = windows.over().windows ? windows.over() : windows.all().windows ? windows.all() : WindowSum{1, windows.seconds(), done};

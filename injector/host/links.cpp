@@ -41,6 +41,20 @@ std::optional<Link> find(const std::string& name) {
   return {};
 }
 
+Traffic traffic(std::uint32_t index) {
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  ifinfomsg link{};
+  link.ifi_index = static_cast<int>(index);
+  messages.begin(RTM_GETLINK, NLM_F_ACK, link);
+  rtnl_link_stats64 counted{};
+  route.exchange(messages, [&](const nlmsghdr* message) {
+    const auto bytes = netlink::payload(netlink::find(message, sizeof link, IFLA_STATS64));
+    std::memcpy(&counted, bytes.data(), std::min(bytes.size(), sizeof counted));
+  });
+  return {counted.rx_packets, counted.tx_packets, counted.rx_dropped, counted.tx_dropped};
+}
+
 Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace, pid_t in) {
   return {"link.delete", {{"name", name}, {"alias", alias}, {"netns", network_namespace}, {"pid", in}}};
 }

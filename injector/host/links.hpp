@@ -22,6 +22,12 @@ struct Link {
 std::vector<Link> all();
 std::optional<Link> find(const std::string& name);
 
+// What a device has counted; all zero where there is none. "Received" by an ifb is what was led to it.
+struct Traffic {
+  std::uint64_t received = 0, sent = 0, receive_drops = 0, send_drops = 0;  // packets
+};
+Traffic traffic(std::uint32_t index);
+
 // The inverse of making a device: removes it, recognised by its name and alias in its network namespace.
 Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace, pid_t in);
 

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/links.hpp"
 #include "injector/host/netlink.hpp"
 #include "injector/host/netlink_dump.hpp"
 
@@ -115,19 +116,7 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
   return true;
 }
 
-std::uint64_t Tap::dropped() const {
-  netlink::Socket route{NETLINK_ROUTE};
-  netlink::Messages messages;
-  ifinfomsg link{};
-  link.ifi_index = static_cast<int>(index_);
-  messages.begin(RTM_GETLINK, NLM_F_ACK, link);
-  rtnl_link_stats64 statistics{};
-  route.exchange(messages, [&](const nlmsghdr* message) {
-    const auto bytes = netlink::payload(netlink::find(message, sizeof link, IFLA_STATS64));
-    std::memcpy(&statistics, bytes.data(), std::min(bytes.size(), sizeof statistics));
-  });
-  return statistics.tx_dropped;
-}
+std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }
 
 bool Tap::let_go(HeldPacket& packet) {
   for (;;) {

@@ -44,7 +44,11 @@ void drain(std::uint32_t interface) {
   const auto until = monotonic_ns() + drain_ns;
   for (int empty = 0; empty < 2 && monotonic_ns() < until;) {
     const auto netem = tc::read_netem(interface);
-    empty = !netem || netem->waiting == 0 ? empty + 1 : 0;
+    // Behind netem the ifb has a queue of its own, told by the difference of what came and what went (ifb_ri_tasklet in
+    // drivers/net/ifb.c).
+    const auto passed = links::traffic(interface);
+    const bool through = passed.received <= passed.sent + passed.receive_drops;
+    empty = (!netem || netem->waiting == 0) && through ? empty + 1 : 0;
     const timespec moment{0, empty ? 100'000 : 1'000'000};
     ::nanosleep(&moment, nullptr);
   }

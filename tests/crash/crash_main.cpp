@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "injector/fault.hpp"
 #include "tests/crash/stage.hpp"
 #include "tests/crash/traced_life.hpp"
 #include "tests/support/paths.hpp"
@@ -38,6 +39,7 @@ class Enumeration {
     whole_ = try_one({});
     return whole_.trouble.empty() && whole_.injector_steps > 0 && whole_.guardian_steps > 0;
   }
+  const std::vector<std::string>& wrong() const { return wrong_; }
   const Life& whole() const { return whole_; }
   const std::string& trouble() const { return whole_.trouble; }
 
@@ -131,8 +133,21 @@ double quantile(std::vector<double> values, double share) {
   return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
 }
 
+// Whether the doctor is right about a fault here, by trying it: what it says possible comes into force and goes again, what
+// it says impossible is refused and changes nothing.
+bool doctor_is_right(Stage& stage, const Trial& trial, const std::string& name) {
+  const auto options = find_fault(trial.fault)->doctor();
+  const bool possible = std::any_of(options.begin(), options.end(), [](auto& one) { return one.possible; });
+  Enumeration enumeration{stage, trial};
+  const bool works = enumeration.measure() && enumeration.wrong().empty();
+  fmt::print("{}: the doctor says {}, trying it says {}{}{}\n", name, possible ? "possible" : "impossible", works ? "it works" : "it does not work",
+             enumeration.trouble().empty() ? "" : ": ", enumeration.trouble());
+  return possible == works;
+}
+
 struct Options {
   std::string only, at;
+  bool doctor = false;
   std::size_t sample = 0;
   std::uint64_t seed = 0;
 };
@@ -153,6 +168,11 @@ int enumerate(const Options& options) {
     ++trial_number;
     if (!options.only.empty() && trial.fault != options.only) continue;
     const auto name = fmt::format("{} {}", trial.fault, trial.example);
+    if (options.doctor) {
+      ++totals.points;
+      if (!doctor_is_right(stage, trial, name)) ++totals.differences;
+      continue;
+    }
     Enumeration enumeration{stage, trial};
     if (!enumeration.measure()) {
       fmt::print("{}: cannot be tried: {}\n", name, enumeration.trouble());
@@ -175,7 +195,7 @@ int enumerate(const Options& options) {
                totals.differences - before.differences, quantile(times, 0.5), quantile(times, 1));
     std::fflush(stdout);
   }
-  fmt::print("{} kill points, {} differences\n", totals.points, totals.differences);
+  fmt::print("{} {}, {} differences\n", totals.points, options.doctor ? "trials" : "kill points", totals.differences);
   return totals.differences ? 1 : 0;
 }
 
@@ -188,6 +208,7 @@ int main(int argc, char** argv) {
   app.add_option("--fault", options.only, "this fault alone");
   app.add_option("--sample", options.sample, "so many kill points in all (0: every one)");
   app.add_option("--seed", options.seed, "which of them");
+  app.add_flag("--doctor", options.doctor, "kill nobody: try whether the doctor is right about every fault here");
   app.add_option("--at", options.at, "one kill point, as a difference names it");
   CLI11_PARSE(app, argc, argv);
   if (::geteuid() != 0) {

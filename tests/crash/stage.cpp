@@ -107,6 +107,14 @@ std::vector<Trial> Stage::trials() const {
           trial.with[key] = scalar(value);
         }
       }
+      out.push_back(trial);
+      // Each mechanism is gone through, not only the one this host prefers.
+      const auto fields = fault->parameters->fields();
+      if (std::none_of(fields.begin(), fields.end(), [](auto& field) { return field.name == "mechanism"; })) continue;
+      const auto options = fault->doctor();
+      if (std::count_if(options.begin(), options.end(), [](auto& one) { return one.possible; }) < 2) continue;
+      trial.with["mechanism"] = "kernel";
+      trial.example += " mechanism=kernel";
       out.push_back(std::move(trial));
     }
   return out;

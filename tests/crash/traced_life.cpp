@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -196,7 +197,7 @@ class Tracer {
     traced_[root_] = {root_, Role::injector, false};
     go_on(root_, 0);
     const auto deadline = Clock::now() + patience;
-    while (!traced_.empty()) {
+    while (!traced_.empty() || take_in_strays()) {
       const pid_t pid = ::waitpid(-1, &status, __WALL);
       if (Clock::now() > deadline) {
         give_up();
@@ -216,6 +217,21 @@ class Tracer {
     Role role = Role::other;
     bool inside = false;  // a system call
   };
+
+  // A child that was born while its parent was killed: nobody told us of it, and it waits for us.
+  bool take_in_strays() {
+    std::error_code none;
+    for (auto& entry : std::filesystem::directory_iterator("/proc", none)) {
+      const pid_t pid = std::atoi(entry.path().filename().c_str());
+      if (pid <= 0) continue;
+      const auto status = content(entry.path() / "status");
+      const auto at = status.find("\nTracerPid:");
+      if (at == std::string::npos || std::atoi(status.c_str() + at + 11) != ::getpid() || status.find("\nState:\tZ") != std::string::npos) continue;
+      traced_[pid] = {group_of(pid), Role::other, false};
+      go_on(pid, 0);
+    }
+    return !traced_.empty();
+  }
 
   void go_on(pid_t pid, int signal) { ::ptrace(can_filter_calls() ? PTRACE_CONT : PTRACE_SYSCALL, pid, nullptr, static_cast<long>(signal)); }
 

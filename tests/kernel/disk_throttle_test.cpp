@@ -250,6 +250,17 @@ TEST_F(DiskThrottle, an_idle_target_is_not_a_verified_dose) {
   EXPECT_THAT(dose.reason, HasSubstr("no write reached " + disk->name())) << text(dose);
 }
 
+TEST_F(DiskThrottle, reads_that_the_cache_absorbs_are_not_a_verified_dose) {
+  DiskWorker worker(*disk, *group, Use::cached_read, 64 * 1024, 1);
+  RunFault fault("disk.throttle", {{"read_rate", "1MiB/s"}}, path());
+  fault.apply();
+  const auto before = worker.operations();
+  auto dose = watch(fault, 1300ms);
+  EXPECT_GT((worker.operations() - before) * 64 * 1024, 4 * mebibyte) << "it was slowed after all";
+  EXPECT_FALSE(dose.verified);
+  EXPECT_THAT(dose.reason, ::testing::AllOf(HasSubstr("no read"), HasSubstr("the cache"))) << text(dose);
+}
+
 TEST_F(DiskThrottle, a_target_below_the_limit_was_not_slowed) {
   DiskWorker worker(*disk, *group, Use::direct_write, 4096, 50);
   RunFault fault("disk.throttle", {{"write_rate", "10MiB/s"}}, path());

@@ -1,4 +1,13 @@
 // network.delay on real packets, in network namespaces of the test's own.
+#include <csignal>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "injector/host/snapshot.hpp"
@@ -99,7 +108,11 @@ TEST_P(NetworkDelay, on_lo_a_port_is_delayed_once_and_other_ports_are_not) {
   EXPECT_EQ(dose.samples, 200U);
 }
 
+// Where clsact is on the device already, netem harms nobody either.
+void put_clsact_there() { testing::shell("tc qdisc add dev sqa clsact"); }
+
 TEST_P(NetworkDelay, undo_under_a_stream_loses_no_packet) {
+  if (kernel()) put_clsact_there();
   for (auto* direction : {"out", "in"}) {
     testing::Pings pings;
     std::thread stream{[&] { pings = kernel() ? ping("10.99.0.2", port, 200, 10'000) : ping("10.99.0.2", port, 3000, 500); }};
@@ -118,6 +131,26 @@ TEST_P(NetworkDelay, undo_under_a_stream_loses_no_packet) {
       ASSERT_EQ(events.size(), 1U);
       EXPECT_EQ(events[0].event, "packets.released");
     }
+  }
+}
+
+TEST_P(NetworkDelay, of_zero_comes_and_goes_under_a_stream_without_losing_a_packet) {
+  if (kernel()) put_clsact_there();
+  for (auto* direction : {"out", "in"}) {
+    testing::Pings pings;
+    // 10,000 packets a second; a guest's emulated processor does not send so many.
+    std::thread stream{[&] { pings = kernel() ? ping("10.99.0.2", port, 600, 5'000) : ping("10.99.0.2", port, 20'000, 100); }};
+    for (int i = 0; i < 4; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{150});
+      auto fault = delay({{"delay", "0ms"}, {"direction", direction}});
+      fault.apply();
+      std::this_thread::sleep_for(std::chrono::milliseconds{250});
+      const auto dose = fault->measure();
+      EXPECT_GT(dose.samples, kernel() ? 10U : 100U) << "no stream went through it: nothing is tested";
+      EXPECT_EQ(fault.undo(), "");
+    }
+    stream.join();
+    EXPECT_EQ(pings.lost(), 0U) << direction;
   }
 }
 
@@ -212,6 +245,71 @@ TEST_P(NetworkDelay, traffic_that_goes_elsewhere_is_no_verified_dose) {
   EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
 }
 
+// A server in a cgroup of its own, or in none, until it goes out of scope.
+class Server {
+ public:
+  Server(std::uint16_t listens, const std::string& group) {
+    int ready[2];
+    if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      const int procs = group.empty() ? -1 : ::open((group + "/cgroup.procs").c_str(), O_WRONLY);
+      if (!group.empty() && ::write(procs, "0", 1) != 1) ::_exit(1);
+      const UdpEcho echo{listens};
+      if (::write(ready[1], "!", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    ::close(ready[1]);
+    char byte = 0;
+    const bool there = ::read(ready[0], &byte, 1) == 1;
+    ::close(ready[0]);
+    if (!there) throw std::runtime_error("the server does not start");
+  }
+  ~Server() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+// A cgroup of the v2 hierarchy, removed at the end.
+struct OwnGroup {
+  OwnGroup() : folder(fmt::format("{}/squall-test-{}", std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", ::getpid())) {
+    std::filesystem::create_directory(folder);
+  }
+  ~OwnGroup() { ::rmdir(folder.c_str()); }
+  const std::string folder;
+};
+
+TEST_P(NetworkDelay, of_one_process_does_not_touch_another) {
+  if (kernel()) return;  // no filter of the kernel's knows processes: the userland queue is used
+  const OwnGroup group;
+  const Server one{port, group.folder}, another{other_port, ""};
+  RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", "in"}}, {{"pid", one.pid()}}};
+  fault.apply();
+  EXPECT_GT(ping("127.0.0.1", port, 30, 1'000).median(), 25);
+  EXPECT_LT(ping("127.0.0.1", other_port, 30, 1'000).median(), 15);
+  EXPECT_EQ(fault->measure().samples, 30U);
+}
+
+TEST_P(NetworkDelay, of_a_process_that_came_back_outside_its_cgroup_is_no_verified_dose) {
+  if (kernel()) return;
+  const OwnGroup group;
+  auto before = std::make_unique<Server>(port, group.folder);
+  RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", "in"}}, {{"pid", before->pid()}}};
+  fault.apply();
+  before.reset();
+  const Server after{port, ""};
+  EXPECT_LT(ping("127.0.0.1", port, 30, 1'000).median(), 15);
+  const auto dose = fault->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
+}
+
 TEST_P(NetemDelay, the_journal_alone_undoes_it) {
   const auto before = snapshot_host();
   auto fault = delay({{"delay", "20ms"}, {"direction", "both"}});
@@ -238,6 +336,16 @@ TEST_P(NetemDelay, what_others_put_behind_clsact_stays) {
   }
   EXPECT_EQ(tree(), before);
   EXPECT_EQ(differences(snapshot, snapshot_host()), std::vector<std::string>{});
+}
+
+// The kernel restarts a device's queue when clsact comes and when it goes, and drops what is in it: then ours is chosen.
+TEST_P(NetemDelay, is_chosen_where_it_loses_nothing) {
+  const auto mechanism = [] { return RunFault{"network.delay", {{"delay", "20ms"}}, {{"interface", "sqa"}}}->mechanism(); };
+  EXPECT_EQ(mechanism().substr(0, 8), "userland");
+  const auto asked = delay({{"delay", "20ms"}})->limits();
+  EXPECT_TRUE(std::any_of(asked.begin(), asked.end(), [](auto& text) { return text.starts_with("adding clsact to sqa"); }));
+  put_clsact_there();
+  EXPECT_EQ(mechanism().substr(0, 5), "netem");
 }
 
 TEST_P(NetemDelay, a_filter_before_ours_that_ends_it_shows_in_the_dose) {

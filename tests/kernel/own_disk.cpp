@@ -151,7 +151,7 @@ void DiskWorker::work(const std::string& file, const std::string& group, Use use
   for (std::size_t at = 0;; at = (at + block) % file_bytes) {
     auto offset = static_cast<off_t>(at);
     ssize_t done = 0;
-    if (use == Use::direct_read) done = pread(fd, buffer, block, offset);
+    if (use == Use::direct_read || use == Use::cached_read) done = pread(fd, buffer, block, offset);
     if (use == Use::direct_write || use == Use::synced_write || use == Use::buffered_write)
       done = pwrite(fd, buffer, block, offset);
     if (done < 0 || (use == Use::synced_write && fdatasync(fd) != 0)) _exit(16);

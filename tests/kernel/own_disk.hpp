@@ -49,7 +49,7 @@ class OwnCgroup {
   cgroup::Group group_;
 };
 
-enum class Use { direct_write, synced_write, buffered_write, direct_read, holds_open, holds_mapped };
+enum class Use { direct_write, synced_write, buffered_write, direct_read, cached_read, holds_open, holds_mapped };
 
 // A process in a cgroup that uses a file of the disk all the time and counts what it got done.
 class DiskWorker {
