@@ -1,13 +1,12 @@
 #include "injector/host/netfilter_sockets.hpp"
 
-#include <map>
-#include <mutex>
-
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include <linux/sockios.h>
+#include <map>
+#include <mutex>
 
 #include "injector/host/close_later.hpp"
 #include "injector/host/network_namespace.hpp"
@@ -29,13 +28,13 @@ Kept& kept() {
 
 std::uint64_t namespace_of(const netlink::Socket& socket) {
   Fd fd{::ioctl(socket.fd(), SIOCGSKNS)};
-  struct stat info {};
+  struct stat info{};
   return fd && ::fstat(fd.get(), &info) == 0 ? info.st_ino : 0;
 }
 
 // A socket keeps its namespace alive, so only those of our own are kept.
 bool is_own(std::uint64_t inode) {
-  struct stat info {};
+  struct stat info{};
   return inode && ::stat("/proc/self/ns/net", &info) == 0 && info.st_ino == inode;
 }
 
@@ -49,7 +48,8 @@ netlink::Socket take_netfilter_socket() {
       auto socket = std::move(found->second);
       all.by_namespace.erase(found);
       char rest[4096];
-      while (::recv(socket.fd(), rest, sizeof rest, MSG_DONTWAIT) >= 0) continue;
+      while (::recv(socket.fd(), rest, sizeof rest, MSG_DONTWAIT) >= 0)
+        continue;
       return socket;
     }
   }
@@ -61,6 +61,7 @@ void give_back(netlink::Socket socket) {
   if (!is_own(inode)) return close_later(socket.release());
   auto& all = kept();
   std::lock_guard lock{all.mutex};
+  if (all.by_namespace.size() >= most_netfilter_sockets_kept) return close_later(socket.release());
   all.by_namespace.emplace(inode, std::move(socket));
 }
 

@@ -15,6 +15,7 @@
 #include <fmt/ranges.h>
 
 #include "injector/fault.hpp"
+#include "tests/crash/soak.hpp"
 #include "tests/crash/stage.hpp"
 #include "tests/crash/traced_life.hpp"
 #include "tests/support/paths.hpp"
@@ -148,6 +149,7 @@ bool doctor_is_right(Stage& stage, const Trial& trial, const std::string& name) 
 struct Options {
   std::string only, at;
   bool doctor = false;
+  std::size_t cycles = 0;
   std::size_t sample = 0;
   std::uint64_t seed = 0;
 };
@@ -161,6 +163,7 @@ KillPoint parse_point(const std::string& text) {
 
 int enumerate(const Options& options) {
   Stage stage;
+  if (options.cycles) return soak(stage, options.cycles, options.seed) ? 1 : 0;
   Totals totals;
   std::size_t trial_number = 0;
   const auto trials = stage.trials();
@@ -209,6 +212,7 @@ int main(int argc, char** argv) {
   app.add_option("--sample", options.sample, "so many kill points in all (0: every one)");
   app.add_option("--seed", options.seed, "which of them");
   app.add_flag("--doctor", options.doctor, "kill nobody: try whether the doctor is right about every fault here");
+  app.add_option("--cycles", options.cycles, "instead: so many random applies and undos, some ended by SIGKILL");
   app.add_option("--at", options.at, "one kill point, as a difference names it");
   CLI11_PARSE(app, argc, argv);
   if (::geteuid() != 0) {

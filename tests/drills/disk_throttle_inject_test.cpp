@@ -1,13 +1,13 @@
-// disk.throttle by hand on a loop device of the test's own, by the real binaries; and the guardian when the injector dies.
-#include <csignal>
-#include <fstream>
-#include <thread>
-
+// disk.throttle by hand on a loop device of the test's own, by the real binaries; and the guardian when the
+// injector dies.
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <gtest/gtest.h>
+#include <csignal>
+#include <fstream>
+#include <thread>
 
 #include "injector/journal.hpp"
 #include "tests/support/paths.hpp"
@@ -19,17 +19,20 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string trimmed(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
+  while (!text.empty() && text.back() == '\n')
+    text.pop_back();
   return text;
 }
 
-// An ext4 of its own on a loop device, a blkio group of its own, and a process in it that writes and syncs all the time.
+// An ext4 of its own on a loop device, a blkio group of its own, and a process in it that writes and syncs
+// all the time.
 class ThrottledWriter : public testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     std::error_code missing;
-    if (!fs::exists("/sys/fs/cgroup/blkio/cgroup.procs", missing)) GTEST_SKIP() << "needs cgroup v1 with blkio; io.max of v2 is tested elsewhere";
+    if (!fs::exists("/sys/fs/cgroup/blkio/cgroup.procs", missing))
+      GTEST_SKIP() << "needs cgroup v1 with blkio; io.max of v2 is tested elsewhere";
     group = fmt::format("/sys/fs/cgroup/blkio/squall-test-{}", ::getpid());
     const auto image = (folder.path() / "image").string();
     run({"truncate", "-s", "64M", image});
@@ -78,8 +81,18 @@ class ThrottledWriter : public testing::Test {
   }
 
   std::vector<std::string> inject(const std::string& lasts) const {
-    return {bin_dir() + "/squall", "inject", "disk.throttle", "write_rate=1MiB/s", "--on", "path=" + mount, "--for", lasts, "--state",
-            (folder.path() / "state").string(), "--output", "json"};
+    return {bin_dir() + "/squall",
+            "inject",
+            "disk.throttle",
+            "write_rate=1MiB/s",
+            "--on",
+            "path=" + mount,
+            "--for",
+            lasts,
+            "--state",
+            (folder.path() / "state").string(),
+            "--output",
+            "json"};
   }
 
   TemporaryDirectory folder;
@@ -99,7 +112,8 @@ TEST_F(ThrottledWriter, gets_what_was_prescribed_and_its_speed_back) {
 }
 
 TEST_F(ThrottledWriter, keeps_the_limit_somebody_else_had_set) {
-  std::ofstream{group + "/blkio.throttle.write_bps_device"} << trimmed(run({"lsblk", "-ndo", "MAJ:MIN", loop})) << " 8388608" << std::endl;
+  std::ofstream{group + "/blkio.throttle.write_bps_device"}
+      << trimmed(run({"lsblk", "-ndo", "MAJ:MIN", loop})) << " 8388608" << std::endl;
   const auto before = limit();
   ASSERT_NE(before, "");
   run(inject("3s"));
@@ -109,7 +123,8 @@ TEST_F(ThrottledWriter, keeps_the_limit_somebody_else_had_set) {
 TEST_F(ThrottledWriter, is_free_again_soon_after_the_injector_was_killed) {
   const auto command = inject("60s");
   std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  for (auto& word : command)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const auto squall = ::fork();
   if (squall == 0) {
@@ -129,10 +144,42 @@ TEST_F(ThrottledWriter, is_free_again_soon_after_the_injector_was_killed) {
   EXPECT_EQ(WEXITSTATUS(status), 5);
 }
 
+// What cannot be undone is told with the command that finishes the job, and that command does.
+TEST_F(ThrottledWriter, somebody_elses_change_meanwhile_is_left_and_told) {
+  auto command = inject("2s");
+  command.erase(std::find(command.begin(), command.end(), "--output"), command.end());
+  std::string line = "exec";
+  for (auto& word : command)
+    line += " '" + word + "'";
+  const auto output = (folder.path() / "output").string();
+  const auto squall = ::fork();
+  if (squall == 0) {
+    ::execl("/bin/sh", "sh", "-c", (line + " >" + output + " 2>&1").c_str(), nullptr);
+    ::_exit(127);
+  }
+  ASSERT_TRUE(wait_for_limit(true, std::chrono::seconds{20}));
+  const auto device = trimmed(run({"lsblk", "-ndo", "MAJ:MIN", loop}));
+  const auto number = device.substr(device.find_first_not_of(' '));
+  std::ofstream{group + "/blkio.throttle.write_bps_device"} << number << " 7340032" << std::endl;
+  int status = 0;
+  ::waitpid(squall, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 6);
+  std::ostringstream text;
+  text << std::ifstream{output}.rdbuf();
+  const auto said = text.str();
+  EXPECT_NE(said.find("somebody changed it since"), said.npos) << said;
+  EXPECT_NE(limit(), "") << "it was taken away from whoever set it";
+  const auto at = said.find("by hand: ");
+  ASSERT_NE(at, said.npos) << said;
+  run({"sh", "-c", said.substr(at + 9, said.find('\n', at) - at - 9)});
+  EXPECT_EQ(limit(), "");
+}
+
 TEST_F(ThrottledWriter, is_free_again_soon_after_squall_was_killed) {
   const auto command = inject("60s");
   std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  for (auto& word : command)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const auto squall = ::fork();
   if (squall == 0) {
