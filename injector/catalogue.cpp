@@ -3,12 +3,18 @@
 
 namespace squall {
 namespace faults {
-extern const FaultType network_delay, process_kill, disk_throttle;
+extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, process_kill, disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
   static const std::vector<const FaultType*> catalogue{
       &faults::network_delay,
+      &faults::network_loss,
+      &faults::network_duplicate,
+      &faults::network_corrupt,
+      &faults::network_reorder,
+      &faults::network_rate,
+      &faults::network_impair,
       &faults::process_kill,
       &faults::disk_throttle,
   };

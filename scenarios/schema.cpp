@@ -1,6 +1,7 @@
 #include "scenarios/schema.hpp"
 
 #include <charconv>
+#include <cmath>
 
 namespace squall::detail {
 
@@ -43,6 +44,15 @@ bool parse_integer(const Value& value, std::int64_t least, std::uint64_t most, s
   }
   out = static_cast<std::int64_t>(negative ? ~magnitude + 1 : magnitude);
   return true;
+}
+
+bool parse_number(const Value& value, double& out, Diagnostics& diagnostics) {
+  const auto& text = value.text;
+  const auto* end = text.data() + text.size();
+  auto [stop, error] = std::from_chars(text.data(), end, out, std::chars_format::fixed);
+  if (value.kind == Value::Kind::scalar && stop == end && error == std::errc{} && std::isfinite(out)) return true;
+  diagnostics.error(value.place, fmt::format("expected a number, got {}", value.describe()));
+  return false;
 }
 
 bool parse_boolean(const Value& value, bool& out, Diagnostics& diagnostics) {

@@ -61,6 +61,7 @@ void missing_key(const Value& in, std::string_view key, std::string_view sentenc
 bool expect_scalar(const Value&, std::string_view what, Diagnostics&);
 // Beyond 2^63 the result is the two's complement of the value, as a cast to an unsigned type undoes.
 bool parse_integer(const Value&, std::int64_t least, std::uint64_t most, std::int64_t& out, Diagnostics&);
+bool parse_number(const Value&, double& out, Diagnostics&);
 bool parse_boolean(const Value&, bool& out, Diagnostics&);
 boost::json::object pattern(std::string_view regex, std::string_view example);
 }  // namespace detail
@@ -221,13 +222,17 @@ class Object : public ObjectSchema {
   template <class M, class Get>
   void bound(M least, M most, Get get) {
     auto& field = fields_.back();
-    using std::to_string;
-    using squall::to_string;
-    field.doc.bounds = fmt::format("{} to {}", to_string(least), to_string(most));
-    field.within = [get, least, most, text = field.doc.bounds](const T& object) -> std::string {
+    auto told = [](const M& bound) {
+      if constexpr (std::is_arithmetic_v<M>)
+        return fmt::format("{}", bound);
+      else
+        return to_string(bound);
+    };
+    field.doc.bounds = fmt::format("{} to {}", told(least), told(most));
+    field.within = [get, least, most, told, text = field.doc.bounds](const T& object) -> std::string {
       auto value = get(object);
       if (!value || (*value >= least && *value <= most)) return "";
-      return fmt::format("expected {}, got {}", text, to_string(*value));
+      return fmt::format("expected {}, got {}", text, told(*value));
     };
   }
 
@@ -321,6 +326,13 @@ struct Codec<std::string> {
     return true;
   }
   static boost::json::object schema() { return {{"type", boost::json::array{"string", "number", "boolean"}}}; }
+};
+
+template <>
+struct Codec<double> {
+  static std::string name() { return "number"; }
+  static bool decode(const Value& value, double& out, Diagnostics& diagnostics) { return detail::parse_number(value, out, diagnostics); }
+  static boost::json::object schema() { return {{"type", "number"}}; }
 };
 
 template <>

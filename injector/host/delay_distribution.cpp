@@ -73,13 +73,33 @@ const std::vector<std::int16_t>& quantiles(Distribution distribution) {
   return tables[index];
 }
 
+const std::vector<std::int16_t>& quantiles(const DelayShape& shape) { return shape.recorded ? *shape.recorded : quantiles(shape.distribution); }
+
+DelayShape recorded_delays(std::vector<std::int64_t> samples) {
+  std::sort(samples.begin(), samples.end());
+  const auto least = samples.front(), most = samples.back();
+  DelayShape out;
+  out.delay_ns = least + (most - least) / 2;
+  if (least == most) return out;
+  // The table reaches from -4 jitters to 4.
+  out.jitter_ns = (most - least + 7) / 8 + 1;
+  std::vector<std::int16_t> table;
+  for (int i = 0; i < table_size; ++i) {
+    const auto at = static_cast<std::size_t>((i + 0.5) / table_size * static_cast<double>(samples.size()));
+    const auto from_middle = static_cast<double>(samples[at] - out.delay_ns) / static_cast<double>(out.jitter_ns);
+    table.push_back(static_cast<std::int16_t>(std::lround(std::clamp(from_middle, -3.9999, 3.9999) * netem_scale)));
+  }
+  out.recorded = std::make_shared<const std::vector<std::int16_t>>(std::move(table));
+  return out;
+}
+
 std::int64_t prescribed_median_ns(const DelayShape& shape) {
   if (shape.jitter_ns == 0) return shape.delay_ns;
-  auto& table = quantiles(shape.distribution);
+  auto& table = quantiles(shape);
   return std::max<std::int64_t>(0, shape.delay_ns + scaled(shape.jitter_ns, table[table.size() / 2]));
 }
 
-DelaySampler::DelaySampler(const DelayShape& shape, std::uint64_t seed) : shape_(shape), table_(quantiles(shape.distribution)), random_(seed) {
+DelaySampler::DelaySampler(const DelayShape& shape, std::uint64_t seed) : shape_(shape), table_(quantiles(shape_)), random_(seed) {
   last_ = normal_(random_);
 }
 

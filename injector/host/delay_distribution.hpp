@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -15,12 +16,17 @@ struct DelayShape {
   std::int64_t jitter_ns = 0;
   Distribution distribution = Distribution::normal;
   double correlation = 0;  // 0 to 1, of each packet's chance with that of the one before
+  // Quantiles as below, instead of those of the distribution: recorded delays.
+  std::shared_ptr<const std::vector<std::int16_t>> recorded;
 };
 
 // Quantiles of the distribution around 0 in the fixed point of struct tc_netem (8192 is one jitter), at equal steps of
 // probability; cut at ±4, the most that fits.
 constexpr int netem_scale = 8192;
 const std::vector<std::int16_t>& quantiles(Distribution);
+const std::vector<std::int16_t>& quantiles(const DelayShape&);
+// The shape that delays as these samples say (nanoseconds, at least 2 of them).
+DelayShape recorded_delays(std::vector<std::int64_t> samples);
 
 // The median of what a shape prescribes; packets are never sent before they came.
 std::int64_t prescribed_median_ns(const DelayShape&);

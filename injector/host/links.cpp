@@ -30,6 +30,7 @@ std::vector<Link> all() {
     link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
     if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
     if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
+    if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
     out.push_back(std::move(link));
   });
   return out;

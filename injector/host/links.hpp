@@ -13,6 +13,7 @@ namespace squall::links {
 struct Link {
   std::string name, alias, kind;
   std::uint32_t index = 0;
+  std::uint32_t mtu = 0;     // bytes
   std::uint32_t master = 0;  // of a bridge or a bond it belongs to
   bool up = false, loopback = false;
   bool ethernet = false;  // its frames carry an Ethernet header

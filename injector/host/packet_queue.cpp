@@ -16,13 +16,16 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/detour_rules.hpp"
 #include "injector/host/netfilter_sockets.hpp"
 
 namespace squall {
 
 namespace {
 
-constexpr std::size_t batch = 64, most_verdicts = 256;
+constexpr std::size_t batch = 64, most_verdict_bytes = 16'384;
+constexpr std::size_t longest_packet = 0xffff - NLA_HDRLEN;  // of which a message tells
+constexpr std::uint32_t link_header = 14;
 
 struct Verdict {
   nlmsghdr head;
@@ -38,7 +41,9 @@ nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(n
 
 }  // namespace
 
-PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest) : socket_(take_netfilter_socket()), number_(start), buffers_(batch) {
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, Take take)
+    : socket_(take_netfilter_socket()), number_(start), take_(take), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
+  buffers_.resize(batch * buffer_size_);
   for (int attempt = 0;; ++attempt, ++number_) {
     netlink::Messages bind;
     bind.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
@@ -60,6 +65,7 @@ void PacketQueue::begin() {
   stamps_ = Fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   const int yes = 1;
   if (stamps_) ::setsockopt(stamps_.get(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
+  if (take_ == Take::bytes) sender_ = std::make_unique<RawSender>(detoured_mark);
 }
 
 PacketQueue::~PacketQueue() {
@@ -76,9 +82,11 @@ void PacketQueue::configure(std::uint32_t longest) {
   netlink::Messages messages;
   messages.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
   nfqnl_msg_config_params parameters{};
-  parameters.copy_mode = NFQNL_COPY_META;
+  parameters.copy_mode = take_ == Take::notice ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
+  // Some bytes at least, or the length is not told.
+  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : 20);
   messages.bytes(NFQA_CFG_PARAMS, &parameters, sizeof parameters);
-  messages.be32(NFQA_CFG_FLAGS, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
+  messages.be32(NFQA_CFG_FLAGS, (take_ == Take::notice ? NFQA_CFG_F_GSO : 0) | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_MASK, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_QUEUE_MAXLEN, longest);
   const auto answer = socket_.exchange(messages);
@@ -92,7 +100,7 @@ bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
   std::array<iovec, batch> parts;
   std::array<mmsghdr, batch> messages{};
   for (std::size_t i = 0; i < batch; ++i) {
-    parts[i] = {buffers_[i].data(), buffers_[i].size()};
+    parts[i] = {&buffers_[i * buffer_size_], buffer_size_};
     messages[i].msg_hdr.msg_iov = &parts[i];
     messages[i].msg_hdr.msg_iovlen = 1;
   }
@@ -102,7 +110,7 @@ bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
   wall_ahead_ = wall_ns() - now_;
   for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
     auto left = messages[i].msg_len;
-    for (auto* head = reinterpret_cast<nlmsghdr*>(buffers_[i].data()); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
+    for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
   }
   return static_cast<std::size_t>(got) == batch;
 }
@@ -119,6 +127,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
   packet.source = this;
   packet.entered = now_;
   const auto* bytes = reinterpret_cast<const char*>(head);
+  bool cut = false;
   for (std::size_t at = NLMSG_HDRLEN + sizeof(nfgenmsg); at + sizeof(nlattr) <= head->nlmsg_len;) {
     const auto* attribute = reinterpret_cast<const nlattr*>(bytes + at);
     if (attribute->nla_len < sizeof(nlattr)) break;
@@ -133,6 +142,19 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
       const auto at_ns = static_cast<std::int64_t>(be64toh(stamp.sec) * 1'000'000'000 + be64toh(stamp.usec) * 1'000) - wall_ahead_;
       // A clock that was set meanwhile, or a stamp of another host's making, is not believed.
       if (at_ns <= now_ && at_ns > now_ - 200'000'000) packet.entered = at_ns;
+    } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_CAP_LEN) {
+      std::uint32_t whole = 0;
+      std::memcpy(&whole, value, sizeof whole);
+      packet.wire_bytes = ntohl(whole) + link_header;
+      cut = true;
+    } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PAYLOAD) {
+      const auto size = static_cast<std::uint32_t>(attribute->nla_len - sizeof(nlattr));
+      if (!cut) packet.wire_bytes = size + link_header;
+      if (take_ == Take::bytes && !cut) {
+        packet.size = size;
+        packet.frame = std::make_unique_for_overwrite<char[]>(size);
+        std::memcpy(packet.frame.get(), value, size);
+      }
     }
     at += (attribute->nla_len + 3U) & ~3U;
   }
@@ -140,15 +162,35 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
 }
 
 bool PacketQueue::let_go(HeldPacket& packet) {
+  if (!packet.copy)
+    judge(packet, NF_ACCEPT);
+  else if (!sender_ || !sender_->send({packet.frame.get(), packet.size}))
+    ++lost_;
+  return true;
+}
+
+void PacketQueue::discard(HeldPacket& packet) {
+  if (!packet.copy) judge(packet, NF_DROP);
+}
+
+void PacketQueue::judge(const HeldPacket& packet, std::uint32_t verdict) {
   Verdict one{};
   one.head = {sizeof one, type_of(NFQNL_MSG_VERDICT), NLM_F_REQUEST, 0, 0};
   one.queue = header(number_);
   one.attribute = {sizeof(nlattr) + sizeof(nfqnl_msg_verdict_hdr), NFQA_VERDICT_HDR};
-  one.verdict = {htonl(NF_ACCEPT), htonl(packet.id)};
-  const auto* from = reinterpret_cast<const char*>(&one);
-  verdicts_.insert(verdicts_.end(), from, from + sizeof one);
-  if (verdicts_.size() >= most_verdicts * sizeof one) flush();
-  return true;
+  one.verdict = {htonl(verdict), htonl(packet.id)};
+  nlattr bytes{static_cast<std::uint16_t>(sizeof(nlattr) + packet.size), NFQA_PAYLOAD};
+  if (packet.changed) one.head.nlmsg_len += (bytes.nla_len + 3U) & ~3U;
+  auto put = [&](const void* from, std::size_t size) {
+    verdicts_.insert(verdicts_.end(), static_cast<const char*>(from), static_cast<const char*>(from) + size);
+  };
+  put(&one, sizeof one);
+  if (packet.changed) {
+    put(&bytes, sizeof bytes);
+    put(packet.frame.get(), packet.size);
+    verdicts_.resize((verdicts_.size() + 3) & ~std::size_t{3});
+  }
+  if (verdicts_.size() >= most_verdict_bytes) flush();
 }
 
 void PacketQueue::flush() {

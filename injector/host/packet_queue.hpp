@@ -1,12 +1,12 @@
 // A packet queue of the kernel (NFQUEUE, nfnetlink_queue): packets wait in the kernel for our verdict.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <vector>
 
 #include "injector/host/netlink.hpp"
 #include "injector/host/packet_source.hpp"
+#include "injector/host/raw_sender.hpp"
 
 namespace squall {
 
@@ -14,7 +14,12 @@ class PacketQueue : public PacketSource {
  public:
   // Binds a free queue of the thread's network namespace, looking from `start` on. When `longest` packets wait already,
   // further ones pass at once (fail open). Throws std::runtime_error.
-  PacketQueue(std::uint16_t start, std::uint32_t longest);
+  enum class Take {
+    notice,  // that there is a packet; large segments stay whole
+    each,    // packets as they are on the wire, and their length
+    bytes,   // their bytes as well
+  };
+  PacketQueue(std::uint16_t start, std::uint32_t longest, Take = Take::notice);
   ~PacketQueue() override;
   std::uint16_t number() const { return number_; }
   // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that were sent
@@ -25,6 +30,7 @@ class PacketQueue : public PacketSource {
   int fd() const override { return socket_.fd(); }
   bool take(const std::function<void(HeldPacket&&)>&) override;
   bool let_go(HeldPacket&) override;
+  void discard(HeldPacket&) override;
   void flush() override;
   std::uint64_t waiting() override;
   std::uint64_t lost() const override { return lost_; }
@@ -35,6 +41,7 @@ class PacketQueue : public PacketSource {
   };
   State state() const;
   void configure(std::uint32_t longest);
+  void judge(const HeldPacket&, std::uint32_t verdict);
   void read_message(const struct nlmsghdr*, const std::function<void(HeldPacket&&)>&);
 
   netlink::Socket socket_;
@@ -42,7 +49,10 @@ class PacketQueue : public PacketSource {
   std::uint16_t number_ = 0;
   std::vector<char> verdicts_;
   std::int64_t now_ = 0, wall_ahead_ = 0;
-  std::vector<std::array<char, 512>> buffers_;
+  Take take_;
+  std::vector<char> buffers_;  // `batch` of them
+  std::size_t buffer_size_ = 0;
+  std::unique_ptr<RawSender> sender_;
   std::uint32_t last_id_ = 0;
   std::atomic<std::uint64_t> lost_ = 0, untold_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace squall {
 
@@ -14,10 +15,15 @@ struct HeldPacket {
   std::int64_t due = 0;      // CLOCK_MONOTONIC, ns
   std::uint64_t order = 0;   // of arrival; breaks ties
   std::int64_t entered = 0;  // CLOCK_MONOTONIC, ns
-  std::uint32_t id = 0, size = 0;
+  std::uint32_t id = 0;
+  std::uint32_t size = 0, content = 0;  // of frame, and where in it the network header begins
+  std::uint32_t wire_bytes = 0;         // with its link header; 0: not known
   std::unique_ptr<char[]> frame;
   PacketSource* source = nullptr;
+  std::int64_t queued = 0;  // of the time until due, what a limited rate adds
   bool full_level = false;
+  bool changed = false;  // frame is not what came
+  bool copy = false;     // a second one of a packet that goes its own way
 };
 
 // Called by the engine's thread alone, unless said otherwise.
@@ -32,6 +38,8 @@ class PacketSource {
   virtual bool take(const std::function<void(HeldPacket&&)>&) = 0;
   // Lets a packet go on its way; may gather until flush. False: it cannot go now and stays the caller's.
   virtual bool let_go(HeldPacket&) = 0;
+  // Drops a packet, silently as a network does; nothing where it is a copy.
+  virtual void discard(HeldPacket&) = 0;
   virtual void flush() = 0;
   // Packets that the kernel still keeps for us and has not handed over, or that we have not let go.
   virtual std::uint64_t waiting() = 0;

@@ -24,21 +24,20 @@ namespace squall {
 
 namespace {
 
-constexpr std::uint32_t kept_bytes = 128;       // enough to tell packets apart: their headers
 constexpr int buffer_bytes = 16 << 20;
 constexpr std::size_t many = 4096;              // packets between two looks
 constexpr std::size_t most_waiting = 200'000;   // of packets that were lost on their way
-constexpr std::int64_t most_early_ns = 5'000'000'000;
+constexpr std::int64_t most_early_ns = 500'000'000;
 
 [[noreturn]] void fail(std::string_view attempt) { throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno))); }
 
-void filter(const Fd& socket, unsigned one_in) {
-  auto program = sampling_filter(one_in, kept_bytes);
+void filter(const Fd& socket, unsigned one_in, std::uint32_t bytes) {
+  auto program = sampling_filter(one_in, bytes);
   const sock_fprog attached{static_cast<unsigned short>(program.size()), program.data()};
   if (::setsockopt(socket.get(), SOL_SOCKET, SO_ATTACH_FILTER, &attached, sizeof attached) != 0) fail("filter the packets to be timed");
 }
 
-Fd open_socket() {
+Fd open_socket(std::uint32_t bytes) {
   // Without a protocol it hears nothing until it is bound.
   Fd out{::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (out.get() < 0) fail("open a packet socket");
@@ -46,7 +45,7 @@ Fd open_socket() {
   if (::setsockopt(out.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0) fail("have packets stamped with their time");
   if (::setsockopt(out.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes) != 0)
     ::setsockopt(out.get(), SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
-  filter(out, 1);
+  filter(out, 1, bytes);
   return out;
 }
 
@@ -70,7 +69,7 @@ std::int64_t stamp_of(msghdr& header) {
 
 }  // namespace
 
-PacketTimes::PacketTimes() : before_(open_socket()), after_(open_socket()) {}
+PacketTimes::PacketTimes(std::uint32_t bytes) : before_(open_socket(bytes)), after_(open_socket(bytes)), bytes_(bytes) {}
 
 PacketTimes::~PacketTimes() {
   close_later(std::move(before_));
@@ -84,14 +83,14 @@ void PacketTimes::listen(const std::string& before, const std::string& after) {
 
 std::size_t PacketTimes::take(const Fd& socket, std::deque<Seen>& into) {
   constexpr unsigned batch = 64;
-  std::array<std::array<char, kept_bytes>, batch> packets;
+  std::vector<char> packets(std::size_t{batch} * bytes_);
   std::array<std::array<char, CMSG_SPACE(sizeof(timespec))>, batch> controls;
   std::array<iovec, batch> vectors;
   std::array<mmsghdr, batch> messages;
   std::size_t count = 0;
   for (;;) {
     for (unsigned i = 0; i < batch; ++i) {
-      vectors[i] = {packets[i].data(), kept_bytes};
+      vectors[i] = {&packets[std::size_t{i} * bytes_], bytes_};
       messages[i] = {};
       messages[i].msg_hdr.msg_iov = &vectors[i];
       messages[i].msg_hdr.msg_iovlen = 1;
@@ -102,7 +101,7 @@ std::size_t PacketTimes::take(const Fd& socket, std::deque<Seen>& into) {
     if (got <= 0) return count;
     for (int i = 0; i < got; ++i) {
       const auto length = messages[static_cast<unsigned>(i)].msg_len;
-      const std::string_view bytes{packets[static_cast<unsigned>(i)].data(), std::min<std::size_t>(length, kept_bytes)};
+      const std::string_view bytes{&packets[static_cast<std::size_t>(i) * bytes_], std::min<std::size_t>(length, bytes_)};
       into.push_back({std::hash<std::string_view>{}(bytes) ^ length, stamp_of(messages[static_cast<unsigned>(i)].msg_hdr)});
     }
     count += static_cast<std::size_t>(got);
@@ -113,8 +112,8 @@ std::size_t PacketTimes::take(const Fd& socket, std::deque<Seen>& into) {
 void PacketTimes::look_at_fewer() {
   if (one_in_ >= 4096) return;
   one_in_ *= 8;
-  filter(before_, one_in_);
-  filter(after_, one_in_);
+  filter(before_, one_in_, bytes_);
+  filter(after_, one_in_, bytes_);
 }
 
 void PacketTimes::each(const std::function<void(std::int64_t, std::int64_t)>& tell) {
@@ -126,11 +125,14 @@ void PacketTimes::each(const std::function<void(std::int64_t, std::int64_t)>& te
   waiting_count_ += sent.size();
 
   std::deque<Seen> still_early;
-  const auto latest = early_.empty() ? 0 : early_.back().at;
+  const auto now = wall_ns();
   for (auto& one : early_) {
     auto found = waiting_.find(one.packet);
     if (found == waiting_.end()) {
-      if (latest - one.at < most_early_ns && still_early.size() < many) still_early.push_back(one);
+      if (now - one.at < most_early_ns && still_early.size() < many)
+        still_early.push_back(one);
+      else
+        altered_ += one_in_;
       continue;
     }
     tell(found->second.front(), one.at);

@@ -14,9 +14,10 @@ namespace squall {
 
 class PacketTimes {
  public:
-  // Opens the sockets in the caller's network namespace, which needs CAP_NET_RAW; throws std::runtime_error where refused.
+  static constexpr std::uint32_t headers = 128, longest = 2048;
+  // Packets are told apart by so many bytes. Opens the sockets in the caller's network namespace, which needs CAP_NET_RAW; throws std::runtime_error where refused.
   // Timestamps are on some milliseconds later, so this is best done early.
-  PacketTimes();
+  explicit PacketTimes(std::uint32_t bytes = headers);
   ~PacketTimes();
   PacketTimes(const PacketTimes&) = delete;
   PacketTimes& operator=(const PacketTimes&) = delete;
@@ -26,6 +27,10 @@ class PacketTimes {
   // Calls with the times (CLOCK_REALTIME in nanoseconds) of each packet that was seen at both since the last call. Of very
   // many packets a part is looked at only: the same at both.
   void each(const std::function<void(std::int64_t before, std::int64_t after)>&);
+  // How many packets were seen behind and not before: their bytes are other ones. Some hundred milliseconds late.
+  std::uint64_t altered() const { return altered_; }
+  // Of so many packets one is looked at.
+  unsigned one_in() const { return one_in_; }
 
  private:
   struct Seen {
@@ -40,6 +45,8 @@ class PacketTimes {
   std::size_t waiting_count_ = 0;
   std::deque<Seen> early_;  // seen behind, not yet before
   unsigned one_in_ = 1;
+  std::uint32_t bytes_;
+  std::uint64_t altered_ = 0;
 };
 
 }  // namespace squall

@@ -35,8 +35,8 @@ constexpr int frames_at_once = 256;
 
 }  // namespace
 
-Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark) : name_(name), buffer_(longest_frame) {
-  open_tap(name);
+Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments segments) : name_(name), buffer_(longest_frame) {
+  open_tap(name, segments);
   raise(alias);
   open_way_out(interface, mark);
 }
@@ -52,7 +52,7 @@ Tap::~Tap() {
   }
 }
 
-void Tap::open_tap(const std::string& name) {
+void Tap::open_tap(const std::string& name, Segments segments) {
   tap_ = Fd{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
   if (!tap_) refused("open /dev/net/tun");
   ifreq request{};
@@ -61,8 +61,8 @@ void Tap::open_tap(const std::string& name) {
   if (::ioctl(tap_.get(), TUNSETIFF, &request) != 0) refused("make the tap device " + name);
   int header = offload_header;
   if (::ioctl(tap_.get(), TUNSETVNETHDRSZ, &header) != 0) refused("set the offload header of " + name);
-  // Large segments stay whole, as they would on the device they leave by.
-  if (::ioctl(tap_.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) != 0) refused("set the offloads of " + name);
+  const unsigned offloads = segments == Segments::whole ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+  if (::ioctl(tap_.get(), TUNSETOFFLOAD, offloads) != 0) refused("set the offloads of " + name);
   if (::ioctl(tap_.get(), SIOCGIFHWADDR, &request) != 0) refused("read the address of " + name);
   std::memcpy(address_, request.ifr_hwaddr.sa_data, sizeof address_);
   index_ = ::if_nametoindex(name.c_str());
@@ -109,6 +109,8 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
     packet.source = this;
     packet.entered = monotonic_ns();
     packet.size = static_cast<std::uint32_t>(got);
+    packet.content = offload_header + ETH_HLEN;
+    packet.wire_bytes = packet.size - static_cast<std::uint32_t>(offload_header);
     packet.frame = std::make_unique_for_overwrite<char[]>(packet.size);
     std::memcpy(packet.frame.get(), buffer_.data(), packet.size);
     keep(std::move(packet));

@@ -14,8 +14,10 @@ namespace squall {
 class Tap : public PacketSource {
  public:
   // Makes the tap `name` in the thread's network namespace, with `alias` to recognise it by, for packets that leave
-  // `interface`; those sent on carry `mark`. Throws std::runtime_error.
-  Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark);
+  // `interface`; those sent on carry `mark`. `segments`: large ones stay whole, as they would on that device, else each
+  // packet comes as it is on the wire, with its checksums. Throws std::runtime_error.
+  enum class Segments { whole, as_on_the_wire };
+  Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments = Segments::whole);
   // Returns once the device is gone for everybody.
   ~Tap() override;
   std::uint32_t index() const { return index_; }
@@ -25,12 +27,13 @@ class Tap : public PacketSource {
   int fd() const override { return tap_.get(); }
   bool take(const std::function<void(HeldPacket&&)>&) override;
   bool let_go(HeldPacket&) override;
+  void discard(HeldPacket&) override {}
   void flush() override {}
   std::uint64_t waiting() override { return 0; }
   std::uint64_t lost() const override { return lost_; }
 
  private:
-  void open_tap(const std::string& name);
+  void open_tap(const std::string& name, Segments);
   void raise(const std::string& alias);
   void open_way_out(std::uint32_t interface, std::uint32_t mark);
 

@@ -1,4 +1,4 @@
-#include "injector/faults/network_delay_userland.hpp"
+#include "injector/faults/packets_by_queue.hpp"
 
 #include <thread>
 
@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/faults/network_delay_dose.hpp"
-#include "injector/host/userland_delay.hpp"
+#include "injector/faults/packet_dose.hpp"
+#include "injector/host/packet_detour.hpp"
 
 namespace squall::faults {
 namespace {
@@ -18,11 +18,11 @@ constexpr std::string_view mechanism_name = "userland packet queue (nftables, nf
 
 class UserlandFault : public Fault {
  public:
-  UserlandFault(NetworkAim aim, UserlandDelayPlan plan, bool in_earnest)
-      : aim_(std::move(aim)), shape_(plan.shape), delay_(std::make_shared<UserlandDelay>(std::move(plan))) {
+  UserlandFault(NetworkAim aim, PacketDetourPlan plan, bool in_earnest)
+      : aim_(std::move(aim)), what_(plan.what), detour_(std::make_shared<PacketDetour>(std::move(plan))) {
     if (in_earnest) try {
         keep_hooks_switched_on();
-        delay_->get_ready();
+        detour_->get_ready();
       } catch (const std::exception&) {
         // Whoever applies it is told.
       }
@@ -37,29 +37,40 @@ class UserlandFault : public Fault {
     std::vector<std::string> skipped;
     for (auto& device : aim_.devices)
       if (!device.loopback && !device.ethernet && aim_.direction != Direction::in) skipped.push_back(device.name);
-    if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is not delayed: it carries no Ethernet frames", fmt::join(skipped, ", ")));
-    out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass undelayed");
-    if (uses_queue(delay_->plan().rules))
+    if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is left as it is: it carries no Ethernet frames", fmt::join(skipped, ", ")));
+    out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
+    if (uses_queue(detour_->plan().rules))
       out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
+    if (what_.duplicate > 0 && uses_queue(detour_->plan().rules))
+      out.emplace_back("the second of two arriving packets comes by the loopback device: a service that is bound to another one does not see it");
+    if (what_.content()) out.emplace_back("packets of more than 65,531 bytes, as lo may carry, are neither repeated nor corrupted");
     out.emplace_back("measured from a packet's arrival in the queue to its release; what the application adds is not seen");
     return out;
   }
 
-  void apply(Transaction& transaction) override { delays::hold_packets(transaction, delay_, fmt::format("{}", fmt::join(aim_.targets, "; "))); }
+  void apply(Transaction& transaction) override { detour::lead_packets(transaction, detour_, fmt::format("{}", fmt::join(aim_.targets, "; "))); }
 
   void set_level(double level) override {
     level_ = level;
-    delay_->set_level(level);
+    detour_->set_level(level);
   }
 
   Dose measure() override {
-    const auto measured = delay_->measure();
-    return delay_dose(shape_, {&measured.at_full_level, measured.packets, measured.holding, measured.overflowed, measured.lost, level_});
+    const auto measured = detour_->measure();
+    PacketsSeen seen;
+    seen.held = &measured.at_full_level;
+    seen.packets = measured.packets;
+    seen.holding = measured.holding;
+    seen.overflowed = measured.overflowed;
+    seen.lost = measured.lost;
+    seen.level = level_;
+    seen.counts = measured.counts;
+    return packet_dose(what_, seen);
   }
 
   std::vector<FaultEvent> events() override {
     std::vector<FaultEvent> out;
-    const auto measured = delay_->measure();
+    const auto measured = detour_->measure();
     if (measured.released_early > std::exchange(told_released_, measured.released_early))
       out.push_back({"packets.released", wall_ns(), {{"packets", measured.released_early}, {"why", "undone before their delay was over"}}});
     if (const auto more = measured.overflowed - std::exchange(told_overflowed_, measured.overflowed))
@@ -71,8 +82,8 @@ class UserlandFault : public Fault {
 
  private:
   NetworkAim aim_;
-  DelayShape shape_;
-  std::shared_ptr<UserlandDelay> delay_;
+  Impairment what_;
+  std::shared_ptr<PacketDetour> detour_;
   double level_ = 1;
   std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0;
 };
@@ -86,19 +97,19 @@ std::string refusal() {
       return;
     }
     try {
-      UserlandDelayPlan plan;
-      plan.shape.delay_ns = 1'000'000;
+      PacketDetourPlan plan;
+      plan.what.delay.delay_ns = 1'000'000;
       plan.prefix = plan.rules.table = "sqdoctor";
       HoldPoint arriving, leaving;
       arriving.interface = 1;
       leaving.at = HoldPoint::At::leaving;
       leaving.device = "lo";
       plan.rules.points = {arriving, leaving};
-      UserlandDelay delay{std::move(plan)};
-      delay.start_engine();
-      delay.add_rules();
-      delay.remove_rules();
-      delay.stop_engine();
+      PacketDetour detour{std::move(plan)};
+      detour.start_engine();
+      detour.add_rules();
+      detour.remove_rules();
+      detour.stop_engine();
     } catch (const std::exception& e) {
       why = fmt::format("{} (needs Linux 5.16 or later with nf_tables, NFQUEUE and tun)", e.what());
     }
@@ -108,9 +119,9 @@ std::string refusal() {
 
 }  // namespace
 
-std::unique_ptr<Fault> userland_delay(const NetworkDelay& with, NetworkAim aim, const Setting& setting, Diagnostics& diagnostics) {
-  UserlandDelayPlan plan;
-  plan.shape = with.shape();
+std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, const Setting& setting, Diagnostics& diagnostics) {
+  PacketDetourPlan plan;
+  plan.what = what;
   plan.seed = setting.seed;
   plan.prefix = plan.rules.table = own_name(setting);
   plan.rules.points = hold_points(aim);
@@ -127,14 +138,14 @@ std::unique_ptr<Fault> userland_delay(const NetworkDelay& with, NetworkAim aim, 
   return std::make_unique<UserlandFault>(std::move(aim), std::move(plan), setting.io != nullptr);
 }
 
-Capability userland_delay_capability() {
+Capability queue_capability() {
   // Asked once: what a kernel lacks it will not have a moment later.
   static const std::string missing = refusal();
   Capability out;
   out.mechanism = mechanism_name;
   out.missing = missing;
   out.possible = out.missing.empty();
-  out.measures = "the time each packet was held; what an application adds is not seen";
+  out.measures = "what became of each packet, and how long it was held; what an application adds is not seen";
   return out;
 }
 

@@ -1,11 +1,11 @@
-// Delays packets in user space: rules in tables that die with us hand them to an engine thread.
+// Impairs packets in user space: rules in tables that die with us hand them to an engine thread.
 #pragma once
 
 #include <memory>
 #include <string>
 
-#include "injector/host/delay_engine.hpp"
-#include "injector/host/delay_rules.hpp"
+#include "injector/host/packet_engine.hpp"
+#include "injector/host/detour_rules.hpp"
 #include "injector/transaction.hpp"
 
 namespace squall {
@@ -13,25 +13,25 @@ namespace squall {
 class PacketQueue;
 class Tap;
 
-struct UserlandDelayPlan {
-  DelayShape shape;
+struct PacketDetourPlan {
+  Impairment what;
   std::uint64_t seed = 1;
-  DelayRules rules;  // the tap of each point and the queue are filled in when it starts
+  DetourRules rules;  // the tap of each point and the queue are filled in when it starts
   std::string prefix;  // of the names of taps: "sq1a2b3c4d"
   std::uint64_t network_namespace = 0;  // 0: the caller's
   pid_t namespace_pid = 0;              // a process in it
 };
 
 // Packets that the queue holds at most: enough for 200,000 a second.
-std::uint32_t longest_queue(const DelayShape&);
+std::uint32_t longest_queue(const Impairment&);
 
-class UserlandDelay {
+class PacketDetour {
  public:
-  explicit UserlandDelay(UserlandDelayPlan);
-  ~UserlandDelay();
+  explicit PacketDetour(PacketDetourPlan);
+  ~PacketDetour();
 
   void set_level(double level);
-  DelayMeasure measure();
+  EngineMeasure measure();
 
   // Makes what nobody notices: sockets, the queue, and the thread where no tap is needed; what start_engine then need not.
   void get_ready();
@@ -41,26 +41,26 @@ class UserlandDelay {
   void add_rules();
   Undone remove_rules();   // packets pass again, and those that were held go on at once
   Undone stop_engine();
-  const UserlandDelayPlan& plan() const { return plan_; }
+  const PacketDetourPlan& plan() const { return plan_; }
 
  private:
   void add_taps_and_start();
 
-  UserlandDelayPlan plan_;
+  PacketDetourPlan plan_;
   std::unique_ptr<netlink::Socket> owner_;
-  std::unique_ptr<DelayEngine> engine_;
+  std::unique_ptr<PacketEngine> engine_;
   double level_ = 1;
-  DelayMeasure last_;
+  EngineMeasure last_;
   bool started_ = false;
   PacketQueue* queue_ = nullptr;  // the engine's
   std::vector<Tap*> taps_;        // the engine's
   std::uint64_t passed_ = 0, dropped_ = 0;
 };
 
-namespace delays {
+namespace detour {
 // Queues what brings the delay into force: the engine with its taps, then the tables.
-void hold_packets(Transaction&, std::shared_ptr<UserlandDelay>, const std::string& what);
-}  // namespace delays
+void lead_packets(Transaction&, std::shared_ptr<PacketDetour>, const std::string& what);
+}  // namespace detour
 
 }  // namespace squall
 

@@ -1,4 +1,4 @@
-// The nf_tables rules that hand the packets of a delay to the injector: arriving ones to a packet queue, leaving ones to
+// The nf_tables rules that hand packets to the injector: arriving ones to a packet queue, leaving ones to
 // a tap device. Packets are never queued in OUTPUT or POSTROUTING: they still belong to their sender's socket there,
 // which stops sending when a few of them wait.
 #pragma once
@@ -34,7 +34,7 @@ struct HoldPoint {
   bool marked = false;                // arriving, leaving: only packets that carry the sender's bit
 };
 
-struct DelayRules {
+struct DetourRules {
   std::string table;  // the name of both tables, inet and netdev
   std::vector<HoldPoint> points;
   std::uint16_t queue = 0;
@@ -43,25 +43,25 @@ struct DelayRules {
   std::uint32_t sender_interface = 0;  // 0 for any
 };
 
-// A packet that we sent on after its delay carries this, so that the egress hook lets it pass.
-constexpr std::uint32_t delayed_mark = 0x5371a11d;
+// A packet that we sent on, or a copy of one, carries this, so that the rules let it pass.
+constexpr std::uint32_t detoured_mark = 0x5371a11d;
 // Ties a packet to its sending socket between OUTPUT and where it is taken; cleared there.
 constexpr std::uint32_t sender_bit = 0x08000000;
 
-bool uses_queue(const DelayRules&);
-bool uses_egress(const DelayRules&);
+bool uses_queue(const DetourRules&);
+bool uses_egress(const DetourRules&);
 // The kernel patches its own code when the first netfilter hook of a kind is registered anywhere, and when the last one
 // goes (the static keys nf_hooks_needed in net/netfilter/core.c): half a millisecond each, on a host without a firewall.
 // Keeps one of each kind in a network namespace where nobody is, as long as the process lives. Once; never throws.
 void keep_hooks_switched_on();
 
 // One batch, begun and ended.
-netlink::Messages add_delay_rules(const DelayRules&);
+netlink::Messages add_detour_rules(const DetourRules&);
 // Packets pass from then on; hooks stay, since unregistering one drops what waits in the queues of the namespace
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
-netlink::Messages delete_delay_rules(const DelayRules&);
-netlink::Messages delete_delay_tables(const DelayRules&);
+netlink::Messages delete_detour_rules(const DetourRules&);
+netlink::Messages delete_detour_tables(const DetourRules&);
 // Packets sent to the queue so far, read in the caller's network namespace.
-std::uint64_t matched_by_queue(const DelayRules&);
+std::uint64_t matched_by_queue(const DetourRules&);
 
 }  // namespace squall

@@ -4,8 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "injector/faults/network_delay.hpp"
-#include "injector/host/delay_rules.hpp"
+#include "injector/fault.hpp"
+#include "injector/faults/network_packets.hpp"
+#include "injector/host/detour_rules.hpp"
 #include "injector/host/links.hpp"
 #include "injector/targets.hpp"
 
@@ -31,7 +32,7 @@ struct NetworkAim {
 };
 
 // Reports what is wrong and returns nothing.
-std::optional<NetworkAim> aim_at_network(const NetworkDelay&, const TargetSpec&, Diagnostics&);
+std::optional<NetworkAim> aim_at_network(const NetworkPackets&, const TargetSpec&, Diagnostics&);
 
 // Names what a fault makes ("sq1a2b3c4d1") so that two steps of a session, and two sessions, never collide.
 std::string own_name(const Setting&);

@@ -1,4 +1,4 @@
-#include "injector/host/userland_delay.hpp"
+#include "injector/host/packet_detour.hpp"
 
 #include <net/if.h>
 #include <unistd.h>
@@ -17,32 +17,33 @@ namespace squall {
 
 namespace {
 
-std::string tap_name(const UserlandDelayPlan& plan, std::size_t point) { return fmt::format("{}t{}", plan.prefix, point); }
-std::string alias_of(const UserlandDelayPlan& plan) { return "squall " + plan.rules.table; }
+std::string tap_name(const PacketDetourPlan& plan, std::size_t point) { return fmt::format("{}t{}", plan.prefix, point); }
+std::string alias_of(const PacketDetourPlan& plan) { return "squall " + plan.rules.table; }
 
 // Whether the kernel has the queue expression, once known; without it the target of xtables does the same.
 std::atomic<bool> lacks_queue_expression = false;
 
 }  // namespace
 
-std::uint32_t longest_queue(const DelayShape& shape) {
-  const double seconds = static_cast<double>(shape.delay_ns + 4 * shape.jitter_ns) / 1e9;
+std::uint32_t longest_queue(const Impairment& what) {
+  double seconds = static_cast<double>(what.delay.delay_ns + 4 * what.delay.jitter_ns) / 1e9;
+  if (what.rate) seconds += static_cast<double>(what.rate->queue_bytes) / what.rate->bytes_per_second;
   return static_cast<std::uint32_t>(std::clamp(200'000 * seconds, 16'384.0, 400'000.0));
 }
 
-UserlandDelay::UserlandDelay(UserlandDelayPlan plan) : plan_(std::move(plan)) {
+PacketDetour::PacketDetour(PacketDetourPlan plan) : plan_(std::move(plan)) {
   if (!plan_.network_namespace) plan_.network_namespace = current_network_namespace();
 }
-UserlandDelay::~UserlandDelay() {
+PacketDetour::~PacketDetour() {
   if (owner_) close_later(owner_->release());  // got ready, and never asked for
 }
 
-void UserlandDelay::set_level(double level) {
+void PacketDetour::set_level(double level) {
   level_ = level;
   if (engine_) engine_->set_level(level);
 }
 
-DelayMeasure UserlandDelay::measure() {
+EngineMeasure PacketDetour::measure() {
   if (engine_ && owner_) {
     in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
       if (queue_) passed_ = queue_->passed(matched_by_queue(plan_.rules));
@@ -56,7 +57,7 @@ DelayMeasure UserlandDelay::measure() {
   return out;
 }
 
-void UserlandDelay::get_ready() {
+void PacketDetour::get_ready() {
   queue_ = nullptr;
   taps_.clear();
   started_ = false;
@@ -64,10 +65,13 @@ void UserlandDelay::get_ready() {
     // Descriptors are closed from the lowest when a process dies: the tables, which this one owns, must be gone before
     // the taps that their rules lead to.
     owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
-    auto engine = std::make_unique<DelayEngine>(plan_.shape, plan_.seed);
+    auto engine = std::make_unique<PacketEngine>(plan_.what, plan_.seed);
     if (uses_queue(plan_.rules)) {
       auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
-                                                 longest_queue(plan_.shape));
+                                                 longest_queue(plan_.what),
+                                                 plan_.what.content()       ? PacketQueue::Take::bytes
+                                                 : plan_.what.each_packet() ? PacketQueue::Take::each
+                                                                            : PacketQueue::Take::notice);
       plan_.rules.queue = queue->number();
       queue_ = queue.get();
       engine->add(std::move(queue));
@@ -80,7 +84,7 @@ void UserlandDelay::get_ready() {
   });
 }
 
-void UserlandDelay::start_engine() {
+void PacketDetour::start_engine() {
   if (!engine_) get_ready();
   engine_->set_level(level_);
   if (started_) return;
@@ -94,11 +98,12 @@ void UserlandDelay::start_engine() {
   }
 }
 
-void UserlandDelay::add_taps_and_start() {
+void PacketDetour::add_taps_and_start() {
   for (std::size_t i = 0; i < plan_.rules.points.size(); ++i) {
     auto& point = plan_.rules.points[i];
     if (point.at != HoldPoint::At::leaving) continue;
-    auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), delayed_mark);
+    auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), detoured_mark,
+                                     plan_.what.each_packet() ? Tap::Segments::as_on_the_wire : Tap::Segments::whole);
     point.tap = tap->index();
     taps_.push_back(tap.get());
     engine_->add(std::move(tap));
@@ -107,24 +112,24 @@ void UserlandDelay::add_taps_and_start() {
   started_ = true;
 }
 
-void UserlandDelay::add_rules() {
+void PacketDetour::add_rules() {
   plan_.rules.compat_queue = lacks_queue_expression;
-  auto messages = add_delay_rules(plan_.rules);
+  auto messages = add_detour_rules(plan_.rules);
   auto answer = owner_->exchange(messages);
   if (answer.error == ENOENT && uses_queue(plan_.rules) && !plan_.rules.compat_queue) {
     plan_.rules.compat_queue = true;
-    messages = add_delay_rules(plan_.rules);
+    messages = add_detour_rules(plan_.rules);
     answer = owner_->exchange(messages);
     if (answer) lacks_queue_expression = true;
   }
   if (!answer) throw std::runtime_error(answer.text());
 }
 
-Undone UserlandDelay::remove_rules() {
-  auto pass = delete_delay_rules(plan_.rules);
+Undone PacketDetour::remove_rules() {
+  auto pass = delete_detour_rules(plan_.rules);
   owner_->exchange(pass);
   engine_->release();
-  auto gone = delete_delay_tables(plan_.rules);
+  auto gone = delete_detour_tables(plan_.rules);
   const auto answer = owner_->exchange(gone);
   if (answer || answer.error == ENOENT) {
     give_back(std::move(*owner_));
@@ -136,7 +141,7 @@ Undone UserlandDelay::remove_rules() {
   return {UndoOutcome::failed, fmt::format("remove the table {}: {}", plan_.rules.table, answer.text()), ""};
 }
 
-Undone UserlandDelay::stop_engine() {
+Undone PacketDetour::stop_engine() {
   if (engine_) {
     engine_->release();
     last_ = engine_->measure();
@@ -148,9 +153,9 @@ Undone UserlandDelay::stop_engine() {
   return {};
 }
 
-namespace delays {
+namespace detour {
 
-void hold_packets(Transaction& transaction, std::shared_ptr<UserlandDelay> delay, const std::string& what) {
+void lead_packets(Transaction& transaction, std::shared_ptr<PacketDetour> delay, const std::string& what) {
   auto& plan = delay->plan();
   bool first = true;
   for (std::size_t i = 0; i < plan.rules.points.size(); ++i) {
@@ -194,7 +199,7 @@ void hold_packets(Transaction& transaction, std::shared_ptr<UserlandDelay> delay
   transaction.add(std::move(tables));
 }
 
-}  // namespace delays
+}  // namespace detour
 }  // namespace squall
 
 namespace squall::undo {

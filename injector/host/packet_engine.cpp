@@ -1,4 +1,4 @@
-#include "injector/host/delay_engine.hpp"
+#include "injector/host/packet_engine.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -38,17 +38,18 @@ HeldPacket HeldPackets::take_next() {
   return packet;
 }
 
-DelayEngine::DelayEngine(const DelayShape& shape, std::uint64_t seed)
-    : shape_(shape), sampler_(shape, seed), epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
+    : shape_(shape), sampler_(shape.delay, seed), fates_(shape, seed), epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  if (shape.rate) rate_.emplace(*shape.rate);
   if (!epoll_ || !timer_ || !wake_) throw std::runtime_error(std::string("make a timer: ") + std::strerror(errno));
 }
 
-DelayEngine::~DelayEngine() { release(); }
+PacketEngine::~PacketEngine() { release(); }
 
-void DelayEngine::add(std::unique_ptr<PacketSource> source) { sources_.push_back(std::move(source)); }
+void PacketEngine::add(std::unique_ptr<PacketSource> source) { sources_.push_back(std::move(source)); }
 
-void DelayEngine::start() {
+void PacketEngine::start() {
   auto watch = [&](int fd) {
     epoll_event event{EPOLLIN, {.fd = fd}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
@@ -59,7 +60,7 @@ void DelayEngine::start() {
   thread_ = std::thread{[this] { run(); }};
 }
 
-void DelayEngine::release() {
+void PacketEngine::release() {
   if (!thread_.joinable()) return;
   releasing_ = true;
   const std::uint64_t one = 1;
@@ -67,15 +68,15 @@ void DelayEngine::release() {
   thread_.join();
 }
 
-DelayMeasure DelayEngine::measure() const {
+EngineMeasure PacketEngine::measure() const {
   std::lock_guard lock{mutex_};
   auto out = measure_;
   for (auto& source : sources_) out.lost += source->lost();
   return out;
 }
 
-void DelayEngine::run() {
-  ::prctl(PR_SET_NAME, "squall-delay");
+void PacketEngine::run() {
+  ::prctl(PR_SET_NAME, "squall-packets");
   ::prctl(PR_SET_TIMERSLACK, 1);
   // Packets must not wait for a busy processor on top of their delay; a flood of them must not starve the host either,
   // as a real-time policy could. This thread alone (setpriority(2), NOTES).
@@ -89,7 +90,7 @@ void DelayEngine::run() {
   deliver_all();
 }
 
-void DelayEngine::wait() {
+void PacketEngine::wait() {
   const auto due = held_.empty() ? 0 : held_.next_due();
   if (due != armed_) {
     itimerspec when{};
@@ -107,17 +108,61 @@ void DelayEngine::wait() {
     }
 }
 
-bool DelayEngine::take() {
+bool PacketEngine::take() {
   bool more = false;
   for (auto& source : sources_) more |= source->take([this](HeldPacket&& packet) { keep(std::move(packet)); });
   return more;
 }
 
-void DelayEngine::keep(HeldPacket&& packet) {
+void PacketEngine::count(const Fate& fate) {
+  ++counts_.losses.came;
+  counts_.losses.lost += fate.lost;
+  counts_.losses.bursts += fate.lost && !lost_before_;
+  lost_before_ = fate.lost;
+  counts_.duplicated += fate.duplicated;
+  counts_.corrupted += fate.corrupted && !fate.lost;
+  counts_.at_once += fate.at_once && !fate.lost;
+}
+
+// One bit of it, behind the link header.
+void PacketEngine::corrupt(HeldPacket& packet) {
+  if (packet.size <= packet.content) return;
+  const auto bit = fates_.below(std::uint64_t{packet.size - packet.content} * 8);
+  packet.frame[packet.content + bit / 8] ^= static_cast<char>(1 << bit % 8);
+  packet.changed = true;
+}
+
+void PacketEngine::keep(HeldPacket&& packet) {
   const double level = level_;
   packet.full_level = level >= 1;
+  Fate fate;
+  // A packet whose bytes did not all come can neither be repeated nor changed.
+  const bool whole = !shape_.content() || packet.size > packet.content;
+  if (shape_.each_packet() && !releasing_ && whole) {
+    fate = fates_.next(level);
+    if (packet.full_level) count(fate);
+  }
+  if (fate.lost) return packet.source->discard(packet);
+  if (fate.duplicated) {
+    HeldPacket second;
+    second.entered = packet.entered;
+    second.size = packet.size;
+    second.content = packet.content;
+    second.wire_bytes = packet.wire_bytes;
+    second.source = packet.source;
+    second.full_level = packet.full_level;
+    second.copy = true;
+    second.frame = std::make_unique_for_overwrite<char[]>(packet.size);
+    std::memcpy(second.frame.get(), packet.frame.get(), packet.size);
+    hold(std::move(second), fate.at_once, level);
+  }
+  if (fate.corrupted) corrupt(packet);
+  hold(std::move(packet), fate.at_once, level);
+}
+
+void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   packet.order = ++order_;
-  auto delay = static_cast<std::int64_t>(static_cast<double>(sampler_.next_ns()) * level);
+  auto delay = at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(sampler_.next_ns()) * level);
   if (held_bytes_ + packet.size > most_held_bytes) {
     delay = 0;
     packet.full_level = false;
@@ -125,29 +170,56 @@ void DelayEngine::keep(HeldPacket&& packet) {
     ++measure_.overflowed;
   }
   packet.due = packet.entered + delay;
-  if (shape_.jitter_ns == 0) packet.due = last_due_ = std::max(packet.due, last_due_);
+  if (at_once) packet.full_level = false;  // its time tells nothing of the delay
+  const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder;
+  if (keeps_order) packet.due = last_due_ = std::max(packet.due, last_due_);
+  if (rate_ && !releasing_) {
+    const auto passed = rate_->pass(packet.due, packet.wire_bytes, level);
+    if (!passed) {
+      counts_.queue_full += packet.full_level;
+      return packet.source->discard(packet);
+    }
+    packet.queued = *passed - packet.due;
+    packet.due = *passed;
+    if (keeps_order) last_due_ = packet.due - packet.queued;
+  }
   held_bytes_ += packet.size;
   held_.add(std::move(packet));
 }
 
-void DelayEngine::deliver(std::int64_t now) {
+// False where it cannot go now.
+bool PacketEngine::let_go(HeldPacket& packet) {
+  if (!packet.source->let_go(packet)) return false;
+  const auto now = monotonic_ns();
+  held_bytes_ -= packet.size;
+  ++measure_.packets;
+  if (packet.full_level) {
+    measure_.at_full_level.add(now - packet.entered - packet.queued);
+    // Sent after another for which it had waited: the pace is that of the limit, not of the sender.
+    if (packet.queued > 0 && packet.due - packet.queued <= last_departure_) {
+      counts_.busy_bytes += packet.wire_bytes;
+      counts_.busy_ns += now - last_departure_;
+    }
+  }
+  last_departure_ = now;
+  return true;
+}
+
+void PacketEngine::deliver(std::int64_t now) {
   std::lock_guard lock{mutex_};
   while (!held_.empty() && held_.next_due() <= now) {
     auto packet = held_.take_next();
-    if (!packet.source->let_go(packet)) {
+    if (!let_go(packet)) {
       packet.due = now + retry_ns;
       held_.add(std::move(packet));
-      continue;
     }
-    held_bytes_ -= packet.size;
-    ++measure_.packets;
-    if (packet.full_level) measure_.at_full_level.add(monotonic_ns() - packet.entered);
   }
   for (auto& source : sources_) source->flush();
   measure_.holding = held_.size();
+  measure_.counts = counts_;
 }
 
-void DelayEngine::deliver_all() {
+void PacketEngine::deliver_all() {
   const auto patience = monotonic_ns() + 400'000'000;
   // A packet may be on its way into the queue on another processor for a moment: seen empty twice is empty.
   for (int empty = 0; empty < 2 && monotonic_ns() < patience;) {

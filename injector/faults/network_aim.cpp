@@ -1,4 +1,4 @@
-#include "injector/faults/network_delay_aim.hpp"
+#include "injector/faults/network_aim.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -42,7 +42,7 @@ std::vector<std::uint16_t> control_ports() {
 
 bool contains(const std::vector<std::uint16_t>& ports, std::uint16_t port) { return std::find(ports.begin(), ports.end(), port) != ports.end(); }
 
-bool match_packets(const NetworkDelay& with, NetworkAim& aim, Diagnostics& diagnostics) {
+bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& diagnostics) {
   for (auto& text : with.to) {
     auto peers = resolve_peers(text);
     if (!peers) {
@@ -52,9 +52,9 @@ bool match_packets(const NetworkDelay& with, NetworkAim& aim, Diagnostics& diagn
     aim.match.peers.insert(aim.match.peers.end(), peers->begin(), peers->end());
   }
   if (!with.port.empty()) aim.match.ports.push_back({with.port, Side::either});
-  aim.match.protocol = with.protocol == DelayProtocol::tcp    ? Protocol::tcp
-                       : with.protocol == DelayProtocol::udp  ? Protocol::udp
-                       : with.protocol == DelayProtocol::icmp ? Protocol::icmp
+  aim.match.protocol = with.protocol == PacketProtocol::tcp    ? Protocol::tcp
+                       : with.protocol == PacketProtocol::udp  ? Protocol::udp
+                       : with.protocol == PacketProtocol::icmp ? Protocol::icmp
                                                               : Protocol::any;
   for (auto port : control_ports())
     if (!contains(with.port, port) && aim.own_port != port) aim.match.exempt.push_back(port);
@@ -257,7 +257,7 @@ std::vector<HoldPoint> hold_points(const NetworkAim& aim) {
   return out;
 }
 
-std::optional<NetworkAim> aim_at_network(const NetworkDelay& with, const TargetSpec& on, Diagnostics& diagnostics) {
+std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const TargetSpec& on, Diagnostics& diagnostics) {
   NetworkAim aim;
   aim.direction = with.direction;
   if (!aim_at_processes(on, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};

@@ -1,4 +1,4 @@
-#include "injector/host/delay_rules.hpp"
+#include "injector/host/detour_rules.hpp"
 
 #include <thread>
 
@@ -25,14 +25,14 @@ constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  
 
 bool at_egress(const HoldPoint& point) { return point.at == HoldPoint::At::leaving; }
 
-Chain hold_chain(const DelayRules& rules, const HoldPoint& point) {
+Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
   return at_egress(point) ? Chain{Family::netdev, rules.table, "hold-" + point.device} : Chain{Family::inet, rules.table, "hold"};
 }
 
 // Writes the rules of one point, from the last question to the first, since a jump needs a chain that exists.
 class PointRules {
  public:
-  PointRules(netlink::Messages& messages, const DelayRules& rules, const HoldPoint& point, std::size_t number)
+  PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number)
       : messages_(messages), match_(point.match), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
         table_(rules.table), next_(hold_chain(rules, point).name) {
     if (point.marked) unmark();
@@ -138,12 +138,13 @@ void enter(netlink::Messages& messages, const Chain& base, const HoldPoint& poin
   for (auto& cgroup : point.cgroups) enter_with(&cgroup);
 }
 
-void arriving_rules(netlink::Messages& messages, const DelayRules& rules, HoldPoint::At at) {
+void arriving_rules(netlink::Messages& messages, const DetourRules& rules, HoldPoint::At at) {
   const bool any = std::any_of(rules.points.begin(), rules.points.end(), [&](auto& point) { return point.at == at; });
   if (!any) return;
   const bool early = at == HoldPoint::At::arriving;
   const Chain base{Family::inet, rules.table, early ? "arriving" : "delivered"};
   nft::add_base_chain(messages, base, {early ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN, early ? before_conntrack : last_in_input, ""});
+  Rule{messages, base}.meta(NFT_META_MARK).is32(detoured_mark).accept();
   for (std::size_t i = 0; i < rules.points.size(); ++i) {
     if (rules.points[i].at != at) continue;
     const PointRules point{messages, rules, rules.points[i], i};
@@ -151,7 +152,7 @@ void arriving_rules(netlink::Messages& messages, const DelayRules& rules, HoldPo
   }
 }
 
-void leaving_rules(netlink::Messages& messages, const DelayRules& rules) {
+void leaving_rules(netlink::Messages& messages, const DetourRules& rules) {
   for (std::size_t i = 0; i < rules.points.size(); ++i) {
     auto& point = rules.points[i];
     if (!at_egress(point)) continue;
@@ -160,13 +161,13 @@ void leaving_rules(netlink::Messages& messages, const DelayRules& rules) {
     Rule{messages, hold}.forward(point.tap);
     const Chain base{Family::netdev, rules.table, "leaving-" + point.device};
     nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, 0, point.device});
-    Rule{messages, base}.meta(NFT_META_MARK).is32(delayed_mark).accept();
+    Rule{messages, base}.meta(NFT_META_MARK).is32(detoured_mark).accept();
     const PointRules start{messages, rules, point, i};
     enter(messages, base, point, start.start());
   }
 }
 
-void sender_rules(netlink::Messages& messages, const DelayRules& rules) {
+void sender_rules(netlink::Messages& messages, const DetourRules& rules) {
   if (rules.senders.empty()) return;
   const Chain base{Family::inet, rules.table, "sending"};
   nft::add_base_chain(messages, base, {NF_INET_LOCAL_OUT, last_in_output, ""});
@@ -179,18 +180,18 @@ void sender_rules(netlink::Messages& messages, const DelayRules& rules) {
 
 }  // namespace
 
-bool uses_queue(const DelayRules& rules) {
+bool uses_queue(const DetourRules& rules) {
   return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !at_egress(point); });
 }
-bool uses_egress(const DelayRules& rules) { return std::any_of(rules.points.begin(), rules.points.end(), at_egress); }
+bool uses_egress(const DetourRules& rules) { return std::any_of(rules.points.begin(), rules.points.end(), at_egress); }
 
 namespace {
-void for_each_family(const DelayRules& rules, void (*act)(netlink::Messages&, Family, std::string_view), netlink::Messages& messages) {
+void for_each_family(const DetourRules& rules, void (*act)(netlink::Messages&, Family, std::string_view), netlink::Messages& messages) {
   if (uses_egress(rules)) act(messages, Family::netdev, rules.table);
   if (uses_queue(rules) || !rules.senders.empty()) act(messages, Family::inet, rules.table);
 }
 
-netlink::Messages batch_of(const DelayRules& rules, void (*act)(netlink::Messages&, Family, std::string_view)) {
+netlink::Messages batch_of(const DetourRules& rules, void (*act)(netlink::Messages&, Family, std::string_view)) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   for_each_family(rules, act, messages);
@@ -229,7 +230,7 @@ void keep_hooks_switched_on() {
   (void)owners;
 }
 
-netlink::Messages add_delay_rules(const DelayRules& rules) {
+netlink::Messages add_detour_rules(const DetourRules& rules) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   for_each_family(rules, nft::add_table, messages);
@@ -246,10 +247,10 @@ netlink::Messages add_delay_rules(const DelayRules& rules) {
   return messages;
 }
 
-netlink::Messages delete_delay_rules(const DelayRules& rules) { return batch_of(rules, nft::delete_rules); }
-netlink::Messages delete_delay_tables(const DelayRules& rules) { return batch_of(rules, nft::delete_table); }
+netlink::Messages delete_detour_rules(const DetourRules& rules) { return batch_of(rules, nft::delete_rules); }
+netlink::Messages delete_detour_tables(const DetourRules& rules) { return batch_of(rules, nft::delete_table); }
 
-std::uint64_t matched_by_queue(const DelayRules& rules) {
+std::uint64_t matched_by_queue(const DetourRules& rules) {
   return uses_queue(rules) ? nft::counted({Family::inet, rules.table, "hold"}) : 0;
 }
 

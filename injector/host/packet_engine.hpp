@@ -1,4 +1,4 @@
-// Holds packets in user space, each for its own time, on a thread of its own.
+// Delays, loses, repeats, corrupts and slows down packets in user space, on a thread of its own.
 #pragma once
 
 #include <atomic>
@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "injector/host/delay_distribution.hpp"
+#include "injector/host/impairment.hpp"
 #include "injector/host/hold_times.hpp"
 #include "injector/host/packet_source.hpp"
 #include "injector/host/process.hpp"
@@ -28,31 +28,41 @@ class HeldPackets {
   std::vector<HeldPacket> heap_;
 };
 
-struct DelayMeasure {
-  HoldTimes at_full_level;   // packets that came while the dose was full
+// What was done to packets that came while the dose was full.
+struct PacketCounts {
+  LossCounts losses;
+  std::uint64_t duplicated = 0, corrupted = 0, at_once = 0;
+  std::uint64_t queue_full = 0;                     // lost before a limited rate
+  std::uint64_t busy_bytes = 0;                     // sent while others waited for a limited rate
+  std::int64_t busy_ns = 0;
+};
+
+struct EngineMeasure {
+  HoldTimes at_full_level;    // packets that came while the dose was full; without what a limited rate adds
+  PacketCounts counts;
   std::uint64_t packets = 0;  // delivered after their delay, at any level
   std::uint64_t holding = 0, overflowed = 0, released_early = 0, lost = 0;
 };
 
-class DelayEngine {
+class PacketEngine {
  public:
-  DelayEngine(const DelayShape&, std::uint64_t seed);
-  ~DelayEngine();
-  DelayEngine(const DelayEngine&) = delete;
-  DelayEngine& operator=(const DelayEngine&) = delete;
+  PacketEngine(const Impairment&, std::uint64_t seed);
+  ~PacketEngine();
+  PacketEngine(const PacketEngine&) = delete;
+  PacketEngine& operator=(const PacketEngine&) = delete;
 
   // Before start. The engine owns them.
   void add(std::unique_ptr<PacketSource>);
   // Starts the thread, in the caller's network namespace.
   void start();
-  // The share of the whole delay and jitter that packets get which come from now on.
+  // The part of the whole dose that packets get which come from now on.
   void set_level(double level) { level_ = level; }
   // Lets everything that waits go at once and in order, takes what still comes in until nothing does, and ends the
   // thread. No new packet may be sent our way any more. Sources stay open.
   void release();
   // Closes the sources.
   void close() { sources_.clear(); }
-  DelayMeasure measure() const;
+  EngineMeasure measure() const;
 
  private:
   void run();
@@ -61,9 +71,15 @@ class DelayEngine {
   void deliver(std::int64_t now);
   void deliver_all();
   void keep(HeldPacket&&);
+  void hold(HeldPacket&&, bool at_once, double level);
+  void count(const Fate&);
+  void corrupt(HeldPacket&);
+  bool let_go(HeldPacket&);
 
-  DelayShape shape_;
+  Impairment shape_;
   DelaySampler sampler_;
+  FateSampler fates_;
+  std::optional<RateLimit> rate_;
   std::vector<std::unique_ptr<PacketSource>> sources_;
   Fd epoll_, timer_, wake_;
   std::thread thread_;
@@ -74,9 +90,12 @@ class DelayEngine {
   HeldPackets held_;
   std::int64_t armed_ = 0, last_due_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
+  bool lost_before_ = false;
+  std::int64_t last_departure_ = 0;
+  PacketCounts counts_;
 
   mutable std::mutex mutex_;
-  DelayMeasure measure_;
+  EngineMeasure measure_;
 };
 
 }  // namespace squall

@@ -1,0 +1,34 @@
+// What every packet fault is aimed with: the parameters that say which packets are meant, and the mechanism.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scenarios/schema.hpp"
+
+namespace squall::faults {
+
+enum class Direction { out, in, both };
+enum class PacketProtocol { any, tcp, udp, icmp };
+enum class PacketMechanism { kernel, userland };
+
+struct NetworkPackets {
+  Direction direction = Direction::out;
+  std::vector<std::string> to;
+  std::vector<std::uint16_t> port;
+  PacketProtocol protocol = PacketProtocol::any;
+  std::optional<PacketMechanism> mechanism;
+};
+
+// Where a key of a mapping stands, or the mapping itself.
+Place place_of(const Value&, const char* key);
+
+}  // namespace squall::faults
+
+namespace squall {
+template <>
+struct Describe<faults::NetworkPackets> {
+  static const Object<faults::NetworkPackets>& object();
+};
+}  // namespace squall

@@ -1,0 +1,144 @@
+#include "injector/faults/packet_dose.hpp"
+
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace squall::faults {
+
+namespace {
+
+constexpr double enough = 5;  // packets that should have met with something, before a share is judged
+
+// Rounded to a microsecond: finer is noise.
+double told(double milliseconds) { return std::round(milliseconds * 1000) / 1000; }
+double told_percent(double share) { return std::round(share * 1e6) / 1e4; }
+double part(std::uint64_t some, std::uint64_t of) { return of ? static_cast<double>(some) / static_cast<double>(of) : 0; }
+
+// A share of the packets that was asked for and what was seen.
+struct Share {
+  const char* name;  // "loss_percent"
+  const char* of;    // "lost"
+  double asked = 0;
+  std::uint64_t some = 0, all = 0;
+  double clumping = 1;    // how much wider than of independent packets it spreads
+  double seen_least = 1;  // the part of them that is recognised at least
+};
+
+std::string doubt(const Share& share) {
+  const double all = static_cast<double>(share.all), expected = share.asked * all;
+  if (expected < enough && share.asked < 1)
+    return fmt::format("only {} packets came: too few to see {:.4g} % of them {}", share.all, 100 * share.asked, share.of);
+  const double spread = 4 * std::sqrt(share.asked * (1 - share.asked) * share.clumping / std::max(all, 1.0));
+  const double got = part(share.some, share.all);
+  if (got >= share.asked * share.seen_least * 0.95 - spread && got <= share.asked * 1.05 + spread) return "";
+  return fmt::format("expected {:.4g} % of the packets {}, measured {:.4g} % of {}", 100 * share.asked, share.of, 100 * got, share.all);
+}
+
+// With this correlation of neighbours the mean of many spreads so much wider.
+double clumping(const LossShape& loss) {
+  if (loss.every) return 1;
+  if (loss.markov) return std::max(1.0, 2 * loss.mean_burst());
+  const double apart = std::max(loss.worsens + loss.recovers, 1e-6);
+  return std::max(1.0, (2 - apart) / apart);
+}
+
+std::vector<Share> shares(const Impairment& what, const PacketsSeen& seen) {
+  std::vector<Share> out;
+  const auto& counts = seen.counts;
+  const auto came = counts.losses.came, kept = came - counts.losses.lost;
+  // A packet that is both lost and repeated is neither.
+  const double loss = what.loss ? what.loss->share() : 0;
+  if (what.loss) out.push_back({"loss_percent", "lost", loss * (1 - what.duplicate), counts.losses.lost, came, clumping(*what.loss), 1});
+  if (what.duplicate > 0) out.push_back({"duplicate_percent", "repeated", what.duplicate * (1 - loss), counts.duplicated, came, 1, 1});
+  if (what.corrupt > 0) out.push_back({"corrupt_percent", "corrupted", what.corrupt, counts.corrupted, kept, 1, seen.corrupted_seen});
+  if (what.reorder) {
+    const double gap = what.reorder->gap, share = what.reorder->share;
+    // One in so many: those that must pass before, and the tries it takes.
+    out.push_back({"reorder_percent", "let overtake", 1 / (gap - 1 + 1 / share), counts.at_once, kept, 1, 1});
+  }
+  return out;
+}
+
+std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen) {
+  if (seen.held->count() == 0) return seen.level < 1 ? "still being ramped up" : "no packet came while the dose was full";
+  const double asked = static_cast<double>(prescribed_median_ns(shape)) / 1e6;
+  // Of random delays the median of a few is itself random: 1.25 deviations by the root of their number.
+  const double chance = 4 * 1.25 * static_cast<double>(shape.jitter_ns) / 1e6 / std::sqrt(static_cast<double>(seen.held->count()));
+  const double got = seen.held->quantile_ms(0.5), margin = 0.05 * asked + 1 + chance;
+  if (got >= asked - margin && (got <= asked + margin || seen.queue_in_times)) return "";
+  return fmt::format("expected a median of {:.3f} ms, measured {:.3f} ms over {} packets", asked, got, seen.held->count());
+}
+
+double rate_seen(const PacketCounts& counts) {
+  return counts.busy_ns > 0 ? static_cast<double>(counts.busy_bytes) * 1e9 / static_cast<double>(counts.busy_ns) : 0;
+}
+
+std::string doubt_of_rate(const RateShape& rate, const PacketsSeen& seen) {
+  // Less than some packets' worth of time says little about a rate.
+  if (seen.counts.busy_bytes < 10 * 1500) return "the traffic did not ask for more than the rate: nothing was held back";
+  const double got = rate_seen(seen.counts);
+  // Late timers waste some of it.
+  if (got <= 1.1 * rate.bytes_per_second && got >= 0.8 * rate.bytes_per_second) return "";
+  return fmt::format("expected {:.6g} kB/s, measured {:.6g} kB/s while packets waited", rate.bytes_per_second / 1000, got / 1000);
+}
+
+std::string doubt(const Impairment& what, const PacketsSeen& seen, const std::vector<Share>& all) {
+  if (seen.packets == 0 && seen.counts.losses.came == 0)
+    return seen.holding ? fmt::format("no packet was through its delay yet; {} wait", seen.holding) : "no packet matched: nothing was delayed";
+  if (seen.level < 1 && what.each_packet() && seen.counts.losses.came == 0) return "still being ramped up";
+  std::vector<std::string> reasons;
+  auto add = [&](std::string reason) {
+    if (!reason.empty()) reasons.push_back(std::move(reason));
+  };
+  const bool everything_lost = what.loss && what.loss->share() >= 1;
+  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) add(doubt_of_delay(what.delay, seen));
+  for (auto& share : all) add(doubt(share));
+  if (what.rate) add(doubt_of_rate(*what.rate, seen));
+  return fmt::format("{}", fmt::join(reasons, "; "));
+}
+
+void tell_delay(Dose& out, const DelayShape& shape, const PacketsSeen& seen) {
+  out.prescribed["delay_ms"] = static_cast<double>(shape.recorded ? prescribed_median_ns(shape) : shape.delay_ns) / 1e6;
+  if (shape.jitter_ns && !shape.recorded) out.prescribed["jitter_ms"] = static_cast<double>(shape.jitter_ns) / 1e6;
+  if (!seen.held->count()) return;
+  out.measured["delay_ms"] = told(seen.held->quantile_ms(0.5));
+  out.measured["delay_p99_ms"] = told(seen.held->quantile_ms(0.99));
+  // The half of the middle 68 %: the deviation, where the distribution is a normal one.
+  if (shape.jitter_ns) out.measured["jitter_ms"] = told((seen.held->quantile_ms(0.841) - seen.held->quantile_ms(0.159)) / 2);
+}
+
+void tell_loss(Dose& out, const LossShape& loss, const PacketsSeen& seen) {
+  if (!seen.sees_bursts) return;
+  const auto& losses = seen.counts.losses;
+  if (loss.mean_burst() > 0) out.prescribed["loss_burst_packets"] = told(loss.mean_burst());
+  if (losses.bursts) out.measured["loss_burst_packets"] = told(part(losses.lost, losses.bursts));
+}
+
+}  // namespace
+
+Dose packet_dose(const Impairment& what, const PacketsSeen& seen) {
+  Dose out;
+  out.measured["packets"] = std::max(seen.packets, seen.counts.losses.came);
+  if (what.delay.delay_ns || what.delay.jitter_ns || !what.each_packet()) tell_delay(out, what.delay, seen);
+  const auto all = shares(what, seen);
+  for (auto& share : all) {
+    out.prescribed[share.name] = told_percent(share.asked);
+    if (share.all) out.measured[share.name] = told_percent(part(share.some, share.all));
+  }
+  if (what.loss) tell_loss(out, *what.loss, seen);
+  if (what.rate) {
+    out.prescribed["rate_bytes_per_second"] = what.rate->bytes_per_second;
+    if (seen.counts.busy_ns) out.measured["rate_bytes_per_second"] = std::round(rate_seen(seen.counts));
+    out.measured["queue_full_packets"] = seen.counts.queue_full;
+  }
+  if (seen.overflowed) out.measured["undelayed_packets"] = seen.overflowed;
+  if (seen.lost) out.measured["lost_packets"] = seen.lost;
+  out.samples = what.each_packet() ? seen.counts.losses.came : seen.held->count();
+  out.reason = doubt(what, seen, all);
+  out.verified = out.reason.empty();
+  return out;
+}
+
+}  // namespace squall::faults
