@@ -56,6 +56,10 @@ bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& dia
                        : with.protocol == PacketProtocol::udp  ? Protocol::udp
                        : with.protocol == PacketProtocol::icmp ? Protocol::icmp
                                                               : Protocol::any;
+  if (with.allow_isolation) return true;
+  for (auto* text : {"169.254.169.254", "fd00:ec2::254"})
+    if (auto address = parse_prefix(text); address && std::find(aim.match.peers.begin(), aim.match.peers.end(), *address) == aim.match.peers.end())
+      aim.match.exempt_peers.push_back(*address);
   for (auto port : control_ports())
     if (!contains(with.port, port) && aim.own_port != port) aim.match.exempt.push_back(port);
   return true;
@@ -180,6 +184,7 @@ void tell_targets(NetworkAim& aim) {
                                                                      : "leaving and arriving by",
                                     aim.every_device ? "any interface" : fmt::format("{}", fmt::join(names, ", ")), match.empty() ? "" : ": ", match));
   if (!aim.match.exempt.empty()) aim.limits.push_back(fmt::format("tcp port {} (control) is not touched", fmt::join(aim.match.exempt, " and ")));
+  if (!aim.match.exempt_peers.empty() && aim.match.peers.empty()) aim.limits.emplace_back("the metadata address of clouds (169.254.169.254, fd00:ec2::254) is not touched");
   if (!aim.includes_loopback() || !aim.cgroups.empty() || aim.own_port) return;
   if (aim.match.ports.empty())
     aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is delayed twice");
@@ -227,7 +232,7 @@ std::string own_name(const Setting& setting) {
 
 bool marks_senders(const NetworkAim& aim) { return !aim.cgroups.empty() && aim.direction != Direction::in; }
 
-std::vector<HoldPoint> hold_points(const NetworkAim& aim) {
+std::vector<HoldPoint> hold_points(const NetworkAim& aim, bool ethernet_only) {
   using At = HoldPoint::At;
   std::vector<HoldPoint> out;
   const bool by_cgroup = !aim.cgroups.empty();
@@ -250,10 +255,27 @@ std::vector<HoldPoint> hold_points(const NetworkAim& aim) {
       if (by_cgroup && arriving) add(At::delivered, &device, Direction::in, false);
       continue;
     }
-    if (leaving && device.ethernet) add(At::leaving, &device, Direction::out, by_cgroup);
+    if (leaving && (device.ethernet || !ethernet_only)) add(At::leaving, &device, Direction::out, by_cgroup);
     if (arriving && !aim.every_device) add(by_cgroup ? At::delivered : At::arriving, &device, Direction::in, false);
   }
   if (arriving && aim.every_device) add(by_cgroup ? At::delivered : At::arriving, nullptr, Direction::in, false);
+  return out;
+}
+
+std::vector<HoldPoint> drop_points(const NetworkAim& aim, bool told) {
+  auto out = hold_points(aim, false);
+  if (!told) return out;
+  const bool by_cgroup = !aim.cgroups.empty(), arriving_only = aim.direction == Direction::in;
+  std::erase_if(out, [](auto& point) { return point.at == HoldPoint::At::leaving || point.marked; });
+  for (auto& device : aim.devices) {
+    if (arriving_only || (device.loopback && !by_cgroup)) continue;
+    HoldPoint point;
+    point.at = HoldPoint::At::sent;
+    point.interface = device.index;
+    point.cgroups = aim.cgroups;
+    point.match = aim.matching(Direction::out, device.loopback);
+    out.push_back(std::move(point));
+  }
   return out;
 }
 

@@ -37,8 +37,10 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets&, const TargetSpec
 // Names what a fault makes ("sq1a2b3c4d1") so that two steps of a session, and two sessions, never collide.
 std::string own_name(const Setting&);
 
-// The points of a userland delay; devices that it cannot hold are told in `limits`.
-std::vector<HoldPoint> hold_points(const NetworkAim&);
+// The points where our own queue takes packets: of what leaves, only Ethernet frames.
+std::vector<HoldPoint> hold_points(const NetworkAim&, bool ethernet_only = true);
+// The points where packets are dropped; `told`: where their sender learns of it.
+std::vector<HoldPoint> drop_points(const NetworkAim&, bool told);
 bool marks_senders(const NetworkAim&);
 
 }  // namespace squall::faults

@@ -36,6 +36,8 @@ const Object<faults::NetworkPackets>& Describe<faults::NetworkPackets>::object()
           .optional("port", &NetworkPackets::port, "only TCP and UDP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
           .optional("protocol", &NetworkPackets::protocol, "only these packets", "any")
           .optional("mechanism", &NetworkPackets::mechanism, "netem of the kernel, or our own packet queue", "the best this host has")
+          .optional("allow_isolation", &NetworkPackets::allow_isolation,
+                    "hit the control channel too (ssh, and the metadata address of clouds), which is spared else; a host that cannot be reached undoes by itself when its lease runs out", "false")
           .rule([](const NetworkPackets& with, const Value& value, Diagnostics& diagnostics) {
             if (!with.port.empty() && with.protocol == faults::PacketProtocol::icmp) diagnostics.error(faults::place_of(value, "port"), "expected no port: icmp has none");
             for (auto port : with.port)

@@ -19,6 +19,7 @@ struct NetworkPackets {
   std::vector<std::uint16_t> port;
   PacketProtocol protocol = PacketProtocol::any;
   std::optional<PacketMechanism> mechanism;
+  bool allow_isolation = false;
 };
 
 // Where a key of a mapping stands, or the mapping itself.

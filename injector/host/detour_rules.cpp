@@ -20,7 +20,7 @@ using nft::Family;
 using nft::Rule;
 
 constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX in include/net/flow.h
-constexpr std::int32_t before_conntrack = -310, last_in_input = 200, last_in_output = 300;
+constexpr std::int32_t before_conntrack = -310, last_in_input = 200, last_in_output = 300, last_in_forward = 200;
 constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  // RFC 4861
 
 bool at_egress(const HoldPoint& point) { return point.at == HoldPoint::At::leaving; }
@@ -111,6 +111,10 @@ class PointRules {
     for (auto port : match_.exempt)
       for (std::uint32_t offset : {0U, 2U})
         Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2).is16(port).leave();
+    for (auto& peer : match_.exempt_peers)
+      if (peer.v6 == v6)
+        for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U})
+          Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, static_cast<std::uint32_t>(peer.bytes())).is({peer.address.data(), peer.bytes()}).leave();
     if (match_.peers.empty())
       Rule{messages_, chain}.go(then);
     else
@@ -126,10 +130,11 @@ class PointRules {
 };
 
 void enter(netlink::Messages& messages, const Chain& base, const HoldPoint& point, const std::string& start) {
+  const auto device = point.at == HoldPoint::At::sent ? NFT_META_OIF : NFT_META_IIF;
   auto enter_with = [&](const SocketCgroup* cgroup) {
     Rule rule{messages, base};
-    if (!at_egress(point) && point.interface) rule.meta(NFT_META_IIF).is32(point.interface);
-    if (point.not_loopback) rule.meta(NFT_META_IIF).is_not32(loopback);
+    if (!at_egress(point) && point.interface) rule.meta(device).is32(point.interface);
+    if (point.not_loopback) rule.meta(device).is_not32(loopback);
     if (point.marked) rule.meta(NFT_META_MARK).bits(sender_bit, 0).is32(sender_bit);
     if (cgroup) rule.socket_cgroup(cgroup->level).is64(cgroup->id);
     rule.jump(start);
@@ -158,12 +163,46 @@ void leaving_rules(netlink::Messages& messages, const DetourRules& rules) {
     if (!at_egress(point)) continue;
     const auto hold = hold_chain(rules, point);
     nft::add_chain(messages, hold);
-    Rule{messages, hold}.forward(point.tap);
+    if (rules.fate == DetourRules::Fate::detour)
+      Rule{messages, hold}.forward(point.tap);
+    else
+      Rule{messages, hold}.count().drop();
     const Chain base{Family::netdev, rules.table, "leaving-" + point.device};
     nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, 0, point.device});
     Rule{messages, base}.meta(NFT_META_MARK).is32(detoured_mark).accept();
     const PointRules start{messages, rules, point, i};
     enter(messages, base, point, start.start());
+  }
+}
+
+// What is sent and refused: of our own processes, and of others for whom we forward.
+void sent_rules(netlink::Messages& messages, const DetourRules& rules) {
+  std::vector<std::pair<const HoldPoint*, std::string>> starts;
+  for (std::size_t i = 0; i < rules.points.size(); ++i)
+    if (rules.points[i].at == HoldPoint::At::sent) starts.emplace_back(&rules.points[i], PointRules{messages, rules, rules.points[i], i}.start());
+  if (starts.empty()) return;
+  for (auto [hook, name, priority] : {std::tuple{NF_INET_LOCAL_OUT, "sent", last_in_output}, std::tuple{NF_INET_FORWARD, "forwarded", last_in_forward}}) {
+    const Chain base{Family::inet, rules.table, name};
+    nft::add_base_chain(messages, base, {static_cast<std::uint32_t>(hook), priority, ""});
+    for (auto& [point, start] : starts)
+      // A forwarded packet is of no socket.
+      if (hook == NF_INET_LOCAL_OUT || point->cgroups.empty()) enter(messages, base, *point, start);
+  }
+}
+
+void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
+  const Chain hold{Family::inet, rules.table, "hold"};
+  nft::add_chain(messages, hold);
+  switch (rules.fate) {
+    case DetourRules::Fate::detour: return Rule{messages, hold}.count().queue(rules.queue, rules.compat_queue);
+    case DetourRules::Fate::drop: return Rule{messages, hold}.count().drop();
+    case DetourRules::Fate::reject:
+      // What a refusal says must arrive, and it may come this way.
+      for (auto [protocol, offset, mask, value] : {std::array<std::uint8_t, 4>{IPPROTO_TCP, 13, 0x04, 0x04}, {IPPROTO_ICMP, 0, 0xff, 3}, {IPPROTO_ICMPV6, 0, 0xff, 1}})
+        Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(protocol).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 1).mask({&mask, 1}).is8(value).accept();
+      { Rule{messages, hold}.count(); }
+      Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).reject(true);
+      Rule{messages, hold}.reject(false);
   }
 }
 
@@ -234,14 +273,11 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   for_each_family(rules, nft::add_table, messages);
-  if (uses_queue(rules)) {
-    const Chain hold{Family::inet, rules.table, "hold"};
-    nft::add_chain(messages, hold);
-    Rule{messages, hold}.count().queue(rules.queue, rules.compat_queue);
-  }
+  if (uses_queue(rules)) hold_rules(messages, rules);
   arriving_rules(messages, rules, HoldPoint::At::arriving);
   arriving_rules(messages, rules, HoldPoint::At::delivered);
   leaving_rules(messages, rules);
+  sent_rules(messages, rules);
   sender_rules(messages, rules);
   nft::end_batch(messages);
   return messages;
@@ -249,6 +285,13 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
 
 netlink::Messages delete_detour_rules(const DetourRules& rules) { return batch_of(rules, nft::delete_rules); }
 netlink::Messages delete_detour_tables(const DetourRules& rules) { return batch_of(rules, nft::delete_table); }
+
+std::uint64_t matched(const DetourRules& rules) {
+  std::uint64_t out = matched_by_queue(rules);
+  for (auto& point : rules.points)
+    if (at_egress(point)) out += nft::counted(hold_chain(rules, point));
+  return out;
+}
 
 std::uint64_t matched_by_queue(const DetourRules& rules) {
   return uses_queue(rules) ? nft::counted({Family::inet, rules.table, "hold"}) : 0;

@@ -24,19 +24,22 @@ struct HoldPoint {
     arriving,   // PREROUTING, forwarded packets included
     delivered,  // INPUT, where the receiving socket is known
     leaving,    // the egress hook of one device, forwarded packets included
+    sent,       // OUTPUT and FORWARD, to one device: what is refused there the sender is told
   } at = At::arriving;
-  std::uint32_t interface = 0;  // arriving, delivered: 0 for any
+  std::uint32_t interface = 0;  // arriving, delivered, sent: 0 for any
   bool not_loopback = false;    // with any
   std::string device;           // leaving
   std::uint32_t tap = 0;        // leaving: where the packets go
   PacketMatch match;
-  std::vector<SocketCgroup> cgroups;  // delivered: of the receiving socket, any of them
+  std::vector<SocketCgroup> cgroups;  // delivered: of the receiving socket, sent: of the sending one; any of them
   bool marked = false;                // arriving, leaving: only packets that carry the sender's bit
 };
 
 struct DetourRules {
   std::string table;  // the name of both tables, inet and netdev
   std::vector<HoldPoint> points;
+  // What becomes of the packets: led to the queue and the taps, or dropped, silently or not.
+  enum class Fate { detour, drop, reject } fate = Fate::detour;
   std::uint16_t queue = 0;
   bool compat_queue = false;           // the kernel lacks nft_queue
   std::vector<SocketCgroup> senders;   // packets of these get the sender's bit in OUTPUT
@@ -61,6 +64,8 @@ netlink::Messages add_detour_rules(const DetourRules&);
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 netlink::Messages delete_detour_rules(const DetourRules&);
 netlink::Messages delete_detour_tables(const DetourRules&);
+// Packets that the rules took so far, whatever became of them, read in the caller's network namespace.
+std::uint64_t matched(const DetourRules&);
 // Packets sent to the queue so far, read in the caller's network namespace.
 std::uint64_t matched_by_queue(const DetourRules&);
 

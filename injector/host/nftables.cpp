@@ -180,6 +180,14 @@ void Rule::go(std::string_view chain) { verdict(NFT_GOTO, chain); }
 void Rule::leave() { verdict(NFT_RETURN, ""); }
 void Rule::accept() { verdict(NF_ACCEPT, ""); }
 
+void Rule::drop() { verdict(NF_DROP, ""); }
+
+void Rule::reject(bool tcp_reset) {
+  Expression expression{messages_, "reject"};
+  messages_.be32(NFTA_REJECT_TYPE, tcp_reset ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMPX_UNREACH);
+  if (!tcp_reset) messages_.u8(NFTA_REJECT_ICMP_CODE, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
+}
+
 void Rule::forward(std::uint32_t interface) {
   {
     Expression expression{messages_, "immediate"};

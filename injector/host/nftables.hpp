@@ -59,6 +59,9 @@ class Rule {
   void go(std::string_view chain);
   void leave();   // return
   void accept();
+  void drop();
+  // Drops and tells the sender: a TCP reset, or that the way is closed by an administrator (ICMP).
+  void reject(bool tcp_reset);
   void forward(std::uint32_t interface);
   // To a packet queue; packets pass while nobody listens there. `compat` uses the xtables target, for kernels without
   // nft_queue.

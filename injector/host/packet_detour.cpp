@@ -155,6 +155,12 @@ Undone PacketDetour::stop_engine() {
 
 namespace detour {
 
+Inverse owned_tables(const DetourRules& rules, std::uint64_t network_namespace, pid_t namespace_pid) {
+  return {"nft.table",
+          {{"table", rules.table}, {"inet", uses_queue(rules) || !rules.senders.empty()}, {"netdev", uses_egress(rules)}, {"netns", network_namespace},
+           {"pid", namespace_pid}, {"owner", ::getpid()}, {"owner_ticks", read_process_stat(::getpid())->start_ticks}}};
+}
+
 void lead_packets(Transaction& transaction, std::shared_ptr<PacketDetour> delay, const std::string& what) {
   auto& plan = delay->plan();
   bool first = true;
@@ -177,10 +183,7 @@ void lead_packets(Transaction& transaction, std::shared_ptr<PacketDetour> delay,
   std::string families = uses_egress(plan.rules) ? "netdev" : "";
   if (uses_queue(plan.rules) || !plan.rules.senders.empty()) families += families.empty() ? "inet" : " and inet";
   tables.what = fmt::format("add the nftables table {} ({}), owned by this process, to hold {}", plan.rules.table, families, what);
-  tables.inverse = Inverse{"nft.table",
-                           {{"table", plan.rules.table}, {"inet", uses_queue(plan.rules) || !plan.rules.senders.empty()}, {"netdev", uses_egress(plan.rules)},
-                            {"netns", plan.network_namespace}, {"pid", plan.namespace_pid}, {"owner", ::getpid()},
-                            {"owner_ticks", read_process_stat(::getpid())->start_ticks}}};
+  tables.inverse = owned_tables(plan.rules, plan.network_namespace, plan.namespace_pid);
   const bool engine_too = first;
   tables.act = [delay, engine_too] {
     if (engine_too) delay->start_engine();

@@ -58,6 +58,8 @@ class PacketDetour {
 };
 
 namespace detour {
+// How the tables of such rules are told to be gone, which they are with this process.
+Inverse owned_tables(const DetourRules&, std::uint64_t network_namespace, pid_t namespace_pid);
 // Queues what brings the delay into force: the engine with its taps, then the tables.
 void lead_packets(Transaction&, std::shared_ptr<PacketDetour>, const std::string& what);
 }  // namespace detour

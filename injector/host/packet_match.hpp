@@ -43,6 +43,7 @@ struct PacketMatch {
   std::vector<PortCondition> ports;  // each of them; TCP and UDP alone have ports
   Protocol protocol = Protocol::any;
   std::vector<std::uint16_t> exempt;  // TCP ports, on either side, that carry control
+  std::vector<Prefix> exempt_peers;
   bool operator==(const PacketMatch&) const = default;
 };
 

@@ -1,0 +1,223 @@
+// network.partition: cuts peers off, by rules of the kernel's own that go with our process.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <thread>
+
+#include <sched.h>
+
+#include "injector/faults/network_aim.hpp"
+#include "injector/faults/packet_fault.hpp"
+#include "injector/host/close_later.hpp"
+#include "injector/host/netfilter_sockets.hpp"
+#include "injector/host/network_namespace.hpp"
+#include "injector/host/packet_detour.hpp"
+#include "injector/host/tcp_connections.hpp"
+
+namespace squall {
+
+namespace faults {
+
+enum class PartitionMode { drop, reject };
+
+struct NetworkPartition {
+  PartitionMode mode = PartitionMode::drop;
+  bool cut = false;
+  // As of the other network faults, but for the direction: a partition is of both, unless said otherwise.
+  NetworkPackets packets{.direction = Direction::both, .to = {}, .port = {}, .mechanism = {}};
+};
+
+}  // namespace faults
+
+template <>
+struct EnumNames<faults::PartitionMode> {
+  using M = faults::PartitionMode;
+  static constexpr std::array<std::pair<std::string_view, M>, 2> names{{{"drop", M::drop}, {"reject", M::reject}}};
+};
+
+template <>
+struct Describe<faults::NetworkPartition> {
+  static const Object<faults::NetworkPartition>& object() {
+    using faults::NetworkPartition;
+    static const auto schema = Object<NetworkPartition>{"cuts peers off"}
+                                   .optional("mode", &NetworkPartition::mode,
+                                             "drop: silently, as a dead line; reject: the sender is told at once, by a TCP reset or by ICMP, as a firewall would", "drop")
+                                   .optional("cut", &NetworkPartition::cut, "end TCP connections that exist already, with a reset to either side", "false")
+                                   .including(&NetworkPartition::packets)
+                                   .rule([](const NetworkPartition& with, const Value& value, Diagnostics& diagnostics) {
+                                     if (with.packets.mechanism) diagnostics.error(faults::place_of(value, "mechanism"), "expected no mechanism: a partition has only one, nftables");
+                                   });
+    return schema;
+  }
+};
+
+namespace faults {
+namespace {
+
+constexpr std::string_view mechanism_name = "nftables tables owned by the injector";
+
+class PartitionFault : public Fault {
+ public:
+  PartitionFault(const NetworkPartition& with, NetworkAim aim, const Setting& setting) : with_(with), aim_(std::move(aim)) {
+    rules_->table = own_name(setting);
+    const bool told = with.mode == PartitionMode::reject;
+    rules_->fate = told ? DetourRules::Fate::reject : DetourRules::Fate::drop;
+    rules_->points = drop_points(aim_, told);
+    if (!told && marks_senders(aim_)) {
+      rules_->senders = aim_.cgroups;
+      if (!aim_.every_device) rules_->sender_interface = aim_.devices.front().index;
+    }
+    if (setting.io) keep_hooks_switched_on();
+  }
+
+  std::string mechanism() const override { return std::string(mechanism_name); }
+  std::vector<std::string> targets() const override { return aim_.targets; }
+  std::vector<std::string> claims() const override { return aim_.claims(); }
+
+  std::vector<std::string> limits() const override {
+    auto out = aim_.limits;
+    if (with_.mode == PartitionMode::reject) out.emplace_back("a local sender of UDP sees its call refused (EPERM) besides");
+    if (!with_.packets.to.empty()) out.emplace_back("host names are looked up once, when the fault is prepared");
+    out.emplace_back("measured by the packets that were stopped; those that found another way are not seen");
+    return out;
+  }
+
+  void apply(Transaction& transaction) override {
+    if (with_.cut) {
+      Change cut;
+      cut.what = "end the TCP connections that exist";
+      cut.undo_note = "cannot be undone: their owners connect again";
+      cut.act = [this] {
+        in_place([&] { cut_ = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups); });
+      };
+      transaction.add(std::move(cut));
+    }
+    Change tables;
+    tables.what = fmt::format("add the nftables table {}, owned by this process, to {} {}", rules_->table, with_.mode == PartitionMode::drop ? "drop" : "reject",
+                              fmt::join(aim_.targets, "; "));
+    tables.inverse = detour::owned_tables(*rules_, aim_.network_namespace, aim_.namespace_pid);
+    tables.act = [this] { add(); };
+    tables.release = [this] { return remove(); };
+    transaction.add(std::move(tables));
+  }
+
+  void stopping() override { read(); }
+
+  Dose measure() override {
+    read();
+    Dose out;
+    out.prescribed = {{"stopped_percent", 100}};
+    out.measured = {{"stopped_packets", stopped_}};
+    if (with_.cut) out.measured["connections_cut"] = cut_;
+    out.samples = stopped_;
+    out.verified = stopped_ > 0;
+    if (!out.verified) out.reason = "no packet matched: nobody was cut off";
+    return out;
+  }
+
+ private:
+  void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network_namespace, aim_.namespace_pid, act); }
+
+  void add() {
+    in_place([&] {
+      owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
+      auto messages = add_detour_rules(*rules_);
+      const auto answer = owner_->exchange(messages);
+      if (answer) return;
+      close_later(owner_->release());
+      owner_.reset();
+      throw std::runtime_error(answer.text());
+    });
+  }
+
+  Undone remove() {
+    if (!owner_) return {UndoOutcome::already, "", ""};
+    auto gone = delete_detour_tables(*rules_);
+    const auto answer = owner_->exchange(gone);
+    if (answer || answer.error == ENOENT)
+      give_back(std::move(*owner_));
+    else
+      close_later(owner_->release());  // what it owns goes with it
+    owner_.reset();
+    if (answer || answer.error == ENOENT) return {};
+    return {UndoOutcome::failed, fmt::format("remove the table {}: {}", rules_->table, answer.text()), ""};
+  }
+
+  void read() {
+    if (!owner_) return;
+    in_place([&] { stopped_ = std::max(stopped_, matched(*rules_)); });
+  }
+
+  NetworkPartition with_;
+  NetworkAim aim_;
+  std::shared_ptr<DetourRules> rules_ = std::make_shared<DetourRules>();
+  std::unique_ptr<netlink::Socket> owner_;
+  std::uint64_t stopped_ = 0, cut_ = 0;
+};
+
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+  NetworkPartition with;
+  if (!Codec<NetworkPartition>::decode(value, with, diagnostics)) return nullptr;
+  auto aim = aim_at_network(with.packets, on, diagnostics);
+  if (!aim) return nullptr;
+  return std::make_unique<PartitionFault>(with, std::move(*aim), setting);
+}
+
+// What the kernel would refuse, found out in a network namespace that nobody else is in.
+std::string refusal() {
+  std::string why;
+  std::thread{[&] {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
+      return;
+    }
+    for (auto fate : {DetourRules::Fate::drop, DetourRules::Fate::reject}) try {
+        DetourRules rules;
+        rules.table = "sqdoctor";
+        rules.fate = fate;
+        HoldPoint arriving, leaving;
+        arriving.interface = 1;
+        leaving.at = fate == DetourRules::Fate::drop ? HoldPoint::At::leaving : HoldPoint::At::sent;
+        leaving.device = "lo";
+        rules.points = {arriving, leaving};
+        netlink::Socket owner{NETLINK_NETFILTER};
+        auto messages = add_detour_rules(rules);
+        netlink::must(owner, messages);
+        auto gone = delete_detour_tables(rules);
+        netlink::must(owner, gone);
+      } catch (const std::exception& e) {
+        why = fmt::format("{} (needs Linux 5.16 or later with nf_tables and nft_reject)", e.what());
+      }
+  }}.join();
+  return why;
+}
+
+std::vector<Capability> doctor() {
+  static const std::string missing = refusal();
+  return {{.mechanism = std::string(mechanism_name),
+           .possible = missing.empty(),
+           .chosen = missing.empty(),
+           .missing = missing,
+           .note = "",
+           .measures = "how many packets were stopped; not those that found another way"}};
+}
+
+}  // namespace
+
+extern const FaultType network_partition;
+const FaultType network_partition{
+    .name = "network.partition",
+    .sentence = "cuts peers off, as a broken line or a wrong firewall rule would",
+    .parameters = &Describe<NetworkPartition>::object(),
+    .aims = packet_aims(),
+    .lasting = true,
+    .ramps = false,
+    .undo = "the rules go, and with them the partition; connections that were cut stay cut",
+    .examples = {"to=10.0.0.0/8 --on interface=eth0 --for 30s", "mode=reject cut=true port=6379 --on interface=lo --for 30s",
+                 "to=203.0.113.7 direction=out --on interface=eth0 --for 1m"},
+    .prepare = prepare,
+    .doctor = doctor,
+};
+
+}  // namespace faults
+}  // namespace squall
