@@ -16,7 +16,9 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
+
 #include "controller/hosts/child.hpp"
+#include "injector/protocol.hpp"
 
 namespace squall {
 namespace {
@@ -83,6 +85,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     }
     auto* id = object.if_contains("id");
     if (!id || !id->is_int64()) return;
+    spoke = true;
     auto found = waiting.find(id->get_int64());
     if (found == waiting.end()) return;
     auto handler = std::move(found->second);
@@ -133,6 +136,10 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     if (::waitpid(pid, &status, WNOHANG) != pid) return fmt::format("the injector on {} closed the link", host);
     if (WIFSIGNALED(status)) return fmt::format("the injector on {} was ended by signal {}", host, WTERMSIG(status));
     const auto words = last_words();
+    // ssh(1), EXIT STATUS. The host is on its own then, and its injector acts when the lease is over.
+    if (spoke && WEXITSTATUS(status) == 255)
+      return fmt::format("the link to {} was lost{}; what is in force there is undone when its lease runs out, within {} s", host, words.empty() ? "" : ": " + words,
+                         default_lease_ns / 1'000'000'000);
     return fmt::format("the injector on {} ended with exit code {}{}", host, WEXITSTATUS(status),
                        words.empty() ? "" : ": " + words);
   }
@@ -174,6 +181,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   std::array<char, 4096> heard{};
   std::string said;
   bool writing = false, closing = false, ended = false;
+  bool spoke = false;  // it answered once
 };
 
 Link::Link(asio::io_context& io, std::string host, const std::vector<std::string>& command, Sinks sinks)
