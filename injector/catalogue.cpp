@@ -3,7 +3,7 @@
 
 namespace squall {
 namespace faults {
-extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, process_kill, disk_throttle;
+extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, process_kill, disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -16,6 +16,7 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::network_rate,
       &faults::network_impair,
       &faults::network_partition,
+      &faults::network_reset,
       &faults::process_kill,
       &faults::disk_throttle,
   };

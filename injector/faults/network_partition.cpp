@@ -88,7 +88,7 @@ class PartitionFault : public Fault {
       cut.what = "end the TCP connections that exist";
       cut.undo_note = "cannot be undone: their owners connect again";
       cut.act = [this] {
-        in_place([&] { cut_ = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups); });
+        in_place([&] { cut_ = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups).cut; });
       };
       transaction.add(std::move(cut));
     }

@@ -1,8 +1,10 @@
 #include "injector/host/tcp_connections.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 
 #include <arpa/inet.h>
@@ -56,6 +58,16 @@ bool meant(const Connection& connection, const PacketMatch& match, const std::ve
   return !has(match.exempt_peers) && (match.peers.empty() || has(match.peers));
 }
 
+using End = std::array<std::uint8_t, 18>;  // address and port
+
+End end_of(const Connection& connection, bool own) {
+  const auto& id = connection.message.id;
+  End out{};
+  std::memcpy(out.data(), own ? id.idiag_src : id.idiag_dst, 16);
+  std::memcpy(out.data() + 16, own ? &id.idiag_sport : &id.idiag_dport, 2);
+  return out;
+}
+
 std::vector<Connection> connections() {
   std::vector<Connection> out;
   netlink::Dumper dumper{NETLINK_SOCK_DIAG};
@@ -78,11 +90,22 @@ std::vector<Connection> connections() {
 
 }  // namespace
 
-std::size_t cut_connections(const PacketMatch& match, const std::vector<SocketCgroup>& cgroups) {
-  std::size_t cut = 0;
+CutConnections cut_connections(const PacketMatch& match, const std::vector<SocketCgroup>& cgroups) {
+  std::mt19937_64 any;
+  return cut_connections(match, cgroups, {.kind = Amount::Kind::all}, any);
+}
+
+CutConnections cut_connections(const PacketMatch& match, const std::vector<SocketCgroup>& cgroups, const Amount& amount, std::mt19937_64& random) {
+  CutConnections out;
+  std::vector<Connection> all;
+  std::set<std::pair<End, End>> known;  // with both ends on this host a connection is two sockets
+  for (auto& one : connections())
+    if (meant(one, match, cgroups) && known.insert(std::minmax(end_of(one, true), end_of(one, false))).second) all.push_back(one);
+  out.found = all.size();
+  std::shuffle(all.begin(), all.end(), random);
+  all.resize(static_cast<std::size_t>(amount.of(static_cast<std::int64_t>(all.size()))));
   netlink::Socket socket{NETLINK_SOCK_DIAG};
-  for (auto& one : connections()) {
-    if (!meant(one, match, cgroups)) continue;
+  for (auto& one : all) {
     inet_diag_req_v2 request{};
     request.sdiag_family = one.message.idiag_family;
     request.sdiag_protocol = IPPROTO_TCP;
@@ -91,11 +114,11 @@ std::size_t cut_connections(const PacketMatch& match, const std::vector<SocketCg
     netlink::Messages messages;
     messages.begin(SOCK_DESTROY, NLM_F_ACK, request);
     const auto answer = socket.exchange(messages);
-    if (answer) ++cut;
+    if (answer) ++out.cut;
     // It may have ended by itself.
     else if (answer.error != ENOENT) throw std::runtime_error("cut a connection: " + answer.text());
   }
-  return cut;
+  return out;
 }
 
 }  // namespace squall

@@ -2,14 +2,20 @@
 // CONFIG_INET_DIAG_DESTROY: RFC 9293 ABORT, a reset to the peer and ECONNABORTED to the owner).
 #pragma once
 
+#include <random>
 #include <vector>
 
 #include "injector/host/detour_rules.hpp"
+#include "scenarios/units.hpp"
 
 namespace squall {
 
+struct CutConnections {
+  std::size_t found = 0, cut = 0;
+};
 // Ends those of the caller's network namespace whose packets the match means, in either direction, of these cgroups (empty:
-// of any). How many; throws std::runtime_error where the kernel refuses.
-std::size_t cut_connections(const PacketMatch&, const std::vector<SocketCgroup>&);
+// of any), or as many of them as `amount` says, drawn at random. Throws std::runtime_error where the kernel refuses.
+CutConnections cut_connections(const PacketMatch&, const std::vector<SocketCgroup>&);
+CutConnections cut_connections(const PacketMatch&, const std::vector<SocketCgroup>&, const Amount& amount, std::mt19937_64& random);
 
 }  // namespace squall

@@ -134,11 +134,15 @@ double quantile(std::vector<double> values, double share) {
   return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
 }
 
+bool possible_here(const Trial& trial) {
+  const auto options = find_fault(trial.fault)->doctor();
+  return std::any_of(options.begin(), options.end(), [](auto& one) { return one.possible; });
+}
+
 // Whether the doctor is right about a fault here, by trying it: what it says possible comes into force and goes again, what
 // it says impossible is refused and changes nothing.
 bool doctor_is_right(Stage& stage, const Trial& trial, const std::string& name) {
-  const auto options = find_fault(trial.fault)->doctor();
-  const bool possible = std::any_of(options.begin(), options.end(), [](auto& one) { return one.possible; });
+  const bool possible = possible_here(trial);
   Enumeration enumeration{stage, trial};
   const bool works = enumeration.measure() && enumeration.wrong().empty();
   fmt::print("{}: the doctor says {}, trying it says {}{}{}\n", name, possible ? "possible" : "impossible", works ? "it works" : "it does not work",
@@ -177,6 +181,10 @@ int enumerate(const Options& options) {
       continue;
     }
     Enumeration enumeration{stage, trial};
+    if (!possible_here(trial)) {
+      fmt::print("{}: cannot be tried: the doctor says that this kernel lacks it\n", name);
+      continue;
+    }
     if (!enumeration.measure()) {
       fmt::print("{}: cannot be tried: {}\n", name, enumeration.trouble());
       ++totals.differences;

@@ -123,30 +123,36 @@ TEST_P(NetworkImpairments, some_packets_overtake_those_that_are_delayed) {
   EXPECT_LT(seen.quantile(0.1), 20);
   const auto dose = mixed->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
-  EXPECT_NEAR(measured(dose, "delay_ms"), 40, 3);
+  EXPECT_NEAR(measured(dose, "delay_ms"), 40, kernel() ? 6 : 3);
 }
 
 TEST_P(NetworkImpairments, a_thin_line_lets_no_more_through) {
   for (auto [device, address] : {std::pair{"sqa", "10.99.0.2"}, std::pair{"lo", "127.0.0.1"}}) {
-    auto thin = fault("network.rate", {{"rate", "8mbit"}, {"queue", "256KiB"}, {"protocol", "tcp"}}, device);
-    thin.apply();
-    // Measured in between too: the kernel's counters are looked at again and again.
-    std::atomic<bool> over = false;
-    std::thread looks{[&] {
-      while (!over) {
-        std::this_thread::sleep_for(std::chrono::milliseconds{100});
-        thin->measure();
+    // A busy machine sends less than the line lets through, and the dose says so: one quiet window of three is enough.
+    Dose dose;
+    for (int attempt = 0; attempt < 3 && !dose.verified; ++attempt) {
+      auto thin = fault("network.rate", {{"rate", "8mbit"}, {"queue", "256KiB"}, {"protocol", "tcp"}}, device);
+      thin.apply();
+      // Measured in between too: the kernel's counters are looked at again and again.
+      std::atomic<bool> over = false;
+      std::thread looks{[&] {
+        while (!over) {
+          std::this_thread::sleep_for(std::chrono::milliseconds{100});
+          thin->measure();
+        }
+      }};
+      const auto mbit = testing::tcp_mbit_per_second(network, address, 3);
+      over = true;
+      looks.join();
+      EXPECT_LT(mbit, 8.2) << device;
+      dose = thin->measure();
+      if (dose.verified) {
+        EXPECT_GT(mbit, 4) << device;
       }
-    }};
-    const auto mbit = testing::tcp_mbit_per_second(network, address, 3);
-    over = true;
-    looks.join();
-    EXPECT_LT(mbit, 8.2) << device;
-    EXPECT_GT(mbit, 4) << device;
-    const auto dose = thin->measure();
+      EXPECT_EQ(thin.undo(), "");
+    }
     EXPECT_TRUE(dose.verified) << dose.reason;
     EXPECT_NEAR(measured(dose, "rate_bytes_per_second"), 1e6, kernel() ? 2e5 : 1e5);
-    EXPECT_EQ(thin.undo(), "");
     EXPECT_GT(testing::tcp_mbit_per_second(network, address, 0.5), 50);
   }
 }

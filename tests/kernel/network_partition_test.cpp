@@ -22,6 +22,7 @@ namespace {
 using testing::OwnNetwork;
 using testing::ping;
 using testing::RunFault;
+using testing::ServerProcess;
 using testing::UdpEcho;
 
 constexpr std::uint16_t port = 7007, other_port = 7008;
@@ -41,7 +42,7 @@ class Listener {
     const int yes = 1;
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     const auto address = at("0.0.0.0", number);
-    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(socket_.get(), 8) != 0) throw std::runtime_error("listen");
+    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(socket_.get(), 16) != 0) throw std::runtime_error("listen");
   }
   Fd accept() { return Fd{::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)}; }
 
@@ -215,6 +216,36 @@ TEST_F(NetworkPartition, a_hundred_peers_are_cut_off) {
   auto off = partition({{"to", peers}});
   off.apply();
   EXPECT_EQ(answered("10.99.0.2", port), 0U);
+}
+
+auto keep_connections_at(std::uint16_t number) {
+  return [number] { return std::make_shared<Listener>(number); };
+}
+
+TEST_F(NetworkPartition, a_share_of_the_connections_is_reset) {
+  const ServerProcess near{keep_connections_at(other_port)};
+  std::vector<Fd> clients(10);
+  for (auto& client : clients) ASSERT_EQ(connect_error("127.0.0.1", other_port, 3000, &client), 0);
+  RunFault reset{"network.reset", {{"count", "30%"}}, {{"listens_on", other_port}}, 5};
+  reset.apply();
+  unsigned ended = 0;
+  for (auto& client : clients) {
+    char byte = 0;
+    ended += ::recv(client.get(), &byte, 1, MSG_DONTWAIT) == -1 && (errno == ECONNRESET || errno == ECONNABORTED);
+  }
+  EXPECT_EQ(ended, 3U);
+  const auto dose = reset->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.measured.at("connections_found").to_number<int>(), 10);
+  EXPECT_EQ(dose.measured.at("connections_cut").to_number<int>(), 3);
+}
+
+TEST_F(NetworkPartition, where_nobody_is_connected_no_reset_is_verified) {
+  const ServerProcess near{keep_connections_at(other_port)};
+  RunFault reset{"network.reset", boost::json::object{}, {{"listens_on", other_port}}};
+  reset.apply();
+  EXPECT_FALSE(reset->measure().verified);
+  EXPECT_EQ(reset->measure().reason, "no connection matched: nothing was cut");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -12,7 +13,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace squall::testing {
@@ -143,6 +146,30 @@ UdpEcho::~UdpEcho() {
   stop_ = true;
   thread_.join();
   ::close(socket_);
+}
+
+ServerProcess::ServerProcess(const std::function<std::shared_ptr<void>()>& start, const std::string& cgroup_folder) {
+  int ready[2];
+  if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int procs = cgroup_folder.empty() ? -1 : ::open((cgroup_folder + "/cgroup.procs").c_str(), O_WRONLY);
+    if (!cgroup_folder.empty() && ::write(procs, "0", 1) != 1) ::_exit(1);
+    const auto kept = start();
+    if (::write(ready[1], "!", 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  ::close(ready[1]);
+  char byte = 0;
+  const bool there = ::read(ready[0], &byte, 1) == 1;
+  ::close(ready[0]);
+  if (!there) throw std::runtime_error("the server does not start");
+}
+
+ServerProcess::~ServerProcess() {
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
 }
 
 double Pings::quantile(double share) const {

@@ -4,9 +4,12 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <sys/types.h>
 
 namespace squall::testing {
 
@@ -36,6 +39,19 @@ class UdpEcho {
   int socket_;
   std::atomic<bool> stop_ = false;
   std::thread thread_;
+};
+
+// A process that serves until it goes out of scope, in a cgroup of its own where one is given. `start` is called in it, and
+// what it returns is kept.
+class ServerProcess {
+ public:
+  explicit ServerProcess(const std::function<std::shared_ptr<void>()>& start, const std::string& cgroup_folder = "");
+  ~ServerProcess();
+  ServerProcess(const ServerProcess&) = delete;
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
 };
 
 struct Pings {
