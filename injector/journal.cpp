@@ -235,9 +235,8 @@ std::optional<JournalContent> read_journal(const std::string& path) {
 
 std::vector<JournalContent> read_journals(const std::string& state, const std::string& except) {
   std::vector<std::string> paths;
-  std::error_code error;
-  for (auto& entry : fs::directory_iterator(state + "/journal", error))
-    if (entry.path().extension() == ".journal" && entry.path().stem() != except) paths.push_back(entry.path().string());
+  for (auto& path : entries(state + "/journal"))
+    if (path.extension() == ".journal" && path.stem() != except) paths.push_back(path.string());
   std::sort(paths.begin(), paths.end());
   std::vector<JournalContent> out;
   for (auto& path : paths)
@@ -257,10 +256,10 @@ static bool is_being_made(const std::string& path) {
 
 void remove_unfinished_journals(const std::string& state) {
   std::error_code error;
-  for (auto& entry : fs::directory_iterator(state + "/journal", error)) {
-    if (entry.path().extension() != unfinished) continue;
-    if (const auto begun = read_journal(entry.path().string()); begun ? begun->owner_alive() : is_being_made(entry.path().string())) continue;
-    fs::remove(entry.path(), error);
+  for (auto& path : entries(state + "/journal")) {
+    if (path.extension() != unfinished) continue;
+    if (const auto begun = read_journal(path.string()); begun ? begun->owner_alive() : is_being_made(path.string())) continue;
+    fs::remove(path, error);
   }
 }
 

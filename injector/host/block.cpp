@@ -56,10 +56,9 @@ std::optional<Mount> mount_of(const std::string& path) {
 void add_stack(const fs::path& sysfs, std::set<std::string>& names) {
   std::error_code error;
   if (!names.insert(sysfs.filename()).second) return;
-  for (auto& entry : fs::directory_iterator(sysfs, error))
-    if (fs::exists(entry.path() / "partition", error)) add_stack(entry.path(), names);
-  for (auto& holder : fs::directory_iterator(sysfs / "holders", error))
-    add_stack(fs::canonical(holder.path(), error), names);
+  for (auto& entry : entries(sysfs))
+    if (fs::exists(entry / "partition", error)) add_stack(entry, names);
+  for (auto& holder : entries(sysfs / "holders")) add_stack(fs::canonical(holder, error), names);
 }
 
 }  // namespace

@@ -130,13 +130,13 @@ std::string describe(const boost::json::object& with) {
 // Names a child that limits something itself, or hands the controller on: disabling would take that away.
 std::string user_below(const std::string& folder, const std::string& controller) {
   std::error_code error;
-  for (auto& child : std::filesystem::directory_iterator(folder, error)) {
-    if (!child.is_directory(error)) continue;
+  for (auto& child : entries(folder)) {
+    if (!std::filesystem::is_directory(child, error)) continue;
     for (auto* file : {"io.max", "io.latency", "io.cost.qos"})
-      if (auto limit = read_file(child.path() / file); limit && !trimmed(*limit).empty()) return child.path();
-    if (auto passed = read_file(child.path() / "cgroup.subtree_control"); passed)
+      if (auto limit = read_file(child / file); limit && !trimmed(*limit).empty()) return child;
+    if (auto passed = read_file(child / "cgroup.subtree_control"); passed)
       if ((" " + std::string(trimmed(*passed)) + " ").find(" " + controller + " ") != std::string::npos)
-        return child.path();
+        return child;
   }
   return "";
 }

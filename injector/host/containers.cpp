@@ -27,10 +27,9 @@ std::string text_of(const json::value& value, const char* key) {
 
 // Docker: one folder a container, named by its id; the name is kept as "/web".
 void docker(const std::string& name, const std::string& root, std::vector<std::string>& out) {
-  std::error_code error;
-  for (auto& entry : fs::directory_iterator(root + "/var/lib/docker/containers", error)) {
-    const auto called = text_of(read_json(entry.path() / "config.v2.json"), "Name");
-    if (called == "/" + name || called == name) out.push_back(entry.path().filename().string());
+  for (auto& folder : entries(root + "/var/lib/docker/containers")) {
+    const auto called = text_of(read_json(folder / "config.v2.json"), "Name");
+    if (called == "/" + name || called == name) out.push_back(folder.filename().string());
   }
 }
 

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
-#include <filesystem>
 #include <stdexcept>
 #include <thread>
 
@@ -12,6 +11,8 @@
 #include <sys/stat.h>
 
 #include <fmt/format.h>
+
+#include "injector/host/read_file.hpp"
 
 namespace squall {
 
@@ -34,11 +35,10 @@ std::uint64_t current_network_namespace() {
 Fd open_network_namespace(std::uint64_t inode, pid_t hint) {
   if (hint > 0)
     if (auto fd = open_if(fmt::format("/proc/{}/ns/net", hint), inode)) return fd;
-  std::error_code error;
-  for (auto& entry : std::filesystem::directory_iterator("/run/netns", error))
-    if (auto fd = open_if(entry.path().string(), inode)) return fd;
-  for (auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const auto name = entry.path().filename().string();
+  for (auto& name : entries("/run/netns"))
+    if (auto fd = open_if(name.string(), inode)) return fd;
+  for (auto& entry : entries("/proc")) {
+    const auto name = entry.filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     if (auto fd = open_if("/proc/" + name + "/ns/net", inode)) return fd;
   }

@@ -31,6 +31,13 @@ void write_file(const std::string& path, std::string_view text, const std::strin
   if (written < 0) throw std::system_error(error, std::generic_category(), what);
 }
 
+std::vector<std::filesystem::path> entries(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> out;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it{folder, error}, end; !error && it != end; it.increment(error)) out.push_back(it->path());
+  return out;
+}
+
 std::string_view trimmed(std::string_view text) {
   auto blank = [](char c) { return c == ' ' || c == '\n' || c == '\t'; };
   while (!text.empty() && blank(text.front()))

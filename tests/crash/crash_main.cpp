@@ -15,6 +15,7 @@
 #include <fmt/ranges.h>
 
 #include "injector/fault.hpp"
+#include "injector/host/read_file.hpp"
 #include "tests/crash/soak.hpp"
 #include "tests/crash/stage.hpp"
 #include "tests/crash/traced_life.hpp"
@@ -98,9 +99,8 @@ class Enumeration {
       if (at.recovery) live(recover, {}, {at.recovery});
       test::run(recover);
     }
-    std::error_code none;
-    for (auto& file : std::filesystem::directory_iterator(state_ + "/journal", none))
-      wrong_.push_back("a journal is left: " + file.path().filename().string());
+    for (auto& file : entries(state_ + "/journal"))
+      wrong_.push_back("a journal is left: " + file.filename().string());
     compare(before);
     std::filesystem::remove_all(state_);
     return life;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "injector/host/netfilter_sockets.hpp"
+#include "injector/host/read_file.hpp"
 #include "injector/journal.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/server_process.hpp"
@@ -36,26 +37,21 @@ std::int64_t resident_kib(pid_t pid) {
 std::vector<std::string> descriptors(pid_t pid) {
   std::vector<std::string> all;
   std::error_code none;
-  for (auto& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", pid), none))
-    all.push_back(fmt::format("{} {}", entry.path().filename().string(),
-                              fs::read_symlink(entry.path(), none).string()));
+  for (auto& entry : entries(fmt::format("/proc/{}/fd", pid)))
+    all.push_back(fmt::format("{} {}", entry.filename().string(), fs::read_symlink(entry, none).string()));
   std::sort(all.begin(), all.end());
   return all;
 }
 
 std::size_t threads(pid_t pid) {
-  std::error_code none;
-  auto all = fs::directory_iterator(fmt::format("/proc/{}/task", pid), none);
-  return static_cast<std::size_t>(std::distance(fs::begin(all), fs::end(all)));
+  return entries(fmt::format("/proc/{}/task", pid)).size();
 }
 
 // Processes of ours on the whole machine, those of this network namespace: the injector, its guardian.
 std::size_t injectors(const std::string& state) {
   std::size_t count = 0;
-  std::error_code none;
-  for (auto& entry : fs::directory_iterator("/proc", none)) {
-    std::ifstream file{entry.path() / "cmdline"};
-    const std::string command{std::istreambuf_iterator<char>{file}, {}};
+  for (auto& entry : entries("/proc")) {
+    const auto command = read_file(entry / "cmdline").value_or("");
     count += command.find("squall-injector") != std::string::npos && command.find(state) != std::string::npos;
   }
   return count;

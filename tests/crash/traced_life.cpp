@@ -7,8 +7,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -26,6 +24,8 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+
+#include "injector/host/read_file.hpp"
 
 namespace squall::crash {
 namespace {
@@ -113,10 +113,7 @@ bool is_step(pid_t pid) {
   return file.starts_with("socket:") || file.starts_with("/dev/net/") || file.find(".journal") != std::string_view::npos;
 }
 
-std::string content(const std::string& path) {
-  std::ifstream file{path, std::ios::binary};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
+std::string content(const std::string& path) { return read_file(path).value_or(""); }
 
 pid_t group_of(pid_t thread) {
   const auto status = content(fmt::format("/proc/{}/status", thread));
@@ -220,11 +217,10 @@ class Tracer {
 
   // A child that was born while its parent was killed: nobody told us of it, and it waits for us.
   bool take_in_strays() {
-    std::error_code none;
-    for (auto& entry : std::filesystem::directory_iterator("/proc", none)) {
-      const pid_t pid = std::atoi(entry.path().filename().c_str());
+    for (auto& entry : entries("/proc")) {
+      const pid_t pid = std::atoi(entry.filename().c_str());
       if (pid <= 0) continue;
-      const auto status = content(entry.path() / "status");
+      const auto status = content(entry / "status");
       const auto at = status.find("\nTracerPid:");
       if (at == std::string::npos || std::atoi(status.c_str() + at + 11) != ::getpid() || status.find("\nState:\tZ") != std::string::npos) continue;
       traced_[pid] = {group_of(pid), Role::other, false};

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -170,6 +171,26 @@ ServerProcess::ServerProcess(const std::function<std::shared_ptr<void>()>& start
 ServerProcess::~ServerProcess() {
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
+}
+
+TimerLateness::TimerLateness() {
+  thread_ = std::thread{[this] {
+    while (!stop_) {
+      const auto until = now_ns() + 10'000'000;
+      const timespec at{until / 1'000'000'000, until % 1'000'000'000};
+      ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr);
+      late_ms_.push_back(static_cast<double>(now_ns() - until) / 1e6);
+    }
+  }};
+}
+
+TimerLateness::~TimerLateness() { most_ms(); }
+
+double TimerLateness::most_ms() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+  std::sort(late_ms_.begin(), late_ms_.end());
+  return late_ms_[late_ms_.size() * 9 / 10];
 }
 
 double Pings::quantile(double share) const {

@@ -62,6 +62,21 @@ struct Pings {
   double median() const { return quantile(0.5); }
 };
 
+// How late timers are while it lives: what a busy machine, or an emulated processor, adds to every delay.
+class TimerLateness {
+ public:
+  TimerLateness();
+  ~TimerLateness();
+  TimerLateness(const TimerLateness&) = delete;
+  // Of nine in ten timers no more.
+  double most_ms();
+
+ private:
+  std::atomic<bool> stop_ = false;
+  std::vector<double> late_ms_;
+  std::thread thread_;
+};
+
 // Sends `count` datagrams, one each `gap_us`, and gathers the answers until none came for `patience_ms`.
 Pings ping(const std::string& address, std::uint16_t port, unsigned count, unsigned gap_us, int patience_ms = 1000);
 
