@@ -277,23 +277,35 @@ TEST_F(DiskThrottle, buffered_writes_that_nobody_syncs) {
   DiskWorker first(*disk, *group, Use::holds_open);
   RunFault enable("disk.throttle", {{"write_rate", "1GiB/s"}}, path());
   enable.apply();
-  DiskWorker worker(*disk, *group, Use::buffered_write, 64 * 1024, 1);
-  RunFault fault("disk.throttle", {{"write_rate", "2MiB/s"}}, path());
-  EXPECT_THAT(fault->limits(), ::testing::Contains(HasSubstr(v2() ? "buffered writes are slowed when they are written back"
-                                                                  : "buffered writes without fsync are not slowed")));
-  fault.apply();
-  watch(fault, 500ms);
-  int folder = open(disk->folder().c_str(), O_RDONLY | O_DIRECTORY);
-  std::thread flush([&] { syncfs(folder); });
-  watch(fault, v2() ? 6000ms : 800ms);
-  fault->stopping();
-  auto dose = fault->measure();
-  fault.undo();
-  flush.join();
-  close(folder);
+  Dose dose;
+  double limit = 0;
+  // A busy machine's disk may be slower than the limit; a lower one is met in lumps, of up to 2 MiB each, and takes longer to see.
+  struct Attempt {
+    const char* rate;
+    double bytes;
+    std::chrono::milliseconds watched;
+  };
+  for (auto [rate, bytes, watched] : {Attempt{"8MiB/s", 8.0 * mebibyte, 4000ms}, Attempt{"4MiB/s", 4.0 * mebibyte, 10'000ms}, Attempt{"4MiB/s", 4.0 * mebibyte, 10'000ms}}) {
+    limit = bytes;
+    DiskWorker worker(*disk, *group, Use::buffered_write, 64 * 1024, 1);
+    RunFault fault("disk.throttle", {{"write_rate", rate}}, path());
+    EXPECT_THAT(fault->limits(), ::testing::Contains(HasSubstr(v2() ? "buffered writes are slowed when they are written back"
+                                                                    : "buffered writes without fsync are not slowed")));
+    fault.apply();
+    watch(fault, 500ms);
+    int folder = open(disk->folder().c_str(), O_RDONLY | O_DIRECTORY);
+    std::thread flush([&] { syncfs(folder); });
+    watch(fault, v2() ? watched : 800ms);
+    fault->stopping();
+    dose = fault->measure();
+    fault.undo();
+    flush.join();
+    close(folder);
+    if (!v2() || dose.verified) break;
+  }
   EXPECT_EQ(dose.verified, v2()) << text(dose);
-  if (v2())  // in lumps: one piece of write-back may have 2 MiB
-    EXPECT_NEAR(measured(dose, "write_bytes_per_s") / (2 * mebibyte), 1, 0.4) << text(dose);
+  if (v2())
+    EXPECT_NEAR(measured(dose, "write_bytes_per_s") / limit, 1, 0.4) << text(dose);
   else
     EXPECT_THAT(dose.reason, HasSubstr("reached " + disk->name() + " within its cgroup")) << text(dose);
 }
