@@ -30,6 +30,7 @@ class CommandLine {
     add_faults();
     add_hosts();
     add_reports();
+    add_proxy();
     app_.add_subcommand("help", "this text, or a command's: squall help COMMAND")
         ->add_option("command", topic_, "the command")
         ->type_name("COMMAND");
@@ -130,6 +131,14 @@ class CommandLine {
     auto* compare = add("compare", "compare two runs", compare_command);
     compare->add_option("runs", arguments_.files, "the two runs' folders")->required()->expected(2)->type_name("RUN");
     compare->add_option("--runs", arguments_.runs, "where runs are kept")->type_name("DIR");
+  }
+
+  void add_proxy() {
+    auto* proxy = add("toxiproxy", "a TCP proxy with faults, under toxiproxy's HTTP API: its clients work unchanged", toxiproxy_command);
+    proxy->add_option("--listen", arguments_.listen, "where the API listens (default localhost:8474)")->type_name("HOST:PORT");
+    proxy->add_option("--config", arguments_.config, "proxies to begin with, as toxiproxy's JSON")->type_name("FILE");
+    proxy->add_flag("--proxy-metrics", arguments_.metrics, "GET /metrics tells the bytes of each proxy, for Prometheus");
+    with_seed(proxy);
   }
 
   int help() {

@@ -27,6 +27,9 @@ struct Arguments {
   std::string format = "terminal";      // of report
   std::string schema;                   // check --schema [scenario|landscape]
   std::optional<std::uint64_t> seed;
+  std::string listen = "localhost:8474";  // of toxiproxy
+  std::string config;                     // of toxiproxy
+  bool metrics = false;                   // of toxiproxy
   std::string color = "auto";           // auto | always | never
   bool json() const { return output == "json"; }
 };
@@ -42,5 +45,6 @@ int undo_command(const Arguments&);
 int halt_command(const Arguments&);
 int report_command(const Arguments&);
 int compare_command(const Arguments&);
+int toxiproxy_command(const Arguments&);
 
 }  // namespace squall

@@ -50,7 +50,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     beast::error_code ignored;
     const auto remote = stream_.socket().remote_endpoint(ignored);
     ServerRequest request{std::string(message.method_string()), std::string(message.target()), std::move(message.body()),
-                          ignored ? "" : fmt::format("{}:{}", remote.address().to_string(), remote.port())};
+                          ignored ? "" : fmt::format("{}:{}", remote.address().to_string(), remote.port()),
+                          std::string(message[beast::http::field::user_agent])};
     ServerAnswer reply;
     try {
       reply = (*handle_)(request);
@@ -66,6 +67,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     message->result(static_cast<unsigned>(reply.status));
     message->set(beast::http::field::server, "squall");
     message->set(beast::http::field::content_type, reply.type);
+    for (auto& [name, value] : reply.headers) message->set(name, value);
     message->body() = std::move(reply.body);
     message->keep_alive(keep);
     message->prepare_payload();

@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 
@@ -13,12 +15,14 @@ namespace squall::http {
 struct ServerRequest {
   std::string method, target, body;
   std::string remote;  // address:port of the caller
+  std::string user_agent;
 };
 
 struct ServerAnswer {
   int status = 200;
   std::string body;
   std::string type = "text/plain; charset=utf-8";
+  std::vector<std::pair<std::string, std::string>> headers = {};
 };
 
 class Server {

@@ -1,0 +1,129 @@
+#include "injector/proxy/connection.hpp"
+
+#include <linux/netfilter_ipv4.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "injector/proxy/address.hpp"
+
+namespace squall::proxy {
+namespace {
+
+using tcp = boost::asio::ip::tcp;
+
+// Where the client wanted to go before the kernel led it here; nothing where nobody led it.
+std::optional<tcp::endpoint> original_destination(tcp::socket& client) {
+  boost::system::error_code error;
+  const auto own = client.local_endpoint(error);
+  if (error) return std::nullopt;
+  const bool v4 = own.address().is_v4() || own.address().to_v6().is_v4_mapped();
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  // IP6T_SO_ORIGINAL_DST is 80 as well; its header does not go with <netinet/in.h>.
+  if (::getsockopt(client.native_handle(), v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &storage, &size) != 0) return std::nullopt;
+  tcp::endpoint out;
+  out.resize(size);
+  std::copy_n(reinterpret_cast<const char*>(&storage), size, reinterpret_cast<char*>(out.data()));
+  auto plain = own.address();
+  if (plain.is_v6() && v4) plain = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, plain.to_v6());
+  if (out.address() == plain && out.port() == own.port()) return std::nullopt;
+  return out;
+}
+
+void at_once(tcp::socket& socket) {
+  boost::system::error_code ignored;
+  socket.native_non_blocking(true, ignored);
+  socket.set_option(tcp::no_delay(true), ignored);
+}
+
+}  // namespace
+
+Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
+    : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()), resolver_(client_.get_executor()),
+      up_(*this, client_, server_, proxy.pipes_, proxy.statistics_.up), down_(*this, server_, client_, proxy.pipes_, proxy.statistics_.down) {
+  at_once(client_);
+}
+
+void Connection::dial() {
+  if (proxy_->plan().upstream.empty()) {
+    const auto wanted = original_destination(client_);
+    if (!wanted) return end(true);
+    return connect(*wanted);
+  }
+  const auto address = split_address(proxy_->plan().upstream);
+  boost::system::error_code name;
+  const auto literal = boost::asio::ip::make_address(address.host, name);
+  if (!name && address.number) return connect({literal, *address.number});
+  resolver_.async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
+    if (!proxy_) return;
+    if (error || found.empty()) return connected(error ? error : boost::asio::error::host_not_found);
+    connect(found.begin()->endpoint());
+  });
+}
+
+void Connection::connect(const tcp::endpoint& to) {
+  boost::system::error_code error;
+  server_.open(to.protocol(), error);
+  if (error) return connected(error);
+  at_once(server_);
+  if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.native_handle(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  server_.async_connect(to, [this, alive = keep_alive()](auto failed) {
+    if (proxy_) connected(failed);
+  });
+}
+
+void Connection::connected(boost::system::error_code error) {
+  if (error) {
+    ++proxy_->statistics_.unreachable;
+    return close(proxy_->plan().upstream.empty());
+  }
+  toxics_changed();
+  up_.start();
+  if (!down_.is_over()) down_.start();
+}
+
+void Connection::toxics_changed() {
+  const auto keep = shared_from_this();
+  const auto up = proxy_->hitting(number_, Stream::upstream), down = proxy_->hitting(number_, Stream::downstream);
+  if (!hit_ && (!up.empty() || !down.empty())) {
+    hit_ = true;
+    ++proxy_->statistics_.hit;
+  }
+  const auto seed = proxy_->plan().seed + number_ * 0x9e3779b97f4a7c15U;
+  up_.set_toxics(up, seed);
+  if (proxy_) down_.set_toxics(down, ~seed);
+}
+
+void Connection::over(Link&) {
+  if (up_.is_over() && down_.is_over()) close(false);
+}
+
+void Connection::end(bool reset) {
+  if (proxy_ && hit_) ++(reset ? proxy_->statistics_.reset : proxy_->statistics_.closed);
+  close(reset);
+}
+
+void Connection::close(bool reset) {
+  const auto keep = shared_from_this();
+  resolver_.cancel();
+  boost::system::error_code ignored;
+  for (auto* socket : {&client_, &server_}) {
+    if (!socket->is_open()) continue;
+    if (reset) socket->set_option(tcp::socket::linger(true, 0), ignored);
+    socket->close(ignored);
+  }
+  up_.stop();
+  down_.stop();
+  leave();
+}
+
+void Connection::leave() {
+  if (!proxy_) return;
+  auto* proxy = std::exchange(proxy_, nullptr);
+  --proxy->statistics_.open;
+  proxy->connections_.erase(shared_from_this());
+}
+
+}  // namespace squall::proxy

@@ -1,0 +1,40 @@
+// One client's connection and ours to the upstream.
+#pragma once
+
+#include <memory>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include "injector/proxy/link.hpp"
+#include "injector/proxy/proxy.hpp"
+
+namespace squall::proxy {
+
+class Connection : public LinkOwner, public std::enable_shared_from_this<Connection> {
+ public:
+  using tcp = boost::asio::ip::tcp;
+  Connection(Proxy& proxy, tcp::socket client, std::uint64_t number);
+
+  void dial();
+  void toxics_changed();
+  // The proxy is gone: it is told nothing any more.
+  void close(bool reset);
+
+  std::shared_ptr<void> keep_alive() override { return shared_from_this(); }
+  void over(Link&) override;
+  void end(bool reset) override;
+
+ private:
+  void connect(const tcp::endpoint&);
+  void connected(boost::system::error_code);
+  void leave();
+
+  Proxy* proxy_;
+  std::uint64_t number_;
+  bool hit_ = false;
+  tcp::socket client_, server_;
+  tcp::resolver resolver_;
+  Link up_, down_;
+};
+
+}  // namespace squall::proxy

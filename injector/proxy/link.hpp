@@ -1,0 +1,86 @@
+// One direction of a proxied connection. Bytes are spliced from socket to socket in the kernel as long as no toxic hits the
+// connection; else they pass the toxics' stages.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "injector/proxy/pipes.hpp"
+#include "injector/proxy/stage.hpp"
+
+namespace squall::proxy {
+
+// What a proxy's connections did, as they do it.
+struct LinkCounters {
+  std::uint64_t received_bytes = 0, sent_bytes = 0;
+  std::uint64_t pieces = 0;        // sent by way of stages
+  double held_sum_ms = 0;          // of them, between their arrival and their departure
+  std::vector<float> held_ms;      // of the latest of them, in a ring
+  std::uint64_t discarded_bytes = 0;  // that a stage dropped, or that waited when the connection was ended
+};
+
+class Link;
+
+// Whose direction it is.
+class LinkOwner {
+ public:
+  virtual ~LinkOwner() = default;
+  virtual std::shared_ptr<void> keep_alive() = 0;  // as long as the link waits for something
+  virtual void over(Link&) = 0;                    // everything was sent, the end too
+  virtual void end(bool reset) = 0;                // both directions
+};
+
+class Link {
+ public:
+  using Socket = boost::asio::ip::tcp::socket;
+  Link(LinkOwner& owner, Socket& from, Socket& to, Pipes& pipes, LinkCounters& counters);
+  ~Link();
+  Link(const Link&) = delete;
+
+  // Both sockets are connected.
+  void start();
+  // The toxics that hit this connection; those that were there before keep what they hold and their place, new ones follow
+  // them. May be called before start, and at any time.
+  void set_toxics(const std::vector<Toxic>&, std::uint64_t seed);
+  bool is_over() const { return over_; }
+  // Nothing more happens: the sockets are closed.
+  void stop();
+
+ private:
+  bool spliced() const { return stages_.empty() && out_.empty(); }
+  void read();
+  void was_read(boost::system::error_code, std::size_t);
+  void splice_on();
+  bool empty_pipe();
+  void arrived(Piece);
+  void pump();
+  void take(Stage&, Piece, Clock::time_point now);
+  void hand_on(std::size_t stage, Clock::time_point now, bool all = false);
+  void set_timer();
+  void write_out();
+  bool send_front();
+  void wait_until_writable();
+  void broken();
+
+  LinkOwner& owner_;
+  Socket& from_;
+  Socket& to_;
+  Pipes& pipes_;
+  LinkCounters& counters_;
+  boost::asio::steady_timer timer_;
+  Clock::time_point timer_at_ = Clock::time_point::max();
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::deque<Piece> out_;
+  std::size_t out_bytes_ = 0;
+  Pipe pipe_;
+  std::array<char, 2048> first_;  // of what is read: a small message needs no pipe
+  bool started_ = false, reading_ = false, writing_ = false, ended_ = false, over_ = false, stopped_ = false, pumping_ = false;
+};
+
+}  // namespace squall::proxy

@@ -1,0 +1,132 @@
+#include "injector/proxy/proxy.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "injector/proxy/address.hpp"
+#include "injector/proxy/connection.hpp"
+
+namespace squall::proxy {
+
+namespace asio = boost::asio;
+using tcp = asio::ip::tcp;
+
+namespace {
+
+// The same for the same connection and toxic, whatever else happens: a chain that is edited rolls nobody again.
+double roll(std::uint64_t seed, std::uint64_t connection, const std::string& toxic) {
+  std::uint64_t x = seed ^ (connection * 0x9e3779b97f4a7c15U);
+  for (unsigned char c : toxic) x = (x ^ c) * 0x100000001b3U;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;  // splitmix64
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+  return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
+}
+
+std::string to_text(const tcp::endpoint& endpoint) {
+  return endpoint.address().is_v6() ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
+                                    : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+}
+
+}  // namespace
+
+struct Proxy::Listener {
+  explicit Listener(asio::io_context& io) : acceptor(io), pause(io) {}
+  tcp::acceptor acceptor;
+  asio::steady_timer pause;
+  bool closed = false;
+};
+
+Proxy::Proxy(asio::io_context& io, Pipes& pipes, ProxyPlan plan) : io_(io), pipes_(pipes), plan_(std::move(plan)), listen_(plan_.listen) {}
+
+Proxy::~Proxy() { disable(); }
+
+void Proxy::enable() {
+  if (listener_) return;
+  const auto address = split_address(listen_);
+  tcp::endpoint at;
+  if (address.host.empty()) {
+    at = {tcp::v6(), address.number.value_or(0)};
+  } else {
+    at = tcp::resolver{io_}.resolve(address.host, address.port).begin()->endpoint();
+  }
+  auto listener = std::make_shared<Listener>(io_);
+  boost::system::error_code no_v6;
+  listener->acceptor.open(at.protocol(), no_v6);
+  if (no_v6 && address.host.empty()) {
+    at = {tcp::v4(), at.port()};
+    listener->acceptor.open(at.protocol());
+  } else if (no_v6) {
+    throw boost::system::system_error{no_v6};
+  }
+  listener->acceptor.set_option(tcp::acceptor::reuse_address(true));
+  if (at.protocol() == tcp::v6()) listener->acceptor.set_option(asio::ip::v6_only(false), no_v6);
+  listener->acceptor.bind(at);
+  listener->acceptor.listen(4096);
+  const auto real = listener->acceptor.local_endpoint();
+  port_ = real.port();
+  listen_ = to_text(real);
+  listener_ = listener;
+  accept(listener_);
+}
+
+void Proxy::accept(const std::shared_ptr<Listener>& listener) {
+  listener->acceptor.async_accept([this, listener](auto error, tcp::socket client) {
+    if (listener->closed) return;
+    if (error) {
+      // Out of descriptors, most likely: those who wait are served when others have gone.
+      listener->pause.expires_after(std::chrono::milliseconds{20});
+      listener->pause.async_wait([this, listener](auto stopped) {
+        if (!stopped && !listener->closed) accept(listener);
+      });
+      return;
+    }
+    const auto number = ++statistics_.connections;
+    ++statistics_.open;
+    auto connection = std::make_shared<Connection>(*this, std::move(client), number);
+    connections_.insert(connection);
+    connection->dial();
+    accept(listener);
+  });
+}
+
+void Proxy::accept_no_more() {
+  if (!listener_) return;
+  listener_->closed = true;
+  boost::system::error_code ignored;
+  listener_->acceptor.close(ignored);
+  listener_->pause.cancel();
+  listener_.reset();
+}
+
+void Proxy::end_connections() {
+  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->close(false);
+}
+
+void Proxy::disable() {
+  accept_no_more();
+  end_connections();
+}
+
+void Proxy::change(std::string listen, std::string upstream) {
+  plan_.listen = listen_ = std::move(listen);
+  plan_.upstream = std::move(upstream);
+}
+
+void Proxy::set_toxics(std::vector<Toxic> toxics) {
+  toxics_ = std::move(toxics);
+  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->toxics_changed();
+}
+
+std::vector<Toxic> Proxy::hitting(std::uint64_t connection, Stream stream) const {
+  std::vector<Toxic> out;
+  for (auto& toxic : toxics_)
+    if (toxic.stream == stream && roll(plan_.seed, connection, toxic.name) < toxic.toxicity) out.push_back(toxic);
+  return out;
+}
+
+}  // namespace squall::proxy

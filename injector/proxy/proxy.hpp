@@ -1,0 +1,84 @@
+// A TCP proxy with toxics: between clients and one upstream, or, where the kernel leads connections to it, between each
+// client and whomever it wanted to reach. One thread: everything here is called from the io_context's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include "injector/proxy/link.hpp"
+#include "injector/proxy/toxic.hpp"
+
+namespace squall::proxy {
+
+class Connection;
+
+struct ProxyPlan {
+  std::string name;
+  std::string listen;    // host:port, port 0 for any free one; ":port" and "[::]:port" for every address
+  std::string upstream;  // host:port, looked up for each connection; empty: where the client wanted to go (SO_ORIGINAL_DST)
+  std::uint64_t seed = 1;
+  std::uint32_t mark = 0;  // of the sockets towards the upstream (SO_MARK), so that the kernel does not lead them here again
+};
+
+struct ProxyStatistics {
+  std::uint64_t connections = 0;  // accepted
+  std::uint64_t open = 0;
+  std::uint64_t hit = 0;          // of those accepted or open when a toxic came: that at least one toxic hits
+  std::uint64_t unreachable = 0;  // the upstream did not answer
+  std::uint64_t closed = 0, reset = 0;  // by toxics
+  LinkCounters up, down;
+};
+
+class Proxy {
+ public:
+  Proxy(boost::asio::io_context&, Pipes&, ProxyPlan);
+  ~Proxy();
+  Proxy(const Proxy&) = delete;
+
+  // Listens; throws boost::system::system_error where the address is taken or wrong.
+  void enable();
+  // Closes the listener and every connection.
+  void disable();
+  bool enabled() const { return static_cast<bool>(listener_); }
+  // No more connections are accepted; those that exist go on.
+  void accept_no_more();
+
+  const ProxyPlan& plan() const { return plan_; }
+  // Where it listens, with the real port once it was enabled.
+  const std::string& listen() const { return listen_; }
+  std::uint16_t port() const { return port_; }
+  // Other addresses, which closes every connection; not while it is enabled.
+  void change(std::string listen, std::string upstream);
+
+  const std::vector<Toxic>& toxics() const { return toxics_; }
+  // In force at once, on connections that exist too. What was there under the same name keeps what it holds.
+  void set_toxics(std::vector<Toxic>);
+  const ProxyStatistics& statistics() const { return statistics_; }
+
+ private:
+  friend class Connection;
+  struct Listener;
+  void accept(const std::shared_ptr<Listener>&);
+  std::vector<Toxic> hitting(std::uint64_t connection, Stream) const;
+  void end_connections();
+
+  boost::asio::io_context& io_;
+  Pipes& pipes_;
+  ProxyPlan plan_;
+  std::string listen_;
+  std::uint16_t port_ = 0;
+  std::vector<Toxic> toxics_;
+  ProxyStatistics statistics_;
+  std::shared_ptr<Listener> listener_;
+  std::unordered_set<std::shared_ptr<Connection>> connections_;
+};
+
+}  // namespace squall::proxy

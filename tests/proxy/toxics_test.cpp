@@ -1,0 +1,331 @@
+// What each toxic does to real connections, and what it does not.
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "tests/proxy/proxy_under_test.hpp"
+
+namespace squall {
+namespace {
+
+using namespace testing;
+using namespace std::chrono_literals;
+using proxy::Stream;
+using proxy::Toxic;
+using proxy::ToxicType;
+using Clock = std::chrono::steady_clock;
+
+Toxic toxic(ToxicType type, Stream stream = Stream::downstream) {
+  Toxic out;
+  out.type = type;
+  out.stream = stream;
+  out.name = std::string(name_of(type)) + "_" + std::string(name_of(stream));
+  return out;
+}
+Toxic latency(std::int64_t ms, Stream stream = Stream::downstream) {
+  auto out = toxic(ToxicType::latency, stream);
+  out.latency_ms = ms;
+  return out;
+}
+
+double milliseconds_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
+
+// The least of a few: a busy machine makes it longer, never shorter.
+double round_trip_ms(Client& client, int tries = 5) {
+  double least = 1e9;
+  for (int i = 0; i < tries; ++i) {
+    const auto begin = Clock::now();
+    client.send("ping");
+    EXPECT_EQ(client.bytes(4), "ping");
+    least = std::min(least, milliseconds_since(begin));
+  }
+  return least;
+}
+
+class Toxics : public ::testing::Test {
+ protected:
+  Upstream server{echo};
+  ProxyUnderTest proxy{server.port()};
+};
+
+TEST_F(Toxics, without_any_bytes_pass_unchanged_and_the_end_too) {
+  const auto sent = noise(32 << 20);
+  Client client{proxy.port()};
+  std::thread sender{[&] {
+    client.send(sent);
+    client.send_no_more();
+  }};
+  const auto got = client.rest();
+  sender.join();
+  EXPECT_TRUE(got == sent) << got.size() << " of " << sent.size() << " bytes";
+  const auto seen = proxy.statistics();
+  EXPECT_EQ(seen.up.received_bytes, sent.size());
+  EXPECT_EQ(seen.up.sent_bytes, sent.size());
+  EXPECT_EQ(seen.down.sent_bytes, sent.size());
+  EXPECT_EQ(seen.connections, 1U);
+}
+
+TEST_F(Toxics, latency_comes_and_goes_on_a_live_connection) {
+  Client client{proxy.port()};
+  const auto base = round_trip_ms(client);
+  proxy.toxics({latency(100)});
+  EXPECT_NEAR(round_trip_ms(client) - base, 100, 10);
+  proxy.toxics({latency(50), latency(70, Stream::upstream)});
+  EXPECT_NEAR(round_trip_ms(client) - base, 120, 15);
+  proxy.toxics({});
+  EXPECT_LT(round_trip_ms(client), base + 20);
+}
+
+TEST_F(Toxics, jitter_spreads_around_the_latency) {
+  auto spread = latency(20);
+  spread.jitter_ms = 20;
+  proxy.toxics({spread});
+  Client client{proxy.port()};
+  std::vector<double> all;
+  for (int i = 0; i < 60; ++i) all.push_back(round_trip_ms(client, 1));
+  std::sort(all.begin(), all.end());
+  EXPECT_LT(all[6], 12);
+  EXPECT_GT(all[54], 28);
+}
+
+TEST_F(Toxics, latency_does_not_limit_the_rate) {
+  proxy.toxics({latency(100)});
+  const auto sent = noise(8 << 20);
+  Client client{proxy.port()};
+  const auto begin = Clock::now();
+  std::thread sender{[&] { client.send(sent); }};
+  EXPECT_TRUE(client.bytes(sent.size()) == sent);
+  sender.join();
+  EXPECT_LT(milliseconds_since(begin), 2000);  // in windows of 64 KiB it would be 13 s
+}
+
+TEST_F(Toxics, bandwidth_lets_so_much_through) {
+  auto thin = toxic(ToxicType::bandwidth);
+  thin.rate_kb = 500;
+  proxy.toxics({thin});
+  const auto sent = noise(500'000);
+  Client client{proxy.port()};
+  const auto begin = Clock::now();
+  std::thread sender{[&] { client.send(sent); }};
+  EXPECT_TRUE(client.bytes(sent.size()) == sent);
+  const auto took = milliseconds_since(begin);
+  sender.join();
+  EXPECT_GT(took, 850);
+  EXPECT_LT(took, 1600);
+}
+
+TEST_F(Toxics, a_bandwidth_of_zero_lets_nothing_through_until_it_changes) {
+  proxy.toxics({toxic(ToxicType::bandwidth)});
+  Client client{proxy.port()};
+  client.send("ping");
+  EXPECT_TRUE(client.silent(300));
+  auto thin = toxic(ToxicType::bandwidth);
+  thin.rate_kb = 100;
+  proxy.toxics({thin});
+  EXPECT_EQ(client.bytes(4), "ping");
+}
+
+TEST_F(Toxics, slow_close_holds_the_end_back) {
+  auto slow = toxic(ToxicType::slow_close);
+  slow.delay_ms = 300;
+  proxy.toxics({slow});
+  Client client{proxy.port()};
+  EXPECT_LT(round_trip_ms(client), 200);
+  const auto begin = Clock::now();
+  client.send_no_more();
+  EXPECT_EQ(client.rest(), "");
+  EXPECT_GT(milliseconds_since(begin), 290);
+}
+
+TEST_F(Toxics, timeout_swallows_and_closes) {
+  auto closing = toxic(ToxicType::timeout);
+  closing.timeout_ms = 300;
+  Client client{proxy.port()};
+  round_trip_ms(client);
+  const auto begin = Clock::now();
+  proxy.toxics({closing});
+  client.send("lost");
+  EXPECT_EQ(client.rest(), "");
+  EXPECT_GT(milliseconds_since(begin), 290);
+  EXPECT_EQ(proxy.statistics().down.discarded_bytes, 4U);
+}
+
+TEST_F(Toxics, timeout_of_zero_closes_when_it_goes) {
+  Client client{proxy.port()};
+  round_trip_ms(client);
+  proxy.toxics({toxic(ToxicType::timeout)});
+  client.send("lost");
+  EXPECT_TRUE(client.silent(300));
+  proxy.toxics({});
+  EXPECT_EQ(client.rest(), "");
+  EXPECT_EQ(client.error, 0);
+}
+
+TEST_F(Toxics, reset_peer_resets_old_connections_too) {
+  Client client{proxy.port()};
+  round_trip_ms(client);
+  auto reset = toxic(ToxicType::reset_peer);
+  reset.timeout_ms = 100;
+  proxy.toxics({reset});
+  const auto begin = Clock::now();
+  client.send("ping");
+  EXPECT_EQ(client.rest(), "");
+  EXPECT_EQ(client.error, ECONNRESET);
+  EXPECT_GT(milliseconds_since(begin), 95);
+  EXPECT_EQ(proxy.statistics().reset, 1U);
+}
+
+TEST_F(Toxics, a_reset_that_is_taken_back_in_time_does_not_come) {
+  Client client{proxy.port()};
+  round_trip_ms(client);
+  auto reset = toxic(ToxicType::reset_peer);
+  reset.timeout_ms = 10'000;
+  proxy.toxics({reset});
+  client.send("ping");
+  EXPECT_TRUE(client.silent(200));
+  proxy.toxics({});
+  EXPECT_EQ(client.bytes(4), "ping");
+}
+
+TEST_F(Toxics, slicer_cuts_into_small_pieces) {
+  auto slicer = toxic(ToxicType::slicer);
+  slicer.average_size = 100;
+  slicer.size_variation = 50;
+  slicer.delay_us = 2000;
+  proxy.toxics({slicer});
+  Client client{proxy.port()};
+  const auto sent = noise(5000);
+  client.send(sent);
+  std::string got;
+  std::size_t reads = 0;
+  for (; got.size() < sent.size(); ++reads) {
+    const auto part = client.some();
+    ASSERT_FALSE(part.empty());
+    got += part;
+  }
+  EXPECT_TRUE(got == sent);
+  EXPECT_GT(reads, 15U);  // of 50, where a busy reader finds several at once
+}
+
+TEST_F(Toxics, limit_data_closes_after_so_many_bytes) {
+  auto limit = toxic(ToxicType::limit_data);
+  limit.bytes = 1000;
+  proxy.toxics({limit});
+  Client client{proxy.port()};
+  const auto sent = noise(5000);
+  client.send(sent.substr(0, 600));
+  EXPECT_TRUE(client.bytes(600) == sent.substr(0, 600));
+  client.send(sent.substr(600));
+  EXPECT_TRUE(client.rest() == sent.substr(600, 400));
+}
+
+TEST_F(Toxics, down_refuses_and_ends_what_exists) {
+  Client client{proxy.port()};
+  round_trip_ms(client);
+  const auto port = proxy.port();
+  proxy.with([](auto& one) {
+    one.disable();
+    return 0;
+  });
+  EXPECT_EQ(client.rest(), "");
+  EXPECT_EQ(Client{port}.error, ECONNREFUSED);
+  proxy.with([](auto& one) {
+    one.enable();
+    return 0;
+  });
+  Client again{port};
+  round_trip_ms(again);
+}
+
+TEST_F(Toxics, when_the_server_resets_the_client_sees_a_reset) {
+  Upstream rude{[](Client& client) {
+    client.some(1);  // and what else came is left unread, for which TCP resets
+  }};
+  ProxyUnderTest between{rude.port()};
+  Client client{between.port()};
+  client.send(noise(100));
+  EXPECT_EQ(client.rest(), "");
+  EXPECT_EQ(client.error, ECONNRESET);
+}
+
+TEST_F(Toxics, a_share_of_the_connections_is_hit_for_good) {
+  auto some = latency(150);
+  some.toxicity = 0.3;
+  proxy.toxics({some});
+  std::vector<Client> clients;
+  std::vector<bool> hit;
+  for (int i = 0; i < 150; ++i) {
+    clients.emplace_back(proxy.port());
+    hit.push_back(round_trip_ms(clients.back(), 1) > 120);
+  }
+  const auto share = static_cast<double>(std::count(hit.begin(), hit.end(), true)) / 150;
+  EXPECT_NEAR(share, 0.3, 5 * std::sqrt(0.21 / 150));
+  // The chain is edited: nobody is rolled again.
+  proxy.toxics({some, latency(1, Stream::upstream)});
+  for (std::size_t i = 0; i < clients.size(); i += 5) EXPECT_EQ(round_trip_ms(clients[i], 1) > 120, hit[i]) << i;
+  // The same seed hits the same ones.
+  ProxyUnderTest again{server.port()};
+  again.toxics({some});
+  for (std::size_t i = 0; i < 30; ++i) {
+    Client client{again.port()};
+    EXPECT_EQ(round_trip_ms(client, 1) > 120, hit[i]) << i;
+  }
+}
+
+TEST_F(Toxics, edits_under_a_stream_lose_no_byte_and_change_none) {
+  const auto sent = noise(24 << 20);
+  Client client{proxy.port()};
+  std::thread sender{[&] {
+    client.send(sent);
+    client.send_no_more();
+  }};
+  std::atomic<bool> over = false;
+  std::thread editor{[&] {
+    std::mt19937 random{7};
+    while (!over) {
+      std::vector<Toxic> all;
+      for (auto stream : {Stream::upstream, Stream::downstream}) {
+        if (random() % 2) all.push_back(latency(random() % 20, stream));
+        if (random() % 2) {
+          all.push_back(toxic(ToxicType::bandwidth, stream));
+          all.back().rate_kb = 20'000 + random() % 100'000;
+        }
+        if (random() % 3 == 0) {
+          all.push_back(toxic(ToxicType::slicer, stream));
+          all.back().average_size = 5000;
+          all.back().size_variation = 4000;
+        }
+        if (random() % 3 == 0) all.push_back(toxic(ToxicType::slow_close, stream));
+      }
+      std::shuffle(all.begin(), all.end(), random);
+      proxy.toxics(all);
+      std::this_thread::sleep_for(5ms);
+    }
+    proxy.toxics({});
+  }};
+  const auto got = client.rest();
+  over = true;
+  sender.join();
+  editor.join();
+  EXPECT_TRUE(got == sent) << got.size() << " of " << sent.size() << " bytes";
+}
+
+TEST_F(Toxics, a_reader_that_does_not_read_holds_the_sender_back) {
+  proxy.toxics({latency(1)});
+  Client client{proxy.port()};
+  std::thread sender{[&] { client.send(noise(60 << 20)); }};
+  std::this_thread::sleep_for(1500ms);
+  const auto seen = proxy.statistics();
+  // What waits in the stages is bounded: of 60 MB that were to come back, the rest waits at the sender.
+  EXPECT_LT(seen.up.received_bytes - seen.down.sent_bytes, 55U << 20);
+  EXPECT_EQ(client.bytes(60 << 20).size(), std::size_t{60 << 20});
+  sender.join();
+}
+
+}  // namespace
+}  // namespace squall
