@@ -3,7 +3,8 @@
 
 namespace squall {
 namespace faults {
-extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, process_kill, disk_throttle;
+extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, tcp_latency,
+    tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, process_kill, disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -17,6 +18,13 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::network_impair,
       &faults::network_partition,
       &faults::network_reset,
+      &faults::tcp_latency,
+      &faults::tcp_bandwidth,
+      &faults::tcp_slow_close,
+      &faults::tcp_timeout,
+      &faults::tcp_reset_peer,
+      &faults::tcp_slicer,
+      &faults::tcp_limit_data,
       &faults::process_kill,
       &faults::disk_throttle,
   };

@@ -22,7 +22,7 @@ extern char** environ;
 namespace squall {
 namespace {
 
-constexpr int armed_within_ms = 5000;
+constexpr int armed_within_ms = 30'000;
 constexpr char armed_byte = '!';
 
 pid_t start(const std::vector<std::string>& command, int in, int out) {

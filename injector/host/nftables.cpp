@@ -71,7 +71,7 @@ void add_base_chain(netlink::Messages& messages, const Chain& chain, const Hook&
     messages.be32(NFTA_HOOK_PRIORITY, static_cast<std::uint32_t>(hook.priority));
     if (!hook.device.empty()) messages.text(NFTA_HOOK_DEV, hook.device);
   }
-  messages.text(NFTA_CHAIN_TYPE, "filter");
+  messages.text(NFTA_CHAIN_TYPE, hook.type);
 }
 
 // One element of a rule's list.
@@ -161,6 +161,14 @@ Rule& Rule::socket_cgroup(std::uint32_t level) {
   return *this;
 }
 
+Rule& Rule::destination_type() {
+  Expression expression{messages_, "fib"};
+  messages_.be32(NFTA_FIB_DREG, NFT_REG_1);
+  messages_.be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  messages_.be32(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+  return *this;
+}
+
 Rule& Rule::count() {
   Expression expression{messages_, "counter"};
   return *this;
@@ -196,6 +204,16 @@ void Rule::forward(std::uint32_t interface) {
   }
   Expression expression{messages_, "fwd"};
   messages_.be32(NFTA_FWD_SREG_DEV, NFT_REG_1);
+}
+
+void Rule::redirect(std::uint16_t port) {
+  {
+    Expression expression{messages_, "immediate"};
+    messages_.be32(NFTA_IMMEDIATE_DREG, NFT_REG_1);
+    data_value(messages_, NFTA_IMMEDIATE_DATA, bytes_of(static_cast<std::uint16_t>(htons(port))));
+  }
+  Expression expression{messages_, "redir"};
+  messages_.be32(NFTA_REDIR_REG_PROTO_MIN, NFT_REG_1);
 }
 
 void Rule::queue(std::uint16_t number, bool compat) {

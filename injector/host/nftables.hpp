@@ -31,6 +31,7 @@ struct Hook {
   std::uint32_t number = 0;
   std::int32_t priority = 0;
   std::string device;  // netdev only
+  std::string_view type = "filter";
 };
 void add_base_chain(netlink::Messages&, const Chain&, const Hook&);
 
@@ -54,6 +55,7 @@ class Rule {
   Rule& is_not32(std::uint32_t);
   Rule& is64(std::uint64_t);  // the host's byte order
   Rule& socket_cgroup(std::uint32_t level);
+  Rule& destination_type();  // RTN_LOCAL where it is an address of this host's (fib)
   Rule& count();
   void jump(std::string_view chain);
   void go(std::string_view chain);
@@ -63,6 +65,8 @@ class Rule {
   // Drops and tells the sender: a TCP reset, or that the way is closed by an administrator (ICMP).
   void reject(bool tcp_reset);
   void forward(std::uint32_t interface);
+  // To a port of this host (chains of type nat): of the address the packet came in by, or of loopback.
+  void redirect(std::uint16_t port);
   // To a packet queue; packets pass while nobody listens there. `compat` uses the xtables target, for kernels without
   // nft_queue.
   void queue(std::uint16_t number, bool compat);

@@ -23,9 +23,8 @@ std::optional<tcp::endpoint> original_destination(tcp::socket& client) {
   socklen_t size = sizeof storage;
   // IP6T_SO_ORIGINAL_DST is 80 as well; its header does not go with <netinet/in.h>.
   if (::getsockopt(client.native_handle(), v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &storage, &size) != 0) return std::nullopt;
-  tcp::endpoint out;
-  out.resize(size);
-  std::copy_n(reinterpret_cast<const char*>(&storage), size, reinterpret_cast<char*>(out.data()));
+  tcp::endpoint out{v4 ? tcp::v4() : tcp::v6(), 0};
+  std::copy_n(reinterpret_cast<const char*>(&storage), out.size(), reinterpret_cast<char*>(out.data()));
   auto plain = own.address();
   if (plain.is_v6() && v4) plain = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, plain.to_v6());
   if (out.address() == plain && out.port() == own.port()) return std::nullopt;

@@ -190,10 +190,21 @@ void Link::pump() {
   if (!started_ || over_ || pumping_) return;
   pumping_ = true;
   const auto now = Clock::now();
+  tell_waiting(now);
   for (std::size_t i = 0; i < stages_.size(); ++i) hand_on(i, now);
   pumping_ = false;
   write_out();
-  if (!over_) set_timer();
+  if (over_) return;
+  const bool waits = std::any_of(stages_.begin(), stages_.end(), [](auto& stage) { return stage->holds(); });
+  if (waits && waiting_since_ == Clock::time_point{}) waiting_since_ = now;
+  if (!waits) waiting_since_ = {};
+  set_timer();
+}
+
+void Link::tell_waiting(Clock::time_point now) {
+  if (waiting_since_ == Clock::time_point{}) return;
+  counters_.waiting_s += std::chrono::duration<double>(now - waiting_since_).count();
+  waiting_since_ = now;
 }
 
 void Link::set_timer() {
@@ -234,6 +245,10 @@ bool Link::send_front() {
     case Piece::Kind::end: {
       boost::system::error_code gone;
       to_.shutdown(Socket::shutdown_send, gone);
+      if (!stages_.empty()) {
+        ++counters_.ends;
+        counters_.end_held_sum_ms += std::chrono::duration<double, std::milli>(Clock::now() - piece.arrived).count();
+      }
       out_.pop_front();
       over_ = true;
       owner_.over(*this);
@@ -254,6 +269,8 @@ bool Link::send_front() {
   counters_.sent_bytes += size;
   out_bytes_ -= size;
   piece.bytes.cut(size);
+  if (waiting_since_ != Clock::time_point{}) counters_.waiting_bytes += size;
+  if (!stages_.empty()) counters_.piece_bytes += size;
   if (!piece.bytes.empty()) return true;  // once more: it says that it would block
   if (!stages_.empty()) {
     const auto held = std::chrono::duration<float, std::milli>(Clock::now() - piece.arrived).count();

@@ -22,6 +22,11 @@ struct LinkCounters {
   std::uint64_t pieces = 0;        // sent by way of stages
   double held_sum_ms = 0;          // of them, between their arrival and their departure
   std::vector<float> held_ms;      // of the latest of them, in a ring
+  std::uint64_t piece_bytes = 0;   // in them
+  std::uint64_t ends = 0;          // sent by way of stages
+  double end_held_sum_ms = 0;
+  double waiting_s = 0;            // that connections had something waiting in their stages, and what was sent meanwhile
+  std::uint64_t waiting_bytes = 0;
   std::uint64_t discarded_bytes = 0;  // that a stage dropped, or that waited when the connection was ended
 };
 
@@ -60,6 +65,7 @@ class Link {
   bool empty_pipe();
   void arrived(Piece);
   void pump();
+  void tell_waiting(Clock::time_point now);
   void take(Stage&, Piece, Clock::time_point now);
   void hand_on(std::size_t stage, Clock::time_point now, bool all = false);
   void set_timer();
@@ -75,6 +81,7 @@ class Link {
   LinkCounters& counters_;
   boost::asio::steady_timer timer_;
   Clock::time_point timer_at_ = Clock::time_point::max();
+  Clock::time_point waiting_since_;  // zero: nothing waits
   std::vector<std::unique_ptr<Stage>> stages_;
   std::deque<Piece> out_;
   std::size_t out_bytes_ = 0;

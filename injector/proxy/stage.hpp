@@ -47,6 +47,7 @@ class Stage {
     return out;
   }
 
+  bool holds() const { return bytes_ > 0; }
   // Bytes that were dropped since the last call.
   std::size_t discarded() { return std::exchange(discarded_, 0); }
 

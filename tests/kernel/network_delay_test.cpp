@@ -16,6 +16,7 @@
 namespace squall {
 namespace {
 
+using testing::OwnGroup;
 using testing::OwnNetwork;
 using testing::ping;
 using testing::RunFault;
@@ -261,15 +262,6 @@ TEST_P(NetworkDelay, traffic_that_goes_elsewhere_is_no_verified_dose) {
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
 }
-
-// A cgroup of the v2 hierarchy, removed at the end.
-struct OwnGroup {
-  OwnGroup() : folder(fmt::format("{}/squall-test-{}", std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", ::getpid())) {
-    std::filesystem::create_directory(folder);
-  }
-  ~OwnGroup() { ::rmdir(folder.c_str()); }
-  const std::string folder;
-};
 
 auto echo_at(std::uint16_t port) {
   return [port] { return std::make_shared<UdpEcho>(port); };

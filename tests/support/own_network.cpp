@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
 #include <utility>
 
@@ -18,6 +19,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <fmt/format.h>
 
 namespace squall::testing {
 
@@ -172,6 +175,12 @@ ServerProcess::~ServerProcess() {
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
 }
+
+OwnGroup::OwnGroup()
+    : folder(fmt::format("{}/squall-test-{}", std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", ::getpid())) {
+  std::filesystem::create_directory(folder);
+}
+OwnGroup::~OwnGroup() { ::rmdir(folder.c_str()); }
 
 TimerLateness::TimerLateness() {
   thread_ = std::thread{[this] {

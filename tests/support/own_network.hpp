@@ -54,6 +54,14 @@ class ServerProcess {
   pid_t pid_ = -1;
 };
 
+// A cgroup of the v2 hierarchy, removed at the end.
+struct OwnGroup {
+  OwnGroup();
+  ~OwnGroup();
+  OwnGroup(const OwnGroup&) = delete;
+  const std::string folder;
+};
+
 struct Pings {
   std::vector<double> round_trips_ms;  // in the order of their answers
   unsigned sent = 0, reordered = 0, duplicates = 0;

@@ -1,0 +1,211 @@
+#include "injector/faults/tcp_fault.hpp"
+
+#include <thread>
+#include <utility>
+
+#include <sched.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "injector/host/close_later.hpp"
+#include "injector/host/netfilter_sockets.hpp"
+#include "injector/host/network_namespace.hpp"
+#include "injector/host/tcp_connections.hpp"
+#include "injector/proxy/proxy_thread.hpp"
+
+namespace squall::faults {
+namespace {
+
+constexpr std::string_view mechanism_name = "own TCP proxy, in front of it by an nftables redirection";
+constexpr std::uint32_t proxied_mark = 0x5371a11e;
+
+class TcpFault : public Fault {
+ public:
+  TcpFault(TcpEffect effect, const TcpPlace& place, TcpAim aim, const Setting& setting)
+      : effect_(std::move(effect)), place_(place), aim_(std::move(aim)), seed_(setting.seed) {
+    aim_.redirect.mark = proxied_mark;
+  }
+
+  std::string mechanism() const override { return std::string(mechanism_name); }
+  std::vector<std::string> targets() const override { return aim_.targets; }
+  std::vector<std::string> claims() const override { return aim_.claims; }
+  std::vector<std::string> limits() const override {
+    auto out = aim_.limits;
+    out.emplace_back("servers see the connections come from this host, by an address of its own");
+    out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends, which closes them");
+    if (aim_.redirect.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
+    return out;
+  }
+
+  void apply(Transaction& transaction) override {
+    Change lead;
+    lead.what = fmt::format("start a proxy and add the nftables table {}, owned by this process, that leads it {}", aim_.redirect.table, fmt::join(aim_.targets, "; "));
+    lead.inverse = redirect_removal(aim_.redirect, aim_.network.network_namespace, aim_.network.namespace_pid);
+    lead.act = [this] { start(); };
+    lead.release = [this] { return stop(); };
+    transaction.add(std::move(lead));
+    if (!place_.cut) return;
+    Change cut;
+    cut.what = "end the TCP connections that exist, so that they come back through the proxy";
+    cut.undo_note = "cannot be undone: their owners connect again";
+    cut.act = [this] {
+      in_place([&] { cut_ = cut_connections(aim_.network.matching(Direction::both, aim_.network.includes_loopback()), aim_.network.cgroups).cut; });
+    };
+    transaction.add(std::move(cut));
+  }
+
+  void set_level(double level) override {
+    level_ = level;
+    if (proxy_) proxy_->set_toxics(toxics());
+    if (level < 1) return;
+    // The dose is that of the full level.
+    if (proxy_) before_ = proxy_->statistics();
+  }
+
+  void stopping() override { read(); }
+
+  Dose measure() override {
+    read();
+    if (level_ < 1) {
+      Dose out;
+      out.prescribed = effect_.dose({}).prescribed;
+      out.reason = "still being ramped up";
+      return out;
+    }
+    auto out = effect_.dose(last_);
+    out.measured["connections"] = last_.connections;
+    out.measured["connections_hit"] = last_.hit;
+    if (last_.unreachable) out.measured["connections_without_a_server"] = last_.unreachable;
+    if (place_.cut) out.measured["connections_cut"] = cut_;
+    if (out.verified) return out;
+    if (!last_.connections)
+      out.reason = "no connection was made: nobody was hit";
+    else if (!last_.hit)
+      out.reason = fmt::format("of {} connections the share of {}% hit none", last_.connections, place_.share.value);
+    return out;
+  }
+
+ private:
+  void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network.network_namespace, aim_.network.namespace_pid, act); }
+
+  std::vector<proxy::Toxic> toxics() const {
+    auto out = level_ < 1 && effect_.at_level ? effect_.at_level(level_) : effect_.toxics;
+    if (level_ < 1 && !effect_.at_level)
+      for (auto& toxic : out) toxic.toxicity *= level_;
+    return out;
+  }
+
+  void start() {
+    proxy::ProxyPlan plan;
+    plan.name = aim_.redirect.table;
+    plan.listen = ":0";
+    plan.seed = seed_;
+    plan.mark = proxied_mark;
+    auto proxy = std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace, aim_.network.namespace_pid);
+    proxy->set_toxics(toxics());
+    aim_.redirect.port = proxy->port();
+    in_place([&] {
+      auto owner = std::make_unique<netlink::Socket>(take_netfilter_socket());
+      auto messages = add_redirect(aim_.redirect);
+      if (const auto answer = owner->exchange(messages); !answer) {
+        close_later(owner->release());
+        throw std::runtime_error(answer.text());
+      }
+      owner_ = std::move(owner);
+    });
+    proxy_ = std::move(proxy);
+  }
+
+  Undone stop() {
+    if (!owner_) return {UndoOutcome::already, "", ""};
+    auto gone = delete_redirect(aim_.redirect);
+    const auto answer = owner_->exchange(gone);
+    if (answer || answer.error == ENOENT)
+      give_back(std::move(*owner_));
+    else
+      close_later(owner_->release());  // what it owns goes with it
+    owner_.reset();
+    if (proxy_) proxy::ProxyThread::keep_for_connections(std::move(proxy_));
+    if (answer || answer.error == ENOENT) return {};
+    return {UndoOutcome::failed, fmt::format("remove the table {}: {}", aim_.redirect.table, answer.text()), ""};
+  }
+
+  void read() {
+    if (!proxy_) return;
+    last_ = proxy_->statistics();
+    for (auto [now, then] : {std::pair{&last_.up, &before_.up}, std::pair{&last_.down, &before_.down}}) {
+      now->received_bytes -= then->received_bytes;
+      now->sent_bytes -= then->sent_bytes;
+      now->waiting_s -= then->waiting_s;
+      now->waiting_bytes -= then->waiting_bytes;
+      now->discarded_bytes -= then->discarded_bytes;
+      // Of a ramp's pieces the latest ones tell: the ring keeps no order of time, the number does.
+      now->piece_bytes -= then->piece_bytes;
+      now->ends -= then->ends;
+      now->end_held_sum_ms -= then->end_held_sum_ms;
+      const auto pieces = now->pieces - then->pieces;
+      if (then->pieces && pieces < now->held_ms.size()) keep_latest(*now, pieces);
+      now->pieces = pieces;
+    }
+  }
+
+  static void keep_latest(proxy::LinkCounters& counters, std::uint64_t count) {
+    std::vector<float> latest;
+    const auto size = counters.held_ms.size();
+    for (std::uint64_t i = counters.pieces - count; i < counters.pieces; ++i) latest.push_back(counters.held_ms[i % size]);
+    counters.held_ms = std::move(latest);
+  }
+
+  TcpEffect effect_;
+  TcpPlace place_;
+  TcpAim aim_;
+  std::uint64_t seed_, cut_ = 0;
+  double level_ = 1;
+  std::unique_ptr<proxy::ProxyThread> proxy_;
+  std::unique_ptr<netlink::Socket> owner_;
+  proxy::ProxyStatistics before_, last_;
+};
+
+// What the kernel would refuse, found out in a network namespace that nobody else is in.
+std::string refusal() {
+  std::string why;
+  std::thread{[&] {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
+      return;
+    }
+    try {
+      Redirect redirect;
+      redirect.table = "sqdoctor";
+      redirect.port = 1;
+      redirect.listener = 2;
+      netlink::Socket owner{NETLINK_NETFILTER};
+      auto messages = add_redirect(redirect);
+      netlink::must(owner, messages);
+    } catch (const std::exception& e) {
+      why = fmt::format("{} (needs Linux 5.12 or later with nft_redir, nft_fib_inet and nft_nat)", e.what());
+    }
+  }}.join();
+  return why;
+}
+
+}  // namespace
+
+std::unique_ptr<Fault> tcp_fault(TcpEffect effect, const TcpPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+  auto aim = aim_at_connections(place, on, setting, diagnostics);
+  if (!aim) return nullptr;
+  return std::make_unique<TcpFault>(std::move(effect), place, std::move(*aim), setting);
+}
+
+std::vector<Capability> tcp_fault_doctor() {
+  static const std::string missing = refusal();
+  return {{.mechanism = std::string(mechanism_name),
+           .possible = missing.empty(),
+           .chosen = missing.empty(),
+           .missing = missing,
+           .note = "",
+           .measures = "what passes the proxy, connection by connection; not what those around it saw"}};
+}
+
+}  // namespace squall::faults

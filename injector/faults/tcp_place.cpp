@@ -1,0 +1,92 @@
+#include "injector/faults/tcp_place.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace squall {
+
+template <>
+struct EnumNames<faults::TcpDirection> {
+  using D = faults::TcpDirection;
+  static constexpr std::array<std::pair<std::string_view, D>, 3> names{{{"downstream", D::downstream}, {"upstream", D::upstream}, {"both", D::both}}};
+};
+
+const Object<faults::TcpPlace>& Describe<faults::TcpPlace>::object() {
+  using faults::TcpPlace;
+  static const auto schema =
+      Object<TcpPlace>{"which connections are meant"}
+          .optional("direction", &TcpPlace::direction, "downstream: what servers send; upstream: what clients send; both", "downstream")
+          .optional("share", &TcpPlace::share, "of the connections, rolled once for each by the seed", "100%")
+          .optional("to", &TcpPlace::to, "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+          .optional("port", &TcpPlace::port, "of what a process connects to: only these ports", "every port")
+          .optional("cut", &TcpPlace::cut, "end connections that exist, so that they come back through the fault; else they stay as they are", "false")
+          .optional("allow_isolation", &TcpPlace::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
+          .rule([](const TcpPlace& with, const Value& value, Diagnostics& diagnostics) {
+            for (auto port : with.port)
+              if (port == 0) diagnostics.error(faults::place_of(value, "port"), "expected a port from 1 to 65535, got 0");
+          });
+  return schema;
+}
+
+namespace faults {
+
+const std::vector<std::string>& tcp_aims() {
+  static const std::vector<std::string> aims{"listens_on", "exe", "command", "pid", "pidfile", "unit", "cgroup", "container", "user"};
+  return aims;
+}
+
+std::vector<proxy::Toxic> in_directions(const proxy::Toxic& toxic, const TcpPlace& place) {
+  std::vector<proxy::Toxic> out;
+  for (auto stream : {proxy::Stream::downstream, proxy::Stream::upstream}) {
+    if (place.direction == (stream == proxy::Stream::downstream ? TcpDirection::upstream : TcpDirection::downstream)) continue;
+    auto one = toxic;
+    one.stream = stream;
+    one.toxicity = place.share.fraction();
+    // One name for both directions: a connection is hit in both or in none.
+    one.name = proxy::name_of(toxic.type);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+std::optional<TcpAim> aim_at_connections(const TcpPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+  if (on.listens_on && !place.port.empty()) {
+    diagnostics.error({}, fmt::format("expected no port beside listens_on={}, which says it", *on.listens_on));
+    return {};
+  }
+  NetworkPackets packets;
+  packets.direction = Direction::both;
+  packets.to = place.to;
+  packets.port = place.port;
+  packets.protocol = PacketProtocol::tcp;
+  packets.allow_isolation = place.allow_isolation;
+  auto network = aim_at_network(packets, on, diagnostics);
+  if (!network) return {};
+  TcpAim out;
+  auto& rules = out.redirect;
+  rules.table = own_name(setting);
+  rules.listener = network->own_port;
+  rules.peers = network->match.peers;
+  rules.ports = place.port;
+  rules.cgroups = network->cgroups;
+  rules.exempt = network->match.exempt;
+  rules.exempt_peers = network->match.exempt_peers;
+  out.targets = network->targets;
+  out.targets.pop_back();  // which speaks of packets
+  std::string which = rules.listener ? fmt::format("new TCP connections to port {}", *rules.listener) : "new TCP connections that it makes";
+  if (!place.port.empty()) which += fmt::format(" to port {}", fmt::join(place.port, " or "));
+  if (!place.to.empty()) which += fmt::format(" {} {}", rules.listener ? "from" : "to", fmt::join(place.to, " or "));
+  out.targets.push_back(which);
+  auto claim = fmt::format("tcp connections{}", rules.listener ? fmt::format(" to port {}", *rules.listener) : "");
+  for (auto& cgroup : rules.cgroups) claim += fmt::format(" of cgroup {}", cgroup.id);
+  if (network->namespace_pid) claim += fmt::format(" in the network namespace {}", network->network_namespace);
+  out.claims.push_back(std::move(claim));
+  for (auto& limit : network->limits)
+    if (limit.find("packet") == std::string::npos && limit.find(" lo ") == std::string::npos) out.limits.push_back(limit);
+  if (!place.cut) out.limits.emplace_back("connections that exist already stay as they are (cut: true ends them)");
+  out.network = std::move(*network);
+  return out;
+}
+
+}  // namespace faults
+}  // namespace squall

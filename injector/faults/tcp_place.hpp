@@ -1,0 +1,45 @@
+// Where faults on TCP connections take place: which connections are meant, and which share of them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "injector/faults/network_aim.hpp"
+#include "injector/host/redirect.hpp"
+#include "injector/proxy/toxic.hpp"
+
+namespace squall::faults {
+
+enum class TcpDirection { downstream, upstream, both };
+
+struct TcpPlace {
+  TcpDirection direction = TcpDirection::downstream;
+  Percent share{100};
+  std::vector<std::string> to;
+  std::vector<std::uint16_t> port;
+  bool cut = false;
+  bool allow_isolation = false;
+};
+
+// The place resolved on this host: the rules without the proxy's port, and what else faults tell of it.
+struct TcpAim {
+  Redirect redirect;
+  NetworkAim network;
+  std::vector<std::string> targets, limits, claims;
+};
+std::optional<TcpAim> aim_at_connections(const TcpPlace&, const TargetSpec&, const Setting&, Diagnostics&);
+// What such a fault can be aimed with.
+const std::vector<std::string>& tcp_aims();
+
+// The toxic in each direction that is meant.
+std::vector<proxy::Toxic> in_directions(const proxy::Toxic&, const TcpPlace&);
+
+}  // namespace squall::faults
+
+namespace squall {
+template <>
+struct Describe<faults::TcpPlace> {
+  static const Object<faults::TcpPlace>& object();
+};
+}  // namespace squall

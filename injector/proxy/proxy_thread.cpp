@@ -1,0 +1,96 @@
+#include "injector/proxy/proxy_thread.hpp"
+
+#include <exception>
+#include <future>
+#include <thread>
+
+#include <sys/prctl.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include "injector/host/network_namespace.hpp"
+
+namespace squall::proxy {
+
+namespace asio = boost::asio;
+
+struct ProxyThread::State {
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
+  Pipes pipes;
+  std::unique_ptr<Proxy> proxy;
+  std::uint16_t port = 0;
+  std::thread thread;
+
+  template <class F>
+  auto on_thread(F act) {
+    return asio::post(io, asio::use_future([&] { return act(*proxy); })).get();
+  }
+};
+
+ProxyThread::ProxyThread(const ProxyPlan& plan, std::uint64_t network_namespace, pid_t namespace_pid) : state_(std::make_unique<State>()) {
+  std::promise<void> listening;
+  auto* state = state_.get();
+  state->thread = std::thread{[&listening, state, plan, network_namespace, namespace_pid] {
+    try {
+      in_network_namespace(network_namespace, namespace_pid, [&] {
+        ::prctl(PR_SET_TIMERSLACK, 1);
+        state->proxy = std::make_unique<Proxy>(state->io, state->pipes, plan);
+        state->proxy->enable();
+        state->port = state->proxy->port();
+        listening.set_value();
+        state->io.run();
+      });
+    } catch (...) {
+      if (!state->port) listening.set_exception(std::current_exception());
+    }
+  }};
+  try {
+    listening.get_future().get();
+  } catch (...) {
+    state->thread.join();
+    throw;
+  }
+}
+
+ProxyThread::~ProxyThread() {
+  if (!state_) return;
+  state_->on_thread([this](auto&) {
+    state_->proxy.reset();
+    return 0;
+  });
+  state_->work.reset();
+  state_->thread.join();
+}
+
+std::uint16_t ProxyThread::port() const { return state_->port; }
+
+void ProxyThread::set_toxics(std::vector<Toxic> toxics) {
+  state_->on_thread([&](auto& proxy) {
+    proxy.set_toxics(std::move(toxics));
+    return 0;
+  });
+}
+
+ProxyStatistics ProxyThread::statistics() {
+  return state_->on_thread([](auto& proxy) { return proxy.statistics(); });
+}
+
+void ProxyThread::accept_no_more() {
+  state_->on_thread([](auto& proxy) {
+    proxy.accept_no_more();
+    return 0;
+  });
+}
+
+void ProxyThread::keep_for_connections(std::unique_ptr<ProxyThread> thread) {
+  static std::vector<std::unique_ptr<ProxyThread>> kept;
+  thread->accept_no_more();
+  thread->set_toxics({});
+  std::erase_if(kept, [](auto& one) { return one->statistics().open == 0; });
+  if (thread->statistics().open) kept.push_back(std::move(thread));
+}
+
+}  // namespace squall::proxy
