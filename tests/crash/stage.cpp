@@ -35,11 +35,13 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
   return {word.substr(0, at), word.substr(at + 1)};
 }
 
-// In the thread's network namespace, with a file of the disk open, in its cgroup, until it is killed.
-[[noreturn]] void be_the_process(const std::string& folder, const std::string& group, int ready) {
+// In the thread's network namespace, with a file of the disk open, in its cgroups, until it is killed.
+[[noreturn]] void be_the_process(const std::string& folder, std::initializer_list<std::string> groups, int ready) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  const int procs = ::open((group + "/cgroup.procs").c_str(), O_WRONLY);
-  if (procs < 0 || ::write(procs, "0", 1) != 1) ::_exit(11);
+  for (auto& group : groups) {
+    const int procs = ::open((group + "/cgroup.procs").c_str(), O_WRONLY);
+    if (procs < 0 || ::write(procs, "0", 1) != 1) ::_exit(11);
+  }
   if (::open((folder + "/data").c_str(), O_RDWR | O_CREAT, 0644) < 0) ::_exit(12);
   const int listener = ::socket(AF_INET, SOCK_STREAM, 0), on = 1;
   sockaddr_in address{};
@@ -64,7 +66,7 @@ void Stage::start_process() {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
   process_ = ::fork();
-  if (process_ == 0) be_the_process(disk_.folder(), group_.group().folder, ready[1]);
+  if (process_ == 0) be_the_process(disk_.folder(), {sockets_.folder, group_.group().folder}, ready[1]);
   ::close(ready[1]);
   char byte = 0;
   const bool there = ::read(ready[0], &byte, 1) == 1;

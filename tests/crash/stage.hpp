@@ -35,6 +35,7 @@ class Stage {
   testing::OwnNetwork network_;
   testing::OwnDisk disk_;
   testing::OwnCgroup group_;
+  testing::OwnGroup sockets_;  // by which the kernel knows its sockets; the same hierarchy where there is only one
   pid_t process_ = -1;
 };
 
