@@ -4,7 +4,7 @@
 namespace squall {
 namespace faults {
 extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, tcp_latency,
-    tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, process_kill, disk_throttle;
+    tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, http_abort, http_delay, http_headers, http_body, http_truncate, process_kill, disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -25,6 +25,11 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::tcp_reset_peer,
       &faults::tcp_slicer,
       &faults::tcp_limit_data,
+      &faults::http_abort,
+      &faults::http_delay,
+      &faults::http_headers,
+      &faults::http_body,
+      &faults::http_truncate,
       &faults::process_kill,
       &faults::disk_throttle,
   };

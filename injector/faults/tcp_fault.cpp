@@ -12,7 +12,6 @@
 #include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/tcp_connections.hpp"
-#include "injector/proxy/proxy_thread.hpp"
 
 namespace squall::faults {
 namespace {
@@ -22,7 +21,7 @@ constexpr std::uint32_t proxied_mark = 0x5371a11e;
 
 class TcpFault : public Fault {
  public:
-  TcpFault(TcpEffect effect, const TcpPlace& place, TcpAim aim, const Setting& setting)
+  TcpFault(TcpEffect effect, const ConnectionPlace& place, TcpAim aim, const Setting& setting)
       : effect_(std::move(effect)), place_(place), aim_(std::move(aim)), seed_(setting.seed) {
     aim_.redirect.mark = proxied_mark;
   }
@@ -32,6 +31,7 @@ class TcpFault : public Fault {
   std::vector<std::string> claims() const override { return aim_.claims; }
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
+    out.insert(out.end(), effect_.limits.begin(), effect_.limits.end());
     out.emplace_back("servers see the connections come from this host, by an address of its own");
     out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends, which closes them");
     if (aim_.redirect.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
@@ -57,7 +57,7 @@ class TcpFault : public Fault {
 
   void set_level(double level) override {
     level_ = level;
-    if (proxy_) proxy_->set_toxics(toxics());
+    if (proxy_) effect_.put(*proxy_, level_);
     if (level < 1) return;
     // The dose is that of the full level.
     if (proxy_) before_ = proxy_->statistics();
@@ -75,26 +75,14 @@ class TcpFault : public Fault {
     }
     auto out = effect_.dose(last_);
     out.measured["connections"] = last_.connections;
-    out.measured["connections_hit"] = last_.hit;
     if (last_.unreachable) out.measured["connections_without_a_server"] = last_.unreachable;
     if (place_.cut) out.measured["connections_cut"] = cut_;
-    if (out.verified) return out;
-    if (!last_.connections)
-      out.reason = "no connection was made: nobody was hit";
-    else if (!last_.hit)
-      out.reason = fmt::format("of {} connections the share of {}% hit none", last_.connections, place_.share.value);
+    if (!out.verified && !last_.connections) out.reason = "no connection was made: nobody was hit";
     return out;
   }
 
  private:
   void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network.network_namespace, aim_.network.namespace_pid, act); }
-
-  std::vector<proxy::Toxic> toxics() const {
-    auto out = level_ < 1 && effect_.at_level ? effect_.at_level(level_) : effect_.toxics;
-    if (level_ < 1 && !effect_.at_level)
-      for (auto& toxic : out) toxic.toxicity *= level_;
-    return out;
-  }
 
   void start() {
     proxy::ProxyPlan plan;
@@ -102,8 +90,9 @@ class TcpFault : public Fault {
     plan.listen = ":0";
     plan.seed = seed_;
     plan.mark = proxied_mark;
+    plan.http = effect_.http;
     auto proxy = std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace, aim_.network.namespace_pid);
-    proxy->set_toxics(toxics());
+    effect_.put(*proxy, level_);
     aim_.redirect.port = proxy->port();
     in_place([&] {
       auto owner = std::make_unique<netlink::Socket>(take_netfilter_socket());
@@ -148,6 +137,8 @@ class TcpFault : public Fault {
       if (then->pieces && pieces < now->held_ms.size()) keep_latest(*now, pieces);
       now->pieces = pieces;
     }
+    for (auto field : {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled, &proxy::HttpCounters::done})
+      last_.http.*field -= before_.http.*field;
   }
 
   static void keep_latest(proxy::LinkCounters& counters, std::uint64_t count) {
@@ -158,7 +149,7 @@ class TcpFault : public Fault {
   }
 
   TcpEffect effect_;
-  TcpPlace place_;
+  ConnectionPlace place_;
   TcpAim aim_;
   std::uint64_t seed_, cut_ = 0;
   double level_ = 1;
@@ -192,7 +183,7 @@ std::string refusal() {
 
 }  // namespace
 
-std::unique_ptr<Fault> tcp_fault(TcpEffect effect, const TcpPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> tcp_fault(TcpEffect effect, const ConnectionPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   auto aim = aim_at_connections(place, on, setting, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<TcpFault>(std::move(effect), place, std::move(*aim), setting);

@@ -7,20 +7,20 @@
 
 #include "injector/fault.hpp"
 #include "injector/faults/tcp_place.hpp"
-#include "injector/proxy/proxy.hpp"
+#include "injector/proxy/proxy_thread.hpp"
 
 namespace squall::faults {
 
 struct TcpEffect {
-  std::vector<proxy::Toxic> toxics;  // of the full dose
-  // Of a part of it, for ramps; where none, the share of connections is ramped.
-  std::function<std::vector<proxy::Toxic>(double level)> at_level;
+  bool http = false;
+  // What is to happen to connections, or requests, from now on; `level` is below 1 on a ramp.
+  std::function<void(proxy::ProxyThread&, double level)> put;
   // Prescribed beside measured, from what the proxy did at the full dose.
   std::function<Dose(const proxy::ProxyStatistics&)> dose;
-  std::string what;  // "to delay"
+  std::vector<std::string> limits;
 };
 
-std::unique_ptr<Fault> tcp_fault(TcpEffect, const TcpPlace&, const TargetSpec&, const Setting&, Diagnostics&);
+std::unique_ptr<Fault> tcp_fault(TcpEffect, const ConnectionPlace&, const TargetSpec&, const Setting&, Diagnostics&);
 std::vector<Capability> tcp_fault_doctor();
 
 }  // namespace squall::faults

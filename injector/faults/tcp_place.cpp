@@ -11,20 +11,27 @@ struct EnumNames<faults::TcpDirection> {
   static constexpr std::array<std::pair<std::string_view, D>, 3> names{{{"downstream", D::downstream}, {"upstream", D::upstream}, {"both", D::both}}};
 };
 
-const Object<faults::TcpPlace>& Describe<faults::TcpPlace>::object() {
-  using faults::TcpPlace;
+const Object<faults::ConnectionPlace>& Describe<faults::ConnectionPlace>::object() {
+  using faults::ConnectionPlace;
   static const auto schema =
-      Object<TcpPlace>{"which connections are meant"}
-          .optional("direction", &TcpPlace::direction, "downstream: what servers send; upstream: what clients send; both", "downstream")
-          .optional("share", &TcpPlace::share, "of the connections, rolled once for each by the seed", "100%")
-          .optional("to", &TcpPlace::to, "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
-          .optional("port", &TcpPlace::port, "of what a process connects to: only these ports", "every port")
-          .optional("cut", &TcpPlace::cut, "end connections that exist, so that they come back through the fault; else they stay as they are", "false")
-          .optional("allow_isolation", &TcpPlace::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
-          .rule([](const TcpPlace& with, const Value& value, Diagnostics& diagnostics) {
+      Object<ConnectionPlace>{"which connections are meant"}
+          .optional("to", &ConnectionPlace::to, "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+          .optional("port", &ConnectionPlace::port, "of what a process connects to: only these ports", "every port")
+          .optional("cut", &ConnectionPlace::cut, "end connections that exist, so that they come back through the fault; else they stay as they are", "false")
+          .optional("allow_isolation", &ConnectionPlace::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
+          .rule([](const ConnectionPlace& with, const Value& value, Diagnostics& diagnostics) {
             for (auto port : with.port)
               if (port == 0) diagnostics.error(faults::place_of(value, "port"), "expected a port from 1 to 65535, got 0");
           });
+  return schema;
+}
+
+const Object<faults::TcpPlace>& Describe<faults::TcpPlace>::object() {
+  using faults::TcpPlace;
+  static const auto schema = Object<TcpPlace>{"which part of which connections is meant"}
+                                 .optional("direction", &TcpPlace::direction, "downstream: what servers send; upstream: what clients send; both", "downstream")
+                                 .optional("share", &TcpPlace::share, "of the connections, rolled once for each by the seed", "100%")
+                                 .including(&TcpPlace::connections);
   return schema;
 }
 
@@ -49,7 +56,7 @@ std::vector<proxy::Toxic> in_directions(const proxy::Toxic& toxic, const TcpPlac
   return out;
 }
 
-std::optional<TcpAim> aim_at_connections(const TcpPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   if (on.listens_on && !place.port.empty()) {
     diagnostics.error({}, fmt::format("expected no port beside listens_on={}, which says it", *on.listens_on));
     return {};

@@ -1,4 +1,4 @@
-// Where faults on TCP connections take place: which connections are meant, and which share of them.
+// Where faults on TCP connections take place: which connections are meant, which direction and which share of them.
 #pragma once
 
 #include <optional>
@@ -13,13 +13,18 @@ namespace squall::faults {
 
 enum class TcpDirection { downstream, upstream, both };
 
-struct TcpPlace {
-  TcpDirection direction = TcpDirection::downstream;
-  Percent share{100};
+// What all faults of the proxy have.
+struct ConnectionPlace {
   std::vector<std::string> to;
   std::vector<std::uint16_t> port;
   bool cut = false;
   bool allow_isolation = false;
+};
+
+struct TcpPlace {
+  TcpDirection direction = TcpDirection::downstream;
+  Percent share{100};
+  ConnectionPlace connections;
 };
 
 // The place resolved on this host: the rules without the proxy's port, and what else faults tell of it.
@@ -28,7 +33,7 @@ struct TcpAim {
   NetworkAim network;
   std::vector<std::string> targets, limits, claims;
 };
-std::optional<TcpAim> aim_at_connections(const TcpPlace&, const TargetSpec&, const Setting&, Diagnostics&);
+std::optional<TcpAim> aim_at_connections(const ConnectionPlace&, const TargetSpec&, const Setting&, Diagnostics&);
 // What such a fault can be aimed with.
 const std::vector<std::string>& tcp_aims();
 
@@ -38,6 +43,10 @@ std::vector<proxy::Toxic> in_directions(const proxy::Toxic&, const TcpPlace&);
 }  // namespace squall::faults
 
 namespace squall {
+template <>
+struct Describe<faults::ConnectionPlace> {
+  static const Object<faults::ConnectionPlace>& object();
+};
 template <>
 struct Describe<faults::TcpPlace> {
   static const Object<faults::TcpPlace>& object();

@@ -183,11 +183,20 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   TcpToxic with;
   if (!schema<type>().decode(value, with, diagnostics)) return nullptr;
   TcpEffect effect;
-  effect.toxics = in_directions(toxic_of(type, with), with.place);
-  if (type == ToxicType::latency)
-    effect.at_level = [with](double level) { return in_directions(toxic_of(type, with, level), with.place); };
-  effect.dose = [with](const ProxyStatistics& seen) { return judge(seen, with); };
-  return tcp_fault(std::move(effect), with.place, on, setting, diagnostics);
+  effect.put = [with](proxy::ProxyThread& proxy, double level) {
+    // A delay is ramped, else the share of connections.
+    auto toxics = in_directions(toxic_of(type, with, type == ToxicType::latency ? level : 1), with.place);
+    if (type != ToxicType::latency)
+      for (auto& toxic : toxics) toxic.toxicity *= level;
+    proxy.set_toxics(std::move(toxics));
+  };
+  effect.dose = [with](const ProxyStatistics& seen) {
+    auto out = judge(seen, with);
+    out.measured["connections_hit"] = seen.hit;
+    if (!out.verified && !seen.hit && with.place.share.value < 100) out.reason = fmt::format("of {} connections the share of {}% hit none", seen.connections, with.place.share.value);
+    return out;
+  };
+  return tcp_fault(std::move(effect), with.place.connections, on, setting, diagnostics);
 }
 
 template <>

@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include <boost/asio/post.hpp>
+
 #include "injector/proxy/address.hpp"
 
 namespace squall::proxy {
@@ -43,6 +45,17 @@ Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
     : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()), resolver_(client_.get_executor()),
       up_(*this, client_, server_, proxy.pipes_, proxy.statistics_.up), down_(*this, server_, client_, proxy.pipes_, proxy.statistics_.down) {
   at_once(client_);
+  if (!proxy.http_) return;
+  http_ = std::make_unique<HttpSession>(proxy.http_, number);
+  up_.put_first(http_->requests());
+  down_.put_first(http_->responses());
+  http_->wake = [this] {
+    boost::asio::post(client_.get_executor(), [this, alive = keep_alive()] {
+      if (!proxy_) return;
+      http_->answer();
+      down_.wake();
+    });
+  };
 }
 
 void Connection::dial() {

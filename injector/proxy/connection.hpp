@@ -5,6 +5,7 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/proxy.hpp"
 
@@ -34,6 +35,7 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   bool hit_ = false;
   tcp::socket client_, server_;
   tcp::resolver resolver_;
+  std::unique_ptr<HttpSession> http_;  // outlives its stages in the links
   Link up_, down_;
 };
 

@@ -37,6 +37,13 @@ void Link::stop() {
   pipe_ = {};
 }
 
+void Link::put_first(std::unique_ptr<Stage> stage) { stages_.insert(stages_.begin(), std::move(stage)); }
+
+void Link::wake() {
+  pump();
+  read();
+}
+
 void Link::start() {
   started_ = true;
   const auto now = Clock::now();
@@ -50,6 +57,7 @@ void Link::set_toxics(const std::vector<Toxic>& toxics, std::uint64_t seed) {
   // First those that go, from the last to the first: what they hold passes the stages behind them.
   for (std::size_t i = stages_.size(); i-- > 0;) {
     const auto& name = stages_[i]->toxic().name;
+    if (name.empty()) continue;  // no toxic
     if (std::any_of(toxics.begin(), toxics.end(), [&](auto& one) { return one.name == name; })) continue;
     if (started_) {
       stages_[i]->end(now);
@@ -272,7 +280,7 @@ bool Link::send_front() {
   if (waiting_since_ != Clock::time_point{}) counters_.waiting_bytes += size;
   if (!stages_.empty()) counters_.piece_bytes += size;
   if (!piece.bytes.empty()) return true;  // once more: it says that it would block
-  if (!stages_.empty()) {
+  if (!stages_.empty() && piece.measured) {
     const auto held = std::chrono::duration<float, std::milli>(Clock::now() - piece.arrived).count();
     counters_.held_sum_ms += held;
     if (counters_.held_ms.size() < remembered)

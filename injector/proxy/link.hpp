@@ -48,8 +48,12 @@ class Link {
   ~Link();
   Link(const Link&) = delete;
 
+  // A stage that stays, before all toxics; before start.
+  void put_first(std::unique_ptr<Stage>);
   // Both sockets are connected.
   void start();
+  // A stage has something to give that did not come by its own link.
+  void wake();
   // The toxics that hit this connection; those that were there before keep what they hold and their place, new ones follow
   // them. May be called before start, and at any time.
   void set_toxics(const std::vector<Toxic>&, std::uint64_t seed);

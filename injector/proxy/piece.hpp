@@ -44,6 +44,7 @@ struct Piece {
   Bytes bytes;
   Clock::time_point arrived;      // when it came to the proxy
   Clock::time_point leaves = {};  // when it may leave the stage that holds it
+  bool measured = true;           // how long it was held is part of the statistics
 };
 
 }  // namespace squall::proxy

@@ -10,6 +10,7 @@
 
 #include "injector/proxy/address.hpp"
 #include "injector/proxy/connection.hpp"
+#include "injector/proxy/roll.hpp"
 
 namespace squall::proxy {
 
@@ -17,15 +18,6 @@ namespace asio = boost::asio;
 using tcp = asio::ip::tcp;
 
 namespace {
-
-// The same for the same connection and toxic, whatever else happens: a chain that is edited rolls nobody again.
-double roll(std::uint64_t seed, std::uint64_t connection, const std::string& toxic) {
-  std::uint64_t x = seed ^ (connection * 0x9e3779b97f4a7c15U);
-  for (unsigned char c : toxic) x = (x ^ c) * 0x100000001b3U;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;  // splitmix64
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-  return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
-}
 
 std::string to_text(const tcp::endpoint& endpoint) {
   return endpoint.address().is_v6() ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
@@ -41,7 +33,11 @@ struct Proxy::Listener {
   bool closed = false;
 };
 
-Proxy::Proxy(asio::io_context& io, Pipes& pipes, ProxyPlan plan) : io_(io), pipes_(pipes), plan_(std::move(plan)), listen_(plan_.listen) {}
+Proxy::Proxy(asio::io_context& io, Pipes& pipes, ProxyPlan plan) : io_(io), pipes_(pipes), plan_(std::move(plan)), listen_(plan_.listen) {
+  if (!plan_.http) return;
+  http_ = std::make_shared<HttpControl>();
+  http_->seed = plan_.seed;
+}
 
 Proxy::~Proxy() { disable(); }
 
@@ -120,6 +116,12 @@ void Proxy::change(std::string listen, std::string upstream) {
 void Proxy::set_toxics(std::vector<Toxic> toxics) {
   toxics_ = std::move(toxics);
   for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->toxics_changed();
+}
+
+ProxyStatistics Proxy::statistics() const {
+  auto out = statistics_;
+  if (http_) out.http = http_->counters;
+  return out;
 }
 
 std::vector<Toxic> Proxy::hitting(std::uint64_t connection, Stream stream) const {

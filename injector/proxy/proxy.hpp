@@ -13,6 +13,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/toxic.hpp"
 
@@ -26,6 +27,7 @@ struct ProxyPlan {
   std::string upstream;  // host:port, looked up for each connection; empty: where the client wanted to go (SO_ORIGINAL_DST)
   std::uint64_t seed = 1;
   std::uint32_t mark = 0;  // of the sockets towards the upstream (SO_MARK), so that the kernel does not lead them here again
+  bool http = false;       // its connections speak HTTP/1, by which a rule can change them
 };
 
 struct ProxyStatistics {
@@ -35,6 +37,7 @@ struct ProxyStatistics {
   std::uint64_t unreachable = 0;  // the upstream did not answer
   std::uint64_t closed = 0, reset = 0;  // by toxics
   LinkCounters up, down;
+  HttpCounters http;
 };
 
 class Proxy {
@@ -61,7 +64,11 @@ class Proxy {
   const std::vector<Toxic>& toxics() const { return toxics_; }
   // In force at once, on connections that exist too. What was there under the same name keeps what it holds.
   void set_toxics(std::vector<Toxic>);
-  const ProxyStatistics& statistics() const { return statistics_; }
+  // Of the requests from now on; none lets all pass. Only where the plan says http.
+  void set_http(std::shared_ptr<const HttpRule> rule) {
+    if (http_) http_->rule = std::move(rule);
+  }
+  ProxyStatistics statistics() const;
 
  private:
   friend class Connection;
@@ -77,6 +84,7 @@ class Proxy {
   std::uint16_t port_ = 0;
   std::vector<Toxic> toxics_;
   ProxyStatistics statistics_;
+  std::shared_ptr<HttpControl> http_;
   std::shared_ptr<Listener> listener_;
   std::unordered_set<std::shared_ptr<Connection>> connections_;
 };

@@ -74,6 +74,13 @@ void ProxyThread::set_toxics(std::vector<Toxic> toxics) {
   });
 }
 
+void ProxyThread::set_http(std::shared_ptr<const HttpRule> rule) {
+  state_->on_thread([&](auto& proxy) {
+    proxy.set_http(std::move(rule));
+    return 0;
+  });
+}
+
 ProxyStatistics ProxyThread::statistics() {
   return state_->on_thread([](auto& proxy) { return proxy.statistics(); });
 }
@@ -89,6 +96,7 @@ void ProxyThread::keep_for_connections(std::unique_ptr<ProxyThread> thread) {
   static std::vector<std::unique_ptr<ProxyThread>> kept;
   thread->accept_no_more();
   thread->set_toxics({});
+  thread->set_http(nullptr);
   std::erase_if(kept, [](auto& one) { return one->statistics().open == 0; });
   if (thread->statistics().open) kept.push_back(std::move(thread));
 }

@@ -18,6 +18,7 @@ class ProxyThread {
 
   std::uint16_t port() const;
   void set_toxics(std::vector<Toxic>);
+  void set_http(std::shared_ptr<const HttpRule>);
   ProxyStatistics statistics();
   void accept_no_more();
 

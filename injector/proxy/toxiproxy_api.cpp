@@ -285,7 +285,7 @@ std::string ToxiproxyApi::metrics_text() const {
   for (auto [what, field] : {std::pair{"received", &LinkCounters::received_bytes}, std::pair{"sent", &LinkCounters::sent_bytes}}) {
     out += fmt::format("# TYPE toxiproxy_proxy_{}_bytes_total counter\n", what);
     for (auto& [name, proxy] : proxies_)
-      for (auto [direction, link] : {std::pair{"upstream", &proxy->statistics().up}, std::pair{"downstream", &proxy->statistics().down}})
+      for (const auto seen = proxy->statistics(); auto [direction, link] : {std::pair{"upstream", &seen.up}, std::pair{"downstream", &seen.down}})
         out += fmt::format("toxiproxy_proxy_{}_bytes_total{{direction=\"{}\",listener=\"{}\",proxy=\"{}\",upstream=\"{}\"}} {}\n", what, direction, proxy->listen(), name,
                            proxy->plan().upstream, link->*field);
   }

@@ -59,7 +59,7 @@ std::string noise(std::size_t, unsigned seed = 1);
 
 class ProxyUnderTest {
  public:
-  explicit ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed = 1);
+  explicit ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed = 1, bool http = false);
   ~ProxyUnderTest();
   std::uint16_t port() const { return port_; }
 
@@ -70,6 +70,10 @@ class ProxyUnderTest {
   }
   void toxics(std::vector<proxy::Toxic> all) {
     with([&](auto& proxy) { proxy.set_toxics(all); });
+  }
+  // On the requests from now on.
+  void rule(proxy::HttpRule rule) {
+    with([&](auto& proxy) { proxy.set_http(std::make_shared<const proxy::HttpRule>(std::move(rule))); });
   }
   proxy::ProxyStatistics statistics() {
     return with([](auto& proxy) { return proxy.statistics(); });

@@ -1,0 +1,369 @@
+#include "injector/proxy/http_session.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/status.hpp>
+
+#include "injector/proxy/roll.hpp"
+
+namespace squall::proxy {
+namespace {
+
+namespace http = boost::beast::http;
+using View = boost::beast::string_view;
+using boost::system::error_code;
+using Act = HttpRule::Act;
+using Side = HttpRule::Side;
+
+constexpr std::size_t longest_header = 64 << 10;
+
+// Finds where a message's header and body end; the bytes themselves stay with the caller.
+template <bool is_request>
+class Reader : public http::basic_parser<is_request> {
+ public:
+  Reader() {
+    this->header_limit(longest_header);
+    this->body_limit(boost::none);
+  }
+  std::string method, target;
+  int status = 0;
+  std::vector<HttpField> fields;
+
+ private:
+  void on_request_impl(http::verb, View name, View where, int, error_code&) override {
+    method.assign(name.data(), name.size());
+    target.assign(where.data(), where.size());
+  }
+  void on_response_impl(int code, View, int, error_code&) override { status = code; }
+  void on_field_impl(http::field, View name, View value, error_code&) override {
+    fields.push_back({{name.data(), name.size()}, {value.data(), value.size()}});
+  }
+  void on_header_impl(error_code&) override {}
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
+  std::size_t on_body_impl(View part, error_code&) override { return part.size(); }
+  void on_chunk_header_impl(std::uint64_t, View, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, View part, error_code&) override { return part.size(); }
+  void on_finish_impl(error_code&) override {}
+};
+
+bool is_framing(std::string_view name) { return same_name(name, "Content-Length") || same_name(name, "Transfer-Encoding") || same_name(name, "Trailer"); }
+
+void put(std::vector<HttpField>& fields, const HttpField& field) {
+  std::erase_if(fields, [&](auto& one) { return same_name(one.name, field.name); });
+  fields.push_back(field);
+}
+
+std::string header_text(std::string_view original, const std::vector<HttpField>& fields) {
+  std::string out{original.substr(0, original.find("\r\n"))};
+  out += "\r\n";
+  for (auto& field : fields) out += fmt::format("{}: {}\r\n", field.name, field.value);
+  return out + "\r\n";
+}
+
+std::string changed_header(std::string_view original, std::vector<HttpField> fields, const HttpRule& rule) {
+  for (auto& name : rule.remove) std::erase_if(fields, [&](auto& one) { return same_name(one.name, name); });
+  for (auto& field : rule.set) put(fields, field);
+  return header_text(original, fields);
+}
+
+std::string with_body(std::string_view original, std::vector<HttpField> fields, const HttpRule& rule) {
+  std::erase_if(fields, [](auto& one) { return is_framing(one.name) || same_name(one.name, "Content-Encoding"); });
+  if (!rule.content_type.empty()) put(fields, {"Content-Type", rule.content_type});
+  put(fields, {"Content-Length", fmt::to_string(rule.body.size())});
+  return header_text(original, fields) + rule.body;
+}
+
+// Answers to HEAD, and these, have none whatever their header says (RFC 9112, 6.3).
+bool has_body(int status, bool head) { return !head && status >= 200 && status != 204 && status != 304; }
+
+std::string own_answer(const HttpRule& rule, bool head, bool last) {
+  const auto status = http::int_to_status(rule.status);
+  const auto reason = status == http::status::unknown ? View("Fault") : http::obsolete_reason(status);
+  auto out = fmt::format("HTTP/1.1 {} {}\r\n", rule.status, std::string_view(reason.data(), reason.size()));
+  if (rule.status != 204 && rule.status != 304) out += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", rule.content_type, rule.body.size());
+  if (last) out += "Connection: close\r\n";
+  out += "X-Squall: http.abort\r\n\r\n";
+  return has_body(static_cast<int>(rule.status), head) ? out + rule.body : out;
+}
+
+}  // namespace
+
+struct HttpSession::Exchange {
+  std::shared_ptr<const HttpRule> rule;  // that hits it on the response's side
+  bool head = false, connect = false;
+  bool answered_here = false;  // no server will
+  bool last = false;           // the client expects the connection to end with it
+};
+
+struct HttpSession::State {
+  HttpControl& control;
+  std::uint64_t connection, requests = 0;
+  std::deque<Exchange> waiting{};  // for an answer
+  bool unread = false;             // no HTTP/1 any more
+
+  // The rule where it hits the request.
+  std::shared_ptr<const HttpRule> rolled(const Reader<true>& request) {
+    auto& counters = control.counters;
+    ++counters.requests;
+    ++requests;
+    auto rule = control.rule;
+    if (!rule || !matches(*rule, request.method, request.target, request.fields)) return nullptr;
+    ++counters.matched;
+    if (roll(control.seed, connection, fmt::to_string(requests)) >= rule->share) return nullptr;
+    ++counters.rolled;
+    return rule;
+  }
+};
+
+namespace {
+
+// The messages of one direction, one after the other.
+template <bool is_request>
+class Messages : public Stage {
+ public:
+  Messages(bool& unread, HttpCounters& counters, std::uint64_t seed) : Stage({}, seed), unread_(unread), counters_(counters) {}
+
+  void take(Piece piece, Clock::time_point now) final {
+    now_ = now;
+    if (piece.kind != Piece::Kind::data) {
+      if (piece.kind == Piece::Kind::end) ended();
+      return wait(std::move(piece), now);
+    }
+    auto in = std::move(piece.bytes);
+    if (!kept_.empty()) {
+      kept_.append(in.data(), in.size());
+      in = {kept_.data(), kept_.size()};
+      kept_.clear();
+    }
+    while (!in.empty()) {
+      if (unread_) return pass(std::move(in));
+      if (!reader_ && !start_message()) {
+        unread_ = true;
+        continue;
+      }
+      if (!step(in)) break;
+    }
+    if (!in.empty()) kept_.assign(in.data(), in.size());
+  }
+
+ protected:
+  virtual bool start_message() = 0;  // false where none can be
+  virtual void header() = 0;         // it is complete, in `header_`
+  virtual void over() {}             // the message is
+  virtual void between() {}          // before the next one
+
+  void pass(Bytes bytes) {
+    if (!bytes.empty()) wait({.kind = Piece::Kind::data, .bytes = std::move(bytes), .arrived = now_, .measured = false}, now_);
+  }
+  void pass(const std::string& text) { pass(Bytes{text.data(), text.size()}); }
+  void close() {
+    wait({.kind = Piece::Kind::close, .bytes = {}, .arrived = now_}, now_);
+    swallow_ = closed_ = true;
+  }
+  // The header as it is, or as the rule changes it; the body follows where `swallow_` does not stop it.
+  void apply(const HttpRule& rule, bool body_there) {
+    switch (rule.act) {
+      case Act::abort: return;
+      case Act::delay: {
+        auto delay = rule.delay;
+        if (rule.jitter.count() > 0) delay += std::chrono::nanoseconds{std::uniform_int_distribution<std::int64_t>{-rule.jitter.count(), rule.jitter.count()}(this->random_)};
+        wait({.kind = Piece::Kind::data, .bytes = {header_.data(), header_.size()}, .arrived = now_}, now_ + std::max(delay, std::chrono::nanoseconds{0}));
+        break;
+      }
+      case Act::headers: pass(changed_header(header_, reader_->fields, rule)); break;
+      case Act::body:
+        if (!body_there) return pass(header_);
+        pass(with_body(header_, reader_->fields, rule));
+        swallow_ = true;
+        break;
+      case Act::truncate:
+        pass(header_);
+        if (!body_there) return;
+        if (const auto length = reader_->content_length(); length && *length <= rule.keep_bytes) return;
+        left_ = rule.keep_bytes;
+        if (left_ == 0) cut_off();
+        return;
+    }
+    ++counters_.done;
+  }
+
+  bool& unread_;
+  HttpCounters& counters_;
+  std::optional<Reader<is_request>> reader_;
+  std::string header_;
+  bool swallow_ = false;  // the rest of the message
+  Clock::time_point now_;
+
+ private:
+  void cut_off() {
+    ++counters_.done;
+    close();
+  }
+
+  // What the reader makes of some of it; false where it needs more.
+  bool step(Bytes& in) {
+    const bool had_header = reader_->is_header_done();
+    error_code error;
+    auto part = in.cut(reader_->put(boost::asio::buffer(in.data(), in.size()), error));
+    if (!had_header) {
+      header_.append(part.data(), part.size());
+      if (reader_->is_header_done()) header();
+    } else {
+      body(std::move(part));
+    }
+    if (reader_->is_done()) return finish(), true;
+    if (error == http::error::need_more) return false;
+    if (!error) return true;
+    // No HTTP/1, or not any more.
+    if (!had_header && !reader_->is_header_done()) pass(std::exchange(header_, {}));
+    if (swallow_) close();
+    if (!std::exchange(unread_, true)) ++counters_.other;
+    return true;
+  }
+
+  void body(Bytes part) {
+    if (swallow_) return;
+    if (left_ && part.size() > *left_) {
+      pass(part.cut(*left_));
+      return cut_off();
+    }
+    if (left_) *left_ -= part.size();
+    pass(std::move(part));
+  }
+
+  void finish() {
+    over();
+    reader_.reset();
+    header_.clear();
+    left_.reset();
+    swallow_ = closed_;
+    between();
+  }
+
+  void ended() {
+    if (reader_ && reader_->is_header_done()) {
+      error_code ignored;
+      reader_->put_eof(ignored);
+      finish();
+    } else if (!swallow_) {
+      pass(header_);
+    }
+    if (!kept_.empty()) pass(std::exchange(kept_, {}));
+  }
+
+  std::string kept_;  // of a part that is not complete
+  std::optional<std::uint64_t> left_;
+  bool closed_ = false;
+};
+
+}  // namespace
+
+class HttpSession::Responses : public Messages<false> {
+ public:
+  explicit Responses(State& state) : Messages(state.unread, state.control.counters, state.control.seed ^ ~state.connection), state_(state) {}
+
+  // Answers of our own, in their turn.
+  void answer(Clock::time_point now) {
+    now_ = now;
+    between();
+  }
+
+ protected:
+  bool start_message() override {
+    if (state_.waiting.empty()) return false;  // nobody asked
+    reader_.emplace();
+    reader_->skip(state_.waiting.front().head);
+    return true;
+  }
+  void header() override {
+    auto& exchange = state_.waiting.front();
+    const auto status = reader_->status;
+    final_ = status >= 200 || status == 101;
+    if (final_ && exchange.rule && exchange.rule->act == Act::abort) {
+      swallow_ = true;
+      return answer(exchange);
+    }
+    if (status == 101 || (exchange.connect && status >= 200 && status < 300)) state_.unread = true;
+    if (final_ && exchange.rule)
+      apply(*exchange.rule, has_body(status, exchange.head));
+    else
+      pass(header_);
+  }
+  void over() override {
+    if (std::exchange(final_, false)) state_.waiting.pop_front();
+  }
+  void between() override {
+    while (!reader_ && !state_.waiting.empty() && state_.waiting.front().answered_here) {
+      const auto exchange = std::move(state_.waiting.front());
+      state_.waiting.pop_front();
+      answer(exchange);
+    }
+  }
+
+ private:
+  void answer(const Exchange& exchange) {
+    pass(own_answer(*exchange.rule, exchange.head, exchange.last));
+    ++counters_.done;
+    if (exchange.last) close();
+  }
+
+  State& state_;
+  bool final_ = false;  // no 1xx answer
+};
+
+class HttpSession::Requests : public Messages<true> {
+ public:
+  Requests(HttpSession& session, State& state) : Messages(state.unread, state.control.counters, state.control.seed ^ state.connection), session_(session), state_(state) {}
+
+ protected:
+  bool start_message() override {
+    reader_.emplace();
+    return true;
+  }
+  void header() override {
+    Exchange exchange;
+    exchange.head = reader_->method == "HEAD";
+    exchange.connect = reader_->method == "CONNECT";
+    exchange.last = !reader_->keep_alive();
+    auto rule = state_.rolled(*reader_);
+    if (rule && rule->side == Side::request && rule->act == Act::abort) {
+      exchange.answered_here = swallow_ = true;
+      // Whether the body follows, now that the answer is no 100, is the client's choice: nobody could tell what comes next.
+      exchange.last = exchange.last || std::any_of(reader_->fields.begin(), reader_->fields.end(), [](auto& one) { return same_name(one.name, "Expect"); });
+    } else if (rule && rule->side == Side::request) {
+      apply(*std::exchange(rule, nullptr), !reader_->is_done());
+    } else {
+      pass(header_);
+    }
+    exchange.rule = std::move(rule);
+    state_.waiting.push_back(std::move(exchange));
+    if (state_.waiting.back().answered_here && session_.wake) session_.wake();
+  }
+
+ private:
+  HttpSession& session_;
+  State& state_;
+};
+
+HttpSession::HttpSession(std::shared_ptr<HttpControl> control, std::uint64_t connection)
+    : state_(new State{.control = *control, .connection = connection}), control_(std::move(control)) {}
+HttpSession::~HttpSession() = default;
+
+std::unique_ptr<Stage> HttpSession::requests() { return std::make_unique<Requests>(*this, *state_); }
+
+std::unique_ptr<Stage> HttpSession::responses() {
+  auto out = std::make_unique<Responses>(*state_);
+  responses_ = out.get();
+  return out;
+}
+
+void HttpSession::answer() { responses_->answer(Clock::now()); }
+
+}  // namespace squall::proxy

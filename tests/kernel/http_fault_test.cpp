@@ -1,0 +1,122 @@
+// Faults on HTTP requests in front of a real nginx that does not know, asked by curl.
+#include <filesystem>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "injector/host/snapshot.hpp"
+#include "tests/support/own_network.hpp"
+#include "tests/support/run_fault.hpp"
+#include "tests/support/servers.hpp"
+
+namespace squall {
+namespace {
+
+using testing::OwnNetwork;
+using testing::RunFault;
+using testing::shell;
+
+constexpr std::uint16_t port = 8080;
+
+class HttpFaults : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    files.write("big", std::string(1'000'000, 'x'));
+    std::filesystem::permissions(files.path(), std::filesystem::perms{0755});
+    nginx = test::start_nginx(fmt::format("location / {{ return 200 \"$request_method $uri $http_x_squad\\n\"; }} location /files/ {{ alias {}/; }}", files.path().string()), false, port);
+  }
+  static std::string curl(const std::string& what) { return shell(fmt::format("curl -s --max-time 20 {} || echo \"curl: $?\"", what)); }
+  static RunFault fault(const std::string& name, boost::json::object with) { return RunFault{name, std::move(with), {{"listens_on", port}}}; }
+
+  OwnNetwork network;
+  test::TemporaryDirectory files;
+  test::Server nginx;
+};
+
+TEST_F(HttpFaults, abort_a_share_of_the_requests_that_match) {
+  const auto before = snapshot_host();
+  auto broken = fault("http.abort", {{"status", 418}, {"path", "/api/*"}, {"method", "GET"}, {"share", "50%"}});
+  broken.apply();
+  const auto all = curl("-o /dev/null -w '%{http_code} %{num_connects}\\n' 'http://127.0.0.1:8080/api/[1-100]'");
+  const auto count = [](const std::string& text, const std::string& part) {
+    int out = 0;
+    for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) ++out;
+    return out;
+  };
+  const auto hit = count(all, "418 ");
+  EXPECT_EQ(count(all, "200 "), 100 - hit);
+  EXPECT_NEAR(hit, 50, 20);
+  EXPECT_EQ(count(all, " 1\n"), 1) << "the connection was not kept";
+  EXPECT_EQ(curl("http://127.0.0.1:8080/other"), "GET /other \n");
+  EXPECT_EQ(curl("-X POST -d a=b http://127.0.0.1:8080/api/1"), "POST /api/1 \n");
+  const auto dose = broken->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.measured.at("requests").to_number<int>(), 102);
+  EXPECT_EQ(dose.measured.at("requests_matched").to_number<int>(), 100);
+  EXPECT_EQ(dose.measured.at("requests_aborted").to_number<int>(), hit);
+  EXPECT_EQ(broken.undo(), "");
+  EXPECT_EQ(curl("http://127.0.0.1:8080/api/1"), "GET /api/1 \n");
+  EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
+}
+
+TEST_F(HttpFaults, delay_change_and_truncate) {
+  {
+    auto late = fault("http.delay", {{"delay", "300ms"}, {"at", "response"}});
+    late.apply();
+    EXPECT_GE(std::stod(curl("-o /dev/null -w '%{time_starttransfer}' http://127.0.0.1:8080/files/big")), 0.3);
+    const auto dose = late->measure();
+    EXPECT_GE(dose.measured.at("delay_ms").to_number<double>(), 300);
+    EXPECT_EQ(late.undo(), "");
+  }
+  {
+    auto changed = fault("http.headers", {{"set", {"X-Squad: radio"}}});
+    changed.apply();
+    EXPECT_EQ(curl("-H 'X-Squad: search' http://127.0.0.1:8080/a"), "GET /a radio\n");
+    EXPECT_TRUE(changed->measure().verified);
+    EXPECT_EQ(changed.undo(), "");
+  }
+  {
+    auto replaced = fault("http.body", {{"body", "{}"}, {"content_type", "application/json"}, {"at", "response"}});
+    replaced.apply();
+    EXPECT_EQ(curl("-w '%{content_type}' http://127.0.0.1:8080/files/big"), "{}application/json");
+    EXPECT_TRUE(replaced->measure().verified);
+    EXPECT_EQ(replaced.undo(), "");
+  }
+  auto cut = fault("http.truncate", {{"bytes", "1000B"}, {"at", "response"}, {"path", "/files/*"}});
+  cut.apply();
+  EXPECT_EQ(curl("-w '%{size_download} ' -o /dev/null http://127.0.0.1:8080/files/big"), "1000 curl: 18\n");
+  EXPECT_EQ(curl("http://127.0.0.1:8080/a"), "GET /a \n");
+  EXPECT_TRUE(cut->measure().verified);
+  EXPECT_EQ(cut.undo(), "");
+}
+
+TEST_F(HttpFaults, that_hit_nobody_say_why) {
+  auto broken = fault("http.abort", {{"path", "/api/*"}});
+  broken.apply();
+  EXPECT_EQ(broken->measure().reason, "no connection was made: nobody was hit");
+  curl("http://127.0.0.1:8080/a");
+  EXPECT_EQ(broken->measure().reason, "of 1 requests none matched");
+  curl("-k https://127.0.0.1:8080/a");
+  const auto dose = broken->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.measured.at("connections_without_http").to_number<int>(), 1);
+}
+
+TEST_F(HttpFaults, bad_parameters_are_refused) {
+  for (auto& [with, expected] : std::vector<std::pair<boost::json::object, std::string>>{
+           {{{"set", {"Content-Length: 3"}}}, "says where a message ends"}, {{{"set", {"no colon"}}}, "\"Name: value\""}, {{{"remove", {"two words"}}}, "name of a header"}, {{}, "set, remove, or both"},
+           {{{"remove", "Age"}, {"method", "get"}}, "such as GET"}}) {
+    try {
+      fault("http.headers", with);
+      ADD_FAILURE() << expected;
+    } catch (const std::exception& e) {
+      EXPECT_NE(std::string(e.what()).find(expected), std::string::npos) << e.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace squall

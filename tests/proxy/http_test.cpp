@@ -1,0 +1,341 @@
+// What rules do to HTTP/1 messages on live connections, and that everything else passes as it is.
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/proxy/proxy_under_test.hpp"
+
+namespace squall {
+namespace {
+
+using namespace testing;
+using proxy::HttpRule;
+using Act = HttpRule::Act;
+using Side = HttpRule::Side;
+
+// Up to the empty line; "" at the end.
+std::string header_of(Client& client) {
+  std::string out;
+  while (!out.ends_with("\r\n\r\n")) {
+    const auto one = client.bytes(1);
+    if (one.empty()) return "";
+    out += one;
+  }
+  return out;
+}
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::string chunked_body(Client& client) {
+  std::string out;
+  for (;;) {
+    std::string line;
+    while (!line.ends_with("\r\n")) line += client.bytes(1);
+    const auto size = std::stoul(line, nullptr, 16);
+    out += client.bytes(size);
+    client.bytes(2);
+    if (size == 0) return out;
+  }
+}
+std::string body_of(Client& client, const std::string& header) {
+  if (has(header, "Transfer-Encoding: chunked")) return chunked_body(client);
+  const auto at = header.find("Content-Length: ");
+  return at == std::string::npos ? "" : client.bytes(std::stoul(header.substr(at + 16)));
+}
+
+// Answers every request with its own header and body: chunked where the path says so, as long as asked ("/bytes/1000").
+class HttpServer {
+ public:
+  std::vector<std::string> asked() {
+    std::lock_guard lock{mutex_};
+    return asked_;
+  }
+  std::uint16_t port() const { return server_.port(); }
+
+ private:
+  void serve(Client& client) {
+    for (std::string header; !(header = header_of(client)).empty();) {
+      if (has(header, "100-continue")) client.send("HTTP/1.1 100 Continue\r\n\r\n");
+      const auto body = body_of(client, header);
+      const auto path = header.substr(header.find(' ') + 1, header.find(" HTTP") - header.find(' ') - 1);
+      {
+        std::lock_guard lock{mutex_};
+        asked_.push_back(path);
+      }
+      if (path == "/upgrade") {
+        client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n");
+        return echo(client);
+      }
+      if (path == "/nothing") {
+        client.send("HTTP/1.1 204 No Content\r\nX-Of: nothing\r\n\r\n");
+        continue;
+      }
+      auto answer = header + body;
+      if (path.starts_with("/bytes/")) answer = noise(std::stoul(path.substr(7)));
+      if (path == "/until-the-end") {
+        client.send("HTTP/1.1 200 OK\r\nX-Of: end\r\n\r\n" + answer);
+        return;
+      }
+      std::string out = "HTTP/1.1 200 OK\r\nX-Of: " + path + "\r\n";
+      const bool head = header.starts_with("HEAD");
+      if (path == "/chunked")
+        out += "Transfer-Encoding: chunked\r\nContent-Encoding: none\r\n\r\n" + (head ? "" : fmt::format("5\r\nfirst\r\n{:x};why=not\r\n{}\r\n0\r\n\r\n", answer.size(), answer));
+      else
+        out += fmt::format("Content-Length: {}\r\n\r\n{}", answer.size(), head ? "" : answer);
+      client.send(out);
+    }
+  }
+  std::mutex mutex_;
+  std::vector<std::string> asked_;
+  Upstream server_{[this](Client& client) { serve(client); }};
+};
+
+std::string get(const std::string& path, const std::string& more = "") { return fmt::format("GET {} HTTP/1.1\r\nHost: test\r\n{}\r\n", path, more); }
+
+class Http : public ::testing::Test {
+ protected:
+  HttpServer server;
+  ProxyUnderTest proxy{server.port(), 1, true};
+  Client client{proxy.port()};
+
+  std::pair<std::string, std::string> answer(bool head = false) {
+    auto header = header_of(client);
+    auto body = head ? "" : body_of(client, header);
+    return {header, body};
+  }
+  std::pair<std::string, std::string> ask(const std::string& request, bool head = false) {
+    client.send(request);
+    return answer(head);
+  }
+  bool works() { return has(ask(get("/after")).first, "X-Of: /after"); }
+};
+
+HttpRule rule(Act act, Side side = Side::request, const std::string& path = "/hit*") {
+  HttpRule out;
+  out.act = act;
+  out.side = side;
+  out.path = path;
+  out.status = 503;
+  out.body = "broken";
+  out.content_type = "text/plain";
+  return out;
+}
+
+TEST_F(Http, passes_byte_for_byte_however_it_is_cut) {
+  proxy.rule(rule(Act::abort, Side::request, "/never"));
+  const std::string all = get("/one") + "HEAD /two HTTP/1.1\r\nHost:    odd   \r\nX-a: 1\r\nx-A: 2\r\n\r\n" + "POST /three HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello" +
+                          "POST /chunked HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + get("/nothing") + get("/bytes/100000") + get("/until-the-end");
+  Client direct{server.port()};
+  direct.send(all);
+  const auto expected = direct.rest();
+  for (std::size_t size : {1UL, 7UL, 1000UL}) {
+    Client through{proxy.port()};
+    std::thread sender{[&] {
+      for (std::size_t i = 0; i < all.size(); i += size) through.send(all.substr(i, size));
+    }};
+    EXPECT_TRUE(through.rest() == expected) << "in pieces of " << size;
+    sender.join();
+  }
+  const auto seen = proxy.statistics().http;
+  EXPECT_EQ(seen.requests, 21U);
+  EXPECT_EQ(seen.matched + seen.other, 0U);
+}
+
+TEST_F(Http, aborts_in_turn_among_pipelined_requests) {
+  proxy.rule(rule(Act::abort));
+  client.send(get("/1") + get("/hit/2?x") + "POST /hit/3 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + get("/chunked") + "HEAD /hit/5 HTTP/1.1\r\n\r\n" + get("/6"));
+  EXPECT_TRUE(has(answer().first, "X-Of: /1"));
+  for (int i : {2, 3}) {
+    const auto [header, body] = answer();
+    EXPECT_TRUE(header.starts_with("HTTP/1.1 503 Service Unavailable\r\n")) << i << header;
+    EXPECT_EQ(body, "broken");
+  }
+  EXPECT_TRUE(has(answer().first, "X-Of: /chunked"));
+  EXPECT_TRUE(has(answer(true).first, " 503 "));
+  EXPECT_TRUE(has(answer().first, "X-Of: /6"));
+  EXPECT_EQ(server.asked(), (std::vector<std::string>{"/1", "/chunked", "/6"}));
+  const auto seen = proxy.statistics().http;
+  EXPECT_EQ(seen.requests, 6U);
+  EXPECT_EQ(seen.matched, 3U);
+  EXPECT_EQ(seen.done, 3U);
+}
+
+TEST_F(Http, an_answer_can_be_lost_after_the_work_was_done) {
+  proxy.rule(rule(Act::abort, Side::response));
+  client.send(get("/hit/1") + get("/bytes/70000") + "HEAD /hit/2 HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(answer().second, "broken");
+  EXPECT_EQ(answer().second, noise(70000));
+  EXPECT_TRUE(has(answer(true).first, " 503 "));
+  EXPECT_TRUE(works());
+  EXPECT_EQ(server.asked().size(), 4U) << "the server did not get them all";
+}
+
+TEST_F(Http, aborts_for_clients_that_would_ask_first_and_for_those_that_ask_once) {
+  proxy.rule(rule(Act::abort));
+  client.send("PUT /hit HTTP/1.1\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n");
+  const auto [header, body] = answer();
+  EXPECT_TRUE(has(header, " 503 ") && has(header, "Connection: close")) << header;
+  EXPECT_EQ(client.rest(), "");
+  Client old{proxy.port()};
+  old.send("GET /hit HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(old.rest().ends_with("\r\n\r\nbroken"));
+  EXPECT_EQ(old.error, 0);
+}
+
+TEST_F(Http, continue_and_upgrade_pass) {
+  proxy.rule(rule(Act::headers, Side::response));
+  client.send("PUT /hit HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(header_of(client), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.send("abc");
+  EXPECT_TRUE(has(answer().first, "X-Of: /hit"));
+  client.send(get("/upgrade"));
+  EXPECT_TRUE(has(header_of(client), "101"));
+  const auto sent = get("/hit") + noise(100'000);
+  std::thread sender{[&] { client.send(sent); }};
+  EXPECT_TRUE(client.bytes(sent.size()) == sent);
+  sender.join();
+  EXPECT_EQ(proxy.statistics().http.requests, 2U);
+  EXPECT_EQ(proxy.statistics().http.other, 0U);
+}
+
+TEST_F(Http, headers_are_set_and_removed_on_either_side) {
+  auto change = rule(Act::headers);
+  change.set = {{"X-Trace", "none"}, {"Host", "elsewhere"}};
+  change.remove = {"authorization"};
+  proxy.rule(change);
+  const auto seen_by_server = ask(get("/hit", "Authorization: secret\r\nAccept: a\r\nX-Trace: 1\r\nx-trace: 2\r\n")).second;
+  EXPECT_EQ(seen_by_server, "GET /hit HTTP/1.1\r\nAccept: a\r\nX-Trace: none\r\nHost: elsewhere\r\n\r\n");
+  change.side = Side::response;
+  change.set = {{"Retry-After", "5"}};
+  change.remove = {"X-Of"};
+  proxy.rule(change);
+  const auto [header, body] = ask(get("/hit"));
+  EXPECT_EQ(header, fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nRetry-After: 5\r\n\r\n", body.size()));
+  EXPECT_TRUE(works());
+}
+
+TEST_F(Http, bodies_are_replaced_on_either_side) {
+  auto change = rule(Act::body, Side::response, "/*ch*");
+  proxy.rule(change);
+  auto [header, body] = ask(get("/chunked"));
+  EXPECT_EQ(body, "broken");
+  EXPECT_TRUE(has(header, "Content-Length: 6\r\n") && has(header, "Content-Type: text/plain") && !has(header, "Encoding")) << header;
+  EXPECT_TRUE(works());
+  EXPECT_TRUE(has(ask("HEAD /chunked HTTP/1.1\r\n\r\n", true).first, "Encoding: chunked")) << "what has no body stays";
+  change = rule(Act::body);
+  proxy.rule(change);
+  const auto at_server = ask("POST /hit HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").second;
+  EXPECT_EQ(at_server, "POST /hit HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nbroken");
+  EXPECT_TRUE(works());
+  EXPECT_TRUE(has(ask(get("/hit")).second, get("/hit")));
+}
+
+TEST_F(Http, truncates_answers_with_a_length_in_chunks_and_up_to_the_end) {
+  auto cut = rule(Act::truncate, Side::response, "*");
+  cut.keep_bytes = 10;
+  proxy.rule(cut);
+  const auto [header, body] = ask(get("/bytes/10"));
+  EXPECT_EQ(body, noise(10)) << "as long as what is kept: nothing to cut";
+  for (auto* path : {"/bytes/100000", "/chunked", "/until-the-end"}) {
+    Client other{proxy.port()};
+    other.send(get(path));
+    header_of(other);
+    EXPECT_EQ(other.rest().size(), 10U) << path;
+  }
+  cut.keep_bytes = 0;
+  proxy.rule(cut);
+  Client other{proxy.port()};
+  other.send(get("/bytes/5"));
+  const auto all = other.rest();
+  EXPECT_TRUE(has(all, "Content-Length: 5") && all.ends_with("\r\n\r\n")) << all;
+  EXPECT_EQ(proxy.statistics().http.done, 4U);
+}
+
+TEST_F(Http, delays_by_turns_and_tells_how_long) {
+  auto late = rule(Act::delay, Side::response);
+  late.delay = std::chrono::milliseconds{150};
+  proxy.rule(late);
+  const auto begin = std::chrono::steady_clock::now();
+  client.send(get("/1") + get("/hit") + get("/3"));
+  for (auto* path : {"/1", "/hit", "/3"}) {
+    EXPECT_TRUE(has(answer().first, fmt::format("X-Of: {}", path)));
+    const auto ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    if (path != std::string_view("/1")) EXPECT_GE(ms, 150) << path;
+  }
+  const auto seen = proxy.statistics();
+  ASSERT_EQ(seen.down.held_ms.size(), 1U);
+  EXPECT_GE(seen.down.held_ms.front(), 150);
+  late.side = Side::request;
+  proxy.rule(late);
+  ask(get("/hit"));
+  EXPECT_GE(proxy.statistics().up.held_ms.at(0), 150);
+}
+
+TEST_F(Http, the_share_is_as_asked_and_the_seed_repeats_it) {
+  std::string who[2];
+  for (auto& hit : who) {
+    ProxyUnderTest seeded{server.port(), 7, true};
+    auto some = rule(Act::abort);
+    some.share = 0.3;
+    seeded.rule(some);
+    Client one{seeded.port()};
+    for (int i = 0; i < 400; ++i) {
+      one.send(get("/hit"));
+      const auto header = header_of(one);
+      body_of(one, header);
+      hit += has(header, " 503 ") ? 'x' : '.';
+    }
+  }
+  EXPECT_EQ(who[0], who[1]);
+  const auto count = static_cast<double>(std::count(who[0].begin(), who[0].end(), 'x'));
+  EXPECT_NEAR(count, 120, 4 * std::sqrt(400 * 0.3 * 0.7));
+}
+
+TEST_F(Http, aims_by_method_path_and_header) {
+  auto some = rule(Act::abort, Side::request, "/api/*");
+  some.methods = {"GET", "DELETE"};
+  some.headers = {{"X-Env", "staging*"}, {"Host", "*"}};
+  proxy.rule(some);
+  auto status = [&](const std::string& request) { return ask(request).first.substr(9, 3); };
+  EXPECT_EQ(status(get("/api/a/b?c=d", "x-env: staging-2\r\n")), "503");
+  EXPECT_EQ(status(get("http://host/api/x", "X-Env: staging\r\n")), "503");
+  EXPECT_EQ(status(get("/other?/api/", "X-Env: staging\r\n")), "200");
+  EXPECT_EQ(status(get("/api/a", "X-Env: production\r\n")), "200");
+  EXPECT_EQ(status(get("/api/a")), "200");
+  EXPECT_EQ(status("PUT /api/a HTTP/1.1\r\nHost: a\r\nX-Env: staging\r\nContent-Length: 0\r\n\r\n"), "200");
+}
+
+TEST_F(Http, anything_else_passes_unread) {
+  Upstream echo_server{echo};
+  ProxyUnderTest other{echo_server.port(), 1, true};
+  other.rule(rule(Act::abort, Side::request, "*"));
+  for (const auto& text : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") + noise(50'000), std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string("PING\r\n"), noise(200'000)}) {
+    Client one{other.port()};
+    std::thread sender{[&] {
+      one.send(text);
+      one.send_no_more();
+    }};
+    EXPECT_TRUE(one.rest() == text) << text.substr(0, 20);
+    sender.join();
+  }
+  EXPECT_EQ(other.statistics().http.other, 4U);
+  EXPECT_EQ(other.statistics().http.requests, 0U);
+}
+
+TEST_F(Http, the_end_of_a_rule_lets_what_is_under_way_be_what_it_was) {
+  proxy.rule(rule(Act::abort));
+  client.send("POST /hit HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + noise(50'000));
+  EXPECT_TRUE(has(answer().first, " 503 "));
+  proxy.with([](auto& p) {
+    p.set_http(nullptr);
+    return 0;
+  });
+  client.send(noise(50'000));
+  EXPECT_TRUE(works()) << "the rest of an aborted body was taken for a request";
+  EXPECT_TRUE(has(ask(get("/hit")).first, " 200 "));
+}
+
+}  // namespace
+}  // namespace squall
