@@ -4,7 +4,7 @@
 namespace squall {
 namespace faults {
 extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, tcp_latency,
-    tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, http_abort, http_delay, http_headers, http_body, http_truncate, process_kill, disk_throttle;
+    tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, http_abort, http_delay, http_headers, http_body, http_truncate, dns_fail, dns_delay, dns_answer, process_kill, disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -30,6 +30,9 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::http_headers,
       &faults::http_body,
       &faults::http_truncate,
+      &faults::dns_fail,
+      &faults::dns_delay,
+      &faults::dns_answer,
       &faults::process_kill,
       &faults::disk_throttle,
   };

@@ -65,7 +65,7 @@ const Object<TargetSpec>& process_target() {
 
 const Object<TargetSpec>& Describe<TargetSpec>::object() {
   static const auto object = process_keys()
-                                 .optional("interface", &TargetSpec::interface, "network: a device name")
+                                 .optional("interface", &TargetSpec::interface, "network: a device name, or any for all of them")
                                  .optional("path", &TargetSpec::path, "disk: the file system this path lies on")
                                  .optional("device", &TargetSpec::device, "disk: /dev/sdb, sdb or 8:16");
   return object;

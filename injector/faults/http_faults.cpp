@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "injector/faults/share_dose.hpp"
 #include "injector/faults/tcp_fault.hpp"
 
 namespace squall {
@@ -169,56 +170,19 @@ std::string_view word_for(Act act) {
   return "";
 }
 
-double rounded(double value) { return std::round(value * 1000) / 1000; }
-
-// Of the delays that were measured: near enough to the asked one.
-void judge_delays(const ProxyStatistics& seen, const HttpFault& with, Dose& out) {
-  const auto prescribed = with.delay.milliseconds(), jitter = with.jitter.milliseconds();
-  out.prescribed["delay_ms"] = prescribed;
-  if (jitter > 0) out.prescribed["jitter_ms"] = jitter;
-  auto held = (with.at == HttpRule::Side::request ? seen.up : seen.down).held_ms;
-  std::sort(held.begin(), held.end());
-  if (held.empty()) {
-    out.verified = false;
-    if (out.reason.empty()) out.reason = "none of them was passed on before the fault ended";
-    return;
-  }
-  const double median = static_cast<double>(held[held.size() / 2]);
-  out.measured["delay_ms"] = rounded(median);
-  const auto tolerance = 0.05 * prescribed + 1 + 1.5 * jitter / std::sqrt(static_cast<double>(held.size()));
-  if (std::abs(median - prescribed) <= tolerance) return;
-  out.verified = false;
-  if (out.reason.empty()) out.reason = fmt::format("expected a median of {:g} ms, measured {:.1f} ms over {} of them", prescribed, median, held.size());
-}
-
 Dose judge(Act act, const ProxyStatistics& seen, const HttpFault& with) {
   Dose out;
   auto& http = seen.http;
-  const auto word = word_for(act);
-  out.prescribed = {{"share_percent", with.share.value}};
   if (act == Act::abort) out.prescribed["status"] = with.status;
-  out.measured = {{"requests", http.requests}, {"requests_matched", http.matched}, {fmt::format("requests_{}", word), http.done}};
+  out.measured["requests"] = http.requests;
   if (http.other) out.measured["connections_without_http"] = http.other;
-  out.samples = http.matched;
-  if (http.matched) out.measured["share_percent"] = rounded(100 * static_cast<double>(http.done) / static_cast<double>(http.matched));
   if (!http.requests)
     out.reason = http.other ? fmt::format("{} connections spoke no HTTP/1 (TLS, HTTP/2): they were passed on as they are", http.other) : "no request was made: nobody was hit";
-  else if (!http.matched)
-    out.reason = fmt::format("of {} requests none matched", http.requests);
-  else if (!http.done)
-    out.reason = http.rolled ? fmt::format("none of {} requests had what was to be {}", http.rolled, word) : fmt::format("of {} requests the share of {}% hit none", http.matched, with.share.value);
-  out.verified = http.done > 0;
-  if (out.verified) {
-    // Three standard deviations of so many rolls; what is still under way, one for each open connection, is done later.
-    const auto n = static_cast<double>(http.matched), p = with.share.fraction();
-    const auto expected = n * p, allowed = 3 * std::sqrt(n * p * (1 - p)) + 0.02 * expected + static_cast<double>(seen.open);
-    const auto done = static_cast<double>(http.done);
-    if (done < expected - allowed || done > expected + allowed) {
-      out.verified = false;
-      out.reason = fmt::format("expected {}% of the requests that matched, {} of {} were {}", with.share.value, http.done, http.matched, word);
-    }
-  }
-  if (act == Act::delay && http.done) judge_delays(seen, with, out);
+  judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open}, "requests", word_for(act));
+  if (act != Act::delay || !http.done) return out;
+  auto held = (with.at == HttpRule::Side::request ? seen.up : seen.down).held_ms;
+  std::sort(held.begin(), held.end());
+  judge_delay(out, with.delay, with.jitter, held.size(), held.empty() ? 0 : static_cast<double>(held[held.size() / 2]));
   return out;
 }
 

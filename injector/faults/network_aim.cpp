@@ -159,16 +159,17 @@ bool find_devices(const TargetSpec& on, NetworkAim& aim, Diagnostics& diagnostic
     diagnostics.error({}, e.what());
     return false;
   }
-  aim.every_device = !on.interface;
+  const bool any = !on.interface || *on.interface == "any";
+  aim.every_device = any;
   std::vector<std::string> names;
   for (auto& link : all) {
     names.push_back(link.name);
     // What belongs to a bridge or a bond passes that as well, where it is delayed.
-    if (on.interface ? link.name == *on.interface : link.up && !link.master) aim.devices.push_back(link);
+    if (any ? link.up && !link.master : link.name == *on.interface) aim.devices.push_back(link);
   }
   if (!aim.devices.empty()) return true;
-  if (on.interface)
-    diagnostics.error({}, fmt::format("no interface is called \"{}\"; there are {}", *on.interface, fmt::join(names, ", ")));
+  if (!any)
+    diagnostics.error({}, fmt::format("no interface is called \"{}\"; there are {}, and any for all of them", *on.interface, fmt::join(names, ", ")));
   else
     diagnostics.error({}, "no interface is up");
   return false;

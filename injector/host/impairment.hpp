@@ -1,12 +1,14 @@
 // What is done to packets on their way, as netem(8) would.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
 
 #include "injector/host/delay_distribution.hpp"
 #include "injector/host/loss_model.hpp"
+#include "injector/host/packet_editor.hpp"
 #include "injector/host/rate_limit.hpp"
 
 namespace squall {
@@ -23,11 +25,12 @@ struct Impairment {
   double duplicate = 0, corrupt = 0;  // shares of the packets
   std::optional<ReorderShape> reorder;
   std::optional<RateShape> rate;
+  std::shared_ptr<PacketEditor> editor;  // decides about each packet before the rest; our own engine alone has it
 
   // Each packet counts as it is on the wire: none of the large segments that a sender leaves to its device to cut.
-  bool each_packet() const { return loss || duplicate > 0 || corrupt > 0 || reorder || rate; }
+  bool each_packet() const { return loss || duplicate > 0 || corrupt > 0 || reorder || rate || editor; }
   // Their bytes are needed, not only the fact of them.
-  bool content() const { return duplicate > 0 || corrupt > 0; }
+  bool content() const { return duplicate > 0 || corrupt > 0 || editor; }
 };
 
 // "a delay of 80 ms, 5 % lost"

@@ -123,7 +123,7 @@ Answer Socket::exchange(Messages& messages, const std::function<void(const nlmsg
     const auto got = ::recv(fd_.get(), answer.data(), answer.size(), result.error ? MSG_DONTWAIT : 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return result.error ? result : Answer{errno, ""};
-    auto left = static_cast<std::uint32_t>(got);
+    auto left = NLMSG_ALIGN(static_cast<std::uint32_t>(got));
     for (auto* head = reinterpret_cast<nlmsghdr*>(answer.data()); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) {
       if (head->nlmsg_type != NLMSG_ERROR && each) each(head);
       if (head->nlmsg_type != NLMSG_ERROR || head->nlmsg_seq < messages.first_sequence()) continue;

@@ -132,6 +132,19 @@ void PacketEngine::corrupt(HeldPacket& packet) {
   packet.changed = true;
 }
 
+PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
+  edited_.clear();
+  const auto verdict = shape_.editor->look({packet.frame.get() + packet.content, packet.size - packet.content}, level, edited_);
+  if (verdict != PacketEditor::Verdict::replace) return verdict;
+  auto frame = std::make_unique_for_overwrite<char[]>(packet.content + edited_.size());
+  std::memcpy(frame.get(), packet.frame.get(), packet.content);
+  std::memcpy(frame.get() + packet.content, edited_.data(), edited_.size());
+  packet.frame = std::move(frame);
+  packet.size = static_cast<std::uint32_t>(packet.content + edited_.size());
+  packet.changed = true;
+  return verdict;
+}
+
 void PacketEngine::keep(HeldPacket&& packet) {
   const double level = level_;
   packet.full_level = level >= 1;
@@ -141,6 +154,11 @@ void PacketEngine::keep(HeldPacket&& packet) {
   if (shape_.each_packet() && !releasing_ && whole) {
     fate = fates_.next(level);
     if (packet.full_level) count(fate);
+  }
+  if (shape_.editor && !releasing_ && whole) {
+    const auto verdict = edit(packet, level);
+    if (verdict == PacketEditor::Verdict::drop) fate.lost = true;
+    fate.at_once = verdict != PacketEditor::Verdict::delay;
   }
   if (fate.lost) return packet.source->discard(packet);
   if (fate.duplicated) {
@@ -171,7 +189,7 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   }
   packet.due = packet.entered + delay;
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
-  const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder;
+  const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor;
   if (keeps_order) packet.due = last_due_ = std::max(packet.due, last_due_);
   if (rate_ && !releasing_) {
     const auto passed = rate_->pass(packet.due, packet.wire_bytes, level);

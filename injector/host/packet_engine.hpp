@@ -74,6 +74,7 @@ class PacketEngine {
   void hold(HeldPacket&&, bool at_once, double level);
   void count(const Fate&);
   void corrupt(HeldPacket&);
+  PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);
 
   Impairment shape_;
@@ -91,6 +92,7 @@ class PacketEngine {
   std::int64_t armed_ = 0, last_due_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
   bool lost_before_ = false;
+  std::string edited_;
   std::int64_t last_departure_ = 0;
   PacketCounts counts_;
 

@@ -109,7 +109,8 @@ bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
   now_ = monotonic_ns();
   wall_ahead_ = wall_ns() - now_;
   for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
-    auto left = messages[i].msg_len;
+    // A packet's bytes come last and are not padded, but NLMSG_NEXT takes a multiple of four away.
+    auto left = NLMSG_ALIGN(messages[i].msg_len);
     for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
   }
   return static_cast<std::size_t>(got) == batch;

@@ -1,0 +1,206 @@
+// Faults on the answers of a real dnsmasq, asked by dig.
+#include <map>
+#include <set>
+#include <sstream>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "injector/host/dns_message.hpp"
+#include "injector/host/snapshot.hpp"
+#include "tests/support/own_network.hpp"
+#include "tests/support/run_fault.hpp"
+#include "tests/support/servers.hpp"
+
+namespace squall {
+namespace {
+
+using testing::OwnNetwork;
+using testing::RunFault;
+using testing::shell;
+
+int count(const std::string& text, const std::string& part) {
+  int out = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) ++out;
+  return out;
+}
+
+class DnsFaults : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    server = test::start_dnsmasq({"--address=/web.test/10.1.2.3", "--address=/web.test/fd00::3", "--listen-address=::1", "--listen-address=10.99.0.1", "--txt-record=web.test,text"});
+    port = server.process->port();
+  }
+  // What dig says: "NOERROR 10.1.2.3", "NXDOMAIN", "timed out".
+  std::string dig(const std::string& question, const std::string& at = "127.0.0.1", const std::string& before = "true") const {
+    const auto text = shell(fmt::format("{}; dig @{} -p {} +tries=1 +timeout=2 +comments +nostats {} 2>&1 || true", before, at, port, question));
+    if (text.find("timed out") != std::string::npos || text.find("no servers could be reached") != std::string::npos) return "timed out";
+    EXPECT_EQ(text.find("WARNING"), std::string::npos) << text;
+    EXPECT_EQ(text.find("Warning"), std::string::npos) << text;
+    const auto status = text.find("status: ");
+    if (status == std::string::npos) return text;
+    auto out = text.substr(status + 8, text.find(',', status) - status - 8);
+    const auto answers = text.find(";; ANSWER SECTION:\n");
+    if (answers == std::string::npos) return out;
+    std::istringstream lines{text.substr(answers + 19)};
+    for (std::string line; std::getline(lines, line) && !line.empty();) out += " " + line.substr(line.find_last_of('\t') + 1);
+    return out;
+  }
+  RunFault fault(const std::string& name, boost::json::object with, boost::json::object on = {{"interface", "any"}}) {
+    with["port"] = port;
+    return RunFault{name, std::move(with), std::move(on)};
+  }
+
+  OwnNetwork network;
+  test::Server server;
+  std::uint16_t port = 0;
+};
+
+TEST_F(DnsFaults, lookups_of_some_names_fail) {
+  ASSERT_EQ(dig("web.test A"), "NOERROR 10.1.2.3");
+  const auto before = snapshot_host();
+  for (auto& [answer, expected] : std::map<std::string, std::string>{{"nxdomain", "NXDOMAIN"}, {"servfail", "SERVFAIL"}, {"refused", "REFUSED"}, {"timeout", "timed out"}}) {
+    auto broken = fault("dns.fail", {{"name", {"web.TEST.", "*.other.test"}}, {"answer", answer}});
+    broken.apply();
+    EXPECT_EQ(broken->measure().reason, "no DNS server answered: nobody was hit");
+    EXPECT_EQ(dig("Web.test A"), expected);
+    EXPECT_EQ(dig("web.test AAAA", "::1"), expected);
+    EXPECT_EQ(dig("deep.in.other.test A"), expected);
+    EXPECT_EQ(dig("not.web.test A"), "NOERROR 10.1.2.3");
+    const auto dose = broken->measure();
+    EXPECT_TRUE(dose.verified) << dose.reason;
+    EXPECT_EQ(dose.measured.at("answers").to_number<int>(), 4);
+    EXPECT_EQ(dose.measured.at("answers_failed").to_number<int>(), 3);
+    EXPECT_EQ(broken.undo(), "");
+    EXPECT_EQ(dig("web.test A"), "NOERROR 10.1.2.3");
+  }
+  EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
+}
+
+TEST_F(DnsFaults, lookups_of_one_type_fail) {
+  auto broken = fault("dns.fail", {{"type", "AAAA"}});
+  broken.apply();
+  EXPECT_EQ(dig("web.test AAAA"), "NXDOMAIN");
+  EXPECT_EQ(dig("web.test A"), "NOERROR 10.1.2.3");
+  EXPECT_EQ(dig("web.test TXT"), "NOERROR \"text\"");
+  EXPECT_EQ(broken.undo(), "");
+}
+
+TEST_F(DnsFaults, names_resolve_to_other_addresses) {
+  {
+    auto wrong = fault("dns.answer", {{"address", {"192.0.2.1", "192.0.2.2"}}, {"name", "web.test"}});
+    wrong.apply();
+    EXPECT_EQ(dig("web.test A"), "NOERROR 192.0.2.1 192.0.2.2");
+    EXPECT_EQ(dig("web.test AAAA", "::1"), "NOERROR");
+    EXPECT_EQ(dig("web.test TXT"), "NOERROR \"text\"");
+    EXPECT_EQ(dig("nothing.test A"), "NXDOMAIN");
+    EXPECT_TRUE(wrong->measure().verified);
+    EXPECT_EQ(wrong.undo(), "");
+  }
+  auto random = fault("dns.answer", {{"random", true}});
+  random.apply();
+  std::set<std::string> seen;
+  for (int i = 0; i < 10; ++i) seen.insert(dig("nothing.test A"));
+  EXPECT_GE(seen.size(), 8U);
+  for (auto& one : seen) EXPECT_TRUE(one.starts_with("NOERROR 192.0.2.") || one.starts_with("NOERROR 198.51.100.") || one.starts_with("NOERROR 203.0.113.")) << one;
+  EXPECT_TRUE(dig("web.test AAAA", "::1").starts_with("NOERROR 2001:db8:"));
+  EXPECT_EQ(random.undo(), "");
+}
+
+TEST_F(DnsFaults, a_delay_is_measured_and_does_not_hold_back_others) {
+  auto late = fault("dns.delay", {{"delay", "400ms"}, {"name", "web.test"}});
+  late.apply();
+  const auto both = shell(fmt::format("(dig @127.0.0.1 -p {0} web.test | grep time: >/dev/null; echo late) & dig @127.0.0.1 -p {0} other.test >/dev/null; echo other; wait", port));
+  EXPECT_EQ(both, "other\nlate\n");
+  for (int i = 0; i < 4; ++i) dig("web.test A");
+  const auto dose = late->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_GE(dose.measured.at("delay_ms").to_number<double>(), 400);
+  EXPECT_EQ(late.undo(), "");
+}
+
+TEST_F(DnsFaults, a_share_of_the_answers) {
+  auto broken = fault("dns.fail", {{"share", "50%"}});
+  broken.apply();
+  std::string many;
+  for (int i = 0; i < 60; ++i) many += " web.test A";
+  const auto text = shell(fmt::format("dig @127.0.0.1 -p {} +tries=1 +timeout=5{}", port, many));
+  EXPECT_NEAR(count(text, "status: NXDOMAIN"), 30, 15);
+  EXPECT_EQ(count(text, "status: NXDOMAIN") + count(text, "status: NOERROR"), 60);
+  const auto dose = broken->measure();
+  EXPECT_EQ(dose.measured.at("answers_failed").to_number<int>(), count(text, "status: NXDOMAIN"));
+  EXPECT_EQ(broken.undo(), "");
+}
+
+TEST_F(DnsFaults, of_one_process_alone) {
+  const testing::OwnGroup group;
+  const testing::ServerProcess asker{[] { return nullptr; }, group.folder};
+  auto broken = fault("dns.fail", {}, {{"pid", asker.pid()}});
+  broken.apply();
+  const auto inside = fmt::format("echo $$ >{}/cgroup.procs", group.folder);
+  EXPECT_EQ(dig("web.test A", "127.0.0.1", inside), "NXDOMAIN");
+  EXPECT_EQ(dig("web.test A"), "NOERROR 10.1.2.3");
+  EXPECT_EQ(broken->measure().measured.at("answers").to_number<int>(), 1);
+  EXPECT_EQ(broken.undo(), "");
+}
+
+TEST_F(DnsFaults, arriving_by_a_wire) {
+  const test::TemporaryDirectory files;
+  const auto pid_file = files.path() / "pid";
+  network.at_the_other_end([&] {
+    shell(fmt::format("dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --user=root --bind-interfaces --listen-address=10.99.0.2 --listen-address=fd99::2 --pid-file={} --address=/web.test/10.1.2.3 "
+                      "--local=/test/ --port={}",
+                      pid_file.string(), port));
+  });
+  {
+    auto broken = fault("dns.fail", {}, {{"interface", "sqa"}});
+    broken.apply();
+    EXPECT_EQ(dig("web.test A", "10.99.0.2"), "NXDOMAIN");
+    EXPECT_EQ(dig("web.test A", "fd99::2"), "NXDOMAIN");
+    EXPECT_EQ(dig("web.test A"), "NOERROR 10.1.2.3") << "lo is not sqa";
+    std::string answer;
+    network.at_the_other_end([&] { answer = dig("web.test A", "10.99.0.1"); });
+    EXPECT_EQ(answer, "NOERROR 10.1.2.3") << "what others are answered leaves: it does not arrive";
+    EXPECT_EQ(broken.undo(), "");
+  }
+  auto broken = fault("dns.fail", {{"server", "10.99.0.2"}});
+  broken.apply();
+  EXPECT_EQ(dig("web.test A", "10.99.0.2"), "NXDOMAIN");
+  EXPECT_EQ(dig("web.test A", "fd99::2"), "NOERROR 10.1.2.3");
+  EXPECT_EQ(broken.undo(), "");
+  shell(fmt::format("kill $(cat {})", pid_file.string()));
+}
+
+// Bytes of a packet, cut and changed in every place: it is read as what it is or not at all, and nothing beyond it is read.
+TEST(DnsMessage, of_any_bytes) {
+  const std::string question("\x12\x34\x85\x80\0\x01\0\x01\0\0\0\0\x03WeB\x04test\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x0a\x01\x02\x03", 42);
+  std::string udp("\0\x35\x80\x01\0\x32\0\0", 8);
+  const std::string v4 = std::string("\x45\0\0\x46\0\0\0\0\x40\x11\0\0\x7f\0\0\x01\x7f\0\0\x01", 20) + udp + question;
+  const std::string v6 = std::string("\x60\0\0\0\0\x32\x11\x40", 8) + std::string(32, 'a') + udp + question;
+  for (auto& packet : {v4, v6}) {
+    const auto read = dns::AnswerPacket::read(packet);
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->question().name, "web.test");
+    EXPECT_EQ(dns::type_name(read->question().type), "A");
+    const auto again = read->with(dns::Code::no_such_name, {}, 0);
+    const auto other = dns::AnswerPacket::read(again);
+    ASSERT_TRUE(other);
+    EXPECT_EQ(other->question().name, "web.test");
+    for (std::size_t size = 0; size < packet.size(); ++size) {
+      const std::vector<char> part(packet.begin(), packet.begin() + static_cast<std::ptrdiff_t>(size));
+      if (auto some = dns::AnswerPacket::read(part)) some->with(dns::Code::refused, {}, 0);
+    }
+    for (std::size_t at = 0; at < packet.size(); ++at)
+      for (int value = 0; value < 256; ++value) {
+        std::vector<char> changed(packet.begin(), packet.end());
+        changed[at] = static_cast<char>(value);
+        if (auto some = dns::AnswerPacket::read(changed)) some->with(dns::Code::no_error, {{}, {.v6 = true}}, 60);
+      }
+  }
+}
+
+}  // namespace
+}  // namespace squall
