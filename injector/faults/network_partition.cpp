@@ -8,9 +8,8 @@
 
 #include "injector/faults/network_aim.hpp"
 #include "injector/faults/packet_fault.hpp"
-#include "injector/host/close_later.hpp"
-#include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
+#include "injector/host/owned_table.hpp"
 #include "injector/host/packet_detour.hpp"
 #include "injector/host/tcp_connections.hpp"
 
@@ -120,38 +119,25 @@ class PartitionFault : public Fault {
 
   void add() {
     in_place([&] {
-      owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
       auto messages = add_detour_rules(*rules_);
-      const auto answer = owner_->exchange(messages);
-      if (answer) return;
-      close_later(owner_->release());
-      owner_.reset();
-      throw std::runtime_error(answer.text());
+      table_.add(messages);
     });
   }
 
   Undone remove() {
-    if (!owner_) return {UndoOutcome::already, "", ""};
     auto gone = delete_detour_tables(*rules_);
-    const auto answer = owner_->exchange(gone);
-    if (answer || answer.error == ENOENT)
-      give_back(std::move(*owner_));
-    else
-      close_later(owner_->release());  // what it owns goes with it
-    owner_.reset();
-    if (answer || answer.error == ENOENT) return {};
-    return {UndoOutcome::failed, fmt::format("remove the table {}: {}", rules_->table, answer.text()), ""};
+    return table_.remove(gone, rules_->table);
   }
 
   void read() {
-    if (!owner_) return;
+    if (!table_.there()) return;
     in_place([&] { stopped_ = std::max(stopped_, matched(*rules_)); });
   }
 
   NetworkPartition with_;
   NetworkAim aim_;
   std::shared_ptr<DetourRules> rules_ = std::make_shared<DetourRules>();
-  std::unique_ptr<netlink::Socket> owner_;
+  OwnedTable table_;
   std::uint64_t stopped_ = 0, cut_ = 0;
 };
 

@@ -93,7 +93,7 @@ class NetemFault : public Fault {
     }
     for (auto& turn : all) {
       const auto text = to_string(turn.match);
-      tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), holding(), copying(),
+      tc::add_connection_rules(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), holding(), copying(),
                        text.empty() ? "every packet" : "packets " + text);
     }
   }
@@ -235,7 +235,7 @@ std::string refusal() {
       tc::add_netem(transaction, here, "sqdoctord", what, 1000, std::make_shared<double>(1));
       tc::add_ifb(transaction, here, "sqdoctorc", "squall doctor");
       tc::add_clsact(transaction, here, "lo", 1);
-      tc::add_redirect(transaction, here, "lo", 1, tc::Hook::egress, packet_filter({}, matched), "sqdoctord", "sqdoctorc", "every packet");
+      tc::add_connection_rules(transaction, here, "lo", 1, tc::Hook::egress, packet_filter({}, matched), "sqdoctord", "sqdoctorc", "every packet");
       for (auto& change : transaction.changes()) {
         try {
           change.act();

@@ -8,9 +8,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/host/close_later.hpp"
-#include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
+#include "injector/host/owned_table.hpp"
 #include "injector/host/tcp_connections.hpp"
 
 namespace squall::faults {
@@ -23,7 +22,7 @@ class TcpFault : public Fault {
  public:
   TcpFault(TcpEffect effect, const ConnectionPlace& place, TcpAim aim, const Setting& setting)
       : effect_(std::move(effect)), place_(place), aim_(std::move(aim)), seed_(setting.seed) {
-    aim_.redirect.mark = proxied_mark;
+    aim_.rules.mark = proxied_mark;
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
@@ -34,14 +33,14 @@ class TcpFault : public Fault {
     out.insert(out.end(), effect_.limits.begin(), effect_.limits.end());
     out.emplace_back("servers see the connections come from this host, by an address of its own");
     out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends, which closes them");
-    if (aim_.redirect.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
+    if (aim_.rules.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
     return out;
   }
 
   void apply(Transaction& transaction) override {
     Change lead;
-    lead.what = fmt::format("start a proxy and add the nftables table {}, owned by this process, that leads it {}", aim_.redirect.table, fmt::join(aim_.targets, "; "));
-    lead.inverse = redirect_removal(aim_.redirect, aim_.network.network_namespace, aim_.network.namespace_pid);
+    lead.what = fmt::format("start a proxy and add the nftables table {}, owned by this process, that leads it {}", aim_.rules.table, fmt::join(aim_.targets, "; "));
+    lead.inverse = connection_rules_removal(aim_.rules, aim_.network.network_namespace, aim_.network.namespace_pid);
     lead.act = [this] { start(); };
     lead.release = [this] { return stop(); };
     transaction.add(std::move(lead));
@@ -86,38 +85,26 @@ class TcpFault : public Fault {
 
   void start() {
     proxy::ProxyPlan plan;
-    plan.name = aim_.redirect.table;
+    plan.name = aim_.rules.table;
     plan.listen = ":0";
     plan.seed = seed_;
     plan.mark = proxied_mark;
     plan.http = effect_.http;
     auto proxy = std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace, aim_.network.namespace_pid);
     effect_.put(*proxy, level_);
-    aim_.redirect.port = proxy->port();
+    aim_.rules.port = proxy->port();
     in_place([&] {
-      auto owner = std::make_unique<netlink::Socket>(take_netfilter_socket());
-      auto messages = add_redirect(aim_.redirect);
-      if (const auto answer = owner->exchange(messages); !answer) {
-        close_later(owner->release());
-        throw std::runtime_error(answer.text());
-      }
-      owner_ = std::move(owner);
+      auto messages = add_connection_rules(aim_.rules);
+      table_.add(messages);
     });
     proxy_ = std::move(proxy);
   }
 
   Undone stop() {
-    if (!owner_) return {UndoOutcome::already, "", ""};
-    auto gone = delete_redirect(aim_.redirect);
-    const auto answer = owner_->exchange(gone);
-    if (answer || answer.error == ENOENT)
-      give_back(std::move(*owner_));
-    else
-      close_later(owner_->release());  // what it owns goes with it
-    owner_.reset();
+    auto gone = delete_connection_rules(aim_.rules);
+    auto undone = table_.remove(gone, aim_.rules.table);
     if (proxy_) proxy::ProxyThread::keep_for_connections(std::move(proxy_));
-    if (answer || answer.error == ENOENT) return {};
-    return {UndoOutcome::failed, fmt::format("remove the table {}: {}", aim_.redirect.table, answer.text()), ""};
+    return undone;
   }
 
   void read() {
@@ -154,7 +141,7 @@ class TcpFault : public Fault {
   std::uint64_t seed_, cut_ = 0;
   double level_ = 1;
   std::unique_ptr<proxy::ProxyThread> proxy_;
-  std::unique_ptr<netlink::Socket> owner_;
+  OwnedTable table_;  // new connections must not be led to a port that is gone
   proxy::ProxyStatistics before_, last_;
 };
 
@@ -167,12 +154,12 @@ std::string refusal() {
       return;
     }
     try {
-      Redirect redirect;
-      redirect.table = "sqdoctor";
-      redirect.port = 1;
-      redirect.listener = 2;
+      ConnectionRules rules;
+      rules.table = "sqdoctor";
+      rules.port = 1;
+      rules.listener = 2;
       netlink::Socket owner{NETLINK_NETFILTER};
-      auto messages = add_redirect(redirect);
+      auto messages = add_connection_rules(rules);
       netlink::must(owner, messages);
     } catch (const std::exception& e) {
       why = fmt::format("{} (needs Linux 5.12 or later with nft_redir, nft_fib_inet and nft_nat)", e.what());

@@ -70,7 +70,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   auto network = aim_at_network(packets, on, diagnostics);
   if (!network) return {};
   TcpAim out;
-  auto& rules = out.redirect;
+  auto& rules = out.rules;
   rules.table = own_name(setting);
   rules.listener = network->own_port;
   rules.peers = network->match.peers;

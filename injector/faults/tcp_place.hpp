@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "injector/faults/network_aim.hpp"
-#include "injector/host/redirect.hpp"
+#include "injector/host/connection_rules.hpp"
 #include "injector/proxy/toxic.hpp"
 
 namespace squall::faults {
@@ -29,7 +29,7 @@ struct TcpPlace {
 
 // The place resolved on this host: the rules without the proxy's port, and what else faults tell of it.
 struct TcpAim {
-  Redirect redirect;
+  ConnectionRules rules;
   NetworkAim network;
   std::vector<std::string> targets, limits, claims;
 };

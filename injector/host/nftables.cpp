@@ -169,6 +169,32 @@ Rule& Rule::destination_type() {
   return *this;
 }
 
+Rule& Rule::chance(std::uint32_t part, std::uint32_t of) {
+  {
+    Expression expression{messages_, "numgen"};
+    messages_.be32(NFTA_NG_DREG, NFT_REG_1);
+    messages_.be32(NFTA_NG_MODULUS, of);
+    messages_.be32(NFTA_NG_TYPE, NFT_NG_RANDOM);
+  }
+  {
+    // "Less" compares bytes.
+    Expression expression{messages_, "byteorder"};
+    messages_.be32(NFTA_BYTEORDER_SREG, NFT_REG_1);
+    messages_.be32(NFTA_BYTEORDER_DREG, NFT_REG_1);
+    messages_.be32(NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+    messages_.be32(NFTA_BYTEORDER_LEN, 4);
+    messages_.be32(NFTA_BYTEORDER_SIZE, 4);
+  }
+  return compare(NFT_CMP_LT, bytes_of(static_cast<std::uint32_t>(htonl(part))));
+}
+
+Rule& Rule::connections_beyond(std::uint32_t count) {
+  Expression expression{messages_, "connlimit"};
+  messages_.be32(NFTA_CONNLIMIT_COUNT, count);
+  messages_.be32(NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);  // else: up to so many
+  return *this;
+}
+
 Rule& Rule::count() {
   Expression expression{messages_, "counter"};
   return *this;

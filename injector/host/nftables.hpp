@@ -56,6 +56,8 @@ class Rule {
   Rule& is64(std::uint64_t);  // the host's byte order
   Rule& socket_cgroup(std::uint32_t level);
   Rule& destination_type();  // RTN_LOCAL where it is an address of this host's (fib)
+  Rule& chance(std::uint32_t part, std::uint32_t of);       // below 2^31
+  Rule& connections_beyond(std::uint32_t);  // of this rule, each counted from the first packet that comes here
   Rule& count();
   void jump(std::string_view chain);
   void go(std::string_view chain);

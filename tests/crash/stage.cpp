@@ -55,7 +55,11 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
 
 }  // namespace
 
-Stage::Stage() : group_("crash") { start_process(); }
+Stage::Stage() : group_("crash") {
+  // Few enough to be killed at each.
+  testing::shell("echo 40000 40019 >/proc/sys/net/ipv4/ip_local_port_range");
+  start_process();
+}
 
 Stage::~Stage() {
   ::kill(process_, SIGKILL);
@@ -96,7 +100,7 @@ std::vector<Trial> Stage::trials() const {
           if (key == "path") {
             trial.on["path"] = disk_.folder();
           } else if (key == "interface") {
-            trial.on["interface"] = value == "lo" ? "lo" : "sqa";
+            trial.on["interface"] = value == "lo" || value == "any" ? value : "sqa";
           } else if (key == "listens_on") {
             trial.on["listens_on"] = port;
           } else if (key == "unit" || key == "exe" || key == "command" || key == "pidfile" || key == "user" || key == "cgroup" || key == "container") {

@@ -1,105 +1,29 @@
 // Faults on TCP connections, in front of real services in network namespaces of the test's own, without their knowing.
 #include <cerrno>
 #include <chrono>
-#include <thread>
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/process.hpp"
 #include "injector/host/snapshot.hpp"
+#include "tests/kernel/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 
 namespace squall {
 namespace {
 
+using testing::Client;
+using testing::echo_at;
+using testing::in_cgroup;
 using testing::OwnNetwork;
 using testing::RunFault;
 using testing::ServerProcess;
+using testing::TcpEcho;
 
 constexpr std::uint16_t port = 7011, other_port = 7012;
-
-// Sends back what it gets, over TCP, on every address of the namespace it is made in, as long as the process lives.
-class TcpEcho {
- public:
-  explicit TcpEcho(std::uint16_t number) : socket_(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const int yes = 1;
-    ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    sockaddr_in6 at{};
-    at.sin6_family = AF_INET6;
-    at.sin6_port = htons(number);
-    if (::bind(socket_, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(socket_, 64) != 0) throw std::runtime_error("listen");
-    std::thread{[socket = socket_] {
-      for (;;) {
-        const int client = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
-        if (client < 0) return;
-        std::thread{[client] {
-          char text[4096];
-          for (ssize_t got; (got = ::recv(client, text, sizeof text, 0)) > 0;)
-            if (::send(client, text, static_cast<std::size_t>(got), MSG_NOSIGNAL) != got) break;
-          ::close(client);
-        }}.detach();
-      }
-    }}.detach();
-  }
-
- private:
-  int socket_;
-};
-auto echo_at(std::uint16_t number) {
-  return [number] { return std::make_shared<TcpEcho>(number); };
-}
-
-class Client {
- public:
-  Client(const std::string& address, std::uint16_t number) {
-    const bool v6 = address.find(':') != std::string::npos;
-    socket_ = Fd{::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    const timeval patience{5, 0};
-    ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    sockaddr_storage to{};
-    if (v6) {
-      auto& in = reinterpret_cast<sockaddr_in6&>(to);
-      in.sin6_family = AF_INET6;
-      in.sin6_port = htons(number);
-      ::inet_pton(AF_INET6, address.c_str(), &in.sin6_addr);
-    } else {
-      auto& in = reinterpret_cast<sockaddr_in&>(to);
-      in.sin_family = AF_INET;
-      in.sin_port = htons(number);
-      ::inet_pton(AF_INET, address.c_str(), &in.sin_addr);
-    }
-    if (::connect(socket_.get(), reinterpret_cast<sockaddr*>(&to), v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in)) != 0) error = errno;
-  }
-  void send(const std::string& text) { ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL); }
-  void send_no_more() { ::shutdown(socket_.get(), SHUT_WR); }
-  // "" at the end, or where it broke: then `error` says how.
-  std::string receive(std::size_t size) {
-    std::string out(size, 0);
-    const auto got = ::recv(socket_.get(), out.data(), size, MSG_WAITALL);
-    if (got < 0) error = errno;
-    out.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    return out;
-  }
-  // -1 where no answer came.
-  double round_trip_ms() {
-    const auto begin = std::chrono::steady_clock::now();
-    send("ping");
-    if (receive(4) != "ping") return -1;
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-  }
-  int error = 0;
-
- private:
-  Fd socket_;
-};
 
 class TcpFault : public ::testing::Test {
  protected:
@@ -161,25 +85,6 @@ TEST_F(TcpFault, other_ports_and_other_peers_are_not_hit) {
   EXPECT_LT(Client("127.0.0.1", port).round_trip_ms(), 150);
   EXPECT_GE(far_round_trip_ms(), 199);
   EXPECT_GE(far_round_trip_ms("fd99::1"), 199);
-}
-
-// What a process in a cgroup of its own measures.
-double in_cgroup(const std::string& folder, const std::function<double()>& measure) {
-  int answer[2];
-  if (::pipe2(answer, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    const int procs = ::open((folder + "/cgroup.procs").c_str(), O_WRONLY);
-    if (::write(procs, "0", 1) != 1) ::_exit(1);
-    const double out = measure();
-    ::_exit(::write(answer[1], &out, sizeof out) == sizeof out ? 0 : 1);
-  }
-  ::close(answer[1]);
-  double out = -2;
-  if (::read(answer[0], &out, sizeof out) != sizeof out) out = -2;
-  ::close(answer[0]);
-  ::waitpid(pid, nullptr, 0);
-  return out;
 }
 
 TEST_F(TcpFault, of_one_process_does_not_touch_another) {

@@ -1,0 +1,147 @@
+#include "injector/host/connection_rules.hpp"
+
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include <netinet/in.h>
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/rtnetlink.h>
+
+#include "injector/host/packet_detour.hpp"
+
+namespace squall {
+namespace {
+
+using nft::Chain;
+using nft::Family;
+using nft::Rule;
+
+constexpr const char* lead_chain = "lead";
+constexpr const char* refuse_chain = "refuse";
+constexpr std::uint32_t parts = 1'000'000;  // of which a share is a number
+constexpr std::uint32_t loopback_device = 1;  // in every network namespace
+
+DetourRules same_table(const ConnectionRules& rules) {
+  DetourRules out;
+  out.table = rules.table;
+  out.points.emplace_back();
+  return out;
+}
+
+// The other side of a connection is where a packet from here goes to, and where one to a listener comes from.
+Rule& of_peer(Rule& rule, const Prefix& peer, bool source) {
+  const auto mask = peer.mask();
+  const auto size = static_cast<std::uint32_t>(peer.bytes());
+  rule.meta(NFT_META_NFPROTO).is8(peer.v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+  rule.payload(NFT_PAYLOAD_NETWORK_HEADER, peer.v6 ? (source ? 8 : 24) : (source ? 12 : 16), size);
+  return rule.mask({mask.data(), size}).is({peer.address.data(), size});
+}
+
+Rule& to_port(Rule& rule, std::uint16_t port) { return rule.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port); }
+
+// A first SYN, or anything else.
+Rule& first(Rule& rule, bool is) {
+  const std::uint8_t flags = 0x17, syn = 0x02;  // FIN, SYN, RST and ACK
+  return rule.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1).mask({&flags, 1}).compare(is ? NFT_CMP_EQ : NFT_CMP_NEQ, {&syn, 1});
+}
+
+// What is none of ours leaves the chain.
+void exceptions(netlink::Messages& messages, const Chain& chain, const ConnectionRules& rules) {
+  const std::uint8_t tcp = IPPROTO_TCP;
+  Rule{messages, chain}.meta(NFT_META_L4PROTO).compare(NFT_CMP_NEQ, {&tcp, 1}).leave();
+  if (!rules.beyond) {
+    Rule rule{messages, chain};
+    first(rule, false).leave();
+  }
+  if (rules.mark) Rule{messages, chain}.meta(NFT_META_MARK).is32(rules.mark).leave();
+  for (auto port : rules.exempt) {
+    Rule rule{messages, chain};
+    to_port(rule, port).leave();
+  }
+  for (auto& peer : rules.exempt_peers) {
+    Rule rule{messages, chain};
+    of_peer(rule, peer, false).leave();
+  }
+}
+
+template <class T>
+std::vector<const T*> each_or_none(const std::vector<T>& all) {
+  std::vector<const T*> out;
+  for (auto& one : all) out.push_back(&one);
+  if (out.empty()) out.push_back(nullptr);
+  return out;
+}
+
+void lead(netlink::Messages& messages, const Chain& chain, const ConnectionRules& rules, bool output) {
+  const auto ports = rules.listener ? std::vector{*rules.listener} : rules.ports;
+  for (auto* peer : each_or_none(rules.peers))
+    for (auto* port : each_or_none(ports))
+      for (auto* cgroup : each_or_none(rules.cgroups)) {
+        Rule rule{messages, chain};
+        const bool leads = rules.fate == ConnectionRules::Fate::lead;
+        if (leads && rules.listener && output) rule.meta(NFT_META_OIF).is32(loopback_device);
+        if (leads && rules.listener && !output) rule.destination_type().is32(RTN_LOCAL);
+        if (peer) of_peer(rule, *peer, rules.listener.has_value());
+        if (port) to_port(rule, *port);
+        if (cgroup) rule.socket_cgroup(cgroup->level).is64(cgroup->id);
+        // Every packet has its connection counted; a first SYN alone is refused.
+        if (rules.beyond) first(rule.connections_beyond(*rules.beyond), true);
+        rule.go(lead_chain);
+      }
+}
+
+void base_chain(netlink::Messages& messages, const ConnectionRules& rules, unsigned hook) {
+  const bool leads = rules.fate == ConnectionRules::Fate::lead;
+  const Chain base{Family::inet, rules.table, hook == NF_INET_LOCAL_OUT ? "made-here" : "arriving"};
+  nft::add_base_chain(messages, base, {.number = hook, .priority = leads ? NF_IP_PRI_NAT_DST : NF_IP_PRI_FILTER, .device = "", .type = leads ? "nat" : "filter"});
+  exceptions(messages, base, rules);
+  lead(messages, base, rules, hook == NF_INET_LOCAL_OUT);
+}
+
+}  // namespace
+
+netlink::Messages add_connection_rules(const ConnectionRules& rules) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  nft::add_table(messages, Family::inet, rules.table);
+  const Chain leading{Family::inet, rules.table, lead_chain};
+  nft::add_chain(messages, leading);
+  using Fate = ConnectionRules::Fate;
+  if (rules.fate == Fate::lead) {
+    { Rule{messages, leading}.count().redirect(rules.port); }
+    base_chain(messages, rules, NF_INET_LOCAL_OUT);
+    if (rules.listener) base_chain(messages, rules, NF_INET_PRE_ROUTING);
+  } else {
+    const Chain refusing{Family::inet, rules.table, refuse_chain};
+    nft::add_chain(messages, refusing);
+    {
+      Rule rule{messages, refusing};
+      rule.count();
+      rules.fate == Fate::drop ? rule.drop() : rule.reject(true);
+    }
+    { Rule{messages, leading}.count(); }
+    {
+      Rule rule{messages, leading};
+      if (rules.share < 1) rule.chance(static_cast<std::uint32_t>(std::lround(rules.share * parts)), parts);
+      rule.go(refuse_chain);
+    }
+    base_chain(messages, rules, rules.listener ? NF_INET_LOCAL_IN : NF_INET_LOCAL_OUT);
+  }
+  nft::end_batch(messages);
+  return messages;
+}
+
+netlink::Messages delete_connection_rules(const ConnectionRules& rules) { return delete_detour_tables(same_table(rules)); }
+
+std::uint64_t attempts(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, lead_chain}); }
+std::uint64_t refused(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, refuse_chain}); }
+
+Inverse connection_rules_removal(const ConnectionRules& rules, std::uint64_t network_namespace, pid_t namespace_pid) {
+  return detour::owned_tables(same_table(rules), network_namespace, namespace_pid);
+}
+
+}  // namespace squall

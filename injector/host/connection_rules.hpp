@@ -1,0 +1,41 @@
+// nf_tables rules for new TCP connections: they are led to a port of this host, where a proxy learns where they were meant to
+// go (SO_ORIGINAL_DST), or refused. Connections that exist are not touched: only a first SYN is led, and the rest follows by
+// conntrack, even when the rules have gone.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "injector/host/detour_rules.hpp"
+#include "injector/inverse.hpp"
+
+namespace squall {
+
+struct ConnectionRules {
+  std::string table;  // inet, owned by the socket that adds it
+  enum class Fate { lead, reject, drop } fate = Fate::lead;
+  std::uint16_t port = 0;  // lead: of the proxy, on every address
+  std::uint32_t mark = 0;  // of what passes: the proxy's own; 0: nothing
+  // reject, drop: a share of the attempts, by the kernel's chance; those made while more than so many connections are open.
+  double share = 1;
+  std::optional<std::uint32_t> beyond;
+  // Connections to a listener of this host, whoever makes them; else those that are made from here.
+  std::optional<std::uint16_t> listener;
+  std::vector<Prefix> peers;          // connections from here to any of these, or from them to the listener; empty: all
+  std::vector<std::uint16_t> ports;   // connections from here to any of these; empty: every port
+  std::vector<SocketCgroup> cgroups;  // of who makes them from here; empty: anybody
+  std::vector<std::uint16_t> exempt;  // ports
+  std::vector<Prefix> exempt_peers;
+};
+
+netlink::Messages add_connection_rules(const ConnectionRules&);
+netlink::Messages delete_connection_rules(const ConnectionRules&);
+// Made so far, and, of those, refused; in the caller's network namespace. Refused ones where the fate is no lead.
+std::uint64_t attempts(const ConnectionRules&);
+std::uint64_t refused(const ConnectionRules&);
+// As the journal has it: gone with its owner.
+Inverse connection_rules_removal(const ConnectionRules&, std::uint64_t network_namespace, pid_t namespace_pid);
+
+}  // namespace squall

@@ -1,0 +1,40 @@
+#include "injector/host/owned_table.hpp"
+
+#include <cerrno>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "injector/host/close_later.hpp"
+#include "injector/host/netfilter_sockets.hpp"
+
+namespace squall {
+
+OwnedTable::~OwnedTable() {
+  if (owner_) close_later(owner_->release());
+}
+
+void OwnedTable::add(netlink::Messages& messages) {
+  auto owner = std::make_unique<netlink::Socket>(take_netfilter_socket());
+  const auto answer = owner->exchange(messages);
+  if (!answer) {
+    close_later(owner->release());
+    throw std::runtime_error(answer.text());
+  }
+  owner_ = std::move(owner);
+}
+
+Undone OwnedTable::remove(netlink::Messages& messages, const std::string& name) {
+  if (!owner_) return {UndoOutcome::already, "", ""};
+  const auto answer = owner_->exchange(messages);
+  const bool gone = answer || answer.error == ENOENT;
+  if (gone)
+    give_back(std::move(*owner_));
+  else
+    close_later(owner_->release());  // what it owns goes with it
+  owner_.reset();
+  if (gone) return {};
+  return {UndoOutcome::failed, fmt::format("remove the table {}: {}", name, answer.text()), ""};
+}
+
+}  // namespace squall

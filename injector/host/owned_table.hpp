@@ -1,0 +1,27 @@
+// nf_tables rules that are ours as long as we live: the kernel removes them with the socket that made them.
+#pragma once
+
+#include <memory>
+
+#include "injector/host/netlink.hpp"
+#include "injector/transaction.hpp"
+
+namespace squall {
+
+class OwnedTable {
+ public:
+  OwnedTable() = default;
+  ~OwnedTable();
+  OwnedTable(const OwnedTable&) = delete;
+
+  // One batch that adds them, in the caller's network namespace; throws std::runtime_error where the kernel refuses.
+  void add(netlink::Messages&);
+  bool there() const { return static_cast<bool>(owner_); }
+  // One batch that deletes the table called `name`.
+  Undone remove(netlink::Messages&, const std::string& name);
+
+ private:
+  std::unique_ptr<netlink::Socket> owner_;
+};
+
+}  // namespace squall

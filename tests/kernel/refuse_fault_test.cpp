@@ -1,0 +1,187 @@
+// New connections that are refused, ports that are taken and ports that run out, in network namespaces of the test's own.
+#include <cerrno>
+#include <cmath>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "injector/host/held_ports.hpp"
+#include "injector/host/snapshot.hpp"
+#include "tests/kernel/tcp_peers.hpp"
+#include "tests/support/own_network.hpp"
+#include "tests/support/run_fault.hpp"
+
+namespace squall {
+namespace {
+
+using testing::Client;
+using testing::echo_at;
+using testing::OwnNetwork;
+using testing::RunFault;
+using testing::ServerProcess;
+
+constexpr std::uint16_t port = 7021, other_port = 7022;
+
+class Refusal : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  }
+  static RunFault fault(boost::json::object with) { return RunFault{"network.refuse", std::move(with), {{"listens_on", port}}}; }
+  int far_error(const std::string& address = "10.99.0.1") const {
+    int out = 0;
+    network.at_the_other_end([&] { out = Client(address, port).error; });
+    return out;
+  }
+  OwnNetwork network;
+  ServerProcess server{echo_at(port)}, other{echo_at(other_port)};
+};
+
+TEST_F(Refusal, of_every_new_connection_and_of_no_other) {
+  const auto before = snapshot_host();
+  Client open{"127.0.0.1", port};
+  auto down = fault({});
+  down.apply();
+  EXPECT_EQ(down->measure().reason, "nobody tried to connect: nobody was refused");
+  for (auto* address : {"127.0.0.1", "::1", "10.99.0.1"}) EXPECT_EQ(Client(address, port).error, ECONNREFUSED) << address;
+  EXPECT_EQ(far_error(), ECONNREFUSED);
+  EXPECT_EQ(far_error("fd99::1"), ECONNREFUSED);
+  EXPECT_GE(open.round_trip_ms(), 0) << "a connection that existed was hit";
+  EXPECT_EQ(Client("127.0.0.1", other_port).error, 0);
+  const auto dose = down->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.measured.at("attempts_refused").to_number<int>(), 5);
+  EXPECT_EQ(down.undo(), "");
+  EXPECT_EQ(far_error(), 0);
+  EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
+}
+
+TEST_F(Refusal, cut_is_a_service_that_is_down) {
+  Client open{"127.0.0.1", port};
+  EXPECT_GE(open.round_trip_ms(), 0);
+  auto down = fault({{"cut", true}});
+  down.apply();
+  EXPECT_EQ(open.round_trip_ms(), -1);
+  EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
+  EXPECT_GE(down->measure().measured.at("connections_cut").to_number<int>(), 1);
+  EXPECT_EQ(down.undo(), "");
+}
+
+TEST_F(Refusal, of_a_share) {
+  auto flaky = fault({{"share", "40%"}});
+  flaky.apply();
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) refused += Client("127.0.0.1", port).error == ECONNREFUSED;
+  EXPECT_NEAR(refused, 120, 4 * std::sqrt(300 * 0.4 * 0.6));
+  const auto dose = flaky->measure();
+  EXPECT_GE(dose.measured.at("attempts_matched").to_number<int>(), 300);
+  EXPECT_EQ(dose.measured.at("attempts_refused").to_number<int>(), refused);
+  EXPECT_EQ(flaky.undo(), "");
+}
+
+TEST_F(Refusal, beyond_a_limit) {
+  auto full = fault({{"limit", 3}});
+  full.apply();
+  std::vector<std::unique_ptr<Client>> open;
+  for (int i = 0; i < 3; ++i) {
+    open.push_back(std::make_unique<Client>("127.0.0.1", port));
+    EXPECT_EQ(open.back()->error, 0) << i;
+  }
+  EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
+  EXPECT_EQ(far_error(), ECONNREFUSED);
+  for (auto& one : open) EXPECT_GE(one->round_trip_ms(), 0) << "an open connection was hit";
+  open.pop_back();
+  int error = ECONNREFUSED;  // the kernel looks once a jiffy at most whether one has gone
+  for (int i = 0; i < 100 && error; ++i) {
+    ::usleep(20'000);
+    error = Client("127.0.0.1", port).error;
+  }
+  EXPECT_EQ(error, 0) << "there is room again";
+  EXPECT_TRUE(full->measure().verified);
+  EXPECT_EQ(full.undo(), "");
+}
+
+TEST_F(Refusal, dropped_syns_come_again) {
+  {
+    auto lost = fault({{"mode", "drop"}});
+    lost.apply();
+    const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+    EXPECT_EQ(::connect(descriptor, reinterpret_cast<sockaddr*>(&to), sizeof to), -1);
+    EXPECT_EQ(errno, EINPROGRESS);
+    for (int i = 0; i < 500 && lost->measure().measured.at("attempts_refused").to_number<int>() < 2; ++i) ::usleep(10'000);
+    EXPECT_GE(lost->measure().measured.at("attempts_refused").to_number<int>(), 2) << "a SYN that is lost is sent again";
+    int error = -1;
+    socklen_t size = sizeof error;
+    ::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
+    EXPECT_EQ(error, 0) << "the client was told";
+    EXPECT_EQ(lost.undo(), "");
+    ::close(descriptor);
+  }
+  EXPECT_EQ(Client("127.0.0.1", port).error, 0);
+}
+
+TEST_F(Refusal, of_what_one_process_makes) {
+  const testing::OwnGroup group;
+  const ServerProcess asker{[] { return std::make_shared<int>(0); }, group.folder};
+  RunFault broken{"network.refuse", {{"port", {port}}}, {{"pid", asker.pid()}}};
+  broken.apply();
+  auto error = [](std::uint16_t to) { return [to] { return static_cast<double>(Client("127.0.0.1", to).error); }; };
+  EXPECT_EQ(testing::in_cgroup(group.folder, error(port)), ECONNREFUSED);
+  EXPECT_EQ(testing::in_cgroup(group.folder, error(other_port)), 0);
+  EXPECT_EQ(Client("127.0.0.1", port).error, 0);
+  EXPECT_EQ(broken.undo(), "");
+}
+
+TEST_F(Refusal, an_occupied_port_cannot_be_listened_on) {
+  HeldPorts somebody;
+  RunFault taken{"network.occupy", {{"port", 7030}}, {{"interface", "any"}}};
+  taken.apply();
+  EXPECT_EQ(somebody.hold(PortProtocol::tcp, 7030), EADDRINUSE);
+  EXPECT_EQ(somebody.hold(PortProtocol::udp, 7030), 0);
+  EXPECT_EQ(Client("127.0.0.1", 7030).error, ECONNREFUSED);
+  EXPECT_TRUE(taken->measure().verified);
+  EXPECT_EQ(taken.undo(), "");
+  EXPECT_EQ(somebody.hold(PortProtocol::tcp, 7030), 0);
+  RunFault late{"network.occupy", {{"port", {7031, 7030}}}, {{"interface", "any"}}};
+  EXPECT_THROW(late.apply(), std::runtime_error);
+  EXPECT_EQ(somebody.hold(PortProtocol::tcp, 7031), 0) << "half a fault stayed";
+}
+
+TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
+  testing::shell("echo 40000 41999 >/proc/sys/net/ipv4/ip_local_port_range");
+  {
+    RunFault none{"network.exhaust_ports", {}, {{"interface", "any"}}};
+    none.apply();
+    EXPECT_EQ(Client("127.0.0.1", port).error, EADDRNOTAVAIL);
+    EXPECT_EQ(Client("::1", port).error, EADDRNOTAVAIL);
+    EXPECT_TRUE(finds_a_port(PortProtocol::udp));
+    int far = -1;
+    network.at_the_other_end([&] { far = Client("10.99.0.1", port).error; });
+    EXPECT_EQ(far, 0) << "who connects from elsewhere needs none of these";
+    const auto dose = none->measure();
+    EXPECT_TRUE(dose.verified) << dose.reason;
+    EXPECT_EQ(dose.measured.at("ports").to_number<int>(), 2000);
+    EXPECT_EQ(none.undo(), "");
+  }
+  EXPECT_EQ(Client("127.0.0.1", port).error, 0);
+  RunFault few{"network.exhaust_ports", {{"leave", 5}}, {{"interface", "any"}}};
+  few.apply();
+  std::vector<std::unique_ptr<Client>> open;
+  int last = 0;
+  while (last == 0 && open.size() < 20) {
+    open.push_back(std::make_unique<Client>("127.0.0.1", port));
+    last = open.back()->error;
+  }
+  EXPECT_EQ(last, EADDRNOTAVAIL);
+  EXPECT_EQ(open.size(), 6U);
+  EXPECT_EQ(few.undo(), "");
+}
+
+}  // namespace
+}  // namespace squall
