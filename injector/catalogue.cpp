@@ -3,7 +3,7 @@
 
 namespace squall {
 namespace faults {
-extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, network_refuse, network_occupy, network_exhaust_ports, tcp_latency,
+extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, network_down, network_mtu, network_refuse, network_occupy, network_exhaust_ports, tcp_latency,
     tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, http_abort, http_delay, http_headers, http_body, http_truncate, dns_fail, dns_delay, dns_answer, process_kill, disk_throttle;
 }  // namespace faults
 
@@ -18,6 +18,8 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::network_impair,
       &faults::network_partition,
       &faults::network_reset,
+      &faults::network_down,
+      &faults::network_mtu,
       &faults::network_refuse,
       &faults::network_occupy,
       &faults::network_exhaust_ports,

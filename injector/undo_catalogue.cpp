@@ -6,7 +6,7 @@
 namespace squall {
 namespace undo {
 extern const UndoVerb cgroup_controller, cgroup_device_limit;
-extern const UndoVerb clsact_delete, filter_delete, ifb_delete, link_delete, nft_table;
+extern const UndoVerb clsact_delete, filter_delete, ifb_delete, interface_mtu, interface_up, link_delete, nft_table;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
@@ -16,6 +16,8 @@ std::span<const UndoVerb* const> undo_verbs() {
       &undo::clsact_delete,
       &undo::filter_delete,
       &undo::ifb_delete,
+      &undo::interface_mtu,
+      &undo::interface_up,
       &undo::link_delete,
       &undo::nft_table,
   };

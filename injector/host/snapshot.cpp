@@ -175,7 +175,7 @@ HostState snapshot_host() {
   add_cgroups(mounts, state);
   add_sysctls(state);
   add_stopped(state);
-  snapshot::add_traffic_control(state);
+  snapshot::add_devices(state);
   snapshot::add_nftables(state);
   return state;
 }

@@ -5,8 +5,9 @@
 
 namespace squall::snapshot {
 
-// Links, queueing disciplines, classes of the classful ones, and filters (rtnetlink(7), tc(8)).
-void add_traffic_control(HostState&);
+// Links with their configured addresses and routes, queueing disciplines, classes of the classful ones, and filters
+// (rtnetlink(7), tc(8)).
+void add_devices(HostState&);
 
 // Tables with their chains, rules and sets, one digest a table (libnftnl's wire format; needs CAP_NET_ADMIN).
 void add_nftables(HostState&);

@@ -11,7 +11,7 @@ namespace squall::testing {
 class RunFault {
  public:
   // Throws std::runtime_error with the diagnostics where the fault cannot be prepared.
-  RunFault(const std::string& name, const boost::json::object& with, const boost::json::object& on, std::uint64_t seed = 1) {
+  RunFault(const std::string& name, const boost::json::object& with, const boost::json::object& on, std::uint64_t seed = 1, boost::asio::io_context* io = nullptr) {
     auto* type = find_fault(name);
     if (!type) throw std::runtime_error("no such fault: " + name);
     Diagnostics wrong{name};
@@ -23,6 +23,7 @@ class RunFault {
     setting.session = "7e57f00d";
     setting.step = "test";
     setting.seed = seed;
+    setting.io = io;
     if (wrong.ok()) fault_ = type->prepare(parameters, target, setting, wrong);
     if (!fault_) throw std::runtime_error(wrong.render());
   }
