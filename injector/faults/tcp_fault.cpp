@@ -5,6 +5,7 @@
 
 #include <sched.h>
 
+#include <boost/asio/error.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -90,7 +91,7 @@ class TcpFault : public Fault {
     plan.seed = seed_;
     plan.mark = proxied_mark;
     plan.http = effect_.http;
-    auto proxy = std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace, aim_.network.namespace_pid);
+    auto proxy = listening(plan);
     effect_.put(*proxy, level_);
     aim_.rules.port = proxy->port();
     in_place([&] {
@@ -98,6 +99,17 @@ class TcpFault : public Fault {
       table_.add(messages);
     });
     proxy_ = std::move(proxy);
+  }
+
+  // On a port of the kernel's choice, or, where those have run out, on one of ours.
+  std::unique_ptr<proxy::ProxyThread> listening(proxy::ProxyPlan plan) const {
+    constexpr unsigned lowest = 10'000, ports = 20'000, most_tries = 50;
+    for (unsigned tries = 0;; ++tries) try {
+        return std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace, aim_.network.namespace_pid);
+      } catch (const boost::system::system_error& error) {
+        if (error.code() != boost::asio::error::address_in_use || tries == most_tries) throw;
+        plan.listen = fmt::format(":{}", lowest + (seed_ + std::hash<std::string>{}(aim_.rules.table) + tries * 7919U) % ports);
+      }
   }
 
   Undone stop() {

@@ -164,6 +164,9 @@ TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
     int far = -1;
     network.at_the_other_end([&] { far = Client("10.99.0.1", port).error; });
     EXPECT_EQ(far, 0) << "who connects from elsewhere needs none of these";
+    RunFault slow{"tcp.latency", {{"latency", "50ms"}}, {{"listens_on", port}}};
+    EXPECT_NO_THROW(slow.apply()) << "the proxy's own port is another one then";
+    EXPECT_EQ(slow.undo(), "");
     const auto dose = none->measure();
     EXPECT_TRUE(dose.verified) << dose.reason;
     EXPECT_EQ(dose.measured.at("ports").to_number<int>(), 2000);

@@ -1,0 +1,265 @@
+// What our own packet queue costs and carries: processor time a packet, packets a second, TCP through a fault of no delay,
+// how late packets are, how long traffic stops when the engine is killed; and a hundred partition rules beside nft. Root; network
+// namespaces of its own.
+//
+//   packet_bench [SECONDS]
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "injector/host/process.hpp"
+#include "tests/support/own_network.hpp"
+#include "tests/support/run_fault.hpp"
+#include "tests/support/server_process.hpp"
+
+namespace squall {
+namespace {
+
+using testing::OwnNetwork;
+using testing::RunFault;
+
+constexpr std::uint16_t port = 7777;
+
+sockaddr_in address(const char* text) {
+  sockaddr_in out{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {}, .sin_zero = {}};
+  ::inet_pton(AF_INET, text, &out.sin_addr);
+  return out;
+}
+
+// Processor time of the thread that holds packets.
+double engine_seconds() {
+  double out = 0;
+  for (auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream name{task.path() / "comm"}, file{task.path() / "schedstat"};
+    std::string text;
+    double ns = 0;
+    if (name >> text && text == "squall-packets" && file >> ns) out += ns / 1e9;
+  }
+  return out;
+}
+
+// Takes datagrams in the namespace it is made in.
+class Receiver {
+ public:
+  Receiver() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    const auto at = address("0.0.0.0");
+    const int size = 64 << 20;
+    const timeval patience{0, 100'000};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    ::bind(socket_, reinterpret_cast<const sockaddr*>(&at), sizeof at);
+    thread_ = std::thread{[this] {
+      std::vector<char> bytes(64 * 64);
+      mmsghdr messages[64]{};
+      iovec parts[64];
+      for (std::size_t i = 0; i < 64; ++i) {
+        parts[i] = {&bytes[i * 64], 64};
+        messages[i].msg_hdr = {.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &parts[i], .msg_iovlen = 1, .msg_control = nullptr, .msg_controllen = 0, .msg_flags = 0};
+      }
+      while (!stop_)
+        if (const int got = ::recvmmsg(socket_, messages, 64, MSG_WAITFORONE, nullptr); got > 0) count_ += static_cast<std::uint64_t>(got);
+    }};
+  }
+  ~Receiver() {
+    stop_ = true;
+    thread_.join();
+    ::close(socket_);
+  }
+  std::uint64_t count() const { return count_; }
+
+ private:
+  int socket_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<std::uint64_t> count_ = 0;
+  std::thread thread_;
+};
+
+// From the other end, 64 bytes each, at that rate; how many were sent.
+std::uint64_t send_at(const OwnNetwork& network, double rate, double seconds) {
+  std::uint64_t sent = 0;
+  network.at_the_other_end([&] {
+    const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const auto to = address("10.99.0.1");
+    ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    char bytes[64] = {};
+    iovec part{bytes, sizeof bytes};
+    mmsghdr messages[32]{};
+    for (auto& message : messages) message.msg_hdr.msg_iov = &part, message.msg_hdr.msg_iovlen = 1;
+    const auto begin = monotonic_ns();
+    for (std::int64_t now; (now = monotonic_ns() - begin) < static_cast<std::int64_t>(seconds * 1e9);) {
+      if (static_cast<double>(sent) > rate * static_cast<double>(now) / 1e9) {
+        ::usleep(50);
+        continue;
+      }
+      if (const int done = ::sendmmsg(socket, messages, 32, 0); done > 0) sent += static_cast<std::uint64_t>(done);
+    }
+    ::close(socket);
+  });
+  return sent;
+}
+
+void packets(const OwnNetwork& network, double rate, double seconds, bool with_fault) {
+  const Receiver receiver;
+  std::unique_ptr<RunFault> fault;
+  if (with_fault) {
+    fault = std::make_unique<RunFault>("network.delay", boost::json::object{{"delay", "1ms"}, {"direction", "in"}, {"mechanism", "userland"}}, boost::json::object{{"interface", "sqa"}});
+    fault->apply();
+  }
+  const auto cpu = engine_seconds();
+  const auto sent = send_at(network, rate, seconds);
+  ::usleep(300'000);
+  const auto got = receiver.count();
+  const auto used = engine_seconds() - cpu;
+  std::printf("%-22s %8.0f packets/s sent, %llu of %llu arrived", with_fault ? "userland, 1 ms" : "no fault", static_cast<double>(sent) / seconds, static_cast<unsigned long long>(got),
+              static_cast<unsigned long long>(sent));
+  if (fault) {
+    const auto dose = (*fault)->measure();
+    std::printf(", %.2f us of processor time each; delay %.3f ms median, %.3f ms p99\n", used * 1e6 / static_cast<double>(got), dose.measured.at("delay_ms").to_number<double>(),
+                dose.measured.contains("delay_p99_ms") ? dose.measured.at("delay_p99_ms").to_number<double>() : 0.0);
+    if (dose.measured.contains("undelayed_packets")) std::printf("%-22s %s were not delayed\n", "", boost::json::serialize(dose.measured.at("undelayed_packets")).c_str());
+  } else {
+    std::printf("\n");
+  }
+}
+
+// From here to a sink at the other end.
+double tcp_gbit(const OwnNetwork& network, double seconds) {
+  std::atomic<int> listener = -1;
+  std::atomic<double> bytes = 0;
+  std::thread sink{[&] {
+    network.at_the_other_end([&] {
+      const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
+      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+      const auto at = address("0.0.0.0");
+      ::bind(socket, reinterpret_cast<const sockaddr*>(&at), sizeof at);
+      ::listen(socket, 1);
+      listener = socket;
+      const int client = ::accept(socket, nullptr, nullptr);
+      std::vector<char> buffer(1 << 20);
+      double all = 0;
+      for (ssize_t got; (got = ::recv(client, buffer.data(), buffer.size(), MSG_TRUNC)) > 0;) all += static_cast<double>(got);
+      bytes = all;
+      ::close(client);
+      ::close(socket);
+    });
+  }};
+  while (listener < 0) ::usleep(1000);
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto to = address("10.99.0.2");
+  ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  const std::vector<char> data(1 << 20);
+  const auto begin = monotonic_ns();
+  while (monotonic_ns() - begin < static_cast<std::int64_t>(seconds * 1e9)) ::send(socket, data.data(), data.size(), MSG_NOSIGNAL);
+  ::close(socket);
+  sink.join();
+  return bytes * 8 / static_cast<double>(monotonic_ns() - begin);
+}
+
+// A process with the fault is killed under a datagram every 200 us: the longest silence after that, in milliseconds.
+double silence_after_kill(const OwnNetwork& network) {
+  int ready[2];
+  if (::pipe(ready) != 0) return -1;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    RunFault fault{"network.delay", {{"delay", "5ms"}, {"direction", "both"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+    fault.apply();
+    if (::write(ready[1], "!", 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  char byte = 0;
+  if (::read(ready[0], &byte, 1) != 1) return -1;
+  const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const auto at = address("0.0.0.0");
+  ::bind(socket, reinterpret_cast<const sockaddr*>(&at), sizeof at);
+  std::thread sender{[&] { send_at(network, 5000, 1.5); }};
+  ::usleep(700'000);
+  ::kill(child, SIGKILL);
+  const auto killed = monotonic_ns();
+  char bytes[64];
+  while (::recv(socket, bytes, sizeof bytes, 0) > 0) {}
+  double longest = 0;
+  for (auto last = killed; monotonic_ns() - killed < 500'000'000;)
+    if (::recv(socket, bytes, sizeof bytes, 0) > 0) {
+      const auto now = monotonic_ns();
+      longest = std::max(longest, static_cast<double>(now - last) / 1e6);
+      last = now;
+    }
+  sender.join();
+  ::waitpid(child, nullptr, 0);
+  ::close(socket);
+  return longest;
+}
+
+void partition_rules() {
+  boost::json::array to;
+  std::string script = "table inet bench { chain in { type filter hook input priority 0;\n";
+  for (int i = 0; i < 100; ++i) {
+    to.emplace_back(fmt::format("10.200.{}.0/24", i));
+    script += fmt::format("ip saddr 10.200.{}.0/24 counter drop\n", i);
+  }
+  script += "} chain out { type filter hook output priority 0;\n";
+  for (int i = 0; i < 100; ++i) script += fmt::format("ip daddr 10.200.{}.0/24 counter drop\n", i);
+  script += "} }\n";
+  const test::TemporaryDirectory files;
+  const auto path = files.write("rules", script);
+  std::vector<double> ours, undo, nft, nft_undo;
+  auto time = [](std::vector<double>& out, auto act) {
+    const auto begin = monotonic_ns();
+    act();
+    out.push_back(static_cast<double>(monotonic_ns() - begin) / 1e6);
+  };
+  for (int i = 0; i < 15; ++i) {
+    RunFault fault{"network.partition", {{"to", to}}, {{"interface", "sqa"}}};
+    time(ours, [&] { fault.apply(); });
+    time(undo, [&] { fault.undo(); });
+    time(nft, [&] { test::run({"nft", "-f", path}); });
+    time(nft_undo, [&] { test::run({"nft", "delete", "table", "inet", "bench"}); });
+    ::usleep(50'000);
+  }
+  auto median = [](std::vector<double>& all) {
+    std::sort(all.begin(), all.end());
+    return all[all.size() / 2];
+  };
+  std::printf("a partition from 100 networks, both ways: %.2f ms, undone in %.2f ms; nft with as many rules: %.2f ms, deleted in %.2f ms\n", median(ours), median(undo), median(nft), median(nft_undo));
+}
+
+}  // namespace
+}  // namespace squall
+
+int main(int argc, char** argv) {
+  using namespace squall;
+  const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  const testing::OwnNetwork network;
+  for (double rate : {50e3, 100e3, 150e3}) {
+    packets(network, rate, seconds, false);
+    packets(network, rate, seconds, true);
+  }
+  std::printf("TCP without a fault: %.1f Gbit/s\n", tcp_gbit(network, seconds));
+  {
+    RunFault fault{"network.delay", {{"delay", "0ms"}, {"direction", "out"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+    fault.apply();
+    std::printf("TCP through a fault of no delay, leaving: %.1f Gbit/s\n", tcp_gbit(network, seconds));
+  }
+  {
+    RunFault fault{"network.delay", {{"delay", "0ms"}, {"direction", "both"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+    fault.apply();
+    std::printf("TCP through a fault of no delay, both ways: %.1f Gbit/s\n", tcp_gbit(network, seconds));
+  }
+  std::printf("longest silence after the engine was killed:");
+  for (int i = 0; i < 5; ++i) std::printf(" %.1f", silence_after_kill(network));
+  std::printf(" ms\n");
+  partition_rules();
+  return 0;
+}
