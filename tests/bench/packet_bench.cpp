@@ -165,6 +165,14 @@ double tcp_gbit(const OwnNetwork& network, double seconds) {
   return bytes * 8 / static_cast<double>(monotonic_ns() - begin);
 }
 
+// The fault in the namespace that it is started in, until it is killed.
+[[noreturn]] void hold() {
+  RunFault fault{"network.delay", {{"delay", "5ms"}, {"direction", "both"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+  fault.apply();
+  if (::write(STDOUT_FILENO, "!", 1) != 1) std::exit(1);
+  for (;;) ::pause();
+}
+
 // A process with the fault is killed under a datagram every 200 us: the longest silence after that, in milliseconds.
 double silence_after_kill(const OwnNetwork& network) {
   int ready[2];
@@ -172,11 +180,12 @@ double silence_after_kill(const OwnNetwork& network) {
   const pid_t child = ::fork();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    RunFault fault{"network.delay", {{"delay", "5ms"}, {"direction", "both"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
-    fault.apply();
-    if (::write(ready[1], "!", 1) != 1) ::_exit(1);
-    for (;;) ::pause();
+    ::dup2(ready[1], STDOUT_FILENO);
+    // Afresh: sockets that this process has got ready would keep the tables alive.
+    ::execl("/proc/self/exe", "packet_bench", "hold", nullptr);
+    ::_exit(1);
   }
+  ::close(ready[1]);
   char byte = 0;
   if (::read(ready[0], &byte, 1) != 1) return -1;
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -198,19 +207,20 @@ double silence_after_kill(const OwnNetwork& network) {
   sender.join();
   ::waitpid(child, nullptr, 0);
   ::close(socket);
+  ::close(ready[0]);
   return longest;
 }
 
 void partition_rules() {
   boost::json::array to;
-  std::string script = "table inet bench { chain in { type filter hook input priority 0;\n";
+  std::string script = "table inet bench {\nchain in {\ntype filter hook input priority 0;\n";
   for (int i = 0; i < 100; ++i) {
     to.emplace_back(fmt::format("10.200.{}.0/24", i));
     script += fmt::format("ip saddr 10.200.{}.0/24 counter drop\n", i);
   }
-  script += "} chain out { type filter hook output priority 0;\n";
+  script += "}\nchain out {\ntype filter hook output priority 0;\n";
   for (int i = 0; i < 100; ++i) script += fmt::format("ip daddr 10.200.{}.0/24 counter drop\n", i);
-  script += "} }\n";
+  script += "}\n}\n";
   const test::TemporaryDirectory files;
   const auto path = files.write("rules", script);
   std::vector<double> ours, undo, nft, nft_undo;
@@ -239,6 +249,7 @@ void partition_rules() {
 
 int main(int argc, char** argv) {
   using namespace squall;
+  if (argc > 1 && std::string_view(argv[1]) == "hold") hold();
   const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const testing::OwnNetwork network;
