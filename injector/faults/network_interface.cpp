@@ -93,6 +93,12 @@ std::string isolates(const links::InterfaceState& device) {
   return "";
 }
 
+// A plan may be older than what is done.
+links::InterfaceState as_it_is(links::InterfaceState planned, std::uint64_t place) {
+  in_network_namespace(place, 0, [&] { planned = links::read_state(planned.link.name).value_or(planned); });
+  return planned;
+}
+
 class Down : public Fault {
  public:
   Down(const NetworkDown& with, links::InterfaceState device, const Setting& setting) : with_(with), device_(std::move(device)), setting_(setting), place_(current_network_namespace()) {}
@@ -102,11 +108,13 @@ class Down : public Fault {
   std::vector<std::string> claims() const override { return {fmt::format("the state of the device {}", device_.link.name)}; }
   std::vector<std::string> limits() const override {
     std::vector<std::string> out{"routes that a router announced come back with its next announcement", "IPv6 addresses can be used again when it is sure that nobody else has them, after a second or two"};
+    if (with_.down_for) out.emplace_back("routes that somebody adds while it is up in between are lost if the injector is killed while it is down again");
     if (!device_.link.up) out.emplace_back("the device is down already: nothing will change");
     return out;
   }
 
   void apply(Transaction& transaction) override {
+    device_ = as_it_is(std::move(device_), place_);
     Change change;
     change.what = fmt::format("put {} down", device_.link.name);
     change.inverse = links::up_again(device_, place_, ::getpid());
@@ -124,8 +132,13 @@ class Down : public Fault {
     look();
     stopped_ = true;
     timer_.reset();
-    if (is_down_) down_ns_ += monotonic_ns() - since_;
-    is_down_ = false;
+    if (!is_down_) return;
+    // With what it got while it was up in between, which the journal does not know of.
+    try {
+      put(true);
+    } catch (const std::exception& e) {
+      events_.push_back({"interface.unchanged", wall_ns(), {{"why", e.what()}}});
+    }
   }
 
   Dose measure() override {
@@ -150,8 +163,7 @@ class Down : public Fault {
   void put(bool up) {
     in_network_namespace(place_, 0, [&] {
       // What was added to it since belongs to it as well.
-      if (!up)
-        if (auto now = links::read_state(device_.link.name); now && times_ > 0) device_ = std::move(*now);
+      if (!up && times_ > 0) device_ = links::read_state(device_.link.name).value_or(device_);
       links::set_up(device_.link.index, up);
       if (up) lost_ = links::add_again(device_);
     });
@@ -213,6 +225,7 @@ class Mtu : public Fault {
   std::vector<std::string> limits() const override { return {"whether larger packets arrived is not measured: what they do depends on the other side and the way there"}; }
 
   void apply(Transaction& transaction) override {
+    device_ = as_it_is(std::move(device_), place_);
     Change change;
     change.what = fmt::format("set the MTU of {} to {}", device_.link.name, with_.mtu);
     change.inverse = links::mtu_again(device_, with_.mtu, place_, ::getpid());

@@ -2,10 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <thread>
-
-#include <sched.h>
-
 #include "injector/faults/network_aim.hpp"
 #include "injector/faults/packet_fault.hpp"
 #include "injector/host/network_namespace.hpp"
@@ -151,31 +147,23 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.
 std::string refusal() {
-  std::string why;
-  std::thread{[&] {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
-      return;
+  return refusal_in_fresh_namespace("needs Linux 5.16 or later with nf_tables and nft_reject", [] {
+    for (auto fate : {DetourRules::Fate::drop, DetourRules::Fate::reject}) {
+      DetourRules rules;
+      rules.table = "sqdoctor";
+      rules.fate = fate;
+      HoldPoint arriving, leaving;
+      arriving.interface = 1;
+      leaving.at = fate == DetourRules::Fate::drop ? HoldPoint::At::leaving : HoldPoint::At::sent;
+      leaving.device = "lo";
+      rules.points = {arriving, leaving};
+      netlink::Socket owner{NETLINK_NETFILTER};
+      auto messages = add_detour_rules(rules);
+      netlink::must(owner, messages);
+      auto gone = delete_detour_tables(rules);
+      netlink::must(owner, gone);
     }
-    for (auto fate : {DetourRules::Fate::drop, DetourRules::Fate::reject}) try {
-        DetourRules rules;
-        rules.table = "sqdoctor";
-        rules.fate = fate;
-        HoldPoint arriving, leaving;
-        arriving.interface = 1;
-        leaving.at = fate == DetourRules::Fate::drop ? HoldPoint::At::leaving : HoldPoint::At::sent;
-        leaving.device = "lo";
-        rules.points = {arriving, leaving};
-        netlink::Socket owner{NETLINK_NETFILTER};
-        auto messages = add_detour_rules(rules);
-        netlink::must(owner, messages);
-        auto gone = delete_detour_tables(rules);
-        netlink::must(owner, gone);
-      } catch (const std::exception& e) {
-        why = fmt::format("{} (needs Linux 5.16 or later with nf_tables and nft_reject)", e.what());
-      }
-  }}.join();
-  return why;
+  });
 }
 
 std::vector<Capability> doctor() {

@@ -1,8 +1,4 @@
 // network.refuse: new TCP connections fail, as before a server that is down, full, or behind a broken firewall.
-#include <thread>
-
-#include <sched.h>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -137,27 +133,17 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.
 std::string refusal() {
-  std::string why;
-  std::thread{[&] {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
-      return;
-    }
-    try {
-      ConnectionRules rules;
-      rules.table = "sqdoctor";
-      rules.fate = ConnectionRules::Fate::reject;
-      rules.share = 0.5;
-      rules.beyond = 1;
-      rules.listener = 2;
-      netlink::Socket owner{NETLINK_NETFILTER};
-      auto messages = add_connection_rules(rules);
-      netlink::must(owner, messages);
-    } catch (const std::exception& e) {
-      why = fmt::format("{} (needs Linux 5.12 or later with nft_reject_inet, nft_numgen and nft_connlimit)", e.what());
-    }
-  }}.join();
-  return why;
+  return refusal_in_fresh_namespace("needs Linux 5.12 or later with nft_reject_inet, nft_numgen and nft_connlimit", [] {
+    ConnectionRules rules;
+    rules.table = "sqdoctor";
+    rules.fate = ConnectionRules::Fate::reject;
+    rules.share = 0.5;
+    rules.beyond = 1;
+    rules.listener = 2;
+    netlink::Socket owner{NETLINK_NETFILTER};
+    auto messages = add_connection_rules(rules);
+    netlink::must(owner, messages);
+  });
 }
 
 std::vector<Capability> doctor() {

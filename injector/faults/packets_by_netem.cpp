@@ -1,9 +1,5 @@
 #include "injector/faults/packets_by_netem.hpp"
 
-#include <thread>
-
-#include <sched.h>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -93,7 +89,7 @@ class NetemFault : public Fault {
     }
     for (auto& turn : all) {
       const auto text = to_string(turn.match);
-      tc::add_connection_rules(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), holding(), copying(),
+      tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), holding(), copying(),
                        text.empty() ? "every packet" : "packets " + text);
     }
   }
@@ -218,36 +214,26 @@ class NetemFault : public Fault {
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.
 std::string refusal() {
-  std::string why;
-  std::thread{[&] {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
-      return;
-    }
-    try {
-      PacketTimes times;
-      Transaction transaction;
-      const tc::Place here{current_network_namespace(), 0};
-      Impairment what;
-      what.delay.delay_ns = what.delay.jitter_ns = 1'000'000;
-      what.rate = RateShape{1e6, 4096, 65'536};
-      tc::add_ifb(transaction, here, "sqdoctord", "squall doctor");
-      tc::add_netem(transaction, here, "sqdoctord", what, 1000, std::make_shared<double>(1));
-      tc::add_ifb(transaction, here, "sqdoctorc", "squall doctor");
-      tc::add_clsact(transaction, here, "lo", 1);
-      tc::add_connection_rules(transaction, here, "lo", 1, tc::Hook::egress, packet_filter({}, matched), "sqdoctord", "sqdoctorc", "every packet");
-      for (auto& change : transaction.changes()) {
-        try {
-          change.act();
-        } catch (const std::exception& e) {
-          throw std::runtime_error(fmt::format("{}: {}", change.what, e.what()));
-        }
+  return refusal_in_fresh_namespace("needs a kernel with sch_netem, sch_tbf, ifb, clsact, cls_bpf and act_mirred: Debian's has them", [] {
+    PacketTimes times;
+    Transaction transaction;
+    const tc::Place here{current_network_namespace(), 0};
+    Impairment what;
+    what.delay.delay_ns = what.delay.jitter_ns = 1'000'000;
+    what.rate = RateShape{1e6, 4096, 65'536};
+    tc::add_ifb(transaction, here, "sqdoctord", "squall doctor");
+    tc::add_netem(transaction, here, "sqdoctord", what, 1000, std::make_shared<double>(1));
+    tc::add_ifb(transaction, here, "sqdoctorc", "squall doctor");
+    tc::add_clsact(transaction, here, "lo", 1);
+    tc::add_redirect(transaction, here, "lo", 1, tc::Hook::egress, packet_filter({}, matched), "sqdoctord", "sqdoctorc", "every packet");
+    for (auto& change : transaction.changes()) {
+      try {
+        change.act();
+      } catch (const std::exception& e) {
+        throw std::runtime_error(fmt::format("{}: {}", change.what, e.what()));
       }
-    } catch (const std::exception& e) {
-      why = fmt::format("{} (needs a kernel with sch_netem, sch_tbf, ifb, clsact, cls_bpf and act_mirred: Debian's has them)", e.what());
     }
-  }}.join();
-  return why;
+  });
 }
 
 // Asked once: what a kernel lacks it will not have a moment later.

@@ -1,7 +1,5 @@
 #include "injector/faults/packets_by_queue.hpp"
 
-#include <thread>
-
 #include <sched.h>
 #include <unistd.h>
 
@@ -10,6 +8,7 @@
 
 #include "injector/faults/packet_dose.hpp"
 #include "injector/host/packet_detour.hpp"
+#include "injector/host/network_namespace.hpp"
 
 namespace squall::faults {
 namespace {
@@ -90,31 +89,21 @@ class UserlandFault : public Fault {
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.
 std::string refusal() {
-  std::string why;
-  std::thread{[&] {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
-      return;
-    }
-    try {
-      PacketDetourPlan plan;
-      plan.what.delay.delay_ns = 1'000'000;
-      plan.prefix = plan.rules.table = "sqdoctor";
-      HoldPoint arriving, leaving;
-      arriving.interface = 1;
-      leaving.at = HoldPoint::At::leaving;
-      leaving.device = "lo";
-      plan.rules.points = {arriving, leaving};
-      PacketDetour detour{std::move(plan)};
-      detour.start_engine();
-      detour.add_rules();
-      detour.remove_rules();
-      detour.stop_engine();
-    } catch (const std::exception& e) {
-      why = fmt::format("{} (needs Linux 5.16 or later with nf_tables, NFQUEUE and tun)", e.what());
-    }
-  }}.join();
-  return why;
+  return refusal_in_fresh_namespace("needs Linux 5.16 or later with nf_tables, NFQUEUE and tun", [] {
+    PacketDetourPlan plan;
+    plan.what.delay.delay_ns = 1'000'000;
+    plan.prefix = plan.rules.table = "sqdoctor";
+    HoldPoint arriving, leaving;
+    arriving.interface = 1;
+    leaving.at = HoldPoint::At::leaving;
+    leaving.device = "lo";
+    plan.rules.points = {arriving, leaving};
+    PacketDetour detour{std::move(plan)};
+    detour.start_engine();
+    detour.add_rules();
+    detour.remove_rules();
+    detour.stop_engine();
+  });
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 #include <thread>
 #include <utility>
 
-#include <sched.h>
-
 #include <boost/asio/error.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -159,25 +157,15 @@ class TcpFault : public Fault {
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.
 std::string refusal() {
-  std::string why;
-  std::thread{[&] {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
-      return;
-    }
-    try {
-      ConnectionRules rules;
-      rules.table = "sqdoctor";
-      rules.port = 1;
-      rules.listener = 2;
-      netlink::Socket owner{NETLINK_NETFILTER};
-      auto messages = add_connection_rules(rules);
-      netlink::must(owner, messages);
-    } catch (const std::exception& e) {
-      why = fmt::format("{} (needs Linux 5.12 or later with nft_redir, nft_fib_inet and nft_nat)", e.what());
-    }
-  }}.join();
-  return why;
+  return refusal_in_fresh_namespace("needs Linux 5.12 or later with nft_redir, nft_fib_inet and nft_nat", [] {
+    ConnectionRules rules;
+    rules.table = "sqdoctor";
+    rules.port = 1;
+    rules.listener = 2;
+    netlink::Socket owner{NETLINK_NETFILTER};
+    auto messages = add_connection_rules(rules);
+    netlink::must(owner, messages);
+  });
 }
 
 }  // namespace

@@ -62,4 +62,20 @@ void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<v
   if (thrown) std::rethrow_exception(thrown);
 }
 
+std::string refusal_in_fresh_namespace(const std::string& needs, const std::function<void()>& act) {
+  std::string why;
+  std::thread{[&] {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      why = "root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
+      return;
+    }
+    try {
+      act();
+    } catch (const std::exception& e) {
+      why = std::string(e.what()) + " (" + needs + ")";
+    }
+  }}.join();
+  return why;
+}
+
 }  // namespace squall

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include <sys/types.h>
 
@@ -21,5 +22,8 @@ Fd open_network_namespace(std::uint64_t inode, pid_t hint = 0);
 // that may leave its namespace without harm to others (setns(2)). Exceptions of `act` come through; throws
 // std::runtime_error where the namespace cannot be entered. `inode` 0 means the caller's own.
 void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act);
+
+// Why `act` fails in a network namespace that nobody else is in, with what it needs ("needs Linux 5.12"); "" where it does not.
+std::string refusal_in_fresh_namespace(const std::string& needs, const std::function<void()>& act);
 
 }  // namespace squall

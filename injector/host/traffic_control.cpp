@@ -190,7 +190,7 @@ void add_clsact(Transaction& transaction, const Place& place, const std::string&
   });
 }
 
-void add_connection_rules(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface, Hook hook,
+void add_redirect(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface, Hook hook,
                   const std::vector<sock_filter>& program, const std::string& to, const std::string& copy, const std::string& what) {
   std::uint16_t priority = first_priority;
   in_network_namespace(place.network_namespace, place.namespace_pid, [&] {

@@ -40,7 +40,7 @@ void add_ifb(Transaction&, const Place&, const std::string& name, const std::str
 void add_clsact(Transaction&, const Place&, const std::string& device, std::uint32_t interface);
 // A filter that comes after every other of that hook and leads what `program` matches to the device `to`, a copy of it to
 // the device `copy`.
-void add_connection_rules(Transaction&, const Place&, const std::string& device, std::uint32_t interface, Hook, const std::vector<sock_filter>& program, const std::string& to,
+void add_redirect(Transaction&, const Place&, const std::string& device, std::uint32_t interface, Hook, const std::vector<sock_filter>& program, const std::string& to,
                   const std::string& copy, const std::string& what);
 
 }  // namespace squall::traffic_control

@@ -67,6 +67,30 @@ TEST_F(Interface, the_journal_alone_brings_it_back) {
   EXPECT_EQ(told(), before);
 }
 
+TEST_F(Interface, what_it_got_since_the_plan_comes_back_too) {
+  RunFault down{"network.down", {}, {{"interface", "sqa"}}};
+  shell("ip route add 10.60.0.0/16 via 10.99.0.2");
+  before = told();
+  down.apply();
+  EXPECT_EQ(down.undo(true), "");
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, what_it_got_between_two_flaps_comes_back_too) {
+  boost::asio::io_context io;
+  RunFault flapping{"network.down", {{"down_for", "300ms"}, {"up_for", "300ms"}}, {{"interface", "sqa"}}, 1, &io};
+  flapping.apply();
+  auto run_until = [&](bool up) {
+    for (int i = 0; i < 2000 && (shell("ip link show sqa up").empty() == up); ++i) io.run_for(std::chrono::milliseconds{5});
+  };
+  run_until(true);
+  shell("ip route add 10.60.0.0/16 via 10.99.0.2");
+  run_until(false);
+  EXPECT_EQ(shell("ip route show 10.60.0.0/16"), "") << "going down takes no route";
+  EXPECT_EQ(flapping.undo(), "");
+  EXPECT_EQ(shell("ip route show 10.60.0.0/16"), "10.60.0.0/16 via 10.99.0.2 dev sqa \n");
+}
+
 TEST_F(Interface, flaps_in_a_rhythm) {
   boost::asio::io_context io;
   RunFault flapping{"network.down", {{"down_for", "200ms"}, {"up_for", "300ms"}}, {{"interface", "sqa"}}, 1, &io};
