@@ -3,22 +3,11 @@
 #include <cmath>
 #include <set>
 
+#include "controller/seed.hpp"
+#include "controller/topology.hpp"
+
 namespace squall {
 namespace {
-
-// SplitMix64 (Steele, Lea, Flood 2014): one well-mixed number from each state, the same on every machine.
-std::uint64_t mix(std::uint64_t& state) {
-  std::uint64_t z = (state += 0x9e3779b97f4a7c15);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
-
-std::uint64_t derive(std::uint64_t seed, std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325 ^ seed;  // FNV-1a
-  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3;
-  return mix(hash);
-}
 
 bool carries(const HostSpec& host, const std::map<std::string, std::string>& labels) {
   for (auto& [key, value] : labels) {
@@ -29,10 +18,9 @@ bool carries(const HostSpec& host, const std::map<std::string, std::string>& lab
 }
 
 std::vector<std::string> choose(std::vector<std::string> from, std::size_t count, std::uint64_t seed) {
-  for (std::size_t i = 0; i + 1 < from.size(); ++i) std::swap(from[i], from[i + mix(seed) % (from.size() - i)]);
-  from.resize(std::min(count, from.size()));
-  std::sort(from.begin(), from.end());
-  return from;
+  auto out = draw(std::move(from), count, seed);
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 std::vector<std::string> pick(const Selector& on, std::vector<std::string> matching, std::uint64_t seed) {
@@ -58,6 +46,8 @@ void check_blast_radius(const Scenario& scenario, const std::set<std::string>& t
 }
 
 }  // namespace
+
+std::string PlannedFault::deafness() const { return cannot_hear.empty() ? "" : fmt::format("{} cannot hear {}", host, fmt::join(cannot_hear, ", ")); }
 
 std::vector<std::string> matching_hosts(const Selector& on, const Landscape& landscape,
                                         const std::map<std::string, HostSpec>& hosts) {
@@ -91,9 +81,16 @@ Plan make_plan(const Scenario& scenario, std::uint64_t seed, Diagnostics& diagno
       target = scenario.landscape.services.at(*step.on.service).processes;
       if (path) target.path = path;
     }
-    for (auto& host : pick(step.on, matching, derive(seed, "hosts of " + step.name))) {
-      touched.insert(host);
-      plan.faults.push_back({&step, host, target, derive(seed, step.name + " on " + host)});
+    const auto picked = pick(step.on, matching, derive(seed, "hosts of " + step.name));
+    touched.insert(picked.begin(), picked.end());
+    const auto add = [&](const std::string& host, const Value& with, const std::vector<std::string>& deaf_to) {
+      plan.faults.push_back({&step, host, target, derive(seed, step.name + " on " + host), with, deaf_to});
+    };
+    if (has_topology(step)) {
+      for (auto& part : partition(step, picked, plan.hosts, derive(seed, "topology of " + step.name), diagnostics))
+        add(part.host, part.with, part.cannot_hear);
+    } else {
+      for (auto& host : picked) add(host, step.with, {});
     }
   }
   check_blast_radius(scenario, touched, plan.hosts.size(), diagnostics);

@@ -14,6 +14,10 @@ struct PlannedFault {
   std::string host;
   TargetSpec target;     // the step's own, or the service's processes
   std::uint64_t seed = 1;  // of this fault on this host, derived from the run's
+  Value with;            // the step's parameters, or what its topology makes of them here
+  std::vector<std::string> cannot_hear;  // of a topology: hosts
+  // "db1 cannot hear db2, db3"; empty where there is no topology.
+  std::string deafness() const;
 };
 
 struct Plan {

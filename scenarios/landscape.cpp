@@ -46,6 +46,13 @@ void check_address(const HostSpec& host, const Value& value, Diagnostics& diagno
     diagnostics.error(value.find("link")->place, "hosts by nats are not supported yet, expected local or ssh");
 }
 
+void check_addresses(const HostSpec& host, const Value& value, Diagnostics& diagnostics) {
+  auto* given = value.find("addresses");
+  for (std::size_t i = 0; i < host.addresses.size(); ++i)
+    if (const auto problem = address_problem(host.addresses[i]); !problem.empty())
+      diagnostics.error(given->kind == Value::Kind::list ? given->items[i].place : given->place, problem);
+}
+
 void check_probe_names(const ServiceSpec& service, const Value& value, Diagnostics& diagnostics) {
   auto* probes = value.find("probes");
   if (!probes) return;
@@ -68,8 +75,11 @@ const Object<HostSpec>& Describe<HostSpec>::object() {
       Object<HostSpec>("a machine that an injector runs on")
           .optional("link", &HostSpec::link, "how its injector is reached", "local")
           .optional("address", &HostSpec::address, "ssh: user@host; nats: the server's URL")
+          .optional("addresses", &HostSpec::addresses, "the IPv4 and IPv6 addresses by which its peers know it, for partitions with a topology",
+                    "the address of its ssh destination, where that is one")
           .optional("labels", &HostSpec::labels, "what selectors pick it by")
-          .rule(check_address);
+          .rule(check_address)
+          .rule(check_addresses);
   return object;
 }
 

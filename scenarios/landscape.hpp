@@ -13,6 +13,7 @@ namespace squall {
 struct HostSpec {
   enum class Link { local, ssh, nats } link = Link::local;
   std::string address;  // of ssh: user@host; of nats: the server's URL
+  std::vector<std::string> addresses;  // by which its peers know it; none: that of `address`, where it is one
   std::map<std::string, std::string> labels;
 };
 

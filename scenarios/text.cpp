@@ -4,6 +4,8 @@
 #include <charconv>
 #include <regex>
 
+#include <arpa/inet.h>
+
 #include <fmt/format.h>
 
 #include "scenarios/diagnostics.hpp"
@@ -98,6 +100,13 @@ std::string host_port_problem(std::string_view text) {
   if (!is_host(host)) return problem(host.find(':') == std::string_view::npos ? "" : ": an IPv6 address stands in []");
   if (!is_port(port)) return problem(": a port is a number from 1 to 65535");
   return "";
+}
+
+std::string address_problem(std::string_view text) {
+  in6_addr parsed{};
+  const std::string whole{text};
+  if (::inet_pton(AF_INET, whole.c_str(), &parsed) == 1 || ::inet_pton(AF_INET6, whole.c_str(), &parsed) == 1) return "";
+  return fmt::format("expected an IPv4 or IPv6 address such as 10.0.0.7, got {}", quote(text));
 }
 
 std::string regex_problem(std::string_view text) {

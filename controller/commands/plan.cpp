@@ -87,11 +87,13 @@ int plan_command(const Arguments& arguments) {
       complain(fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
       continue;
     }
+    (*reply)["targets"] = told_targets(fault, *reply);
     if (!arguments.json()) {
       print_fault(fault, *reply);
       continue;
     }
     json::object line{{"step", fault.step->name}, {"fault", fault.step->fault}, {"host", fault.host}};
+    if (!fault.cannot_hear.empty()) line["cannot_hear"] = json::value_from(fault.cannot_hear);
     for (auto& [key, value] : *reply)
       if (key != "id" && key != "ok") line[key] = value;
     out.push_back(std::move(line));

@@ -108,7 +108,7 @@ asio::awaitable<void> Drill::prepare() {
                                     {"fault", fault.step->fault},
                                     {"host", fault.host},
                                     {"mechanism", told["mechanism"]},
-                                    {"targets", told["targets"]},
+                                    {"targets", told_targets(fault, told)},
                                     {"limits", told["limits"]},
                                     {"changes", told["changes"]}});
     active_.push_back({&fault, host->get()});
@@ -304,7 +304,7 @@ asio::awaitable<bool> Drill::apply(Active& active) {
                               {"host", active.host->name},
                               {"act", !find_fault(step.fault)->lasting},
                               {"mechanism", told["mechanism"]},
-                              {"targets", told["targets"]},
+                              {"targets", told_targets(*active.fault, told)},
                               {"limits", told["limits"]},
                               {"applied_at", told["applied_at"]},
                               {"apply_ns", told["apply_ns"]}});

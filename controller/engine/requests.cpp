@@ -25,8 +25,15 @@ json::object fault_request(std::string_view verb, const PlannedFault& fault) {
           {"step", fault.step->name},
           {"fault", fault.step->fault},
           {"on", target_json(fault.target)},
-          {"with", fault.step->with.kind == Value::Kind::map ? to_json(fault.step->with) : json::object{}},
+          {"with", fault.with.kind == Value::Kind::map ? to_json(fault.with) : json::object{}},
           {"seed", std::to_string(fault.seed)}};
+}
+
+json::array told_targets(const PlannedFault& fault, const json::object& told) {
+  json::array out;
+  if (const auto deafness = fault.deafness(); !deafness.empty()) out.emplace_back(deafness);
+  if (auto* targets = told.if_contains("targets"); targets && targets->is_array()) out.insert(out.end(), targets->get_array().begin(), targets->get_array().end());
+  return out;
 }
 
 }  // namespace squall

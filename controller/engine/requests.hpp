@@ -10,5 +10,7 @@ namespace squall {
 boost::json::object target_json(const TargetSpec&);
 // "plan" or "apply" of one fault on its host.
 boost::json::object fault_request(std::string_view verb, const PlannedFault&);
+// What the fault is aimed at: who cannot hear whom, and what the host told.
+boost::json::array told_targets(const PlannedFault&, const boost::json::object& told);
 
 }  // namespace squall

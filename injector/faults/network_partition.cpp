@@ -8,6 +8,7 @@
 #include "injector/host/owned_table.hpp"
 #include "injector/host/packet_detour.hpp"
 #include "injector/host/tcp_connections.hpp"
+#include "scenarios/topology.hpp"
 
 namespace squall {
 
@@ -18,6 +19,7 @@ enum class PartitionMode { drop, reject };
 struct NetworkPartition {
   PartitionMode mode = PartitionMode::drop;
   bool cut = false;
+  std::optional<Topology> topology;  // the planner has made `to` and `direction` of it before it comes to a host
   // As of the other network faults, but for the direction: a partition is of both, unless said otherwise.
   NetworkPackets packets{.direction = Direction::both, .to = {}, .port = {}, .mechanism = {}};
 };
@@ -38,9 +40,15 @@ struct Describe<faults::NetworkPartition> {
                                    .optional("mode", &NetworkPartition::mode,
                                              "drop: silently, as a dead line; reject: the sender is told at once, by a TCP reset or by ICMP, as a firewall would", "drop")
                                    .optional("cut", &NetworkPartition::cut, "end TCP connections that exist already, with a reset to either side", "false")
+                                   .optional("topology", &NetworkPartition::topology,
+                                             "over the hosts of the step, in place of to and direction: isolate_one and all others cannot hear each other; halves cannot hear each other; in a majority_ring "
+                                             "(of 4 or more) every host hears a majority and no two the same; one_way: one host is heard by nobody, and hears everybody; the seed chooses who")
                                    .including(&NetworkPartition::packets)
                                    .rule([](const NetworkPartition& with, const Value& value, Diagnostics& diagnostics) {
                                      if (with.packets.mechanism) diagnostics.error(faults::place_of(value, "mechanism"), "expected no mechanism: a partition has only one, nftables");
+                                     for (auto* key : {"to", "direction"})
+                                       if (with.topology && value.find(key))
+                                         diagnostics.error(faults::place_of(value, key), fmt::format("expected no {} beside topology: it follows from who cannot hear whom", key));
                                    });
     return schema;
   }
@@ -140,6 +148,10 @@ class PartitionFault : public Fault {
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkPartition with;
   if (!Codec<NetworkPartition>::decode(value, with, diagnostics)) return nullptr;
+  if (with.topology) {
+    diagnostics.error(place_of(value, "topology"), "a topology is of several hosts: run a scenario that names them; for one host, name its peers with to");
+    return nullptr;
+  }
   auto aim = aim_at_network(with.packets, on, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<PartitionFault>(with, std::move(*aim), setting);
