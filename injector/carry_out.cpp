@@ -1,5 +1,7 @@
 #include "injector/carry_out.hpp"
 
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -9,9 +11,13 @@
 #include <fmt/format.h>
 
 namespace squall {
+
+namespace fs = std::filesystem;
+
 namespace {
 
 constexpr int attempts = 4;
+constexpr std::string_view noted = ".costs";
 
 Undone try_once(const UndoVerb& verb, const Inverse& inverse) {
   try {
@@ -30,11 +36,19 @@ Fd take_turn(const std::string& path) {
   return fd;
 }
 
+// Nothing depends on it: where the disk is full it stays unsaid.
+void note_costs(const std::string& journal, const std::vector<Cost>& costs) {
+  if (costs.empty()) return;
+  std::ofstream file{fs::path{journal}.replace_extension(noted), std::ios::app};
+  for (auto& cost : costs) file << boost::json::serialize(cost.json()) << '\n';
+}
+
 }  // namespace
 
+boost::json::object Cost::json() const { return {{"step", step}, {"text", text}}; }
 boost::json::object Left::json() const { return {{"step", step}, {"detail", detail}, {"by_hand", by_hand}}; }
 
-std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, FindUndoVerb find) {
+std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, FindUndoVerb find, std::vector<Cost>* costs) {
   auto* verb = find(inverse.verb);
   if (!verb)
     return Left{step, fmt::format("the journal names an unknown undo \"{}\": another version of squall-injector wrote it", inverse.verb),
@@ -45,6 +59,7 @@ std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, F
     result = try_once(*verb, inverse);
     if (result.outcome != UndoOutcome::failed) break;
   }
+  if (costs && !result.cost.empty()) costs->push_back({step, result.cost});
   if (result.outcome == UndoOutcome::undone || result.outcome == UndoOutcome::already) return {};
   return Left{step, result.detail, result.by_hand, result.outcome == UndoOutcome::failed};
 }
@@ -55,10 +70,11 @@ std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find) 
   if (!journal) return {};
   const bool same_boot = journal->boot.empty() || journal->boot == boot_id();
   std::vector<Left> left;
+  std::vector<Cost> costs;
   std::vector<std::uint64_t> undone;
   for (auto it = journal->open.rbegin(); it != journal->open.rend(); ++it) {
     const bool survives = same_boot || it->inverse.verb.starts_with("file.");
-    auto remains = survives ? carry_out(it->step, it->inverse, find) : std::nullopt;
+    auto remains = survives ? carry_out(it->step, it->inverse, find, &costs) : std::nullopt;
     if (remains)
       left.push_back(std::move(*remains));
     else
@@ -67,11 +83,33 @@ std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find) 
   if (journal->damaged > 0)
     left.push_back({"", fmt::format("{} records of the undo journal \"{}\" cannot be read: the disk damaged them", journal->damaged, path),
                     fmt::format("look the host over, then rm '{}'", path)});
+  note_costs(path, costs);
   if (left.empty())
     ::unlink(path.c_str());
   else
     append_undone(*journal, undone);
   return left;
+}
+
+std::vector<Cost> take_costs(const std::string& state) {
+  std::vector<Cost> out;
+  std::error_code error;
+  for (auto& entry : fs::directory_iterator{state + "/journal", error}) {
+    if (entry.path().extension() != noted) continue;
+    std::ifstream file{entry.path()};
+    for (std::string line; std::getline(file, line);) {
+      boost::system::error_code broken;
+      const auto said = boost::json::parse(line, broken);
+      if (broken || !said.is_object()) continue;
+      auto text = [&](const char* key) {
+        auto* value = said.get_object().if_contains(key);
+        return value && value->is_string() ? std::string(value->get_string()) : std::string();
+      };
+      out.push_back({text("step"), text("text")});
+    }
+    fs::remove(entry.path(), error);
+  }
+  return out;
 }
 
 Recovered recover(const std::string& state) {

@@ -16,15 +16,24 @@ struct Left {
   boost::json::object json() const;
 };
 
+// What nobody brings back when an injector dies: packets that waited in it.
+struct Cost {
+  std::string step, text;
+  boost::json::object json() const;
+};
+
 using FindUndoVerb = const UndoVerb* (*)(std::string_view);
 
 // One inverse, tried again a few times (for 350 ms) where it failed; nothing where it is done. Never throws.
-std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoVerb = find_undo_verb);
+std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoVerb = find_undo_verb, std::vector<Cost>* = nullptr);
 
 // Every open inverse of a dead session, last change first; removes the journal when nothing is left. What lived in the
 // kernel alone is gone after a reboot, so of another boot's journal only the "file." verbs are carried out. Two processes
-// that do this at once take turns. Never throws.
+// that do this at once take turns. What the death has cost is noted beside the journal. Never throws.
 std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb);
+
+// The costs that were noted below the state folder, once: they are forgotten then. Never throws.
+std::vector<Cost> take_costs(const std::string& state);
 
 // Does so for every journal below the state folder whose injector is dead; how many there were.
 struct Recovered {

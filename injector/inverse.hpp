@@ -28,6 +28,7 @@ struct Undone {
   UndoOutcome outcome = UndoOutcome::undone;
   std::string detail;   // of conflict and failed: what is left and why
   std::string by_hand;  // of conflict and failed: the exact command that finishes the job
+  std::string cost;     // what the death of its injector has cost that no undo brings back
 };
 
 // One kind of inverse. Idempotent: carrying it out twice is as good as once. Blocks for 500 ms at most.

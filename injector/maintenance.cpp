@@ -25,12 +25,17 @@ json::array undo_texts(const JournalContent& journal, const std::string& step) {
   return out;
 }
 
-int tell(const std::vector<Left>& left, int sessions, bool as_json) {
-  json::array remains;
+int tell(const std::string& state, const std::vector<Left>& left, int sessions, bool as_json) {
+  json::array remains, cost;
   for (auto& one : left) remains.push_back(one.json());
+  const auto costs = take_costs(state);
+  for (auto& one : costs) cost.push_back(one.json());
   if (as_json) {
-    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", sessions}, {"left", std::move(remains)}}));
-  } else if (left.empty()) {
+    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", sessions}, {"left", std::move(remains)}, {"costs", std::move(cost)}}));
+    return left.empty() ? 0 : 6;
+  }
+  for (auto& one : costs) fmt::print("when the injector of \"{}\" died: {}\n", one.step, one.text);
+  if (left.empty()) {
     fmt::print("{}\n", sessions ? "undone; nothing of ours is left on this host" : "nothing is in force on this host");
   } else {
     fmt::print(stderr, "squall: error: this host could not be restored completely\n");
@@ -84,7 +89,7 @@ int show_status(const std::string& state, bool as_json) {
 int recover_host(const std::string& state, bool as_json) {
   if (needs_root()) return 5;
   const auto done = recover(state);
-  return tell(done.left, done.sessions, as_json);
+  return tell(state, done.left, done.sessions, as_json);
 }
 
 int undo_host(const std::string& state, bool as_json) {
@@ -95,7 +100,7 @@ int undo_host(const std::string& state, bool as_json) {
     if (journal.owner_alive()) end_injector(journal);
     for (auto& left : carry_out_journal(journal.path)) done.left.push_back(std::move(left));
   }
-  return tell(done.left, done.sessions, as_json);
+  return tell(state, done.left, done.sessions, as_json);
 }
 
 }  // namespace squall

@@ -48,6 +48,12 @@ void Safeguard::beat() {
   beats_.expires_after(std::chrono::milliseconds{beat_period_ms});
   beats_.async_wait([this](auto error) {
     if (error || !in_force_) return;
+    // Its packets would wait for ever: with this process the kernel lets go of them, and the guardian undoes the rest.
+    if (engines_.hangs()) {
+      constexpr std::string_view words = "squall-injector: an engine no longer looks at its packets: ended, so that they flow again\n";
+      [[maybe_unused]] auto ignored = ::write(STDERR_FILENO, words.data(), words.size());
+      ::_exit(70);  // EX_SOFTWARE in sysexits.h
+    }
     if (guardian_) guardian_->beat(Beat::in_force);
     beat();
   });

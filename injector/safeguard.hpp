@@ -9,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "injector/guardian.hpp"
+#include "injector/host/packet_engine.hpp"
 #include "injector/journal.hpp"
 
 namespace squall {
@@ -44,6 +45,7 @@ class Safeguard {
   std::unique_ptr<Guardian> guardian_;
   std::unique_ptr<boost::asio::posix::stream_descriptor> death_;
   bool in_force_ = false;
+  EngineWatch engines_;
 };
 
 }  // namespace squall

@@ -199,9 +199,10 @@ class Injection {
   int tell_lost() {
     LinkOptions options;
     options.state = arguments_.state;
-    const auto recovered = run_to_end(injector_command(spec_, options, "recover"));
-    const bool clean = recovered.exit_code == 0;
-    complain(fmt::format("the link was lost: {}; {}", host_.lost, clean ? "the host was put back by its guardian" : recovered.out + recovered.err));
+    const auto recovered = recover_lost_host(spec_, options);
+    const bool clean = recovered.clean;
+    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? "the host was put back by its guardian" : "the host was not put back", recovered.costs,
+                         clean ? "" : "\n" + left_text(&recovered.left)));
     if (arguments_.json())
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},
                                                       {"dose", json::object{}}, {"restored", json::object{{"clean", clean}}}}));

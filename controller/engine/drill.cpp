@@ -401,10 +401,10 @@ asio::awaitable<void> Drill::restored(Host& host) {
       co_return;
     }
   }
-  auto recover = run_to_end(injector_command(host.spec, options_.link, "recover"));
-  line["clean"] = recover.exit_code == 0;
-  if (recover.exit_code != 0) line["left"] = json::array{json::object{{"detail", recover.out + recover.err}}};
-  line["note"] = "the injector was lost; its journal tells";
+  const auto recovered = recover_lost_host(host.spec, options_.link);
+  line["clean"] = recovered.clean;
+  line["left"] = recovered.left;
+  line["note"] = "the injector was lost; its journal tells" + recovered.costs;
   log_->add("restored", std::move(line));
 }
 

@@ -59,6 +59,26 @@ std::vector<std::string> injector_command(const HostSpec& host, const LinkOption
   return command;
 }
 
+HostRecovered recover_lost_host(const HostSpec& host, const LinkOptions& options) {
+  const auto done = run_to_end(injector_command(host, options, "recover", {"--output", "json"}));
+  HostRecovered out;
+  out.clean = done.exit_code == 0;
+  boost::system::error_code broken;
+  const auto said = json::parse(done.out, broken);
+  const auto* about = broken ? nullptr : said.if_object();
+  auto list = [&](const char* key) {
+    const auto* value = about ? about->if_contains(key) : nullptr;
+    return value && value->is_array() ? value->get_array() : json::array{};
+  };
+  auto left = list("left");
+  if (!out.clean && left.empty()) left = {json::object{{"detail", done.out + done.err}}};
+  out.left = std::move(left);
+  for (auto& cost : list("costs"))
+    if (auto* one = cost.if_object(); one && one->contains("step") && one->contains("text"))
+      out.costs += fmt::format("; {}: {}", json::value_to<std::string>(one->at("step")), json::value_to<std::string>(one->at("text")));
+  return out;
+}
+
 struct Link::State : std::enable_shared_from_this<Link::State> {
   State(asio::io_context& context, std::string name, Sinks s)
       : io(context), host(std::move(name)), sinks(std::move(s)), in(context), out(context), err(context), process(context), renewal(context), deadline(context), buffer(longest_line) {}

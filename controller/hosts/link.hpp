@@ -36,6 +36,14 @@ struct LinkOptions {
 std::vector<std::string> injector_command(const HostSpec&, const LinkOptions&, const std::string& verb,
                                           const std::vector<std::string>& more = {});
 
+// What became of a host whose injector was lost: waits for its guardian, or does the guardian's work.
+struct HostRecovered {
+  bool clean = false;
+  boost::json::value left;  // as `squall-injector recover` tells it
+  std::string costs;  // "; slow: at least 217 packets that it held are lost", or nothing
+};
+HostRecovered recover_lost_host(const HostSpec&, const LinkOptions&);
+
 class Link {
  public:
   struct Sinks {

@@ -53,7 +53,9 @@ netlink::Socket take_netfilter_socket() {
       return socket;
     }
   }
-  return netlink::Socket{NETLINK_NETFILTER};
+  netlink::Socket fresh{NETLINK_NETFILTER};
+  fresh.close_first();
+  return fresh;
 }
 
 void give_back(netlink::Socket socket) {

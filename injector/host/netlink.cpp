@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -89,6 +90,11 @@ Socket::Socket(int protocol) : fd_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
   // An answer is given before send(2) returns, so this is for a kernel that gives none.
   const timeval patience{2, 0};
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+}
+
+void Socket::close_first() {
+  constexpr int behind = 960;  // below the usual limit of 1,024
+  if (const int fd = ::fcntl(fd_.get(), F_DUPFD_CLOEXEC, behind); fd >= 0) fd_ = Fd{fd};
 }
 
 namespace {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/held_count.hpp"
 #include "injector/host/links.hpp"
 #include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
@@ -62,8 +63,8 @@ void PacketDetour::get_ready() {
   taps_.clear();
   started_ = false;
   in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
-    // Descriptors are closed from the lowest when a process dies: the tables, which this one owns, must be gone before
-    // the taps that their rules lead to.
+    // Closed first when the process dies: the tables, which this one owns, must be gone before the taps that their rules
+    // lead to, and traffic flows again once they are.
     owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
     auto engine = std::make_unique<PacketEngine>(plan_.what, plan_.seed);
     if (uses_queue(plan_.rules)) {
@@ -87,15 +88,15 @@ void PacketDetour::get_ready() {
 void PacketDetour::start_engine() {
   if (!engine_) get_ready();
   engine_->set_level(level_);
-  if (started_) return;
-  try {
-    in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] { add_taps_and_start(); });
-  } catch (...) {
-    taps_.clear();
-    queue_ = nullptr;
-    engine_.reset();
-    throw;
-  }
+  if (!started_) try {
+      in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] { add_taps_and_start(); });
+    } catch (...) {
+      taps_.clear();
+      queue_ = nullptr;
+      engine_.reset();
+      throw;
+    }
+  engine_->watch(plan_.rules.table);
 }
 
 void PacketDetour::add_taps_and_start() {
@@ -231,7 +232,10 @@ Undone look(const boost::json::object& with) {
     return {UndoOutcome::failed, fmt::format("the nftables table {} {} is still there{}", nft::name_of(family), table, alive ? ", held by its owner" : ""),
             alive ? fmt::format("kill {}", owner) : fmt::format("nft delete table {} {}", nft::name_of(family), table)};
   }
-  return {UndoOutcome::already, "", ""};
+  Undone gone{UndoOutcome::already, "", ""};
+  // Those that the kernel had not handed over yet are not among them.
+  if (const auto held = HeldCount::take(table); held.value_or(0) > 0) gone.cost = fmt::format("at least {} packets that it held are lost", *held);
+  return gone;
 }
 
 Undone carry_out(const boost::json::object& with) { return in_namespace_of(with, look); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 
 #include <pthread.h>
@@ -21,21 +22,61 @@ namespace {
 constexpr std::uint64_t most_held_bytes = 512 << 20;
 constexpr std::int64_t retry_ns = 200'000;
 constexpr int rounds_between_deliveries = 16;
+// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, what waits is
+// looked at this often instead, as long as that is small beside the delay.
+constexpr std::int64_t between_looks_ns = 100'000, stretch_ns = 1'000'000, many = 20, delay_in_looks = 10;
+
+struct Watched {
+  std::mutex mutex;
+  std::set<const PacketEngine*> engines;
+};
+
+Watched& watched() {
+  static Watched all;
+  return all;
+}
 
 bool later(const HeldPacket& a, const HeldPacket& b) { return a.due != b.due ? a.due > b.due : a.order > b.order; }
 
 }  // namespace
 
 void HeldPackets::add(HeldPacket&& packet) {
+  if (line_.empty() || later(packet, line_.back())) {
+    if (line_.full()) line_.set_capacity(2 * line_.capacity());
+    line_.push_back(std::move(packet));
+    return;
+  }
   heap_.push_back(std::move(packet));
   std::push_heap(heap_.begin(), heap_.end(), later);
 }
 
+bool HeldPackets::heap_is_next() const { return !heap_.empty() && (line_.empty() || later(line_.front(), heap_.front())); }
+
 HeldPacket HeldPackets::take_next() {
+  if (!heap_is_next()) {
+    auto packet = std::move(line_.front());
+    line_.pop_front();
+    return packet;
+  }
   std::pop_heap(heap_.begin(), heap_.end(), later);
   auto packet = std::move(heap_.back());
   heap_.pop_back();
   return packet;
+}
+
+bool EngineWatch::hangs() {
+  auto& all = watched();
+  std::lock_guard lock{all.mutex};
+  std::map<const PacketEngine*, Seen> now;
+  bool hangs = false;
+  for (auto* engine : all.engines) {
+    auto& last = now[engine];
+    last.looks = engine->looks();
+    if (const auto before = seen_.find(engine); before != seen_.end() && before->second.looks == last.looks) last.still = before->second.still + 1;
+    hangs |= last.still >= patience;
+  }
+  seen_ = std::move(now);
+  return hangs;
 }
 
 PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
@@ -60,12 +101,32 @@ void PacketEngine::start() {
   thread_ = std::thread{[this] { run(); }};
 }
 
-void PacketEngine::release() {
-  if (!thread_.joinable()) return;
-  releasing_ = true;
+void PacketEngine::watch(const std::string& name) {
+  held_count_ = std::make_unique<HeldCount>(name);
+  watched_ = held_count_.get();
+  wake();
+  auto& all = watched();
+  std::lock_guard lock{all.mutex};
+  all.engines.insert(this);
+}
+
+void PacketEngine::wake() {
   const std::uint64_t one = 1;
   [[maybe_unused]] auto ignored = ::write(wake_.get(), &one, sizeof one);
+}
+
+void PacketEngine::release() {
+  if (!thread_.joinable()) return;
+  {
+    auto& all = watched();
+    std::lock_guard lock{all.mutex};
+    all.engines.erase(this);
+  }
+  releasing_ = true;
+  wake();
   thread_.join();
+  watched_ = nullptr;
+  held_count_.reset();
 }
 
 EngineMeasure PacketEngine::measure() const {
@@ -83,11 +144,27 @@ void PacketEngine::run() {
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -20);
   for (auto& source : sources_) source->begin();
   while (!releasing_) {
-    wait();
+    ++looks_;
+    many_come(monotonic_ns()) ? wait_for_next() : wait();
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
     deliver(monotonic_ns());
   }
   deliver_all();
+}
+
+bool PacketEngine::many_come(std::int64_t now) {
+  const auto counted = now - counting_since_;
+  if (counted < stretch_ns) return many_;
+  many_ = came_ * stretch_ns > many * counted &&
+          static_cast<double>(shape_.delay.delay_ns) * level_ >= static_cast<double>(delay_in_looks * between_looks_ns);
+  counting_since_ = now;
+  came_ = 0;
+  return many_;
+}
+
+void PacketEngine::wait_for_next() {
+  const timespec moment{0, between_looks_ns};
+  ::nanosleep(&moment, nullptr);
 }
 
 void PacketEngine::wait() {
@@ -99,18 +176,19 @@ void PacketEngine::wait() {
     armed_ = due;
   }
   epoll_event events[4];
-  const int ready = ::epoll_wait(epoll_.get(), events, 4, -1);
-  for (int i = 0; i < ready; ++i)
-    if (events[i].data.fd == timer_.get()) {
-      std::uint64_t expired = 0;
-      [[maybe_unused]] auto ignored = ::read(timer_.get(), &expired, sizeof expired);
-      armed_ = 0;
-    }
+  const int ready = ::epoll_wait(epoll_.get(), events, 4, watched_ ? look_ms : -1);
+  for (int i = 0; i < ready; ++i) {
+    const int fd = events[i].data.fd;
+    if (fd != timer_.get() && fd != wake_.get()) continue;
+    std::uint64_t times = 0;
+    [[maybe_unused]] auto ignored = ::read(fd, &times, sizeof times);
+    if (fd == timer_.get()) armed_ = 0;
+  }
 }
 
 bool PacketEngine::take() {
   bool more = false;
-  for (auto& source : sources_) more |= source->take([this](HeldPacket&& packet) { keep(std::move(packet)); });
+  for (auto& source : sources_) more |= source->take(keep_);
   return more;
 }
 
@@ -147,6 +225,7 @@ PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
 
 void PacketEngine::keep(HeldPacket&& packet) {
   const double level = level_;
+  ++came_;
   packet.full_level = level >= 1;
   Fate fate;
   // A packet whose bytes did not all come can neither be repeated nor changed.
@@ -234,6 +313,7 @@ void PacketEngine::deliver(std::int64_t now) {
   }
   for (auto& source : sources_) source->flush();
   measure_.holding = held_.size();
+  if (auto* count = watched_.load()) count->set(held_.size());
   measure_.counts = counts_;
 }
 

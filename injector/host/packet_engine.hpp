@@ -3,13 +3,19 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "injector/host/impairment.hpp"
+#include <boost/circular_buffer.hpp>
+
+#include "injector/host/held_count.hpp"
 #include "injector/host/hold_times.hpp"
+#include "injector/host/impairment.hpp"
 #include "injector/host/packet_source.hpp"
 #include "injector/host/process.hpp"
 
@@ -19,13 +25,16 @@ namespace squall {
 class HeldPackets {
  public:
   void add(HeldPacket&&);
-  bool empty() const { return heap_.empty(); }
-  std::size_t size() const { return heap_.size(); }
-  std::int64_t next_due() const { return heap_.front().due; }
+  bool empty() const { return line_.empty() && heap_.empty(); }
+  std::size_t size() const { return line_.size() + heap_.size(); }
+  std::int64_t next_due() const { return heap_is_next() ? heap_.front().due : line_.front().due; }
   HeldPacket take_next();
 
  private:
-  std::vector<HeldPacket> heap_;
+  bool heap_is_next() const;
+
+  boost::circular_buffer<HeldPacket> line_{1024};  // each due no sooner than the one before
+  std::vector<HeldPacket> heap_;                   // what overtakes
 };
 
 // What was done to packets that came while the dose was full.
@@ -44,8 +53,25 @@ struct EngineMeasure {
   std::uint64_t holding = 0, overflowed = 0, released_early = 0, lost = 0;
 };
 
+// Whether an engine of this process has stood still since the last call of each of them, a few in a row. For one caller,
+// at a pace at which an engine that is well has looked at its packets (PacketEngine::look_ms).
+class EngineWatch {
+ public:
+  // True once the same engine has not looked for so many calls in a row.
+  bool hangs();
+
+ private:
+  static constexpr int patience = 4;
+  struct Seen {
+    std::uint64_t looks = 0;
+    int still = 0;
+  };
+  std::map<const class PacketEngine*, Seen> seen_;
+};
+
 class PacketEngine {
  public:
+  static constexpr int look_ms = 250;
   PacketEngine(const Impairment&, std::uint64_t seed);
   ~PacketEngine();
   PacketEngine(const PacketEngine&) = delete;
@@ -55,6 +81,9 @@ class PacketEngine {
   void add(std::unique_ptr<PacketSource>);
   // Starts the thread, in the caller's network namespace.
   void start();
+  // Packets come from now on: whether the thread still looks at them is watched, and what it holds is told under `name`
+  // to whoever outlives this process (HeldCount).
+  void watch(const std::string& name);
   // The part of the whole dose that packets get which come from now on.
   void set_level(double level) { level_ = level; }
   // Lets everything that waits go at once and in order, takes what still comes in until nothing does, and ends the
@@ -63,10 +92,15 @@ class PacketEngine {
   // Closes the sources.
   void close() { sources_.clear(); }
   EngineMeasure measure() const;
+  // How often its thread has looked at its packets: while it is watched and well, once in `look_ms` at least.
+  std::uint64_t looks() const { return looks_; }
 
  private:
   void run();
+  void wake();
   void wait();
+  bool many_come(std::int64_t now);
+  void wait_for_next();
   bool take();
   void deliver(std::int64_t now);
   void deliver_all();
@@ -86,12 +120,17 @@ class PacketEngine {
   std::thread thread_;
   std::atomic<double> level_ = 1;
   std::atomic<bool> releasing_ = false;
+  std::atomic<std::uint64_t> looks_ = 0;
+  std::unique_ptr<HeldCount> held_count_;
+  std::atomic<HeldCount*> watched_ = nullptr;  // while it is
 
   // The thread's own.
+  const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
   std::int64_t armed_ = 0, last_due_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
-  bool lost_before_ = false;
+  std::int64_t counting_since_ = 0, came_ = 0;
+  bool many_ = false, lost_before_ = false;
   std::string edited_;
   std::int64_t last_departure_ = 0;
   PacketCounts counts_;

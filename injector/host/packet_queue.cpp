@@ -44,6 +44,13 @@ nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(n
 PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, Take take)
     : socket_(take_netfilter_socket()), number_(start), take_(take), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
   buffers_.resize(batch * buffer_size_);
+  parts_.resize(batch);
+  messages_.resize(batch);
+  for (std::size_t i = 0; i < batch; ++i) {
+    parts_[i] = {&buffers_[i * buffer_size_], buffer_size_};
+    messages_[i].msg_hdr.msg_iov = &parts_[i];
+    messages_[i].msg_hdr.msg_iovlen = 1;
+  }
   for (int attempt = 0;; ++attempt, ++number_) {
     netlink::Messages bind;
     bind.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
@@ -97,20 +104,13 @@ void PacketQueue::configure(std::uint32_t longest) {
 }
 
 bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
-  std::array<iovec, batch> parts;
-  std::array<mmsghdr, batch> messages{};
-  for (std::size_t i = 0; i < batch; ++i) {
-    parts[i] = {&buffers_[i * buffer_size_], buffer_size_};
-    messages[i].msg_hdr.msg_iov = &parts[i];
-    messages[i].msg_hdr.msg_iovlen = 1;
-  }
-  const int got = ::recvmmsg(fd(), messages.data(), batch, MSG_DONTWAIT, nullptr);
+  const int got = ::recvmmsg(fd(), messages_.data(), batch, MSG_DONTWAIT, nullptr);
   if (got <= 0) return false;
   now_ = monotonic_ns();
   wall_ahead_ = wall_ns() - now_;
   for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
     // A packet's bytes come last and are not padded, but NLMSG_NEXT takes a multiple of four away.
-    auto left = NLMSG_ALIGN(messages[i].msg_len);
+    auto left = NLMSG_ALIGN(messages_[i].msg_len);
     for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
   }
   return static_cast<std::size_t>(got) == batch;
@@ -119,8 +119,8 @@ bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
 void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(HeldPacket&&)>& keep) {
   if (head->nlmsg_type == NLMSG_ERROR) {
     // The packet of a verdict is gone (ENOENT): whoever unregisters a netfilter hook makes the kernel drop all that
-    // waits in the queues of the namespace.
-    if (static_cast<const nlmsgerr*>(NLMSG_DATA(const_cast<nlmsghdr*>(head)))->error) ++lost_;
+    // waits in the queues of the namespace. A verdict about many fails where none of them is left.
+    if (static_cast<const nlmsgerr*>(NLMSG_DATA(const_cast<nlmsghdr*>(head)))->error) lost_ += head->nlmsg_seq;
     return;
   }
   if (head->nlmsg_type != type_of(NFQNL_MSG_PACKET)) return;
@@ -136,6 +136,11 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
     if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR) {
       packet.id = ntohl(reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->packet_id);
       untold_ += packet.id - last_id_ - 1;
+      if (fates_.empty()) first_id_ = packet.id;
+      const std::size_t known = packet.id - first_id_ + 1;
+      if (known > fates_.capacity()) fates_.set_capacity(std::max(known, 2 * fates_.capacity()));
+      while (fates_.size() + 1 < known) fates_.push_back(Fate::judged);
+      fates_.push_back(Fate::waits);
       last_id_ = packet.id;
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_TIMESTAMP) {
       nfqnl_msg_packet_timestamp stamp;
@@ -175,26 +180,62 @@ void PacketQueue::discard(HeldPacket& packet) {
 }
 
 void PacketQueue::judge(const HeldPacket& packet, std::uint32_t verdict) {
+  auto& fate = fates_[packet.id - first_id_];
+  if (verdict == NF_ACCEPT && !packet.changed) {
+    fate = Fate::accepted;
+    accepted_.push_back(packet.id);
+    return;
+  }
+  fate = Fate::judged;
+  // Those before it go before it.
+  if (verdict == NF_ACCEPT) settle();
+  put(NFQNL_MSG_VERDICT, packet.id, verdict, 1, packet.changed ? &packet : nullptr);
+}
+
+// One verdict for all up to the first that still waits, and one each for those behind.
+void PacketQueue::settle() {
+  std::uint32_t last = 0, packets = 0;
+  for (; !fates_.empty() && fates_.front() != Fate::waits; fates_.pop_front(), ++first_id_)
+    if (fates_.front() == Fate::accepted) last = first_id_, ++packets;
+  if (packets > 0) put(NFQNL_MSG_VERDICT_BATCH, last, NF_ACCEPT, packets);
+  if (packets < accepted_.size())
+    for (const auto id : accepted_) {
+      if (static_cast<std::int32_t>(id - first_id_) < 0) continue;
+      fates_[id - first_id_] = Fate::judged;
+      put(NFQNL_MSG_VERDICT, id, NF_ACCEPT, 1);
+    }
+  accepted_.clear();
+}
+
+// The kernel's answer, where it refuses, has the number of the packets as its sequence.
+void PacketQueue::put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets, const HeldPacket* changed) {
   Verdict one{};
-  one.head = {sizeof one, type_of(NFQNL_MSG_VERDICT), NLM_F_REQUEST, 0, 0};
+  one.head = {sizeof one, type_of(message), NLM_F_REQUEST, packets, 0};
   one.queue = header(number_);
   one.attribute = {sizeof(nlattr) + sizeof(nfqnl_msg_verdict_hdr), NFQA_VERDICT_HDR};
-  one.verdict = {htonl(verdict), htonl(packet.id)};
-  nlattr bytes{static_cast<std::uint16_t>(sizeof(nlattr) + packet.size), NFQA_PAYLOAD};
-  if (packet.changed) one.head.nlmsg_len += (bytes.nla_len + 3U) & ~3U;
-  auto put = [&](const void* from, std::size_t size) {
+  one.verdict = {htonl(verdict), htonl(id)};
+  auto append = [&](const void* from, std::size_t size) {
     verdicts_.insert(verdicts_.end(), static_cast<const char*>(from), static_cast<const char*>(from) + size);
   };
-  put(&one, sizeof one);
-  if (packet.changed) {
-    put(&bytes, sizeof bytes);
-    put(packet.frame.get(), packet.size);
+  if (changed) {
+    const nlattr bytes{static_cast<std::uint16_t>(sizeof(nlattr) + changed->size), NFQA_PAYLOAD};
+    one.head.nlmsg_len += (bytes.nla_len + 3U) & ~3U;
+    append(&one, sizeof one);
+    append(&bytes, sizeof bytes);
+    append(changed->frame.get(), changed->size);
     verdicts_.resize((verdicts_.size() + 3) & ~std::size_t{3});
+  } else {
+    append(&one, sizeof one);
   }
-  if (verdicts_.size() >= most_verdict_bytes) flush();
+  if (verdicts_.size() >= most_verdict_bytes) send_verdicts();
 }
 
 void PacketQueue::flush() {
+  settle();
+  send_verdicts();
+}
+
+void PacketQueue::send_verdicts() {
   if (verdicts_.empty()) return;
   const sockaddr_nl kernel{AF_NETLINK, 0, 0, 0};
   ::sendto(fd(), verdicts_.data(), verdicts_.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);

@@ -4,6 +4,10 @@
 #include <atomic>
 #include <vector>
 
+#include <sys/socket.h>
+
+#include <boost/circular_buffer.hpp>
+
 #include "injector/host/netlink.hpp"
 #include "injector/host/packet_source.hpp"
 #include "injector/host/raw_sender.hpp"
@@ -42,15 +46,25 @@ class PacketQueue : public PacketSource {
   State state() const;
   void configure(std::uint32_t longest);
   void judge(const HeldPacket&, std::uint32_t verdict);
+  void settle();
+  void send_verdicts();
+  void put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets, const HeldPacket* changed = nullptr);
   void read_message(const struct nlmsghdr*, const std::function<void(HeldPacket&&)>&);
 
   netlink::Socket socket_;
   Fd stamps_, states_;
   std::uint16_t number_ = 0;
   std::vector<char> verdicts_;
+  // From the first packet that waits for its verdict to the last that we know of.
+  enum class Fate : char { waits, accepted, judged };
+  boost::circular_buffer<Fate> fates_{1024};
+  std::uint32_t first_id_ = 1;
+  std::vector<std::uint32_t> accepted_;  // since the last verdicts
   std::int64_t now_ = 0, wall_ahead_ = 0;
   Take take_;
   std::vector<char> buffers_;  // `batch` of them
+  std::vector<iovec> parts_;
+  std::vector<mmsghdr> messages_;
   std::size_t buffer_size_ = 0;
   std::unique_ptr<RawSender> sender_;
   std::uint32_t last_id_ = 0;

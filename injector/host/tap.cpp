@@ -27,7 +27,7 @@ namespace squall {
 namespace {
 
 constexpr std::size_t offload_header = 10;  // struct virtio_net_hdr, whose header is not C++
-constexpr std::size_t longest_frame = 1 << 18;
+constexpr std::size_t longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64;
 constexpr std::uint32_t queue_length = 10'000;
 constexpr int frames_at_once = 256;
 
@@ -35,7 +35,7 @@ constexpr int frames_at_once = 256;
 
 }  // namespace
 
-Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments segments) : name_(name), buffer_(longest_frame) {
+Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments segments) : name_(name), buffer_(std::make_unique_for_overwrite<char[]>(longest_frame)) {
   open_tap(name, segments);
   raise(alias);
   open_way_out(interface, mark);
@@ -101,28 +101,43 @@ void Tap::open_way_out(std::uint32_t interface, std::uint32_t mark) {
 
 bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
   for (int i = 0; i < frames_at_once; ++i) {
-    const auto got = ::read(tap_.get(), buffer_.data(), buffer_.size());
+    const auto got = ::read(tap_.get(), buffer_.get(), longest_frame);
     if (got < static_cast<ssize_t>(offload_header + ETH_HLEN)) return false;
     // What the tap's own network stack says (multicast reports) is nobody's traffic.
-    if (std::memcmp(buffer_.data() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;
+    if (std::memcmp(buffer_.get() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;
     HeldPacket packet;
     packet.source = this;
     packet.entered = monotonic_ns();
     packet.size = static_cast<std::uint32_t>(got);
     packet.content = offload_header + ETH_HLEN;
     packet.wire_bytes = packet.size - static_cast<std::uint32_t>(offload_header);
-    packet.frame = std::make_unique_for_overwrite<char[]>(packet.size);
-    std::memcpy(packet.frame.get(), buffer_.data(), packet.size);
+    if (packet.size > small_frame) {
+      packet.frame = std::move(buffer_);
+      buffer_ = spare();
+    } else {
+      packet.frame = std::make_unique_for_overwrite<char[]>(packet.size);
+      std::memcpy(packet.frame.get(), buffer_.get(), packet.size);
+    }
     keep(std::move(packet));
   }
   return true;
+}
+
+std::unique_ptr<char[]> Tap::spare() {
+  if (spare_.empty()) return std::make_unique_for_overwrite<char[]>(longest_frame);
+  auto frame = std::move(spare_.back());
+  spare_.pop_back();
+  return frame;
 }
 
 std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }
 
 bool Tap::let_go(HeldPacket& packet) {
   for (;;) {
-    if (::send(out_.get(), packet.frame.get(), packet.size, MSG_DONTWAIT) >= 0) return true;
+    if (::send(out_.get(), packet.frame.get(), packet.size, MSG_DONTWAIT) >= 0) {
+      if (packet.size > small_frame && !packet.changed && !packet.copy && spare_.size() < most_spare) spare_.push_back(std::move(packet.frame));
+      return true;
+    }
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return false;
     // ENOBUFS: the device's own queue is full and drops, as it would have without us.

@@ -33,6 +33,7 @@ class Tap : public PacketSource {
   std::uint64_t lost() const override { return lost_; }
 
  private:
+  std::unique_ptr<char[]> spare();
   void open_tap(const std::string& name, Segments);
   void raise(const std::string& alias);
   void open_way_out(std::uint32_t interface, std::uint32_t mark);
@@ -41,7 +42,9 @@ class Tap : public PacketSource {
   Fd tap_, out_;
   std::uint32_t index_ = 0;
   unsigned char address_[6] = {};
-  std::vector<char> buffer_;
+  // Large frames are passed on as they are, not copied: what they lie in, and what is free of that.
+  std::unique_ptr<char[]> buffer_;
+  std::vector<std::unique_ptr<char[]>> spare_;
   std::atomic<std::uint64_t> lost_ = 0;
 };
 

@@ -2,7 +2,7 @@
 // how late packets are, how long traffic stops when the engine is killed; and a hundred partition rules beside nft. Root; network
 // namespaces of its own.
 //
-//   packet_bench [SECONDS]
+//   packet_bench [SECONDS [packets|tcp|kill|partition]]
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -252,25 +252,27 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "hold") hold();
   const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  const std::string_view only = argc > 2 ? argv[2] : "";
+  auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
   const testing::OwnNetwork network;
-  for (double rate : {50e3, 100e3, 150e3}) {
-    packets(network, rate, seconds, false);
-    packets(network, rate, seconds, true);
+  if (wanted("packets"))
+    for (double rate : {50e3, 100e3, 150e3}) {
+      packets(network, rate, seconds, false);
+      packets(network, rate, seconds, true);
+    }
+  if (wanted("tcp")) {
+    std::printf("TCP without a fault: %.1f Gbit/s\n", tcp_gbit(network, seconds));
+    for (const char* direction : {"out", "both"}) {
+      RunFault fault{"network.delay", {{"delay", "0ms"}, {"direction", direction}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+      fault.apply();
+      std::printf("TCP through a fault of no delay, %s: %.1f Gbit/s\n", direction, tcp_gbit(network, seconds));
+    }
   }
-  std::printf("TCP without a fault: %.1f Gbit/s\n", tcp_gbit(network, seconds));
-  {
-    RunFault fault{"network.delay", {{"delay", "0ms"}, {"direction", "out"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
-    fault.apply();
-    std::printf("TCP through a fault of no delay, leaving: %.1f Gbit/s\n", tcp_gbit(network, seconds));
+  if (wanted("kill")) {
+    std::printf("longest silence after the engine was killed:");
+    for (int i = 0; i < 9; ++i) std::printf(" %.1f", silence_after_kill(network));
+    std::printf(" ms\n");
   }
-  {
-    RunFault fault{"network.delay", {{"delay", "0ms"}, {"direction", "both"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
-    fault.apply();
-    std::printf("TCP through a fault of no delay, both ways: %.1f Gbit/s\n", tcp_gbit(network, seconds));
-  }
-  std::printf("longest silence after the engine was killed:");
-  for (int i = 0; i < 5; ++i) std::printf(" %.1f", silence_after_kill(network));
-  std::printf(" ms\n");
-  partition_rules();
+  if (wanted("partition")) partition_rules();
   return 0;
 }

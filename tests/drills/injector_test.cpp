@@ -1,8 +1,11 @@
 // The injector by its protocol, in a network of the test's own: leases, lost links, hangs, and two callers of one host.
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <thread>
+
+#include <sys/ptrace.h>
 
 #include <gtest/gtest.h>
 
@@ -98,6 +101,79 @@ TEST_F(Injector, that_hangs_is_ended_by_its_guardian) {
   const int status = injector.end();
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
   EXPECT_TRUE(as_found_within(5s));
+}
+
+// A debugger's hold on that one thread: the rest of the process goes on.
+class Hold {
+ public:
+  explicit Hold(pid_t process, const std::string& name) {
+    for (auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
+      std::string comm;
+      std::getline(std::ifstream{task.path() / "comm"}, comm);
+      if (comm == name) thread_ = std::stoi(task.path().filename());
+    }
+    if (thread_ < 0 || ::ptrace(PTRACE_SEIZE, thread_, 0, 0) != 0) throw std::runtime_error("no hold on " + name);
+    ::ptrace(PTRACE_INTERRUPT, thread_, 0, 0);
+    int status = 0;
+    ::waitpid(thread_, &status, __WALL);
+  }
+  // Whether it died.
+  bool dies_within(std::chrono::seconds patience) const {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    for (int status = 0; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(10ms))
+      if (::waitpid(thread_, &status, __WALL | WNOHANG) == thread_ && (WIFEXITED(status) || WIFSIGNALED(status))) return true;
+    return false;
+  }
+
+ private:
+  pid_t thread_ = -1;
+};
+
+TEST_F(Injector, whose_packet_engine_hangs_ends_so_that_packets_flow_again) {
+  InjectorProcess injector{state()};
+  injector.must(hello("hung engine"));
+  auto request = slow("slow", "sqa");
+  request["with"] = json::object{{"delay", "50ms"}, {"mechanism", "userland"}};
+  injector.must(request);
+  const Hold hold{injector.pid(), "squall-packets"};
+  if (!hold.dies_within(15s)) {
+    ADD_FAILURE() << "it holds its packets for ever";
+    ::kill(injector.pid(), SIGKILL);
+    hold.dies_within(5s);
+  }
+  EXPECT_EQ(WEXITSTATUS(injector.end()), 70);
+  EXPECT_TRUE(as_found_within(5s));
+}
+
+TEST_F(Injector, that_is_killed_leaves_word_of_the_packets_that_it_held) {
+  InjectorProcess injector{state()};
+  injector.must(hello("costly"));
+  auto request = slow("slow", "sqa");
+  request["with"] = json::object{{"delay", "60s"}, {"direction", "out"}, {"mechanism", "userland"}};
+  injector.must(request);
+  squall::testing::shell("ping -n -q -c 30 -i 0.01 -W 0.1 10.99.0.2 > /dev/null || true");
+  // "no packet was through its delay yet; 30 wait", and what the kernel itself sends now and then.
+  auto waiting = [&] {
+    const std::string reason{injector.must({{"do", "dose"}, {"step", "slow"}}).at("dose").at("reason").as_string()};
+    const auto at = reason.find("; ");
+    return at == reason.npos ? 0 : std::stoi(reason.substr(at + 2));
+  };
+  for (int i = 0; i < 500 && waiting() < 30; ++i) std::this_thread::sleep_for(10ms);
+  const auto held = waiting();
+  ASSERT_GE(held, 30);
+  ::kill(injector.pid(), SIGKILL);
+  injector.end();
+  ASSERT_TRUE(as_found_within(5s));
+  const std::vector<std::string> recover{bin_dir() + "/squall-injector", "recover", "--state", state(), "--output", "json"};
+  const auto costs = json::parse(run_to_end(recover).out).at("costs").as_array();
+  ASSERT_EQ(costs.size(), 1U);
+  EXPECT_EQ(costs[0].at("step"), "slow");
+  int told = 0;
+  EXPECT_EQ(std::sscanf(costs[0].at("text").as_string().c_str(), "at least %d packets that it held are lost", &told), 1) << costs;
+  EXPECT_GE(told, held);
+  EXPECT_LE(told, held + 30);
+  // It is told once.
+  EXPECT_TRUE(json::parse(run_to_end(recover).out).at("costs").as_array().empty());
 }
 
 TEST_F(Injector, that_is_killed_with_many_faults_in_force_leaves_none) {
