@@ -24,7 +24,7 @@ constexpr std::int64_t retry_ns = 200'000;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, what waits is
 // looked at this often instead, as long as that is small beside the delay.
-constexpr std::int64_t between_looks_ns = 100'000, stretch_ns = 1'000'000, many = 20, delay_in_looks = 10;
+constexpr std::int64_t between_looks_ns = 150'000, stretch_ns = 1'000'000, many = 20, delay_in_looks = 6;
 
 struct Watched {
   std::mutex mutex;
