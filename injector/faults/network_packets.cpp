@@ -32,7 +32,7 @@ const Object<faults::NetworkPackets>& Describe<faults::NetworkPackets>::object()
   static const auto schema =
       Object<NetworkPackets>{"which packets are meant"}
           .optional("direction", &NetworkPackets::direction, "seen from the target: what it sends, what it receives, or both", "out")
-          .optional("to", &NetworkPackets::to, "only packets exchanged with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+          .optional("to", &NetworkPackets::to, "only packets exchanged with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once (by network.partition again every 5 s)", "every peer")
           .optional("port", &NetworkPackets::port, "only TCP and UDP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
           .optional("protocol", &NetworkPackets::protocol, "only these packets", "any")
           .optional("mechanism", &NetworkPackets::mechanism, "netem of the kernel, or our own packet queue", "the best this host has")

@@ -1,9 +1,12 @@
 // network.partition: cuts peers off, by rules of the kernel's own that go with our process.
+#include <set>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "injector/faults/network_aim.hpp"
 #include "injector/faults/packet_fault.hpp"
+#include "injector/host/name_watch.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/owned_table.hpp"
 #include "injector/host/packet_detour.hpp"
@@ -80,7 +83,9 @@ class PartitionFault : public Fault {
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
     if (with_.mode == PartitionMode::reject) out.emplace_back("a local sender of UDP sees its call refused (EPERM) besides");
-    if (!with_.packets.to.empty()) out.emplace_back("host names are looked up once, when the fault is prepared");
+    if (const auto names = names_of_peers(); !names.empty())
+      out.push_back(fmt::format("{} looked up again every {} s: addresses that appear are cut off too, those that disappear stay cut off",
+                                names.size() == 1 ? "\"" + names.front() + "\" is" : "host names are", NameWatch::every.count()));
     out.emplace_back("measured by the packets that were stopped; those that found another way are not seen");
     return out;
   }
@@ -104,7 +109,28 @@ class PartitionFault : public Fault {
     transaction.add(std::move(tables));
   }
 
+  void started() override { names_ = std::make_unique<NameWatch>(names_of_peers()); }
   void stopping() override { read(); }
+
+  std::vector<FaultEvent> events() override {
+    std::vector<FaultEvent> out;
+    if (!names_ || !table_.there()) return out;
+    for (auto& found : names_->look()) {
+      if (!found.error.empty()) {
+        if (unknown_.insert(found.name).second) out.push_back({"partition.lookup_failed", wall_ns(), {{"name", found.name}, {"error", found.error}}});
+        continue;
+      }
+      unknown_.erase(found.name);
+      try {
+        boost::json::array added;
+        for (auto& address : cut_off_too(found.addresses)) added.emplace_back(to_string(address));
+        if (!added.empty()) out.push_back({"partition.addresses", wall_ns(), {{"name", found.name}, {"added", std::move(added)}}});
+      } catch (const std::exception& e) {
+        out.push_back({"fault.error", wall_ns(), {{"text", fmt::format("cut off the new addresses of \"{}\": {}", found.name, e.what())}}});
+      }
+    }
+    return out;
+  }
 
   Dose measure() override {
     read();
@@ -119,6 +145,31 @@ class PartitionFault : public Fault {
   }
 
  private:
+  std::vector<std::string> names_of_peers() const {
+    auto out = with_.packets.to;
+    std::erase_if(out, [](auto& text) { return parse_prefix(text).has_value(); });
+    return out;
+  }
+
+  // Of these addresses those that were not cut off before.
+  std::vector<Prefix> cut_off_too(const std::vector<Prefix>& addresses) {
+    const auto& known = aim_.match.peers;
+    std::vector<Prefix> fresh;
+    std::copy_if(addresses.begin(), addresses.end(), std::back_inserter(fresh), [&](auto& one) { return std::find(known.begin(), known.end(), one) == known.end(); });
+    if (fresh.empty()) return fresh;
+    if (with_.cut) {
+      auto only = aim_;
+      only.match.peers = fresh;
+      in_place([&] { cut_ += cut_connections(only.matching(Direction::both, only.includes_loopback()), only.cgroups).cut; });
+    }
+    auto messages = add_peers(*rules_, fresh);
+    table_.change(messages);
+    const auto add = [&](PacketMatch& match) { match.peers.insert(match.peers.end(), fresh.begin(), fresh.end()); };
+    add(aim_.match);
+    for (auto& point : rules_->points) add(point.match);
+    return fresh;
+  }
+
   void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network_namespace, aim_.namespace_pid, act); }
 
   void add() {
@@ -142,6 +193,8 @@ class PartitionFault : public Fault {
   NetworkAim aim_;
   std::shared_ptr<DetourRules> rules_ = std::make_shared<DetourRules>();
   OwnedTable table_;
+  std::unique_ptr<NameWatch> names_;
+  std::set<std::string> unknown_;  // names whose look-up failed last, and was told
   std::uint64_t stopped_ = 0, cut_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "injector/host/detour_rules.hpp"
 
+#include <span>
 #include <thread>
 
 #include <netinet/in.h>
@@ -33,7 +34,7 @@ Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
 class PointRules {
  public:
   PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number)
-      : messages_(messages), match_(point.match), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
+      : messages_(messages), match_(point.match), peers_(point.match.peers), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
         table_(rules.table), next_(hold_chain(rules, point).name) {
     if (point.marked) unmark();
     for (std::size_t i = match_.ports.size(); i-- > 0;) port_condition(match_.ports[i], i);
@@ -43,6 +44,21 @@ class PointRules {
     if (!v4.empty()) Rule{messages_, start}.meta(NFT_META_PROTOCOL).is16(ETH_P_IP).go(v4);
     if (!v6.empty()) Rule{messages_, start}.meta(NFT_META_PROTOCOL).is16(ETH_P_IPV6).go(v6);
   }
+
+  // More peers at the end of the chains there are; a family that had none gets its chains.
+  PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number, std::span<const Prefix> more)
+      : messages_(messages), match_(point.match), peers_(more), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
+        table_(rules.table), next_(hold_chain(rules, point).name) {
+    if (point.marked) next_ = unmark_name();
+    if (!match_.ports.empty()) next_ = ports_name(0);
+    for (const bool v6 : {false, true}) {
+      if (has(v6, match_.peers) && has(v6, peers_))
+        peers(v6, {family_, table_, family_name(v6)}, wanted_protocols(v6).empty() ? next_ : protocol_name(v6));
+      else if (const auto chain = family(v6, next_); !chain.empty())
+        Rule{messages_, {family_, table_, prefix_}}.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP).go(chain);
+    }
+  }
+
   const std::string& start() const { return prefix_; }
 
  private:
@@ -52,14 +68,22 @@ class PointRules {
     return chain;
   }
 
+  std::string unmark_name() const { return prefix_ + "-unmark"; }
+  std::string ports_name(std::size_t number) const { return fmt::format("{}-ports{}", prefix_, number); }
+  std::string protocol_name(bool v6) const { return fmt::format("{}-protocol{}", prefix_, v6 ? 6 : 4); }
+  std::string family_name(bool v6) const { return fmt::format("{}-v{}", prefix_, v6 ? 6 : 4); }
+  static bool has(bool v6, std::span<const Prefix> peers) {
+    return std::any_of(peers.begin(), peers.end(), [&](auto& peer) { return peer.v6 == v6; });
+  }
+
   void unmark() {
-    const auto chain = add(prefix_ + "-unmark");
+    const auto chain = add(unmark_name());
     Rule{messages_, chain}.meta(NFT_META_MARK).bits(~sender_bit, 0).set_mark().go(next_);
     next_ = chain.name;
   }
 
   void port_condition(const PortCondition& condition, std::size_t number) {
-    const auto chain = add(fmt::format("{}-ports{}", prefix_, number));
+    const auto chain = add(ports_name(number));
     for (auto port : condition.ports) {
       if (condition.side != Side::destination) Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2).is16(port).go(next_);
       if (condition.side != Side::source) Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port).go(next_);
@@ -77,7 +101,7 @@ class PointRules {
       if (peer.length < 8 * size) rule.mask({mask.data(), size});
       rule.is({peer.address.data(), size}).go(then);
     };
-    for (auto& peer : match_.peers) {
+    for (auto& peer : peers_) {
       if (peer.v6 != v6) continue;
       if (match_.peer != Side::destination) one(peer, source);
       if (match_.peer != Side::source) one(peer, destination);
@@ -85,22 +109,26 @@ class PointRules {
   }
 
   // Once the address fits: the protocol.
+  std::vector<std::uint8_t> wanted_protocols(bool v6) const {
+    if (match_.protocol == Protocol::tcp) return {IPPROTO_TCP};
+    if (match_.protocol == Protocol::udp) return {IPPROTO_UDP};
+    if (match_.protocol == Protocol::icmp) return {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
+    if (!match_.ports.empty()) return {IPPROTO_TCP, IPPROTO_UDP};
+    return {};
+  }
+
   std::string protocol(bool v6, const std::string& then) {
-    std::vector<std::uint8_t> wanted;
-    if (match_.protocol == Protocol::tcp) wanted = {IPPROTO_TCP};
-    if (match_.protocol == Protocol::udp) wanted = {IPPROTO_UDP};
-    if (match_.protocol == Protocol::icmp) wanted = {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
-    if (wanted.empty() && !match_.ports.empty()) wanted = {IPPROTO_TCP, IPPROTO_UDP};
+    const auto wanted = wanted_protocols(v6);
     if (wanted.empty()) return then;
-    const auto chain = add(fmt::format("{}-protocol{}", prefix_, v6 ? 6 : 4));
+    const auto chain = add(protocol_name(v6));
     for (auto one : wanted) Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(one).go(then);
     return chain.name;
   }
 
   std::string family(bool v6, std::string then) {
-    if (!match_.peers.empty() && std::none_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6; })) return "";
+    if (!peers_.empty() && !has(v6, peers_)) return "";
     then = protocol(v6, then);
-    const auto chain = add(fmt::format("{}-v{}", prefix_, v6 ? 6 : 4));
+    const auto chain = add(family_name(v6));
     if (v6) {
       const std::uint8_t first = first_neighbour_type, last = last_neighbour_type;
       Rule{messages_, chain}
@@ -115,7 +143,7 @@ class PointRules {
       if (peer.v6 == v6)
         for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U})
           Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, static_cast<std::uint32_t>(peer.bytes())).is({peer.address.data(), peer.bytes()}).leave();
-    if (match_.peers.empty())
+    if (peers_.empty())
       Rule{messages_, chain}.go(then);
     else
       peers(v6, chain, then);
@@ -124,6 +152,7 @@ class PointRules {
 
   netlink::Messages& messages_;
   const PacketMatch& match_;
+  std::span<const Prefix> peers_;
   std::string prefix_;
   Family family_;
   std::string table_, next_;
@@ -279,6 +308,14 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
   leaving_rules(messages, rules);
   sent_rules(messages, rules);
   sender_rules(messages, rules);
+  nft::end_batch(messages);
+  return messages;
+}
+
+netlink::Messages add_peers(const DetourRules& rules, std::span<const Prefix> more) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  for (std::size_t i = 0; i < rules.points.size(); ++i) PointRules{messages, rules, rules.points[i], i, more};
   nft::end_batch(messages);
   return messages;
 }

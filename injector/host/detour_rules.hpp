@@ -3,6 +3,7 @@
 // which stops sending when a few of them wait.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ void keep_hooks_switched_on();
 
 // One batch, begun and ended.
 netlink::Messages add_detour_rules(const DetourRules&);
+// One batch that makes these rules mean more peers besides; those they had are matched all the while. Of rules that name
+// peers, and for peers that they do not name yet.
+netlink::Messages add_peers(const DetourRules&, std::span<const Prefix> more);
 // Packets pass from then on; hooks stay, since unregistering one drops what waits in the queues of the namespace
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 netlink::Messages delete_detour_rules(const DetourRules&);

@@ -24,6 +24,10 @@ void OwnedTable::add(netlink::Messages& messages) {
   owner_ = std::move(owner);
 }
 
+void OwnedTable::change(netlink::Messages& messages) {
+  if (const auto answer = owner_->exchange(messages); !answer) throw std::runtime_error(answer.text());
+}
+
 Undone OwnedTable::remove(netlink::Messages& messages, const std::string& name) {
   if (!owner_) return {UndoOutcome::already, "", ""};
   const auto answer = owner_->exchange(messages);

@@ -16,6 +16,8 @@ class OwnedTable {
 
   // One batch that adds them, in the caller's network namespace; throws std::runtime_error where the kernel refuses.
   void add(netlink::Messages&);
+  // One batch that changes what was added; throws std::runtime_error where the kernel refuses, and then nothing is changed.
+  void change(netlink::Messages&);
   bool there() const { return static_cast<bool>(owner_); }
   // One batch that deletes the table called `name`.
   Undone remove(netlink::Messages&, const std::string& name);

@@ -11,6 +11,7 @@
 
 #include "injector/journal.hpp"
 #include "tests/support/injector_process.hpp"
+#include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/server_process.hpp"
 
@@ -190,6 +191,31 @@ TEST_F(Injector, that_is_killed_with_many_faults_in_force_leaves_none) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_TRUE(as_found_within(20s));
   RecordProperty("ms_to_as_found", static_cast<int>((std::chrono::steady_clock::now() - start) / 1ms));
+}
+
+TEST_F(Injector, that_is_killed_takes_the_addresses_with_it_that_it_added) {
+  squall::testing::OwnNames names{"10.99.0.2 peer.test\n"};
+  InjectorProcess injector{state()};
+  injector.must(hello("names"));
+  injector.must({{"do", "apply"},
+                 {"step", "parted"},
+                 {"fault", "network.partition"},
+                 {"on", json::object{{"interface", "sqa"}}},
+                 {"with", json::object{{"to", json::array{"peer.test"}}}},
+                 {"for_ns", 120'000'000'000LL},
+                 {"seed", 1}});
+  names.become("10.99.0.2 peer.test\nfd99::2 peer.test\n");
+  const auto added = injector.wait_for([](const json::object& said) { return said.contains("what") && said.at("what").as_string() == "partition.addresses"; });
+  EXPECT_EQ(added.at("added"), (json::array{"fd99::2"})) << json::serialize(added);
+  EXPECT_EQ(added.at("name").as_string(), "peer.test");
+  std::optional<squall::testing::UdpEcho> far;
+  network->at_the_other_end([&] { far.emplace(std::uint16_t{7007}); });
+  const auto lost = [](const char* address) { return squall::testing::ping(address, 7007, 20, 500, 500).lost(); };
+  for (auto* address : {"10.99.0.2", "fd99::2"}) EXPECT_EQ(lost(address), 20U) << address;
+  ::kill(injector.pid(), SIGKILL);
+  injector.end();
+  EXPECT_TRUE(as_found_within(20s));
+  for (auto* address : {"10.99.0.2", "fd99::2"}) EXPECT_EQ(lost(address), 0U) << address;
 }
 
 TEST_F(Injector, tells_a_second_caller_who_holds_what_until_when) {
