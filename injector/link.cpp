@@ -11,7 +11,7 @@
 namespace squall {
 namespace {
 
-constexpr std::size_t longest_line = 1 << 20;
+constexpr std::size_t longest_line = 2 << 20;  // 65,536 samples fit
 constexpr int patience_ms = 1000;  // less than the guardian's with a silent injector
 // What a pipe takes without blocking when poll(2) says that it is writable (pipe(7): PIPE_BUF).
 constexpr std::size_t never_blocks = 4096;
@@ -32,7 +32,7 @@ void Link::read() {
   asio::async_read_until(in_, buffer_, '\n', [this](auto error, std::size_t size) {
     if (!open_) return;
     if (error == asio::error::not_found) {
-      send({{"id", nullptr}, {"ok", false}, {"kind", "input"}, {"error", "a request is longer than 1 MiB"}});
+      send({{"id", nullptr}, {"ok", false}, {"kind", "input"}, {"error", "a request is longer than 2 MiB"}});
       return lose("a request without an end");
     }
     if (error) return lose("the link ended");

@@ -4,7 +4,7 @@
 // nanoseconds) and "kind". The kinds:
 //
 //   run.started    {version, run, scenario, title, squad, hypothesis, seed, host, scenario_yaml, landscape_yaml, files: […],
-//                   plan: [{step, fault, host, mechanism, targets, limits, changes}]}
+//                   samples: [{step, file, delays_ns: […]}], plan: [{step, fault, host, mechanism, targets, limits, changes}]}
 //   window.started {window: "baseline" | "method" | "recovery"}            window.ended {window}
 //   probe          {s: service, p: probe, due: t it was due, lat: ns from DUE to its answer, ok, err?, code?,
 //                   ph?: {dns, connect, tls, first_byte}}  (a probe is one sample; lat counts from when it was due, so
@@ -113,6 +113,7 @@ struct LeftBehind {
 struct FaultRecord {
   std::string step, fault, host, mechanism;
   std::vector<std::string> targets, limits;
+  std::string samples;  // "2134 recorded delays of rtt.txt, median 12 ms" where a file had them
   std::optional<std::int64_t> applied_t, undone_t;
   std::int64_t apply_ns = 0, undo_ns = 0;
   std::string failed;  // "" or why it could not be applied
@@ -169,7 +170,7 @@ struct RunRecord {
   std::uint64_t seed = 0;
   std::vector<std::string> files;
   std::vector<PlannedStep> plan;
-  Scenario scenario;  // read again from the texts in the record
+  Scenario scenario;  // read again from the texts in the record, and the samples of its files
   std::string scenario_yaml, landscape_yaml;
   bool started = false, ended = false;
   std::int64_t wall_start_ns = 0;  // CLOCK_REALTIME at t = 0

@@ -181,11 +181,22 @@ void RecordReader::started(const Object& event) {
   out_.scenario_yaml = text(event, "scenario_yaml");
   out_.landscape_yaml = text(event, "landscape_yaml");
   out_.scenario = read_again(out_.scenario_yaml, out_.landscape_yaml);
+  for (auto& item : list(event, "samples"))
+    if (item.is_object()) samples(item.get_object());
   for (auto& item : list(event, "plan")) {
     if (!item.is_object()) continue;
     auto& step = item.get_object();
     out_.plan.push_back({text(step, "step"), text(step, "fault"), text(step, "host"), text(step, "mechanism"),
                          texts(step, "targets"), texts(step, "limits"), json::array(list(step, "changes"), json::storage_ptr{})});
+  }
+}
+
+void RecordReader::samples(const Object& of_step) {
+  for (auto& step : out_.scenario.method) {
+    if (step.name != text(of_step, "step")) continue;
+    step.samples.emplace(SampleFile{text(of_step, "file"), {}});
+    for (auto& delay : list(of_step, "delays_ns"))
+      if (delay.is_int64()) step.samples->delays.push_back({delay.get_int64()});
   }
 }
 
@@ -221,7 +232,10 @@ FaultRecord& RecordReader::fault(const Object& event) {
   fresh.host = host;
   fresh.fault = text(event, "fault");
   for (auto& planned : out_.scenario.method)
-    if (planned.name == step) fresh.lasting = planned.lasts.has_value();
+    if (planned.name == step) {
+      fresh.lasting = planned.lasts.has_value();
+      if (planned.samples) fresh.samples = describe(*planned.samples);
+    }
   for (auto& planned : out_.plan)
     if (planned.step == step && planned.host == host) {
       fresh.fault = planned.fault;

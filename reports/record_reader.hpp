@@ -30,6 +30,7 @@ class RecordReader {
 
   void dispatch(std::string_view kind, const Object&);
   void started(const Object&);
+  void samples(const Object& of_step);
   void window(const Object&, bool ended);
   void probe(const Object&);
   void applied(const Object&);

@@ -57,6 +57,7 @@ json::array faults(const RunRecord& record) {
                      {"mechanism", fault.mechanism},
                      {"targets", texts(fault.targets)},
                      {"limits", texts(fault.limits)},
+                     {"recorded_delays", fault.samples.empty() ? json::value(nullptr) : json::value(fault.samples)},
                      {"applied_at", time_or_null(record, fault.applied_t)},
                      {"undone_at", time_or_null(record, fault.undone_t)},
                      {"apply_ms", rounded(static_cast<double>(fault.apply_ns) / 1e6)},

@@ -44,7 +44,7 @@ void faults(std::string& out, const RunRecord& record) {
   out += "\n## What was done\n\n" + table({"Step", "Fault", "Host", "Mechanism", "Dose", "Samples", "Verified"});
   for (auto& fault : record.faults)
     out += row({markdown(fault.step), markdown(fault.fault), markdown(fault.host), or_dash(fault.mechanism),
-                !fault.failed.empty() ? markdown(fault.failed) : fault.dose ? markdown(text::dose_summary(*fault.dose)) : "–",
+                !fault.failed.empty() ? markdown(fault.failed) : (fault.dose ? markdown(text::dose_summary(*fault.dose)) : "–") + (fault.samples.empty() ? "" : "; " + markdown(fault.samples)),
                 fault.dose ? text::count(static_cast<std::int64_t>(fault.dose->samples)) : "–",
                 fault.dose && fault.dose->verified ? "yes" : "**no**" + (fault.dose ? ": " + markdown(fault.dose->reason) : "")});
 }

@@ -48,4 +48,16 @@ Scenario read_scenario(std::string_view text, const Landscape& base, const Fault
   return scenario;
 }
 
+std::string read_sample_files(Scenario& scenario, const std::string& folder, const FaultVocabulary& faults, Diagnostics& diagnostics) {
+  std::string errors;
+  for (auto& step : scenario.method) {
+    auto* parameters = faults.parameters(step.fault);
+    if (!parameters) continue;
+    std::string of_file;
+    step.samples = put_samples_inline(step.with, *parameters, folder, diagnostics, of_file);
+    if (errors.find(of_file) == std::string::npos) errors += of_file;  // several steps may name the same file
+  }
+  return errors;
+}
+
 }  // namespace squall

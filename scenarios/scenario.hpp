@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scenarios/landscape.hpp"
+#include "scenarios/samples.hpp"
 
 namespace squall {
 
@@ -29,6 +30,7 @@ struct Step {
   std::optional<std::string> after;  // the name of a step: starts when that one has ended
   std::optional<Duration> lasts;     // `for`; none where the fault is an act, such as a kill
   std::optional<Ramp> ramp;
+  std::optional<SampleFile> samples;  // whose delays are in `with`, where it named a file of them
   Place place, fault_place;  // for errors found by the planner
 };
 

@@ -18,6 +18,7 @@ namespace json = boost::json;
 
 struct Wanted {
   json::object with, on;
+  std::optional<SampleFile> samples;
   std::int64_t for_ns = 0;
   std::string errors;
 };
@@ -25,10 +26,12 @@ struct Wanted {
 Wanted parse(const Arguments& arguments, const FaultType& fault) {
   Wanted out;
   Diagnostics wrong{std::string(fault.name)};
-  const auto with = from_arguments(arguments.parameters, wrong);
+  auto with = from_arguments(arguments.parameters, wrong);
   const auto on = from_arguments(arguments.on, wrong);
+  std::string of_samples;
   if (wrong.ok()) {
     fault.parameters->check(with, wrong);
+    out.samples = put_samples_inline(with, *fault.parameters, "", wrong, of_samples);
     TargetSpec target;
     Describe<TargetSpec>::object().decode(on, target, wrong);
     for (auto& member : on.members)
@@ -43,7 +46,7 @@ Wanted parse(const Arguments& arguments, const FaultType& fault) {
   } else {
     wrong.error({}, "--for: " + lasts.error());
   }
-  out.errors = wrong.render();
+  out.errors = wrong.render() + of_samples;
   out.with = to_json(with).as_object();
   out.on = to_json(on).as_object();
   return out;
@@ -130,6 +133,7 @@ class Injection {
   void announce() {
     fmt::print("{} on {} by {}, for {}; Ctrl-C undoes it\n", arguments_.fault, name_, text("mechanism"),
                to_string(Duration{wanted_.for_ns}));
+    if (wanted_.samples) fmt::print("  samples: {}\n", describe(*wanted_.samples));
     for (auto* key : {"targets", "limits"})
       if (auto* list = applied_.if_contains(key); list && list->is_array())
         for (auto& item : list->get_array())

@@ -38,9 +38,16 @@ ReadScenario read_files(const std::string& file, const std::string& landscape) {
   Diagnostics unreadable{file};
   out.scenario_text = read_text_file(file, unreadable);
   Diagnostics wrong{file, out.scenario_text};
-  if (unreadable.ok()) out.scenario = read_scenario(out.scenario_text, base, catalogue_vocabulary(), wrong);
-  out.errors += unreadable.render() + wrong.render();
+  const auto folder = std::filesystem::path(file).parent_path();
+  std::string of_samples;
+  if (unreadable.ok()) {
+    out.scenario = read_scenario(out.scenario_text, base, catalogue_vocabulary(), wrong);
+    of_samples = read_sample_files(out.scenario, folder, catalogue_vocabulary(), wrong);
+  }
+  out.errors += unreadable.render() + wrong.render() + of_samples;
   out.files.push_back(file);
+  for (auto& step : out.scenario.method)
+    if (step.samples) out.files.push_back(folder / step.samples->file);
   out.ok = out.errors.empty();
   return out;
 }

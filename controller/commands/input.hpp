@@ -16,7 +16,7 @@ struct ReadScenario {
   std::vector<std::string> files;
 };
 
-// Reads FILE and the landscape file (--landscape, else landscape.yaml beside FILE where there is one).
+// Reads FILE, the landscape file (--landscape, else landscape.yaml beside FILE where there is one) and files of samples.
 ReadScenario read_files(const std::string& file, const std::string& landscape);
 
 struct ChosenHost {

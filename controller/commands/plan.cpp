@@ -35,6 +35,7 @@ void print_fault(const PlannedFault& fault, const json::object& told) {
       if (item.is_string()) fmt::print("  {:<10} {}\n", std::exchange(title, ""), std::string(item.get_string()));
   };
   list("targets", "targets");
+  if (fault.step->samples) fmt::print("  samples    {}\n", describe(*fault.step->samples));
   list("limits", "limits");
   auto* changes = told.if_contains("changes");
   if (!changes || !changes->is_array()) return;
@@ -93,6 +94,7 @@ int plan_command(const Arguments& arguments) {
       continue;
     }
     json::object line{{"step", fault.step->name}, {"fault", fault.step->fault}, {"host", fault.host}};
+    if (fault.step->samples) line["samples"] = describe(*fault.step->samples);
     if (!fault.cannot_hear.empty()) line["cannot_hear"] = json::value_from(fault.cannot_hear);
     for (auto& [key, value] : *reply)
       if (key != "id" && key != "ok") line[key] = value;

@@ -38,6 +38,18 @@ json::object labels_json(const std::map<std::string, std::string>& labels) {
   return out;
 }
 
+// What the files of samples said, so that the record can do without them.
+json::array samples_json(const Scenario& scenario) {
+  json::array out;
+  for (auto& step : scenario.method) {
+    if (!step.samples) continue;
+    json::array delays;
+    for (auto& delay : step.samples->delays) delays.emplace_back(delay.ns);
+    out.push_back(json::object{{"step", step.name}, {"file", step.samples->file}, {"delays_ns", std::move(delays)}});
+  }
+  return out;
+}
+
 }  // namespace
 
 struct Drill::Host {
@@ -131,6 +143,7 @@ void Drill::start_record() {
                             {"scenario_yaml", options_.scenario_text},
                             {"landscape_yaml", options_.landscape_text},
                             {"files", std::move(files)},
+                            {"samples", samples_json(scenario_)},
                             {"plan", planned_}});
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "injector/faults/packet_fault.hpp"
+#include "scenarios/samples.hpp"
 
 namespace squall {
 
@@ -21,7 +22,7 @@ struct PacketImpairment {
   std::optional<Duration> delay, jitter;
   std::optional<Distribution> distribution;
   std::optional<Percent> correlation;
-  std::vector<Duration> samples;
+  Samples samples;
 
   std::optional<Percent> loss, loss_correlation;
   std::optional<double> loss_burst;
@@ -97,7 +98,6 @@ using Rule = std::function<void(const P&, const Value&, Diagnostics&)>;
 
 constexpr Duration longest{3'600'000'000'000};
 constexpr Percent least_share{0.001}, all{100};
-constexpr std::size_t most_samples = 65'536;
 
 Schema& with_delay(Schema& schema, bool jitter) {
   schema.optional("delay", &P::delay, "how long each packet waits, one way; 0 only leads packets through the mechanism, to rehearse").between(&P::delay, Duration{0}, longest);
@@ -107,7 +107,7 @@ Schema& with_delay(Schema& schema, bool jitter) {
       .between(&P::jitter, Duration{1'000}, longest)
       .optional("distribution", &P::distribution, "of the jitter", "normal")
       .optional("correlation", &P::correlation, "of each packet's jitter with that of the one before", "0%")
-      .optional("samples", &P::samples, "recorded delays instead, one of which each packet gets at random", "none")
+      .optional("samples", &P::samples, "recorded delays instead, one of which each packet gets at random: a list, or a file beside the scenario with one a line (12ms, or milliseconds)", "none")
       .rule([](const P& with, const Value& value, Diagnostics& diagnostics) {
         auto place = [&](const char* key) { return place_of(value, key); };
         if (with.distribution && !with.jitter) diagnostics.error(place("distribution"), "expected a jitter beside the distribution");
@@ -116,10 +116,11 @@ Schema& with_delay(Schema& schema, bool jitter) {
         if (with.jitter && with.delay && *with.jitter > *with.delay)
           diagnostics.error(place("jitter"), fmt::format("expected a jitter of at most the delay ({}), got {}", to_string(*with.delay), to_string(*with.jitter)));
         if (!with.samples.empty() && (with.delay || with.jitter)) diagnostics.error(place("samples"), "expected either samples or a delay");
-        if (with.samples.size() == 1 || with.samples.size() > most_samples)
-          diagnostics.error(place("samples"), fmt::format("expected 2 to {} samples, got {}", most_samples, with.samples.size()));
-        for (auto& sample : with.samples)
-          if (sample.ns < 0 || sample > longest) return diagnostics.error(place("samples"), "expected samples of 0 to 1h");
+        const auto& delays = with.samples.delays;
+        if (delays.size() == 1 || delays.size() > Samples::most)
+          diagnostics.error(place("samples"), fmt::format("expected {} to {} samples, got {}", Samples::least, Samples::most, delays.size()));
+        for (auto& sample : delays)
+          if (sample.ns < 0 || sample > Samples::longest) return diagnostics.error(place("samples"), "expected samples of 0 to 1h");
       });
 }
 
@@ -259,7 +260,7 @@ DelayShape delay_of(const P& with) {
   DelayShape out;
   if (!with.samples.empty()) {
     std::vector<std::int64_t> ns;
-    for (auto& sample : with.samples) ns.push_back(sample.ns);
+    for (auto& sample : with.samples.delays) ns.push_back(sample.ns);
     out = recorded_delays(std::move(ns));
   } else {
     out.delay_ns = with.delay.value_or(Duration{}).ns;
@@ -298,6 +299,10 @@ template <const Schema& (*schema)()>
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   P with;
   if (!schema().decode(value, with, diagnostics)) return nullptr;
+  if (!with.samples.file.empty()) {
+    diagnostics.error(place_of(value, "samples"), fmt::format("expected the delays themselves: the injector does not read {}", quote(with.samples.file)));
+    return nullptr;
+  }
   Impairment what;
   what.delay = delay_of(with);
   what.loss = loss_of(with);
@@ -332,7 +337,7 @@ extern const FaultType network_delay, network_loss, network_duplicate, network_c
 const FaultType network_delay =
     type<delay_schema>("network.delay", "delays packets, as a long or crowded path would", let_go,
                        {"delay=80ms --on listens_on=6379 --for 30s", "delay=100ms jitter=20ms direction=both to=10.0.0.0/8 --on interface=eth0 --for 1m",
-                        "delay=80ms port=6379 --on interface=lo --for 30s"});
+                        "delay=80ms port=6379 --on interface=lo --for 30s", "samples=rtt.txt --on interface=eth0 --for 30s"});
 const FaultType network_loss = type<loss_schema>("network.loss", "loses packets, one by one or in bursts, as a crowded or broken path would", rules_go,
                                                  {"loss=5% --on interface=eth0 --for 30s", "loss=2% loss_burst=4 direction=both to=10.0.0.0/8 --on interface=eth0 --for 1m",
                                                   "loss=10% --on listens_on=6379 --for 30s"});

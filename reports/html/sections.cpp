@@ -204,6 +204,7 @@ std::string faults(const RunRecord& record) {
                         !fault.failed.empty() ? mark("bad", Sign::cross, "not applied") : proven ? mark("good", Sign::check, "effect measured") : mark("open", Sign::question, "effect not proven"));
     if (!fault.targets.empty()) body += fmt::format("<p>{}</p>\n", xml(text::join(fault.targets)));
     if (!fault.failed.empty()) body += fmt::format("<p>{}</p>\n", xml(fault.failed));
+    if (!fault.samples.empty()) body += fmt::format("<p>{}</p>\n", xml(fault.samples));
     if (fault.dose) {
       std::string rows;
       for (auto& row : text::dose_rows(*fault.dose))

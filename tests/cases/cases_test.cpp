@@ -1,5 +1,6 @@
 // Every folder beside this file is a case: landscape.yaml and scenario.yaml (either may be missing) are read as
-// `squall check` reads them, and expected.txt is exactly what is said about them ("ok" where nothing is wrong).
+// `squall check` reads them, with the files they name, and expected.txt is exactly what is said about them ("ok" where
+// nothing is wrong).
 
 #include <gtest/gtest.h>
 
@@ -28,6 +29,11 @@ std::string contents(const fs::path& path) {
   return text;
 }
 
+std::string without(const std::string& part, std::string text) {
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part)) text.erase(at, part.size());
+  return text;
+}
+
 std::string said_about(const fs::path& folder) {
   std::string said;
   Landscape landscape;
@@ -40,8 +46,9 @@ std::string said_about(const fs::path& folder) {
   if (fs::exists(folder / "scenario.yaml")) {
     const auto text = contents(folder / "scenario.yaml");
     Diagnostics diagnostics{"scenario.yaml", text};
-    read_scenario(text, landscape, test::small_vocabulary(), diagnostics);
-    said += diagnostics.render();
+    auto scenario = read_scenario(text, landscape, test::small_vocabulary(), diagnostics);
+    const auto of_samples = read_sample_files(scenario, folder, test::small_vocabulary(), diagnostics);
+    said += diagnostics.render() + without(folder.string() + "/", of_samples);
   }
   return said.empty() ? "ok\n" : said;
 }

@@ -8,6 +8,7 @@ struct Delay {
   std::optional<Duration> jitter;
   std::optional<Percent> correlation;
   std::vector<std::string> to;
+  Samples samples;
 };
 
 struct Kill {
@@ -31,7 +32,8 @@ struct Describe<test::Delay> {
                                    .between(&test::Delay::delay, Duration{1000}, Duration{3600'000'000'000})
                                    .optional("jitter", &test::Delay::jitter, "how much the delay varies")
                                    .optional("correlation", &test::Delay::correlation, "with the delay before")
-                                   .optional("to", &test::Delay::to, "only packets to these addresses");
+                                   .optional("to", &test::Delay::to, "only packets to these addresses")
+                                   .optional("samples", &test::Delay::samples, "recorded delays on top");
     return object;
   }
 };

@@ -1,6 +1,15 @@
 #include "controller/planner.hpp"
 
+#include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
+
 #include <gtest/gtest.h>
+
+#include "controller/engine/requests.hpp"
+#include "controller/vocabulary.hpp"
+#include "scenarios/reader.hpp"
 
 namespace squall {
 namespace {
@@ -84,6 +93,21 @@ TEST(Planner, a_larger_share_than_the_blast_radius_is_refused) {
   make_plan(scenario, 1, wrong);
   ASSERT_EQ(wrong.errors().size(), 1u);
   EXPECT_EQ(wrong.errors()[0].message, "the method touches 67% of the hosts (2 of 3), the blast radius allows 50%");
+}
+
+TEST(Planner, every_host_gets_the_delays_of_a_file_themselves) {
+  auto scenario = scenario_with(2, {});
+  const auto folder = std::filesystem::temp_directory_path() / fmt::format("squall-planner-{}", ::getpid());
+  std::filesystem::create_directory(folder);
+  std::ofstream{folder / "rtt.txt"} << "12\n1.5s\n";
+  scenario.method[0].with = Value::map({{"samples", {}, Value::scalar("rtt.txt")}});
+  Diagnostics wrong;
+  EXPECT_EQ(read_sample_files(scenario, folder, catalogue_vocabulary(), wrong), "");
+  const auto plan = make_plan(scenario, 1, wrong);
+  EXPECT_EQ(wrong.render(), "");
+  ASSERT_EQ(plan.faults.size(), 2u);
+  for (auto& fault : plan.faults) EXPECT_EQ(boost::json::serialize(fault_request("plan", fault).at("with")), R"({"samples":["12ms","1500ms"]})");
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Planner, a_service_lends_its_processes_and_the_hosts_it_runs_on) {
