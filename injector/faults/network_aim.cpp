@@ -1,7 +1,6 @@
 #include "injector/faults/network_aim.hpp"
 
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -13,6 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "injector/host/control_ports.hpp"
 #include "injector/host/network_namespace.hpp"
 
 namespace squall::faults {
@@ -26,18 +26,6 @@ std::string cgroup2_mount() {
     if (fields >> device >> path >> type && type == "cgroup2") return path;
   }
   return "";
-}
-
-// SSH, which carries control: port 22, and that of the connection which we ourselves run under.
-std::vector<std::uint16_t> control_ports() {
-  std::vector<std::uint16_t> out{22};
-  if (const char* connection = std::getenv("SSH_CONNECTION")) {
-    std::istringstream fields{connection};
-    std::string client, server;
-    unsigned client_port = 0, server_port = 0;
-    if (fields >> client >> client_port >> server >> server_port && server_port != 22 && server_port < 65536) out.push_back(static_cast<std::uint16_t>(server_port));
-  }
-  return out;
 }
 
 bool contains(const std::vector<std::uint16_t>& ports, std::uint16_t port) { return std::find(ports.begin(), ports.end(), port) != ports.end(); }
@@ -60,7 +48,7 @@ bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& dia
   for (auto* text : {"169.254.169.254", "fd00:ec2::254"})
     if (auto address = parse_prefix(text); address && std::find(aim.match.peers.begin(), aim.match.peers.end(), *address) == aim.match.peers.end())
       aim.match.exempt_peers.push_back(*address);
-  for (auto port : control_ports())
+  for (auto port : control_ports(aim.network_namespace))
     if (!contains(with.port, port) && aim.own_port != port) aim.match.exempt.push_back(port);
   return true;
 }
@@ -184,8 +172,13 @@ void tell_targets(NetworkAim& aim) {
                                     : aim.direction == Direction::in ? "arriving by"
                                                                      : "leaving and arriving by",
                                     aim.every_device ? "any interface" : fmt::format("{}", fmt::join(names, ", ")), match.empty() ? "" : ": ", match));
-  if (!aim.match.exempt.empty()) aim.limits.push_back(fmt::format("tcp port {} (control) is not touched", fmt::join(aim.match.exempt, " and ")));
-  if (!aim.match.exempt_peers.empty() && aim.match.peers.empty()) aim.limits.emplace_back("the metadata address of clouds (169.254.169.254, fd00:ec2::254) is not touched");
+  if (!aim.match.exempt.empty()) aim.limits.push_back(fmt::format("tcp port {} (ssh, which carries control) is not touched", fmt::join(aim.match.exempt, " and ")));
+  std::vector<std::string> metadata;
+  for (auto& spared : aim.match.exempt_peers)
+    if (aim.match.peers.empty() || std::any_of(aim.match.peers.begin(), aim.match.peers.end(), [&](auto& peer) { return peer.covers(spared); }))
+      metadata.push_back(to_string(spared));
+  if (!metadata.empty()) aim.limits.push_back(fmt::format("the metadata address of clouds ({}) is not touched", fmt::join(metadata, ", ")));
+  if (aim.match.protocol == Protocol::any && aim.match.ports.empty() && !aim.own_port) aim.limits.emplace_back("packets of ARP and IPv6 neighbour discovery are not touched");
   if (!aim.includes_loopback() || !aim.cgroups.empty() || aim.own_port) return;
   if (aim.match.ports.empty())
     aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is delayed twice");

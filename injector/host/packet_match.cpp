@@ -19,6 +19,14 @@ std::array<std::uint8_t, 16> Prefix::mask() const {
   return out;
 }
 
+bool Prefix::covers(const Prefix& other) const {
+  if (v6 != other.v6 || length > other.length) return false;
+  const auto bits = mask();
+  for (std::size_t i = 0; i < bits.size(); ++i)
+    if ((other.address[i] & bits[i]) != address[i]) return false;
+  return true;
+}
+
 tl::expected<Prefix, std::string> parse_prefix(std::string_view text) {
   const auto wrong = [&] {
     return tl::unexpected(fmt::format("expected an address or a network such as 10.0.0.0/8 or fd00::/8, got \"{}\"", text));

@@ -19,6 +19,7 @@ struct Prefix {
   bool operator==(const Prefix&) const = default;
   std::size_t bytes() const { return v6 ? 16 : 4; }
   std::array<std::uint8_t, 16> mask() const;
+  bool covers(const Prefix&) const;
 };
 
 // "10.0.0.0/8", "fd00::1"; bits behind the length are cleared. Errors say what was expected.

@@ -7,10 +7,12 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "injector/host/process.hpp"
@@ -199,6 +201,27 @@ TEST_F(NetworkPartition, the_control_channel_and_the_metadata_address_are_spared
   off.apply();
   EXPECT_EQ(connect_error("10.99.0.2", 22), ETIMEDOUT);
   EXPECT_EQ(connect_error("169.254.169.254", 80), ETIMEDOUT);
+}
+
+TEST_F(NetworkPartition, an_ssh_server_is_spared_on_whatever_port_it_listens) {
+  const auto serve_as = [](const char* name, std::uint16_t number) -> std::function<std::shared_ptr<void>()> {
+    return [name, number]() -> std::shared_ptr<void> {
+      ::prctl(PR_SET_NAME, name);
+      return std::make_shared<Listener>(number);
+    };
+  };
+  const ServerProcess ssh{serve_as("sshd", 2222)}, other{serve_as("httpd", 2223)};
+  auto seen_from_afar = [&](std::uint16_t number, int milliseconds) {
+    int error = -1;
+    network.at_the_other_end([&] { error = connect_error("10.99.0.1", number, milliseconds); });
+    return error;
+  };
+  ASSERT_EQ(seen_from_afar(2223, 3000), 0);
+  auto off = partition({{"direction", "both"}});
+  off.apply();
+  EXPECT_EQ(seen_from_afar(2222, 3000), 0);
+  EXPECT_EQ(seen_from_afar(2223, 300), ETIMEDOUT);
+  EXPECT_NE(fmt::format("{}", fmt::join(off->limits(), "; ")).find("tcp port 22 and 2222 (ssh, which carries control) is not touched"), std::string::npos);
 }
 
 TEST_F(NetworkPartition, nothing_is_left_after_the_undo) {

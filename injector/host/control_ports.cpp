@@ -1,0 +1,42 @@
+#include "injector/host/control_ports.hpp"
+
+#include <charconv>
+#include <cstdlib>
+#include <set>
+#include <sstream>
+
+#include <sys/stat.h>
+
+#include <fmt/format.h>
+
+#include "injector/host/listeners.hpp"
+#include "injector/host/read_file.hpp"
+
+namespace squall {
+namespace {
+
+bool serves_ssh(std::string_view process) { return process == "sshd" || process == "dropbear"; }
+
+}  // namespace
+
+std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace) {
+  std::set<std::uint16_t> out{22};
+  if (const char* connection = std::getenv("SSH_CONNECTION")) {
+    std::istringstream fields{connection};
+    std::string client, server;
+    unsigned client_port = 0, server_port = 0;
+    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536) out.insert(static_cast<std::uint16_t>(server_port));
+  }
+  for (auto& folder : entries("/proc")) {
+    const auto name = folder.filename().string();
+    pid_t pid = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), pid).ptr != name.data() + name.size()) continue;
+    if (!serves_ssh(trimmed(read_file(folder / "comm").value_or("")))) continue;
+    struct stat info {};
+    if (::stat((folder / "ns/net").c_str(), &info) != 0 || info.st_ino != network_namespace) continue;
+    for (auto port : ports_of(pid)) out.insert(port);
+  }
+  return {out.begin(), out.end()};
+}
+
+}  // namespace squall
