@@ -3,8 +3,13 @@
 
 namespace squall {
 namespace faults {
-extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair, network_partition, network_reset, network_down, network_mtu, network_refuse, network_occupy, network_exhaust_ports, tcp_latency,
-    tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, http_abort, http_delay, http_headers, http_body, http_truncate, dns_fail, dns_delay, dns_answer, process_kill, disk_throttle;
+extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder, network_rate, network_impair;
+extern const FaultType network_partition, network_reset, network_refuse, network_occupy, network_exhaust_ports, network_down, network_mtu;
+extern const FaultType tcp_latency, tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data, tcp_down;
+extern const FaultType http_abort, http_delay, http_headers, http_body, http_truncate;
+extern const FaultType dns_fail, dns_delay, dns_answer;
+extern const FaultType process_kill;
+extern const FaultType disk_throttle;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -30,6 +35,7 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::tcp_reset_peer,
       &faults::tcp_slicer,
       &faults::tcp_limit_data,
+      &faults::tcp_down,
       &faults::http_abort,
       &faults::http_delay,
       &faults::http_headers,

@@ -30,12 +30,15 @@ json::object as_json(const FaultType& fault) {
 void describe(const FaultType& fault) {
   fmt::print("{}: {}\n\n", fault.name, fault.sentence);
   fmt::print("parameters (with:, or key=value)\n");
-  for (auto& field : fault.parameters->fields()) {
+  const auto fields = fault.parameters->fields();
+  std::size_t wide = 0;
+  for (auto& field : fields) wide = std::max(wide, field.name.size());
+  for (auto& field : fields) {
     std::string notes;
     if (field.required) notes += ", required";
     if (!field.default_text.empty()) notes += ", default " + field.default_text;
     if (!field.bounds.empty()) notes += ", " + field.bounds;
-    fmt::print("  {:<14} {}\n  {:<14} {}{}\n", field.name, field.sentence, "", field.type, notes);
+    fmt::print("  {:<{}}  {}\n  {:<{}}  {}{}\n", field.name, wide, field.sentence, "", wide, field.type, notes);
   }
   fmt::print("\naimed with (on:, or --on key=value)\n  {}\n", fmt::join(fault.aims, ", "));
   fmt::print("\nundo\n  {}\n", fault.undo);
@@ -66,11 +69,13 @@ int faults_command(const Arguments& arguments) {
     return exit_pass;
   }
   json::array all;
+  std::size_t wide = 0;
+  for (auto* fault : fault_catalogue()) wide = std::max(wide, fault->name.size());
   for (auto* fault : fault_catalogue()) {
     if (arguments.json())
       all.push_back(as_json(*fault));
     else
-      fmt::print("{:<18} {}\n", fault->name, fault->sentence);
+      fmt::print("{:<{}}  {}\n", fault->name, wide, fault->sentence);
   }
   if (arguments.json())
     fmt::print("{}\n", json::serialize(all));

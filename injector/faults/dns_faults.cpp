@@ -59,8 +59,7 @@ std::optional<dns::Address> address_of(const std::string& text) {
 void check(const DnsFault& with, const Value& value, Diagnostics& diagnostics) {
   for (auto& type : with.type)
     if (!dns::type_of(type)) diagnostics.error(place_of(value, "type"), fmt::format("expected a record type such as A, AAAA, SRV or TYPE65, got \"{}\"", type));
-  for (auto port : with.port)
-    if (port == 0) diagnostics.error(place_of(value, "port"), "expected a port from 1 to 65535, got 0");
+  no_port_of_zero(with.port, value, diagnostics);
   for (auto& address : with.address)
     if (!address_of(address)) diagnostics.error(place_of(value, "address"), fmt::format("expected an IPv4 or IPv6 address, got \"{}\"", address));
 }

@@ -25,6 +25,10 @@ Place place_of(const Value& value, const char* key) {
   return found ? found->place : value.place;
 }
 
+void no_port_of_zero(const std::vector<std::uint16_t>& ports, const Value& value, Diagnostics& diagnostics) {
+  if (std::find(ports.begin(), ports.end(), 0) != ports.end()) diagnostics.error(place_of(value, "port"), "expected a port from 1 to 65535, got 0");
+}
+
 }  // namespace faults
 
 const Object<faults::NetworkPackets>& Describe<faults::NetworkPackets>::object() {
@@ -40,8 +44,7 @@ const Object<faults::NetworkPackets>& Describe<faults::NetworkPackets>::object()
                     "hit the control channel too (ssh, and the metadata address of clouds), which is spared else; a host that cannot be reached undoes by itself when its lease runs out", "false")
           .rule([](const NetworkPackets& with, const Value& value, Diagnostics& diagnostics) {
             if (!with.port.empty() && with.protocol == faults::PacketProtocol::icmp) diagnostics.error(faults::place_of(value, "port"), "expected no port: icmp has none");
-            for (auto port : with.port)
-              if (port == 0) diagnostics.error(faults::place_of(value, "port"), "expected a port from 1 to 65535, got 0");
+            faults::no_port_of_zero(with.port, value, diagnostics);
           });
   return schema;
 }

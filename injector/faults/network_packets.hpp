@@ -24,6 +24,8 @@ struct NetworkPackets {
 
 // Where a key of a mapping stands, or the mapping itself.
 Place place_of(const Value&, const char* key);
+// An error at "port" where one is 0.
+void no_port_of_zero(const std::vector<std::uint16_t>&, const Value&, Diagnostics&);
 
 }  // namespace squall::faults
 

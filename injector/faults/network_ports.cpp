@@ -41,10 +41,7 @@ struct Describe<faults::NetworkOccupy> {
     static const auto schema = Object<NetworkOccupy>{"a port is taken"}
                                    .required("port", &NetworkOccupy::port, "that nobody else can listen on; it must be free")
                                    .optional("protocol", &NetworkOccupy::protocol, "tcp or udp", "tcp")
-                                   .rule([](const NetworkOccupy& with, const Value& value, Diagnostics& diagnostics) {
-                                     for (auto port : with.port)
-                                       if (port == 0) diagnostics.error(faults::place_of(value, "port"), "expected a port from 1 to 65535, got 0");
-                                   });
+                                   .rule([](const NetworkOccupy& with, const Value& value, Diagnostics& diagnostics) { faults::no_port_of_zero(with.port, value, diagnostics); });
     return schema;
   }
 };

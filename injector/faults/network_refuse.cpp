@@ -1,4 +1,5 @@
 // network.refuse: new TCP connections fail, as before a server that is down, full, or behind a broken firewall.
+// tcp.down: all of them, and those that exist end.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -21,6 +22,12 @@ struct NetworkRefuse {
   ConnectionPlace connections;
 };
 
+struct TcpDown {
+  std::vector<std::string> to;
+  std::vector<std::uint16_t> port;
+  bool allow_isolation = false;
+};
+
 }  // namespace faults
 
 template <>
@@ -40,6 +47,19 @@ struct Describe<faults::NetworkRefuse> {
             .optional("limit", &NetworkRefuse::limit, "only those beyond so many connections that are open: a server that takes no more", "none")
             .between(&NetworkRefuse::limit, 1U, 1'000'000U)
             .including(&NetworkRefuse::connections);
+    return schema;
+  }
+};
+
+template <>
+struct Describe<faults::TcpDown> {
+  static const Object<faults::TcpDown>& object() {
+    using faults::TcpDown;
+    static const auto schema = Object<TcpDown>{"a service that is gone"}
+                                   .optional("to", &TcpDown::to, "only for these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+                                   .optional("port", &TcpDown::port, "of what a process connects to: only these ports", "every port")
+                                   .optional("allow_isolation", &TcpDown::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
+                                   .rule([](const TcpDown& with, const Value& value, Diagnostics& diagnostics) { faults::no_port_of_zero(with.port, value, diagnostics); });
     return schema;
   }
 };
@@ -103,6 +123,11 @@ class Refuse : public Fault {
     if (with_.connections.cut) out.measured["connections_cut"] = cut_;
     if (!attempts_) out.reason = with_.limit ? "nobody tried to connect beyond the limit: nobody was refused" : "nobody tried to connect: nobody was refused";
     judge_share(out, with_.share, {attempts_, refused_, refused_, 0}, "attempts", "refused");
+    if (!attempts_ && cut_) {  // who was connected was hit, though nobody came again
+      out.verified = true;
+      out.samples = cut_;
+      out.reason.clear();
+    }
     return out;
   }
 
@@ -126,6 +151,16 @@ class Refuse : public Fault {
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkRefuse with;
   if (!Codec<NetworkRefuse>::decode(value, with, diagnostics)) return nullptr;
+  auto aim = aim_at_connections(with.connections, on, setting, diagnostics);
+  if (!aim) return nullptr;
+  return std::make_unique<Refuse>(with, std::move(*aim));
+}
+
+std::unique_ptr<Fault> prepare_down(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+  TcpDown down;
+  if (!Codec<TcpDown>::decode(value, down, diagnostics)) return nullptr;
+  NetworkRefuse with;
+  with.connections = {.to = down.to, .port = down.port, .cut = true, .allow_isolation = down.allow_isolation};
   auto aim = aim_at_connections(with.connections, on, setting, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<Refuse>(with, std::move(*aim));
@@ -158,7 +193,7 @@ std::vector<Capability> doctor() {
 
 }  // namespace
 
-extern const FaultType network_refuse;
+extern const FaultType network_refuse, tcp_down;
 const FaultType network_refuse{
     .name = "network.refuse",
     .sentence = "refuses new TCP connections, as a server that is down or full would",
@@ -169,6 +204,19 @@ const FaultType network_refuse{
     .undo = "the rules go, and new connections are made; those that were cut stay cut",
     .examples = {"cut=true --on listens_on=6379 --for 30s", "limit=20 --on listens_on=5432 --for 1m", "mode=drop share=30% port=5432 --on unit=playlist.service --for 1m"},
     .prepare = prepare,
+    .doctor = doctor,
+};
+
+const FaultType tcp_down{
+    .name = "tcp.down",
+    .sentence = "takes a TCP service down: connections end, new ones are refused",
+    .parameters = &Describe<TcpDown>::object(),
+    .aims = tcp_aims(),
+    .lasting = true,
+    .ramps = false,
+    .undo = "the rules go, and new connections are made; those that ended stay so",
+    .examples = {"--on listens_on=6379 --for 30s", "port=5432 --on unit=playlist.service --for 1m"},
+    .prepare = prepare_down,
     .doctor = doctor,
 };
 

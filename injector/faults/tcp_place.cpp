@@ -19,10 +19,7 @@ const Object<faults::ConnectionPlace>& Describe<faults::ConnectionPlace>::object
           .optional("port", &ConnectionPlace::port, "of what a process connects to: only these ports", "every port")
           .optional("cut", &ConnectionPlace::cut, "end connections that exist, so that they come back through the fault; else they stay as they are", "false")
           .optional("allow_isolation", &ConnectionPlace::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
-          .rule([](const ConnectionPlace& with, const Value& value, Diagnostics& diagnostics) {
-            for (auto port : with.port)
-              if (port == 0) diagnostics.error(faults::place_of(value, "port"), "expected a port from 1 to 65535, got 0");
-          });
+          .rule([](const ConnectionPlace& with, const Value& value, Diagnostics& diagnostics) { faults::no_port_of_zero(with.port, value, diagnostics); });
   return schema;
 }
 

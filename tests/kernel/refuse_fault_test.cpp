@@ -62,14 +62,20 @@ TEST_F(Refusal, of_every_new_connection_and_of_no_other) {
 }
 
 TEST_F(Refusal, cut_is_a_service_that_is_down) {
-  Client open{"127.0.0.1", port};
-  EXPECT_GE(open.round_trip_ms(), 0);
-  auto down = fault({{"cut", true}});
-  down.apply();
-  EXPECT_EQ(open.round_trip_ms(), -1);
-  EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
-  EXPECT_GE(down->measure().measured.at("connections_cut").to_number<int>(), 1);
-  EXPECT_EQ(down.undo(), "");
+  for (bool by_its_own_name : {false, true}) {
+    Client open{"127.0.0.1", port};
+    EXPECT_GE(open.round_trip_ms(), 0);
+    auto down = by_its_own_name ? RunFault{"tcp.down", {}, {{"listens_on", port}}} : fault({{"cut", true}});
+    down.apply();
+    EXPECT_EQ(open.round_trip_ms(), -1);
+    EXPECT_GE(down->measure().measured.at("connections_cut").to_number<int>(), 1);
+    EXPECT_TRUE(down->measure().verified) << "whoever was connected was hit: " << down->measure().reason;
+    EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
+    EXPECT_EQ(down->measure().measured.at("attempts_refused").to_number<int>(), 1);
+    EXPECT_TRUE(down->measure().verified) << down->measure().reason;
+    EXPECT_EQ(down.undo(), "");
+    EXPECT_EQ(Client("127.0.0.1", port).error, 0);
+  }
 }
 
 TEST_F(Refusal, of_a_share) {
