@@ -195,11 +195,11 @@ TimerLateness::TimerLateness() {
 
 TimerLateness::~TimerLateness() { most_ms(); }
 
-double TimerLateness::most_ms() {
+double TimerLateness::most_ms(double share) {
   stop_ = true;
   if (thread_.joinable()) thread_.join();
   std::sort(late_ms_.begin(), late_ms_.end());
-  return late_ms_[late_ms_.size() * 9 / 10];
+  return late_ms_[static_cast<std::size_t>(share * static_cast<double>(late_ms_.size() - 1))];
 }
 
 double Pings::quantile(double share) const {
@@ -218,7 +218,8 @@ struct Datagram {
 
 class PingClient {
  public:
-  PingClient(const std::string& address, std::uint16_t port, unsigned count) : seen_(count) {
+  PingClient(const std::string& address, std::uint16_t port, unsigned count) {
+    out.answered.resize(count);
     auto to = address_of(address, port);
     socket_ = ::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
     const int size = 16 << 20;
@@ -239,10 +240,10 @@ class PingClient {
     pollfd ready{socket_, POLLIN, 0};
     if (::ppoll(&ready, 1, &patience, nullptr) != 1) return false;
     Datagram datagram{};
-    if (::recv(socket_, &datagram, sizeof datagram, MSG_DONTWAIT) != sizeof datagram || datagram.number >= seen_.size()) return true;
+    if (::recv(socket_, &datagram, sizeof datagram, MSG_DONTWAIT) != sizeof datagram || datagram.number >= out.answered.size()) return true;
     const auto now = now_ns();
-    const bool again = seen_[datagram.number];
-    seen_[datagram.number] = true;
+    const bool again = out.answered[datagram.number];
+    out.answered[datagram.number] = true;
     if (again) {
       ++out.duplicates;
       return true;
@@ -257,7 +258,6 @@ class PingClient {
 
  private:
   int socket_;
-  std::vector<bool> seen_;
   std::uint32_t highest_ = 0;
 };
 

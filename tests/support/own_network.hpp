@@ -64,6 +64,7 @@ struct OwnGroup {
 
 struct Pings {
   std::vector<double> round_trips_ms;  // in the order of their answers
+  std::vector<bool> answered;          // by the number of the datagram
   unsigned sent = 0, reordered = 0, duplicates = 0;
   unsigned lost() const { return sent - static_cast<unsigned>(round_trips_ms.size()); }
   double quantile(double) const;
@@ -76,8 +77,8 @@ class TimerLateness {
   TimerLateness();
   ~TimerLateness();
   TimerLateness(const TimerLateness&) = delete;
-  // Of nine in ten timers no more.
-  double most_ms();
+  // Of so many of the timers no more.
+  double most_ms(double share = 0.9);
 
  private:
   std::atomic<bool> stop_ = false;
