@@ -11,7 +11,9 @@
 #include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 
+#include "injector/afterwards.hpp"
 #include "injector/doctor.hpp"
+#include "injector/host/last_descriptors.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/in_force.hpp"
 #include "injector/link.hpp"
@@ -109,7 +111,7 @@ class Session {
     if (verb == "undo_all") return in_force_.undo_all("asked", false);
     if (verb == "bye") {
       bye_ = true;
-      return in_force_.undo_all("bye", false);
+      return bye();
     }
     return answer_at_leisure(verb, request);
   }
@@ -213,6 +215,17 @@ class Session {
     return {{"processes", std::move(out)}};
   }
 
+  // In the end the host is compared, when nothing of ours is left that others use.
+  json::object bye() {
+    auto out = in_force_.undo_all("bye", false);
+    out["ended"] = json_texts(end_afterwards());
+    if (!snapshot_) return out;
+    const auto compared = diff();
+    out["differences"] = compared.at("differences");
+    out["clean"] = out.at("clean").as_bool() && compared.at("clean").as_bool();
+    return out;
+  }
+
   json::object diff() {
     if (!snapshot_) throw Refused{"input", "there is no snapshot to compare with"};
     const auto found = differences(*snapshot_, snapshot_host());
@@ -237,6 +250,7 @@ class Session {
     if (std::exchange(leaving_, true)) return;
     link_.close();
     in_force_.undo_all(why, true);
+    end_afterwards();
     safeguard_.end(in_force_.clean());
     io_.stop();
   }
@@ -258,6 +272,7 @@ class Session {
 
 int serve(const SessionOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
+  keep_last_descriptors();
   return Session{options}.run();
 }
 

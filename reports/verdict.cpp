@@ -163,6 +163,8 @@ class Judge {
 
   void findings() {
     for (auto& text : record_.lookouts) out_.findings.push_back(text);
+    for (auto& host : record_.restored)
+      for (auto& what : host.ended) out_.findings.push_back(fmt::format("{}: {} ended with the session, after the recovery window", host.host, what));
     for (auto& alert : out_.alerts)
       if (alert.outcome == AlertOutcome::preexisting)
         out_.findings.push_back(fmt::format("alert {}{} was firing before the first fault", alert.alert, text::labels(alert.labels, "alertname")));

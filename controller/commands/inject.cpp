@@ -168,9 +168,8 @@ class Injection {
   int tell() {
     json::object restored{{"clean", false}, {"differences", json::array{}}};
     if (host_.lost.empty()) {
-      auto diff = host_.ask({{"do", "diff"}});
-      auto bye = host_.ask({{"do", "bye"}});
-      if (diff) restored = {{"clean", (*diff)["clean"]}, {"differences", (*diff)["differences"]}};
+      if (auto bye = host_.ask({{"do", "bye"}}))
+        for (auto* key : {"clean", "differences", "ended"}) restored[key] = (*bye)[key];
       host_.close();
     }
     const bool undone = is_true(undone_, "clean");
@@ -192,6 +191,8 @@ class Injection {
       fmt::print("{}\n", clean ? "undone; the host is as it was" : "the host is NOT as it was");
       for (auto& difference : restored["differences"].is_array() ? restored["differences"].get_array() : json::array{})
         if (difference.is_string()) fmt::print("  {}\n", std::string(difference.get_string()));
+      if (auto* ended = restored.if_contains("ended"); ended && ended->is_array())
+        for (auto& what : ended->get_array()) fmt::print("  {} ended with the session\n", std::string(what.as_string()));
       fmt::print("{}", left_text(undone_.if_contains("left")));
     }
     if (!undone) return exit_not_restored;

@@ -392,7 +392,7 @@ void Drill::host_lost(Host& host, const std::string& why) {
   host.lost = true;
   if (!log_) return;
   log_->add("error", {{"text", fmt::format("the link to {} was lost: {}", host.name, why)}});
-  halt(fmt::format("the link to {} was lost", host.name), "host");
+  if (!recovering_) halt(fmt::format("the link to {} was lost", host.name), "host");
   wake_everybody();
 }
 
@@ -402,13 +402,9 @@ asio::awaitable<void> Drill::restored(Host& host) {
   if (!host.touched) co_return;
   json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
   if (!host.lost) {
-    auto diff = co_await host.link->ask({{"do", "diff"}});
     auto bye = co_await host.link->ask({{"do", "bye"}});
-    if (diff && bye) {
-      line["differences"] = (*diff)["differences"];
-      line["left"] = (*bye)["left"];
-      const bool undone = (*bye)["clean"].is_bool() && (*bye)["clean"].get_bool();
-      line["clean"] = undone && (*diff)["clean"].is_bool() && (*diff)["clean"].get_bool();
+    if (bye) {
+      for (auto* key : {"clean", "differences", "left", "ended"}) line[key] = (*bye)[key];
       log_->add("restored", std::move(line));
       host.link->close();
       co_return;
@@ -447,10 +443,12 @@ asio::awaitable<void> Drill::run() {
   asio::co_spawn(io_, watch_for_halt(), asio::detached);
   if (!halting_ && co_await baseline()) {
     co_await method();
-    for (auto& host : hosts_) co_await restored(*host);
+    recovering_ = true;
     log_->add("window.started", {{"window", "recovery"}});
     co_await pause_until(Clock::now() + scenario_.recovery.lasts.chrono());
     log_->add("window.ended", {{"window", "recovery"}});
+    // Not before: connections that were made through a fault's proxy end with the session.
+    for (auto& host : hosts_) co_await restored(*host);
   }
   co_await stop_observing();
   watching_ = false;

@@ -92,7 +92,7 @@ class Drill {
   std::unique_ptr<Live> live_;  // the sliding windows behind halt conditions
   boost::json::object halted_early_;  // before there was a record
   int steps_running_ = 0;
-  bool halting_ = false, watching_ = false;
+  bool halting_ = false, watching_ = false, recovering_ = false;
 };
 
 }  // namespace squall

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "injector/afterwards.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/owned_table.hpp"
 #include "injector/host/tcp_connections.hpp"
@@ -16,6 +17,28 @@ namespace {
 
 constexpr std::string_view mechanism_name = "own TCP proxy, in front of it by an nftables redirection";
 constexpr std::uint32_t proxied_mark = 0x5371a11e;
+
+// Connections that were made through a fault's proxy go on when it is undone, and so do the rules by which the kernel
+// translates their packets.
+class CarriedOn : public Afterwards {
+ public:
+  CarriedOn(std::unique_ptr<proxy::ProxyThread> proxy, std::unique_ptr<OwnedTable> table, const ConnectionRules& rules)
+      : proxy_(std::move(proxy)), table_(std::move(table)), rules_(rules) {}
+  ~CarriedOn() override {
+    proxy_.reset();  // while its goodbyes are translated
+    auto gone = delete_connection_rules(rules_);
+    table_->remove(gone, rules_.table);
+  }
+  std::string used_for() override {
+    const auto open = proxy_->statistics().open;
+    return open ? fmt::format("{} connection{} that went through the proxy {}", open, open == 1 ? "" : "s", rules_.table) : "";
+  }
+
+ private:
+  std::unique_ptr<proxy::ProxyThread> proxy_;
+  std::unique_ptr<OwnedTable> table_;
+  ConnectionRules rules_;
+};
 
 class TcpFault : public Fault {
  public:
@@ -31,7 +54,7 @@ class TcpFault : public Fault {
     auto out = aim_.limits;
     out.insert(out.end(), effect_.limits.begin(), effect_.limits.end());
     out.emplace_back("servers see the connections come from this host, by an address of its own");
-    out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends, which closes them");
+    out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends (of a drill: after its recovery window), which closes them");
     if (aim_.rules.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
     return out;
   }
@@ -94,7 +117,7 @@ class TcpFault : public Fault {
     aim_.rules.port = proxy->port();
     in_place([&] {
       auto messages = add_connection_rules(aim_.rules);
-      table_.add(messages);
+      table_->add(messages);
     });
     proxy_ = std::move(proxy);
   }
@@ -111,10 +134,18 @@ class TcpFault : public Fault {
   }
 
   Undone stop() {
+    if (!table_) return {UndoOutcome::already, "", ""};
+    if (table_->there() && proxy_) {
+      auto nobody = lead_nobody(aim_.rules);
+      table_->change(nobody);
+      if (proxy_->only_carry()) {
+        go_on(std::make_unique<CarriedOn>(std::move(proxy_), std::move(table_), aim_.rules));
+        return {};
+      }
+    }
+    proxy_.reset();
     auto gone = delete_connection_rules(aim_.rules);
-    auto undone = table_.remove(gone, aim_.rules.table);
-    if (proxy_) proxy::ProxyThread::keep_for_connections(std::move(proxy_));
-    return undone;
+    return table_->remove(gone, aim_.rules.table);
   }
 
   void read() {
@@ -151,7 +182,8 @@ class TcpFault : public Fault {
   std::uint64_t seed_, cut_ = 0;
   double level_ = 1;
   std::unique_ptr<proxy::ProxyThread> proxy_;
-  OwnedTable table_;  // new connections must not be led to a port that is gone
+  // New connections must not be led to a port that is gone; the proxy's own ends must be translated.
+  std::unique_ptr<OwnedTable> table_ = std::make_unique<OwnedTable>(OwnedTable::Dies::last);
   proxy::ProxyStatistics before_, last_;
 };
 

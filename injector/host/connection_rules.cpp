@@ -94,9 +94,11 @@ void lead(netlink::Messages& messages, const Chain& chain, const ConnectionRules
       }
 }
 
+Chain base_of(const ConnectionRules& rules, unsigned hook) { return {Family::inet, rules.table, hook == NF_INET_LOCAL_OUT ? "made-here" : "arriving"}; }
+
 void base_chain(netlink::Messages& messages, const ConnectionRules& rules, unsigned hook) {
   const bool leads = rules.fate == ConnectionRules::Fate::lead;
-  const Chain base{Family::inet, rules.table, hook == NF_INET_LOCAL_OUT ? "made-here" : "arriving"};
+  const auto base = base_of(rules, hook);
   nft::add_base_chain(messages, base, {.number = hook, .priority = leads ? NF_IP_PRI_NAT_DST : NF_IP_PRI_FILTER, .device = "", .type = leads ? "nat" : "filter"});
   exceptions(messages, base, rules);
   lead(messages, base, rules, hook == NF_INET_LOCAL_OUT);
@@ -131,6 +133,15 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
     }
     base_chain(messages, rules, rules.listener ? NF_INET_LOCAL_IN : NF_INET_LOCAL_OUT);
   }
+  nft::end_batch(messages);
+  return messages;
+}
+
+netlink::Messages lead_nobody(const ConnectionRules& rules) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  nft::delete_rules(messages, base_of(rules, NF_INET_LOCAL_OUT));
+  if (rules.listener) nft::delete_rules(messages, base_of(rules, NF_INET_PRE_ROUTING));
   nft::end_batch(messages);
   return messages;
 }

@@ -1,6 +1,6 @@
 // nf_tables rules for new TCP connections: they are led to a port of this host, where a proxy learns where they were meant to
 // go (SO_ORIGINAL_DST), or refused. Connections that exist are not touched: only a first SYN is led, and the rest follows by
-// conntrack, even when the rules have gone.
+// conntrack, as long as the table is there.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,9 @@ struct ConnectionRules {
 };
 
 netlink::Messages add_connection_rules(const ConnectionRules&);
+// Nobody new is led, and the packets of those who were go on being translated: without a chain of type nat in its network
+// namespace the kernel stops that, and their connections would hang.
+netlink::Messages lead_nobody(const ConnectionRules&);
 netlink::Messages delete_connection_rules(const ConnectionRules&);
 // Made so far, and, of those, refused; in the caller's network namespace. Refused ones where the fate is no lead.
 std::uint64_t attempts(const ConnectionRules&);

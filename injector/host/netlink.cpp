@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "injector/host/last_descriptors.hpp"
+
 namespace squall::netlink {
 
 namespace {
@@ -96,6 +98,8 @@ void Socket::close_first() {
   constexpr int behind = 960;  // below the usual limit of 1,024
   if (const int fd = ::fcntl(fd_.get(), F_DUPFD_CLOEXEC, behind); fd >= 0) fd_ = Fd{fd};
 }
+
+void Socket::close_last() { fd_ = among_the_last(std::move(fd_)); }
 
 namespace {
 

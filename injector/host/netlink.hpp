@@ -80,6 +80,8 @@ class Socket {
   int fd() const { return fd_.get(); }
   // Moves it behind the other descriptors: the kernel closes those of a dying process from the last to the first.
   void close_first();
+  // … or after all others that are made from now on.
+  void close_last();
   Fd release() { return std::move(fd_); }
   // Sends, and waits for the answer that was asked for last; an error of any of the messages is the result.
   // `each` sees the messages that are no answers but what was asked for.

@@ -63,6 +63,11 @@ void add_chain(netlink::Messages& messages, const Chain& chain) {
   messages.text(NFTA_CHAIN_NAME, chain.name);
 }
 
+void delete_rules(netlink::Messages& messages, const Chain& chain) {
+  delete_rules(messages, chain.family, chain.table);
+  messages.text(NFTA_RULE_CHAIN, chain.name);
+}
+
 void add_base_chain(netlink::Messages& messages, const Chain& chain, const Hook& hook) {
   add_chain(messages, chain);
   {

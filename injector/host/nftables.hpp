@@ -27,6 +27,7 @@ struct Chain {
   std::string table, name;
 };
 void add_chain(netlink::Messages&, const Chain&);
+void delete_rules(netlink::Messages&, const Chain&);
 struct Hook {
   std::uint32_t number = 0;
   std::int32_t priority = 0;

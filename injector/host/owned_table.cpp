@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/last_descriptors.hpp"
 #include "injector/host/netfilter_sockets.hpp"
 
 namespace squall {
@@ -22,6 +23,7 @@ void OwnedTable::add(netlink::Messages& messages) {
     throw std::runtime_error(answer.text());
   }
   owner_ = std::move(owner);
+  if (dies_ == Dies::last) owner_->close_last();
 }
 
 void OwnedTable::change(netlink::Messages& messages) {
@@ -32,6 +34,10 @@ Undone OwnedTable::remove(netlink::Messages& messages, const std::string& name) 
   if (!owner_) return {UndoOutcome::already, "", ""};
   const auto answer = owner_->exchange(messages);
   const bool gone = answer || answer.error == ENOENT;
+  if (dies_ == Dies::last) {
+    owner_->close_first();
+    keep_last_descriptors();
+  }
   if (gone)
     give_back(std::move(*owner_));
   else

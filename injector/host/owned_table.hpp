@@ -10,7 +10,10 @@ namespace squall {
 
 class OwnedTable {
  public:
-  OwnedTable() = default;
+  // Where the process dies, the table goes before all else, so that packets flow again at once, or, where sockets of ours
+  // need it to say goodbye, after them.
+  enum class Dies { first, last };
+  explicit OwnedTable(Dies dies = Dies::first) : dies_(dies) {}
   ~OwnedTable();
   OwnedTable(const OwnedTable&) = delete;
 
@@ -23,6 +26,7 @@ class OwnedTable {
   Undone remove(netlink::Messages&, const std::string& name);
 
  private:
+  const Dies dies_;
   std::unique_ptr<netlink::Socket> owner_;
 };
 

@@ -1,7 +1,10 @@
 #include "injector/proxy/connection.hpp"
 
 #include <linux/netfilter_ipv4.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <utility>
@@ -129,6 +132,19 @@ void Connection::close(bool reset) {
   up_.stop();
   down_.stop();
   leave();
+}
+
+bool Connection::is_carrying() {
+  constexpr std::uint32_t moment_ms = 1000;
+  for (auto* socket : {&client_, &server_}) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    int unsent = 0;
+    if (!socket->is_open() || ::getsockopt(socket->native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
+    if (::ioctl(socket->native_handle(), SIOCOUTQ, &unsent) == 0 && unsent > 0) return true;
+    if (info.tcpi_last_data_recv < moment_ms) return true;
+  }
+  return false;
 }
 
 void Connection::leave() {

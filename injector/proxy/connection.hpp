@@ -20,6 +20,8 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   void toxics_changed();
   // The proxy is gone: it is told nothing any more.
   void close(bool reset);
+  // Bytes are on their way, or were a moment ago.
+  bool is_carrying();
 
   std::shared_ptr<void> keep_alive() override { return shared_from_this(); }
   void over(Link&) override;

@@ -81,13 +81,27 @@ void Proxy::accept(const std::shared_ptr<Listener>& listener) {
       });
       return;
     }
-    const auto number = ++statistics_.connections;
-    ++statistics_.open;
-    auto connection = std::make_shared<Connection>(*this, std::move(client), number);
-    connections_.insert(connection);
-    connection->dial();
+    take(std::move(client));
     accept(listener);
   });
+}
+
+void Proxy::take(tcp::socket client) {
+  const auto number = ++statistics_.connections;
+  ++statistics_.open;
+  auto connection = std::make_shared<Connection>(*this, std::move(client), number);
+  connections_.insert(connection);
+  connection->dial();
+}
+
+void Proxy::accept_waiting() {
+  boost::system::error_code none;
+  if (listener_) listener_->acceptor.non_blocking(true, none);
+  while (listener_ && !none) {
+    tcp::socket client{io_};
+    listener_->acceptor.accept(client, none);
+    if (!none) take(std::move(client));
+  }
 }
 
 void Proxy::accept_no_more() {
@@ -101,6 +115,11 @@ void Proxy::accept_no_more() {
 
 void Proxy::end_connections() {
   for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->close(false);
+}
+
+void Proxy::break_off() {
+  accept_no_more();
+  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->close(connection->is_carrying());
 }
 
 void Proxy::disable() {

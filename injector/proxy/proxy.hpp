@@ -51,8 +51,10 @@ class Proxy {
   // Closes the listener and every connection.
   void disable();
   bool enabled() const { return static_cast<bool>(listener_); }
-  // No more connections are accepted; those that exist go on.
-  void accept_no_more();
+  // Accepts those whom the kernel has connected already.
+  void accept_waiting();
+  // Ends every connection. One that was carrying something is reset: nobody is to take half an answer for all of it.
+  void break_off();
 
   const ProxyPlan& plan() const { return plan_; }
   // Where it listens, with the real port once it was enabled.
@@ -74,6 +76,8 @@ class Proxy {
   friend class Connection;
   struct Listener;
   void accept(const std::shared_ptr<Listener>&);
+  void take(boost::asio::ip::tcp::socket client);
+  void accept_no_more();
   std::vector<Toxic> hitting(std::uint64_t connection, Stream) const;
   void end_connections();
 

@@ -57,7 +57,8 @@ ProxyThread::ProxyThread(const ProxyPlan& plan, std::uint64_t network_namespace,
 
 ProxyThread::~ProxyThread() {
   if (!state_) return;
-  state_->on_thread([this](auto&) {
+  state_->on_thread([this](auto& proxy) {
+    proxy.break_off();
     state_->proxy.reset();
     return 0;
   });
@@ -85,20 +86,13 @@ ProxyStatistics ProxyThread::statistics() {
   return state_->on_thread([](auto& proxy) { return proxy.statistics(); });
 }
 
-void ProxyThread::accept_no_more() {
-  state_->on_thread([](auto& proxy) {
-    proxy.accept_no_more();
-    return 0;
+std::uint64_t ProxyThread::only_carry() {
+  return state_->on_thread([](auto& proxy) {
+    proxy.set_toxics({});
+    proxy.set_http(nullptr);
+    proxy.accept_waiting();
+    return proxy.statistics().open;
   });
-}
-
-void ProxyThread::keep_for_connections(std::unique_ptr<ProxyThread> thread) {
-  static std::vector<std::unique_ptr<ProxyThread>> kept;
-  thread->accept_no_more();
-  thread->set_toxics({});
-  thread->set_http(nullptr);
-  std::erase_if(kept, [](auto& one) { return one->statistics().open == 0; });
-  if (thread->statistics().open) kept.push_back(std::move(thread));
 }
 
 }  // namespace squall::proxy

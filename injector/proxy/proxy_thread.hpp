@@ -12,7 +12,7 @@ class ProxyThread {
  public:
   // Listens on every address of that network namespace (0: the caller's); throws std::exception where it cannot.
   ProxyThread(const ProxyPlan&, std::uint64_t network_namespace, pid_t namespace_pid);
-  // Ends every connection.
+  // Ends every connection (Proxy::break_off).
   ~ProxyThread();
   ProxyThread(const ProxyThread&) = delete;
 
@@ -20,10 +20,8 @@ class ProxyThread {
   void set_toxics(std::vector<Toxic>);
   void set_http(std::shared_ptr<const HttpRule>);
   ProxyStatistics statistics();
-  void accept_no_more();
-
-  // Keeps it, without toxics, for the connections that exist, as long as the process lives; they are closed at its end.
-  static void keep_for_connections(std::unique_ptr<ProxyThread>);
+  // Nothing is done to connections any more; those that the kernel has made are accepted. How many there are.
+  std::uint64_t only_carry();
 
  private:
   struct State;

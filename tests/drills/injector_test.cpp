@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/journal.hpp"
+#include "tests/support/tcp_peers.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
@@ -71,6 +72,26 @@ TEST_F(Injector, undoes_when_its_lease_runs_out) {
   EXPECT_EQ(changed(), "[]");
 }
 
+// Its proxy's last words are translated before the rules go.
+TEST_F(Injector, killed_lets_clients_of_its_proxy_know) {
+  const squall::testing::ServerProcess server{squall::testing::echo_at(7031)};
+  InjectorProcess injector{state()};
+  injector.must(hello("killed"));
+  injector.must({{"do", "apply"}, {"step", "slow"}, {"fault", "tcp.latency"}, {"on", json::object{{"listens_on", 7031}}}, {"with", json::object{{"latency", "20ms"}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}});
+  squall::testing::Client near{"127.0.0.1", 7031};
+  std::unique_ptr<squall::testing::Client> far;
+  network->at_the_other_end([&] { far = std::make_unique<squall::testing::Client>("10.99.0.1", 7031); });
+  EXPECT_GE(near.round_trip_ms(), 19);
+  EXPECT_GE(far->round_trip_ms(), 19);
+  ::kill(injector.pid(), SIGKILL);
+  for (auto* client : {&near, far.get()}) {
+    EXPECT_EQ(client->receive(1), "");
+    EXPECT_NE(client->error, EAGAIN) << (client == &near ? "near" : "far") << ": it was told nothing for 5 s";
+  }
+  EXPECT_TRUE(as_found_within(5s));
+  EXPECT_GE(squall::testing::Client("127.0.0.1", 7031).round_trip_ms(), 0);
+}
+
 TEST_F(Injector, keeps_a_fault_while_its_lease_is_renewed) {
   InjectorProcess injector{state()};
   injector.must(hello("patient", 1'500'000'000));
@@ -108,11 +129,13 @@ TEST_F(Injector, that_hangs_is_ended_by_its_guardian) {
 class Hold {
  public:
   explicit Hold(pid_t process, const std::string& name) {
-    for (auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
-      std::string comm;
-      std::getline(std::ifstream{task.path() / "comm"}, comm);
-      if (comm == name) thread_ = std::stoi(task.path().filename());
-    }
+    // A thread gives itself its name, when it has a turn.
+    for (const auto until = std::chrono::steady_clock::now() + 5s; thread_ < 0 && std::chrono::steady_clock::now() < until;)
+      for (auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
+        std::string comm;
+        std::getline(std::ifstream{task.path() / "comm"}, comm);
+        if (comm == name) thread_ = std::stoi(task.path().filename());
+      }
     if (thread_ < 0 || ::ptrace(PTRACE_SEIZE, thread_, 0, 0) != 0) throw std::runtime_error("no hold on " + name);
     ::ptrace(PTRACE_INTERRUPT, thread_, 0, 0);
     int status = 0;

@@ -12,7 +12,7 @@
 
 #include "injector/host/held_ports.hpp"
 #include "injector/host/snapshot.hpp"
-#include "tests/kernel/tcp_peers.hpp"
+#include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 

@@ -1,4 +1,4 @@
-#include "tests/kernel/tcp_peers.hpp"
+#include "tests/support/tcp_peers.hpp"
 
 #include <cerrno>
 #include <chrono>
