@@ -9,6 +9,7 @@
 
 #include <utility>
 
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
 #include "injector/proxy/address.hpp"
@@ -45,7 +46,7 @@ void at_once(tcp::socket& socket) {
 }  // namespace
 
 Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
-    : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()), resolver_(client_.get_executor()),
+    : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()), resolver_(client_.get_executor()), patience_(client_.get_executor()),
       up_(*this, client_, server_, proxy.pipes_, proxy.statistics_.up), down_(*this, server_, client_, proxy.pipes_, proxy.statistics_.down) {
   at_once(client_);
   if (!proxy.http_) return;
@@ -120,9 +121,36 @@ void Connection::end(bool reset) {
   close(reset);
 }
 
+// A socket that is closed while something comes resets its connection, and the client loses what it has not read yet
+// (RFC 9112, 9.6).
+void Connection::farewell() {
+  const auto keep = shared_from_this();
+  boost::system::error_code ignored;
+  client_.shutdown(tcp::socket::shutdown_send, ignored);
+  client_.cancel(ignored);
+  server_.close(ignored);
+  up_.stop();
+  down_.stop();
+  patience_.expires_after(std::chrono::seconds{5});
+  patience_.async_wait([this, alive = keep_alive()](auto error) {
+    if (!error && proxy_) close(false);
+  });
+  discarded_.resize(64 << 10);
+  discard_what_comes();
+}
+
+void Connection::discard_what_comes() {
+  client_.async_read_some(boost::asio::buffer(discarded_), [this, alive = keep_alive()](auto error, std::size_t) {
+    if (!proxy_) return;
+    if (error) return close(false);
+    discard_what_comes();
+  });
+}
+
 void Connection::close(bool reset) {
   const auto keep = shared_from_this();
   resolver_.cancel();
+  patience_.cancel();
   boost::system::error_code ignored;
   for (auto* socket : {&client_, &server_}) {
     if (!socket->is_open()) continue;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
@@ -26,8 +28,10 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   std::shared_ptr<void> keep_alive() override { return shared_from_this(); }
   void over(Link&) override;
   void end(bool reset) override;
+  void farewell() override;
 
  private:
+  void discard_what_comes();
   void connect(const tcp::endpoint&);
   void connected(boost::system::error_code);
   void leave();
@@ -37,6 +41,8 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   bool hit_ = false;
   tcp::socket client_, server_;
   tcp::resolver resolver_;
+  boost::asio::steady_timer patience_;  // with a client that was said farewell
+  std::vector<char> discarded_;
   std::unique_ptr<HttpSession> http_;  // outlives its stages in the links
   Link up_, down_;
 };

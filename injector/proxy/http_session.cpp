@@ -164,7 +164,7 @@ class Messages : public Stage {
   }
   void pass(const std::string& text) { pass(Bytes{text.data(), text.size()}); }
   void close() {
-    wait({.kind = Piece::Kind::close, .bytes = {}, .arrived = now_}, now_);
+    wait({.kind = is_request ? Piece::Kind::close : Piece::Kind::farewell, .bytes = {}, .arrived = now_}, now_);
     swallow_ = closed_ = true;
   }
   // The header as it is, or as the rule changes it; the body follows where `swallow_` does not stop it.

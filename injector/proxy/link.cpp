@@ -264,6 +264,7 @@ bool Link::send_front() {
     }
     case Piece::Kind::close: owner_.end(false); return false;
     case Piece::Kind::reset: owner_.end(true); return false;
+    case Piece::Kind::farewell: owner_.farewell(); return false;
   }
   const auto sent = ::send(to_.native_handle(), piece.bytes.data(), piece.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent < 0) {

@@ -39,6 +39,7 @@ class LinkOwner {
   virtual std::shared_ptr<void> keep_alive() = 0;  // as long as the link waits for something
   virtual void over(Link&) = 0;                    // everything was sent, the end too
   virtual void end(bool reset) = 0;                // both directions
+  virtual void farewell() = 0;                     // the same, when the client may still be sending
 };
 
 class Link {

@@ -37,9 +37,10 @@ class Bytes {
 struct Piece {
   enum class Kind {
     data,
-    end,    // the sender sends no more (FIN)
-    close,  // the connection is closed in both directions
-    reset,  // the same with a TCP reset (RFC 9293 ABORT) to both peers
+    end,       // the sender sends no more (FIN)
+    close,     // the connection is closed in both directions
+    reset,     // the same with a TCP reset (RFC 9293 ABORT) to both peers
+    farewell,  // to a client: the same as close, once it has sent what it was sending
   } kind = Kind::data;
   Bytes bytes;
   Clock::time_point arrived;      // when it came to the proxy

@@ -58,6 +58,10 @@ TEST_F(HttpFaults, abort_a_share_of_the_requests_that_match) {
   EXPECT_EQ(dose.measured.at("requests_matched").to_number<int>(), 100);
   EXPECT_EQ(dose.measured.at("requests_aborted").to_number<int>(), hit);
   EXPECT_EQ(broken.undo(), "");
+  auto all_broken = fault("http.abort", {});
+  all_broken.apply();
+  EXPECT_EQ(curl(fmt::format("-w '%{{http_code}}' -o /dev/null -H 'Connection: close' --data-binary @{}/big http://127.0.0.1:8080/", files.path().string())), "503");
+  EXPECT_EQ(all_broken.undo(), "");
   EXPECT_EQ(curl("http://127.0.0.1:8080/api/1"), "GET /api/1 \n");
   EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
 }

@@ -112,6 +112,17 @@ class Http : public ::testing::Test {
   bool works() { return has(ask(get("/after")).first, "X-Of: /after"); }
 };
 
+// Looks until it is so; 20 s at most.
+template <class F>
+bool soon(F is_so) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds{2});
+  }
+  return true;
+}
+
 HttpRule rule(Act act, Side side = Side::request, const std::string& path = "/hit*") {
   HttpRule out;
   out.act = act;
@@ -335,6 +346,22 @@ TEST_F(Http, the_end_of_a_rule_lets_what_is_under_way_be_what_it_was) {
   client.send(noise(50'000));
   EXPECT_TRUE(works()) << "the rest of an aborted body was taken for a request";
   EXPECT_TRUE(has(ask(get("/hit")).first, " 200 "));
+}
+
+TEST_F(Http, an_answer_reaches_whoever_still_sends_the_request) {
+  proxy.rule(rule(Act::abort));
+  for (auto* first : {"HTTP/1.1\r\nConnection: close", "HTTP/1.0", "HTTP/1.1\r\nExpect: 100-continue"}) {
+    Client one{proxy.port()};
+    one.send(fmt::format("POST /hit {}\r\nContent-Length: 8000000\r\n\r\n", first));
+    one.send(std::string(8'000'000, 'x'));
+    const auto all = one.rest();
+    EXPECT_TRUE(all.starts_with("HTTP/1.1 503 ") && all.ends_with("\r\n\r\nbroken")) << first << ": " << all;
+    EXPECT_EQ(one.error, 0) << first;
+  }
+  Client idle{proxy.port()};
+  idle.send("GET /hit HTTP/1.0\r\n\r\n");
+  EXPECT_TRUE(idle.rest().ends_with("broken"));
+  EXPECT_TRUE(soon([&] { return proxy.statistics().open <= 1; })) << "who never closes is waited for for ever";
 }
 
 }  // namespace
