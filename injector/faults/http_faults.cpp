@@ -206,7 +206,7 @@ FaultType declared(std::string_view name, std::string_view sentence, std::vector
           .aims = tcp_aims(),
           .lasting = true,
           .ramps = true,
-          .undo = "the redirection goes; requests on connections made meanwhile pass unchanged until the session ends",
+          .undo = "the redirection goes, and what waits goes on at once; requests on connections made meanwhile pass unchanged until the session ends",
           .examples = std::move(examples),
           .prepare = prepare<act>,
           .doctor = tcp_fault_doctor};

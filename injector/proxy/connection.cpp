@@ -112,6 +112,14 @@ void Connection::toxics_changed() {
   if (proxy_) down_.set_toxics(down, ~seed);
 }
 
+void Connection::rule_changed() {
+  if (!http_) return;
+  const auto keep = shared_from_this();
+  http_->rule_changed();
+  up_.wake();
+  down_.wake();
+}
+
 void Connection::over(Link&) {
   if (up_.is_over() && down_.is_over()) close(false);
 }

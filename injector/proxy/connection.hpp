@@ -20,6 +20,7 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
 
   void dial();
   void toxics_changed();
+  void rule_changed();
   // The proxy is gone: it is told nothing any more.
   void close(bool reset);
   // Bytes are on their way, or were a moment ago.

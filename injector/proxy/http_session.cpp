@@ -153,6 +153,17 @@ class Messages : public Stage {
     if (!in.empty()) kept_.assign(in.data(), in.size());
   }
 
+  void rule_changed(const HttpRule* rule, Clock::time_point now) {
+    if (!rule) left_.reset();
+    auto latest = now;
+    if (rule && rule->act == Act::delay && rule->side == (is_request ? Side::request : Side::response)) latest += rule->delay + rule->jitter;
+    for (auto& piece : waiting_) {
+      if (piece.leaves <= latest) continue;
+      piece.leaves = latest;
+      piece.measured = false;  // it was not held as long as anybody asked
+    }
+  }
+
  protected:
   virtual bool start_message() = 0;  // false where none can be
   virtual void header() = 0;         // it is complete, in `header_`
@@ -356,7 +367,11 @@ HttpSession::HttpSession(std::shared_ptr<HttpControl> control, std::uint64_t con
     : state_(new State{.control = *control, .connection = connection}), control_(std::move(control)) {}
 HttpSession::~HttpSession() = default;
 
-std::unique_ptr<Stage> HttpSession::requests() { return std::make_unique<Requests>(*this, *state_); }
+std::unique_ptr<Stage> HttpSession::requests() {
+  auto out = std::make_unique<Requests>(*this, *state_);
+  requests_ = out.get();
+  return out;
+}
 
 std::unique_ptr<Stage> HttpSession::responses() {
   auto out = std::make_unique<Responses>(*state_);
@@ -365,5 +380,14 @@ std::unique_ptr<Stage> HttpSession::responses() {
 }
 
 void HttpSession::answer() { responses_->answer(Clock::now()); }
+
+void HttpSession::rule_changed() {
+  const auto& rule = control_->rule;
+  for (auto& exchange : state_->waiting)
+    if (exchange.rule && !exchange.answered_here) exchange.rule = rule && rule->side == Side::response ? rule : nullptr;
+  const auto now = Clock::now();
+  requests_->rule_changed(rule.get(), now);
+  responses_->rule_changed(rule.get(), now);
+}
 
 }  // namespace squall::proxy

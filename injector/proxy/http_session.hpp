@@ -33,6 +33,8 @@ class HttpSession {
   // and the responses' link to look again.
   std::function<void()> wake;
   void answer();
+  // What waits goes on, or waits no longer than the new rule lets it; both links are to look again.
+  void rule_changed();
 
  private:
   class Requests;
@@ -41,6 +43,7 @@ class HttpSession {
   struct State;
   std::unique_ptr<State> state_;
   std::shared_ptr<HttpControl> control_;
+  Requests* requests_ = nullptr;
   Responses* responses_ = nullptr;
 };
 

@@ -137,6 +137,12 @@ void Proxy::set_toxics(std::vector<Toxic> toxics) {
   for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->toxics_changed();
 }
 
+void Proxy::set_http(std::shared_ptr<const HttpRule> rule) {
+  if (!http_) return;
+  http_->rule = std::move(rule);
+  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->rule_changed();
+}
+
 ProxyStatistics Proxy::statistics() const {
   auto out = statistics_;
   if (http_) out.http = http_->counters;

@@ -66,10 +66,8 @@ class Proxy {
   const std::vector<Toxic>& toxics() const { return toxics_; }
   // In force at once, on connections that exist too. What was there under the same name keeps what it holds.
   void set_toxics(std::vector<Toxic>);
-  // Of the requests from now on; none lets all pass. Only where the plan says http.
-  void set_http(std::shared_ptr<const HttpRule> rule) {
-    if (http_) http_->rule = std::move(rule);
-  }
+  // Of the requests from now on; none lets all pass, what waits too. Only where the plan says http.
+  void set_http(std::shared_ptr<const HttpRule>);
   ProxyStatistics statistics() const;
 
  private:

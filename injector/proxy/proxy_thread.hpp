@@ -20,7 +20,8 @@ class ProxyThread {
   void set_toxics(std::vector<Toxic>);
   void set_http(std::shared_ptr<const HttpRule>);
   ProxyStatistics statistics();
-  // Nothing is done to connections any more; those that the kernel has made are accepted. How many there are.
+  // No toxics and no rule: what waits goes on at once, and nothing is done to connections any more. Those that the kernel has
+  // made are accepted. How many there are.
   std::uint64_t only_carry();
 
  private:

@@ -1,5 +1,8 @@
 // Faults on HTTP requests in front of a real nginx that does not know, asked by curl.
+#include <chrono>
 #include <filesystem>
+#include <future>
+#include <thread>
 
 #include <unistd.h>
 
@@ -95,6 +98,16 @@ TEST_F(HttpFaults, delay_change_and_truncate) {
   EXPECT_EQ(curl("http://127.0.0.1:8080/a"), "GET /a \n");
   EXPECT_TRUE(cut->measure().verified);
   EXPECT_EQ(cut.undo(), "");
+}
+
+TEST_F(HttpFaults, undone_they_hold_nothing_back) {
+  auto late = fault("http.delay", {{"delay", "100s"}, {"at", "response"}});
+  late.apply();
+  auto answer = std::async(std::launch::async, [] { return curl("http://127.0.0.1:8080/a"); });
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+  while (late->measure().measured.at("requests_delayed").to_number<int>() == 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  EXPECT_EQ(late.undo(), "");
+  EXPECT_EQ(answer.get(), "GET /a \n");
 }
 
 TEST_F(HttpFaults, that_hit_nobody_say_why) {

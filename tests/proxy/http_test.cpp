@@ -339,10 +339,7 @@ TEST_F(Http, the_end_of_a_rule_lets_what_is_under_way_be_what_it_was) {
   proxy.rule(rule(Act::abort));
   client.send("POST /hit HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + noise(50'000));
   EXPECT_TRUE(has(answer().first, " 503 "));
-  proxy.with([](auto& p) {
-    p.set_http(nullptr);
-    return 0;
-  });
+  proxy.no_rule();
   client.send(noise(50'000));
   EXPECT_TRUE(works()) << "the rest of an aborted body was taken for a request";
   EXPECT_TRUE(has(ask(get("/hit")).first, " 200 "));
@@ -362,6 +359,59 @@ TEST_F(Http, an_answer_reaches_whoever_still_sends_the_request) {
   idle.send("GET /hit HTTP/1.0\r\n\r\n");
   EXPECT_TRUE(idle.rest().ends_with("broken"));
   EXPECT_TRUE(soon([&] { return proxy.statistics().open <= 1; })) << "who never closes is waited for for ever";
+}
+
+TEST_F(Http, what_is_delayed_leaves_when_the_rule_goes) {
+  auto late = rule(Act::delay);
+  late.delay = std::chrono::seconds{100};
+  for (auto side : {Side::request, Side::response}) {
+    late.side = side;
+    proxy.rule(late);
+    const auto before = proxy.statistics().http.done;
+    client.send(get("/hit/1") + get("/2") + get("/hit/3"));
+    const std::uint64_t held = before + 2;
+    EXPECT_TRUE(soon([&] { return proxy.statistics().http.done == held; }));
+    proxy.no_rule();
+    for (auto* path : {"/hit/1", "/2", "/hit/3"}) EXPECT_TRUE(has(answer().first, fmt::format("X-Of: {}", path)));
+  }
+  EXPECT_TRUE(proxy.statistics().down.held_ms.empty()) << "they were not held as long as was asked";
+}
+
+TEST_F(Http, what_is_delayed_waits_no_longer_than_a_new_rule_says) {
+  auto late = rule(Act::delay, Side::response);
+  const auto held_then = [&](std::chrono::milliseconds first, std::chrono::milliseconds then) {
+    late.delay = first;
+    proxy.rule(late);
+    const auto before = proxy.statistics().http.done;
+    client.send(get("/hit"));
+    EXPECT_TRUE(soon([&] { return proxy.statistics().http.done == before + 1; }));
+    late.delay = then;
+    proxy.rule(late);
+    EXPECT_TRUE(has(answer().first, "X-Of: /hit"));
+  };
+  held_then(std::chrono::seconds{100}, std::chrono::milliseconds{10});
+  held_then(std::chrono::milliseconds{500}, std::chrono::seconds{100});  // as on a ramp: what waits goes when it was to go
+}
+
+TEST_F(Http, an_answer_that_comes_after_the_rule_went_is_as_it_was) {
+  for (auto act : {Act::delay, Act::abort, Act::body}) {
+    std::promise<void> go;
+    Upstream slow{[&](Client& one) {
+      header_of(one);
+      go.get_future().wait();
+      one.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nreal");
+    }};
+    ProxyUnderTest other{slow.port(), 1, true};
+    auto some = rule(act, Side::response);
+    some.delay = std::chrono::seconds{100};
+    other.rule(some);
+    Client one{other.port()};
+    one.send(get("/hit"));
+    EXPECT_TRUE(soon([&] { return other.statistics().http.rolled == 1; }));
+    other.no_rule();
+    go.set_value();
+    EXPECT_EQ(one.rest(), "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nreal");
+  }
 }
 
 }  // namespace

@@ -75,6 +75,12 @@ class ProxyUnderTest {
   void rule(proxy::HttpRule rule) {
     with([&](auto& proxy) { proxy.set_http(std::make_shared<const proxy::HttpRule>(std::move(rule))); });
   }
+  void no_rule() {
+    with([](auto& proxy) {
+      proxy.set_http(nullptr);
+      return 0;
+    });
+  }
   proxy::ProxyStatistics statistics() {
     return with([](auto& proxy) { return proxy.statistics(); });
   }
