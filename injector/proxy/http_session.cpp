@@ -142,7 +142,7 @@ class Messages : public Stage {
       in = {kept_.data(), kept_.size()};
       kept_.clear();
     }
-    while (!in.empty()) {
+    while (!in.empty() && !closed_) {
       if (unread_) return pass(std::move(in));
       if (!reader_ && !start_message()) {
         unread_ = true;
@@ -150,7 +150,7 @@ class Messages : public Stage {
       }
       if (!step(in)) break;
     }
-    if (!in.empty()) kept_.assign(in.data(), in.size());
+    if (!in.empty() && !closed_) kept_.assign(in.data(), in.size());
   }
 
   void rule_changed(const HttpRule* rule, Clock::time_point now) {
@@ -176,7 +176,7 @@ class Messages : public Stage {
   void pass(const std::string& text) { pass(Bytes{text.data(), text.size()}); }
   void close() {
     wait({.kind = is_request ? Piece::Kind::close : Piece::Kind::farewell, .bytes = {}, .arrived = now_}, now_);
-    swallow_ = closed_ = true;
+    closed_ = true;
   }
   // The header as it is, or as the rule changes it; the body follows where `swallow_` does not stop it.
   void apply(const HttpRule& rule, bool body_there) {
@@ -210,6 +210,7 @@ class Messages : public Stage {
   std::optional<Reader<is_request>> reader_;
   std::string header_;
   bool swallow_ = false;  // the rest of the message
+  bool closed_ = false;   // nothing follows
   Clock::time_point now_;
 
  private:
@@ -254,24 +255,22 @@ class Messages : public Stage {
     reader_.reset();
     header_.clear();
     left_.reset();
-    swallow_ = closed_;
+    swallow_ = false;
     between();
   }
 
+  // What comes after a message that breaks off, or that only the end ends, would be taken for its rest.
   void ended() {
-    if (reader_ && reader_->is_header_done()) {
-      error_code ignored;
-      reader_->put_eof(ignored);
-      finish();
-    } else if (!swallow_) {
-      pass(header_);
+    if (!reader_) between();
+    if (!swallow_ && !closed_) {
+      if (reader_ && !reader_->is_header_done()) pass(header_);
+      if (!kept_.empty()) pass(kept_);
     }
-    if (!kept_.empty()) pass(std::exchange(kept_, {}));
+    closed_ = true;
   }
 
   std::string kept_;  // of a part that is not complete
   std::optional<std::uint64_t> left_;
-  bool closed_ = false;
 };
 
 }  // namespace
@@ -311,7 +310,7 @@ class HttpSession::Responses : public Messages<false> {
     if (std::exchange(final_, false)) state_.waiting.pop_front();
   }
   void between() override {
-    while (!reader_ && !state_.waiting.empty() && state_.waiting.front().answered_here) {
+    while (!reader_ && !closed_ && !state_.waiting.empty() && state_.waiting.front().answered_here) {
       const auto exchange = std::move(state_.waiting.front());
       state_.waiting.pop_front();
       answer(exchange);

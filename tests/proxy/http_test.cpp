@@ -414,5 +414,19 @@ TEST_F(Http, an_answer_that_comes_after_the_rule_went_is_as_it_was) {
   }
 }
 
+TEST_F(Http, nothing_of_ours_is_added_to_an_answer_that_breaks_off) {
+  for (const std::string half : {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "HTTP/1.0 200 OK\r\n\r\nup to the end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha"}) {
+    Upstream breaks{[&](Client& one) {
+      header_of(one);
+      one.send(half);
+    }};
+    ProxyUnderTest other{breaks.port(), 1, true};
+    other.rule(rule(Act::abort));
+    Client one{other.port()};
+    one.send(get("/1") + get("/hit"));
+    EXPECT_EQ(one.rest(), half);
+  }
+}
+
 }  // namespace
 }  // namespace squall
