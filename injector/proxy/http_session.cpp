@@ -296,13 +296,16 @@ class HttpSession::Responses : public Messages<false> {
     auto& exchange = state_.waiting.front();
     const auto status = reader_->status;
     final_ = status >= 200 || status == 101;
+    const bool tunnel = status == 101 || (exchange.connect && status >= 200 && status < 300);
     if (final_ && exchange.rule && exchange.rule->act == Act::abort) {
       swallow_ = true;
+      // The server speaks something else from now on, or nothing.
+      exchange.last = exchange.last || tunnel || !reader_->keep_alive();
       return answer(exchange);
     }
-    if (status == 101 || (exchange.connect && status >= 200 && status < 300)) state_.unread = true;
+    if (tunnel) state_.unread = true;
     if (final_ && exchange.rule)
-      apply(*exchange.rule, has_body(status, exchange.head));
+      apply(*exchange.rule, !tunnel && has_body(status, exchange.head));
     else
       pass(header_);
   }

@@ -428,5 +428,22 @@ TEST_F(Http, nothing_of_ours_is_added_to_an_answer_that_breaks_off) {
   }
 }
 
+TEST_F(Http, where_the_protocol_would_change_a_lost_answer_is_the_last_thing) {
+  for (const std::string server_says : {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nframes", "HTTP/1.1 200 OK\r\n\r\nframes"}) {
+    Upstream tunnel{[&](Client& one) {
+      header_of(one);
+      one.send(server_says);
+      one.rest();
+    }};
+    ProxyUnderTest other{tunnel.port(), 1, true};
+    other.rule(rule(Act::abort, Side::response, "*"));
+    Client one{other.port()};
+    one.send(has(server_says, "101") ? get("/chat", "Connection: Upgrade\r\nUpgrade: x\r\n") : "CONNECT hit:443 HTTP/1.1\r\nHost: hit\r\n\r\n");
+    const auto all = one.rest();
+    EXPECT_TRUE(all.starts_with("HTTP/1.1 503 ") && has(all, "Connection: close") && all.ends_with("\r\n\r\nbroken")) << all;
+    EXPECT_EQ(one.error, 0);
+  }
+}
+
 }  // namespace
 }  // namespace squall
