@@ -33,13 +33,14 @@ class Reader : public http::basic_parser<is_request> {
     this->body_limit(boost::none);
   }
   std::string method, target;
-  int status = 0;
+  int status = 0, version = 11;
   std::vector<HttpField> fields;
 
  private:
-  void on_request_impl(http::verb, View name, View where, int, error_code&) override {
+  void on_request_impl(http::verb, View name, View where, int number, error_code&) override {
     method.assign(name.data(), name.size());
     target.assign(where.data(), where.size());
+    version = number;
   }
   void on_response_impl(int code, View, int, error_code&) override { status = code; }
   void on_field_impl(http::field, View name, View value, error_code&) override {
@@ -83,12 +84,12 @@ std::string with_body(std::string_view original, std::vector<HttpField> fields, 
 // Answers to HEAD, and these, have none whatever their header says (RFC 9112, 6.3).
 bool has_body(int status, bool head) { return !head && status >= 200 && status != 204 && status != 304; }
 
-std::string own_answer(const HttpRule& rule, bool head, bool last) {
+std::string own_answer(const HttpRule& rule, bool head, std::string_view connection) {
   const auto status = http::int_to_status(rule.status);
   const auto reason = status == http::status::unknown ? View("Fault") : http::obsolete_reason(status);
   auto out = fmt::format("HTTP/1.1 {} {}\r\n", rule.status, std::string_view(reason.data(), reason.size()));
   if (rule.status != 204 && rule.status != 304) out += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", rule.content_type, rule.body.size());
-  if (last) out += "Connection: close\r\n";
+  if (!connection.empty()) out += fmt::format("Connection: {}\r\n", connection);
   out += "X-Squall: http.abort\r\n\r\n";
   return has_body(static_cast<int>(rule.status), head) ? out + rule.body : out;
 }
@@ -100,6 +101,9 @@ struct HttpSession::Exchange {
   bool head = false, connect = false;
   bool answered_here = false;  // no server will
   bool last = false;           // the client expects the connection to end with it
+  bool kept = false;           // or to be told that it does not, as in HTTP/1.0
+
+  std::string_view connection() const { return last ? "close" : kept ? "keep-alive" : ""; }
 };
 
 struct HttpSession::State {
@@ -322,7 +326,7 @@ class HttpSession::Responses : public Messages<false> {
 
  private:
   void answer(const Exchange& exchange) {
-    pass(own_answer(*exchange.rule, exchange.head, exchange.last));
+    pass(own_answer(*exchange.rule, exchange.head, exchange.connection()));
     ++counters_.done;
     if (exchange.last) close();
   }
@@ -345,6 +349,7 @@ class HttpSession::Requests : public Messages<true> {
     exchange.head = reader_->method == "HEAD";
     exchange.connect = reader_->method == "CONNECT";
     exchange.last = !reader_->keep_alive();
+    exchange.kept = reader_->version < 11;
     auto rule = state_.rolled(*reader_);
     if (rule && rule->side == Side::request && rule->act == Act::abort) {
       exchange.answered_here = swallow_ = true;

@@ -445,5 +445,15 @@ TEST_F(Http, where_the_protocol_would_change_a_lost_answer_is_the_last_thing) {
   }
 }
 
+TEST_F(Http, a_client_of_http_1_0_keeps_the_connection_where_it_asked_to) {
+  for (auto side : {Side::request, Side::response}) {
+    proxy.rule(rule(Act::abort, side));
+    const auto [header, body] = ask("GET /hit HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    EXPECT_TRUE(has(header, " 503 ") && has(header, "Connection: keep-alive\r\n")) << header;
+    EXPECT_EQ(body, "broken");
+  }
+  EXPECT_TRUE(works());
+}
+
 }  // namespace
 }  // namespace squall
