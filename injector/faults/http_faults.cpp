@@ -194,7 +194,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   effect.http = true;
   effect.put = [with](proxy::ProxyThread& proxy, double level) { proxy.set_http(std::make_shared<const HttpRule>(rule_of(act, with, level))); };
   effect.dose = [with](const ProxyStatistics& seen) { return judge(act, seen, with); };
-  effect.limits = {"HTTP/1 is read; connections that speak something else (TLS, HTTP/2) are passed on as they are, and counted"};
+  effect.limits = {"HTTP/1 is read; connections that speak something else (TLS, HTTP/2), end lines with LF alone or have headers longer than 256 KiB are passed on as they are, and counted"};
   return tcp_fault(std::move(effect), with.connections, on, setting, diagnostics);
 }
 

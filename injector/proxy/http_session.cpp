@@ -22,7 +22,7 @@ using boost::system::error_code;
 using Act = HttpRule::Act;
 using Side = HttpRule::Side;
 
-constexpr std::size_t longest_header = 64 << 10;
+constexpr std::uint32_t longest_header = 256 << 10;
 
 // Finds where a message's header and body end; the bytes themselves stay with the caller.
 template <bool is_request>
@@ -148,6 +148,10 @@ class Messages : public Stage {
     }
     while (!in.empty() && !closed_) {
       if (unread_) return pass(std::move(in));
+      if (is_request && !reader_) {
+        blank_lines(in);
+        if (in.empty()) return;
+      }
       if (!reader_ && !start_message()) {
         unread_ = true;
         continue;
@@ -223,6 +227,13 @@ class Messages : public Stage {
     close();
   }
 
+  // Before a request they are a slip that servers forgive (RFC 9112, 2.2). Those behind a request that the server never got
+  // are part of it.
+  void blank_lines(Bytes& in) {
+    auto part = in.cut(std::string_view(in.data(), in.size()).find_first_not_of("\r\n"));
+    if (!swallowed_) pass(std::move(part));
+  }
+
   // What the reader makes of some of it; false where it needs more.
   bool step(Bytes& in) {
     const bool had_header = reader_->is_header_done();
@@ -259,7 +270,7 @@ class Messages : public Stage {
     reader_.reset();
     header_.clear();
     left_.reset();
-    swallow_ = false;
+    swallowed_ = std::exchange(swallow_, false);
     between();
   }
 
@@ -273,7 +284,8 @@ class Messages : public Stage {
     closed_ = true;
   }
 
-  std::string kept_;  // of a part that is not complete
+  bool swallowed_ = false;  // the message before
+  std::string kept_;        // of a part that is not complete
   std::optional<std::uint64_t> left_;
 };
 

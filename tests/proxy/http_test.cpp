@@ -455,5 +455,35 @@ TEST_F(Http, a_client_of_http_1_0_keeps_the_connection_where_it_asked_to) {
   EXPECT_TRUE(works());
 }
 
+TEST_F(Http, empty_lines_before_a_request_pass) {
+  proxy.rule(rule(Act::abort));
+  for (const std::string blank : {"\r\n", "\n", "\r\n\r\n"}) EXPECT_TRUE(has(ask(blank + get("/hit")).first, " 503 "));
+  client.send("POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n" + get("/hit") + "\r");
+  client.send("\n" + get("/2"));
+  for (auto* expected : {"X-Of: /1", " 503 ", "X-Of: /2"}) EXPECT_TRUE(has(answer().first, expected)) << expected;
+  std::string arrived;
+  Upstream records{[&](Client& one) {
+    arrived = header_of(one);
+    one.send("HTTP/1.1 204 No Content\r\n\r\n");
+    one.rest();
+  }};
+  ProxyUnderTest other{records.port(), 1, true};
+  other.rule(rule(Act::abort));
+  Client one{other.port()};
+  // What follows a request that the server never saw is not seen by it either.
+  one.send("\r\nPOST /hit HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n" + get("/2"));
+  EXPECT_TRUE(has(header_of(one), " 503 "));
+  EXPECT_EQ(one.bytes(6), "broken");
+  EXPECT_TRUE(has(header_of(one), " 204 "));
+  EXPECT_EQ(arrived, "\r\n" + get("/2"));
+}
+
+TEST_F(Http, long_headers_are_read) {
+  proxy.rule(rule(Act::abort));
+  const auto cookie = "Cookie: " + std::string(200'000, 'c') + "\r\n";
+  EXPECT_TRUE(has(ask(get("/hit", cookie)).first, " 503 "));
+  EXPECT_EQ(ask(get("/other", cookie)).second, get("/other", cookie));
+}
+
 }  // namespace
 }  // namespace squall
