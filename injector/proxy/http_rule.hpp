@@ -41,7 +41,8 @@ struct HttpCounters {
   std::uint64_t matched = 0;
   std::uint64_t rolled = 0;     // of them: the share
   std::uint64_t done = 0;       // that the rule changed something for, as seen by one of both sides
-  std::uint64_t other = 0;      // connections on which something else than HTTP/1 was spoken, TLS for instance; passed on as it is
+  std::uint64_t other = 0;      // connections on which something else than HTTP/1 was spoken, TLS for instance, or answers came that
+                                // nobody had asked for; passed on as they are from there on
 };
 
 }  // namespace squall::proxy

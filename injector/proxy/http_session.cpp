@@ -147,13 +147,13 @@ class Messages : public Stage {
       kept_.clear();
     }
     while (!in.empty() && !closed_) {
-      if (unread_) return pass(std::move(in));
+      if (unread_) return pass_unread(in);
       if (is_request && !reader_) {
         blank_lines(in);
         if (in.empty()) return;
       }
       if (!reader_ && !start_message()) {
-        unread_ = true;
+        give_up();
         continue;
       }
       if (!step(in)) break;
@@ -248,11 +248,23 @@ class Messages : public Stage {
     if (reader_->is_done()) return finish(), true;
     if (error == http::error::need_more) return false;
     if (!error) return true;
-    // No HTTP/1, or not any more.
-    if (!had_header && !reader_->is_header_done()) pass(std::exchange(header_, {}));
-    if (swallow_) close();
-    if (!std::exchange(unread_, true)) ++counters_.other;
+    give_up();
+    pass_unread(in);
     return true;
+  }
+
+  // No HTTP/1, or not any more.
+  void give_up() {
+    if (!std::exchange(unread_, true)) ++counters_.other;
+  }
+
+  // All of it, and what was kept of a message that had begun.
+  void pass_unread(Bytes& in) {
+    if (swallow_) return close();
+    if (reader_ && !reader_->is_header_done()) pass(header_);
+    reader_.reset();
+    header_.clear();
+    pass(in.cut(in.size()));
   }
 
   void body(Bytes part) {

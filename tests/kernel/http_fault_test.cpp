@@ -119,7 +119,8 @@ TEST_F(HttpFaults, that_hit_nobody_say_why) {
   curl("-k https://127.0.0.1:8080/a");
   const auto dose = broken->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_EQ(dose.measured.at("connections_without_http").to_number<int>(), 1);
+  EXPECT_EQ(dose.measured.at("connections_unread").to_number<int>(), 1);
+  EXPECT_EQ(dose.reason, "none of the requests matched; 1 connections spoke no HTTP/1 (TLS, HTTP/2), or not all the time: they were passed on as they are");
 }
 
 TEST_F(HttpFaults, bad_parameters_are_refused) {

@@ -485,5 +485,25 @@ TEST_F(Http, long_headers_are_read) {
   EXPECT_EQ(ask(get("/other", cookie)).second, get("/other", cookie));
 }
 
+TEST_F(Http, what_nobody_asked_for_passes_and_is_counted) {
+  std::promise<void> go;
+  Upstream unasked{[&](Client& one) {
+    go.get_future().wait();
+    one.send("hello");
+    echo(one);
+  }};
+  ProxyUnderTest other{unasked.port(), 1, true};
+  other.rule(rule(Act::abort));
+  Client one{other.port()};
+  const auto all = get("/hit"), begin = all.substr(0, 20);
+  one.send(begin);
+  EXPECT_TRUE(soon([&] { return other.statistics().up.received_bytes == begin.size(); }));
+  go.set_value();
+  EXPECT_EQ(one.bytes(5), "hello");
+  one.send(all.substr(20));
+  EXPECT_EQ(one.bytes(all.size()), all);
+  EXPECT_EQ(other.statistics().http.other, 1U);
+}
+
 }  // namespace
 }  // namespace squall
