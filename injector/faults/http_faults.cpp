@@ -178,7 +178,7 @@ Dose judge(Act act, const ProxyStatistics& seen, const HttpFault& with) {
   const auto unread = fmt::format("{} connections spoke no HTTP/1 (TLS, HTTP/2), or not all the time: they were passed on as they are", http.other);
   if (http.other) out.measured["connections_unread"] = http.other;
   if (!http.requests) out.reason = http.other ? unread : "no request was made: nobody was hit";
-  judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open}, "requests", word_for(act));
+  judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open, http.unchanged}, "requests", word_for(act));
   if (http.other && http.requests && !out.verified) out.reason += "; " + unread;
   if (act != Act::delay || !http.done) return out;
   auto held = (with.at == HttpRule::Side::request ? seen.up : seen.down).held_ms;

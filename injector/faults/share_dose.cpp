@@ -20,18 +20,20 @@ void judge_share(Dose& out, Percent share, const ShareSeen& seen, std::string_vi
   out.prescribed["share_percent"] = share.value;
   out.measured[fmt::format("{}_matched", cases)] = seen.matched;
   out.measured[fmt::format("{}_{}", cases, word)] = seen.done;
+  if (seen.unchanged) out.measured[fmt::format("{}_with_nothing_to_be_{}", cases, word)] = seen.unchanged;
   out.samples = seen.matched;
   out.verified = seen.done > 0;
   if (!seen.matched) return doubt(out, fmt::format("none of the {} matched", cases));
-  out.measured["share_percent"] = rounded(100 * static_cast<double>(seen.done) / static_cast<double>(seen.matched));
+  out.measured["share_percent"] = rounded(100 * static_cast<double>(seen.done + seen.unchanged) / static_cast<double>(seen.matched));
   if (!seen.done)
     return doubt(out, seen.rolled ? fmt::format("none of {} {} had what was to be {}", seen.rolled, cases, word)
                                   : fmt::format("of {} {} the share of {}% hit none", seen.matched, cases, share.value));
   // Three standard deviations of so many rolls.
-  const auto n = static_cast<double>(seen.matched), p = share.fraction(), done = static_cast<double>(seen.done);
+  const auto n = static_cast<double>(seen.matched), p = share.fraction(), met = static_cast<double>(seen.done + seen.unchanged);
   const auto allowed = 3 * std::sqrt(n * p * (1 - p)) + 0.02 * n * p;
-  if (done < n * p - allowed - static_cast<double>(seen.under_way) || done > n * p + allowed)
-    doubt(out, fmt::format("expected {}% of the {} that matched, {} of {} were {}", share.value, cases, seen.done, seen.matched, word));
+  if (met < n * p - allowed - static_cast<double>(seen.under_way) || met > n * p + allowed)
+    doubt(out, fmt::format("expected {}% of the {} that matched, {} of {} were {}{}", share.value, cases, seen.done, seen.matched, word,
+                           seen.unchanged ? fmt::format(", {} had nothing to be {}", seen.unchanged, word) : ""));
 }
 
 void judge_delay(Dose& out, Duration delay, Duration jitter, std::uint64_t count, double median_ms) {

@@ -11,6 +11,7 @@ namespace squall::faults {
 struct ShareSeen {
   std::uint64_t matched = 0, rolled = 0, done = 0;  // that match, that the share hits, that something was done to
   std::uint64_t under_way = 0;                       // that may have been rolled and not yet done
+  std::uint64_t unchanged = 0;                       // that the share hits, and that had nothing it could be done to
 };
 
 // Fills in the share, verified, and the reason where it is not; `cases` and `word` name them: "requests", "aborted".

@@ -165,7 +165,7 @@ class TcpFault : public Fault {
       if (then->pieces && pieces < now->held_ms.size()) keep_latest(*now, pieces);
       now->pieces = pieces;
     }
-    for (auto field : {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled, &proxy::HttpCounters::done})
+    for (auto field : {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled, &proxy::HttpCounters::done, &proxy::HttpCounters::unchanged})
       last_.http.*field -= before_.http.*field;
   }
 

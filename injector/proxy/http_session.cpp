@@ -68,10 +68,10 @@ std::string header_text(std::string_view original, const std::vector<HttpField>&
   return out + "\r\n";
 }
 
-std::string changed_header(std::string_view original, std::vector<HttpField> fields, const HttpRule& rule) {
+std::vector<HttpField> changed(std::vector<HttpField> fields, const HttpRule& rule) {
   for (auto& name : rule.remove) std::erase_if(fields, [&](auto& one) { return same_name(one.name, name); });
   for (auto& field : rule.set) put(fields, field);
-  return header_text(original, fields);
+  return fields;
 }
 
 std::string with_body(std::string_view original, std::vector<HttpField> fields, const HttpRule& rule) {
@@ -196,19 +196,18 @@ class Messages : public Stage {
         wait({.kind = Piece::Kind::data, .bytes = {header_.data(), header_.size()}, .arrived = now_}, now_ + std::max(delay, std::chrono::nanoseconds{0}));
         break;
       }
-      case Act::headers: pass(changed_header(header_, reader_->fields, rule)); break;
+      case Act::headers: {
+        const auto fields = changed(reader_->fields, rule);
+        if (fields == reader_->fields) return unchanged();
+        pass(header_text(header_, fields));
+        break;
+      }
       case Act::body:
-        if (!body_there) return pass(header_);
+        if (!body_there) return unchanged();
         pass(with_body(header_, reader_->fields, rule));
         swallow_ = true;
         break;
-      case Act::truncate:
-        pass(header_);
-        if (!body_there) return;
-        if (const auto length = reader_->content_length(); length && *length <= rule.keep_bytes) return;
-        left_ = rule.keep_bytes;
-        if (left_ == 0) cut_off();
-        return;
+      case Act::truncate: return truncate(rule.keep_bytes, body_there);
     }
     ++counters_.done;
   }
@@ -222,7 +221,19 @@ class Messages : public Stage {
   Clock::time_point now_;
 
  private:
+  void unchanged() {
+    pass(header_);
+    ++counters_.unchanged;
+  }
+  void truncate(std::uint64_t keep, bool body_there) {
+    const auto length = reader_->content_length();
+    if (!body_there || (length && *length <= keep)) return unchanged();
+    pass(header_);
+    left_ = keep;
+    if (keep == 0) cut_off();
+  }
   void cut_off() {
+    left_.reset();
     ++counters_.done;
     close();
   }
@@ -279,6 +290,7 @@ class Messages : public Stage {
 
   void finish() {
     over();
+    if (left_) ++counters_.unchanged;  // it was no longer than what is kept
     reader_.reset();
     header_.clear();
     left_.reset();
@@ -289,11 +301,18 @@ class Messages : public Stage {
   // What comes after a message that breaks off, or that only the end ends, would be taken for its rest.
   void ended() {
     if (!reader_) between();
+    if (left_ && ends_by_the_end()) ++counters_.unchanged;
     if (!swallow_ && !closed_) {
       if (reader_ && !reader_->is_header_done()) pass(header_);
       if (!kept_.empty()) pass(kept_);
     }
     closed_ = true;
+  }
+
+  bool ends_by_the_end() {
+    error_code broken_off;
+    reader_->put_eof(broken_off);
+    return !broken_off;
   }
 
   bool swallowed_ = false;  // the message before

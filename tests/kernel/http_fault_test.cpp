@@ -110,6 +110,31 @@ TEST_F(HttpFaults, undone_they_hold_nothing_back) {
   EXPECT_EQ(answer.get(), "GET /a \n");
 }
 
+// Half of the requests have no body, half of the answers are shorter than what is kept: the share is still as asked.
+TEST_F(HttpFaults, what_has_nothing_to_change_is_told_apart) {
+  for (auto& [name, with, word] : std::vector<std::tuple<std::string, boost::json::object, std::string>>{
+           {"http.body", {{"body", "{}"}}, "changed"}, {"http.truncate", {{"bytes", "1000B"}, {"at", "response"}}, "truncated"}, {"http.headers", {{"remove", "X-Squad"}}, "changed"}}) {
+    auto some = fault(name, with);
+    some.apply();
+    for (int i = 0; i < 4; ++i) {
+      curl("http://127.0.0.1:8080/a");
+      curl(name == "http.body" ? "-d a=b http://127.0.0.1:8080/a" : "-H 'X-Squad: radio' http://127.0.0.1:8080/files/big");
+    }
+    const auto dose = some->measure();
+    EXPECT_TRUE(dose.verified) << name << ": " << dose.reason;
+    EXPECT_EQ(dose.measured.at("requests_matched").to_number<int>(), 8);
+    EXPECT_EQ(dose.measured.at("requests_" + word).to_number<int>(), 4) << name;
+    EXPECT_EQ(dose.measured.at("requests_with_nothing_to_be_" + word).to_number<int>(), 4) << name;
+    EXPECT_EQ(dose.measured.at("share_percent").to_number<double>(), 100) << name;
+    EXPECT_EQ(some.undo(), "");
+  }
+  auto none = fault("http.body", {{"body", "{}"}});
+  none.apply();
+  curl("http://127.0.0.1:8080/a");
+  EXPECT_FALSE(none->measure().verified);
+  EXPECT_EQ(none->measure().reason, "none of 1 requests had what was to be changed");
+}
+
 TEST_F(HttpFaults, that_hit_nobody_say_why) {
   auto broken = fault("http.abort", {{"path", "/api/*"}});
   broken.apply();

@@ -249,12 +249,23 @@ TEST_F(Http, truncates_answers_with_a_length_in_chunks_and_up_to_the_end) {
   proxy.rule(cut);
   const auto [header, body] = ask(get("/bytes/10"));
   EXPECT_EQ(body, noise(10)) << "as long as what is kept: nothing to cut";
+  ask("HEAD /chunked HTTP/1.1\r\n\r\n", true);
+  ask(get("/nothing"));
+  EXPECT_EQ(proxy.statistics().http.unchanged, 3U);
   for (auto* path : {"/bytes/100000", "/chunked", "/until-the-end"}) {
     Client other{proxy.port()};
     other.send(get(path));
     header_of(other);
     EXPECT_EQ(other.rest().size(), 10U) << path;
   }
+  EXPECT_EQ(proxy.statistics().http.unchanged, 3U);
+  cut.keep_bytes = 1000;
+  proxy.rule(cut);
+  ask(get("/chunked"));
+  Client to_the_end{proxy.port()};
+  to_the_end.send(get("/until-the-end"));
+  EXPECT_TRUE(to_the_end.rest().ends_with(get("/until-the-end")));
+  EXPECT_EQ(proxy.statistics().http.unchanged, 5U) << "bodies whose length nobody said, and that are short";
   cut.keep_bytes = 0;
   proxy.rule(cut);
   Client other{proxy.port()};
