@@ -66,6 +66,32 @@ std::size_t read_name(std::span<const char> message, std::size_t at, std::string
   return 0;
 }
 
+// Behind a name that may be compressed (RFC 1035, 4.1.4); nothing where it does not end.
+std::optional<std::size_t> after_name(std::span<const char> message, std::size_t at) {
+  while (at < message.size()) {
+    const auto size = byte(message, at);
+    if (size == 0) return at + 1;
+    if (size >= 0xc0) return at + 2;
+    at += 1U + size;
+  }
+  return {};
+}
+
+// The OPT record among those behind the question; empty where there is none, or not all of it.
+std::span<const char> find_opt(std::span<const char> message, std::size_t at) {
+  constexpr std::uint16_t opt = 41;
+  constexpr std::size_t fixed = 10;  // type, class, TTL, length
+  for (unsigned left = word(message, 6) + word(message, 8) + word(message, 10); left > 0; --left) {
+    const auto begin = at;
+    const auto name_end = after_name(message, at);
+    if (!name_end || *name_end + fixed > message.size()) return {};
+    at = *name_end + fixed + word(message, *name_end + 8);
+    if (at > message.size()) return {};
+    if (word(message, *name_end) == opt && *name_end == begin + 1) return message.subspan(begin, at - begin);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<std::uint16_t> type_of(std::string_view text) {
@@ -99,6 +125,7 @@ std::optional<AnswerPacket> AnswerPacket::read(std::span<const char> packet) {
   out.packet_ = packet;
   out.udp_ = *udp;
   out.question_size_ = name + 4;
+  out.opt_ = find_opt(message, header + out.question_size_);
   return out;
 }
 
@@ -123,7 +150,10 @@ std::string AnswerPacket::with(Code code, const std::vector<Address>& addresses,
   }
   put(out, message + 6, answers);
   put(out, message + 8, 0);
-  put(out, message + 10, 0);
+  put(out, message + 10, opt_.empty() ? 0 : 1);
+  out.append(opt_.data(), opt_.size());
+  constexpr std::size_t extended_code = 5;  // its upper bits
+  if (!opt_.empty()) out[out.size() - opt_.size() + extended_code] = 0;
   const auto udp_size = static_cast<std::uint16_t>(out.size() - udp_);
   put(out, udp_ + 4, udp_size);
   put(out, udp_ + 6, 0);

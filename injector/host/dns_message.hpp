@@ -34,12 +34,14 @@ class AnswerPacket {
   static std::optional<AnswerPacket> read(std::span<const char> packet);
   const Question& question() const { return question_; }
   // The same packet with another answer to the same question: to the same asker, with correct lengths and checksums.
-  // Records of the question's type alone; none is an empty answer (with no_error: NODATA, RFC 2308).
+  // Records of the question's type alone; none is an empty answer (with no_error: NODATA, RFC 2308). Who asked by EDNS is
+  // answered by EDNS (RFC 6891, 6.1.1): the server's OPT record stays.
   std::string with(Code, const std::vector<Address>&, std::uint32_t ttl_seconds) const;
 
  private:
   std::span<const char> packet_;
   std::size_t udp_ = 0, question_size_ = 0;  // where the UDP header is; of the question on the wire
+  std::span<const char> opt_;                // empty where there is none
   Question question_;
 };
 

@@ -174,12 +174,55 @@ TEST_F(DnsFaults, arriving_by_a_wire) {
   shell(fmt::format("kill $(cat {})", pid_file.string()));
 }
 
+TEST_F(DnsFaults, who_asks_by_edns_is_answered_by_edns) {
+  const auto ask = [&] { return shell(fmt::format("dig @127.0.0.1 -p {} +tries=1 +timeout=2 +edns=0 +bufsize=1232 +nocookie web.test A", port)); };
+  ASSERT_NE(ask().find("EDNS: version: 0"), std::string::npos);
+  for (auto& [name, with, status] : std::vector<std::tuple<std::string, boost::json::object, std::string>>{
+           {"dns.fail", {{"answer", "servfail"}}, "SERVFAIL"}, {"dns.fail", {{"answer", "nxdomain"}}, "NXDOMAIN"}, {"dns.answer", {{"address", "192.0.2.1"}}, "NOERROR"}}) {
+    auto some = fault(name, with);
+    some.apply();
+    const auto text = ask();
+    EXPECT_NE(text.find("status: " + status), std::string::npos) << text;
+    EXPECT_NE(text.find("EDNS: version: 0"), std::string::npos) << text;
+    EXPECT_EQ(text.find("arning"), std::string::npos) << text;
+    EXPECT_EQ(text.find("WARNING"), std::string::npos) << text;
+    EXPECT_EQ(some.undo(), "");
+  }
+  auto plain = fault("dns.fail", {});
+  plain.apply();
+  EXPECT_NE(shell(fmt::format("dig @127.0.0.1 -p {} +noedns web.test A", port)).find("ADDITIONAL: 0"), std::string::npos);
+}
+
+// An answer with a compressed record, an authority and an OPT record (extended RCODE 1, DO, a cookie) among the additional ones.
+TEST(DnsMessage, keeps_the_opt_record) {
+  const std::string question("\x03web\x04test\0\0\x01\0\x01", 14), record("\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x0a\x01\x02\x03", 16);
+  const std::string opt("\0\0\x29\x04\xd0\x01\0\x80\0\0\x0c\0\x0a\0\x08" "cookie12", 23);
+  const auto packet_of = [&](const std::string& counts, const std::string& records) {
+    auto message = std::string("\x12\x34\x85\x80\0\x01", 6) + counts + question + records;
+    const auto udp = std::string("\0\x35\x80\x01\0", 5) + static_cast<char>(message.size() + 8) + std::string(2, 0);
+    return std::string("\x45\0\0", 3) + static_cast<char>(message.size() + 28) + std::string("\0\0\0\0\x40\x11\0\0\x7f\0\0\x01\x7f\0\0\x01", 16) + udp + message;
+  };
+  const auto answer_to = [](const std::string& packet, const std::vector<dns::Address>& addresses = {}) {
+    const auto read = dns::AnswerPacket::read(packet);
+    return read ? read->with(dns::Code::server_failure, addresses, 0).substr(28) : "unread";
+  };
+  auto kept = opt;
+  kept[5] = 0;
+  const std::string begin("\x12\x34\x81\x82\0\x01", 6);
+  const auto packet = packet_of(std::string("\0\x01\0\x01\0\x02", 6), record + record + record + opt);
+  EXPECT_EQ(answer_to(packet), begin + std::string("\0\0\0\0\0\x01", 6) + question + kept);
+  EXPECT_EQ(answer_to(packet, {{.v6 = false, .bytes = {10, 1, 2, 3}}}), begin + std::string("\0\x01\0\0\0\x01", 6) + question + record + kept);
+  for (auto& [counts, records] : std::vector<std::pair<std::string, std::string>>{
+           {std::string("\0\x01\0\0\0\0", 6), record}, {std::string("\0\0\0\0\0\x01", 6), opt.substr(0, 20)}, {std::string("\0\x01\0\0\0\x01", 6), "\x3f" + opt}, {std::string("\0\0\0\0\0\0", 6), opt}})
+    EXPECT_EQ(answer_to(packet_of(counts, records)), begin + std::string(6, 0) + question);
+}
+
 // Bytes of a packet, cut and changed in every place: it is read as what it is or not at all, and nothing beyond it is read.
 TEST(DnsMessage, of_any_bytes) {
-  const std::string question("\x12\x34\x85\x80\0\x01\0\x01\0\0\0\0\x03WeB\x04test\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x0a\x01\x02\x03", 42);
-  std::string udp("\0\x35\x80\x01\0\x32\0\0", 8);
-  const std::string v4 = std::string("\x45\0\0\x46\0\0\0\0\x40\x11\0\0\x7f\0\0\x01\x7f\0\0\x01", 20) + udp + question;
-  const std::string v6 = std::string("\x60\0\0\0\0\x32\x11\x40", 8) + std::string(32, 'a') + udp + question;
+  const std::string question("\x12\x34\x85\x80\0\x01\0\x01\0\0\0\x01\x03WeB\x04test\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x0a\x01\x02\x03\0\0\x29\x04\xd0\x01\0\x80\0\0\0", 53);
+  std::string udp("\0\x35\x80\x01\0\x3d\0\0", 8);
+  const std::string v4 = std::string("\x45\0\0\x51\0\0\0\0\x40\x11\0\0\x7f\0\0\x01\x7f\0\0\x01", 20) + udp + question;
+  const std::string v6 = std::string("\x60\0\0\0\0\x3d\x11\x40", 8) + std::string(32, 'a') + udp + question;
   for (auto& packet : {v4, v6}) {
     const auto read = dns::AnswerPacket::read(packet);
     ASSERT_TRUE(read);
