@@ -118,7 +118,7 @@ class AnswerEditor : public PacketEditor {
     for (auto& type : with_.type) types_.push_back(*dns::type_of(type));
     // What else leads to addresses has to say that there is nothing, or it would give the real ones.
     if (act == Act::answer && types_.empty())
-      for (auto* type : {"A", "AAAA", "HTTPS", "SVCB"}) types_.push_back(*dns::type_of(type));
+      for (auto* type : {"A", "AAAA", "ANY", "HTTPS", "SVCB"}) types_.push_back(*dns::type_of(type));
     for (auto& address : with_.address) addresses_.push_back(*address_of(address));
   }
 
@@ -182,6 +182,8 @@ class AnswersFault : public Fault {
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
     out.emplace_back("answers by UDP are meant; those by TCP, TLS or HTTPS pass as they are");
+    // A socket gets whole datagrams, a device what is on the wire.
+    if (aim_.cgroups.empty()) out.emplace_back("answers so large that they arrive in fragments pass as they are, and are not counted");
     out.emplace_back("what somebody remembers from before is not asked again, and what was answered may be remembered after the end");
     out.emplace_back("where no server answers, nothing can be changed: the answers are taken as they arrive");
     if (aim_.cgroups.empty()) out.emplace_back("whoever asks from this host is hit, Squall's own lookups among them");

@@ -13,6 +13,7 @@ constexpr std::pair<std::string_view, std::uint16_t> types[] = {{"A", 1},    {"N
                                                                 {"AAAA", 28}, {"SRV", 33},  {"NAPTR", 35}, {"DS", 43},   {"DNSKEY", 48}, {"TLSA", 52}, {"SVCB", 64},
                                                                 {"HTTPS", 65}, {"CAA", 257}, {"ANY", 255}};
 constexpr std::size_t udp_header = 8, header = 12;
+constexpr std::uint16_t any = 255;
 
 std::uint8_t byte(std::span<const char> data, std::size_t at) { return static_cast<std::uint8_t>(data[at]); }
 std::uint16_t word(std::span<const char> data, std::size_t at) { return static_cast<std::uint16_t>(byte(data, at) << 8 | byte(data, at + 1)); }
@@ -137,10 +138,11 @@ std::string AnswerPacket::with(Code code, const std::vector<Address>& addresses,
   out[message + 3] = static_cast<char>((byte(packet_, message + 3) & 0x80) | static_cast<std::uint8_t>(code));
   std::uint16_t answers = 0;
   for (auto& address : addresses) {
-    if (question_.type != (address.v6 ? 28 : 1)) continue;
+    const std::uint16_t type = address.v6 ? 28 : 1;
+    if (question_.type != type && question_.type != any) continue;
     ++answers;
     append(out, 0xc000 | header);  // the question's name
-    append(out, question_.type);
+    append(out, type);
     append(out, 1);
     append(out, static_cast<std::uint16_t>(ttl_seconds >> 16));
     append(out, static_cast<std::uint16_t>(ttl_seconds));

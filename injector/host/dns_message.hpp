@@ -34,7 +34,7 @@ class AnswerPacket {
   static std::optional<AnswerPacket> read(std::span<const char> packet);
   const Question& question() const { return question_; }
   // The same packet with another answer to the same question: to the same asker, with correct lengths and checksums.
-  // Records of the question's type alone; none is an empty answer (with no_error: NODATA, RFC 2308). Who asked by EDNS is
+  // Records of the question's type alone, or, where that is ANY, all of them; none is an empty answer (with no_error: NODATA, RFC 2308). Who asked by EDNS is
   // answered by EDNS (RFC 6891, 6.1.1): the server's OPT record stays.
   std::string with(Code, const std::vector<Address>&, std::uint32_t ttl_seconds) const;
 

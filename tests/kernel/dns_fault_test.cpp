@@ -96,9 +96,18 @@ TEST_F(DnsFaults, names_resolve_to_other_addresses) {
     EXPECT_EQ(dig("web.test A"), "NOERROR 192.0.2.1 192.0.2.2");
     EXPECT_EQ(dig("web.test AAAA", "::1"), "NOERROR");
     EXPECT_EQ(dig("web.test TXT"), "NOERROR \"text\"");
+    EXPECT_EQ(dig("+notcp web.test ANY"), "NOERROR 192.0.2.1 192.0.2.2");
     EXPECT_EQ(dig("nothing.test A"), "NXDOMAIN");
     EXPECT_TRUE(wrong->measure().verified);
     EXPECT_EQ(wrong.undo(), "");
+  }
+  {
+    auto of_one_type = fault("dns.answer", {{"address", "192.0.2.1"}, {"type", "A"}});
+    const auto everything = dig("+notcp web.test ANY");
+    of_one_type.apply();
+    EXPECT_EQ(dig("web.test A"), "NOERROR 192.0.2.1");
+    EXPECT_EQ(dig("+notcp web.test ANY"), everything);
+    EXPECT_EQ(of_one_type.undo(), "");
   }
   auto random = fault("dns.answer", {{"random", true}});
   random.apply();
