@@ -186,7 +186,7 @@ class AnswersFault : public Fault {
     if (aim_.cgroups.empty()) out.emplace_back("answers so large that they arrive in fragments pass as they are, and are not counted");
     out.emplace_back("what somebody remembers from before is not asked again, and what was answered may be remembered after the end");
     out.emplace_back("where no server answers, nothing can be changed: the answers are taken as they arrive");
-    if (aim_.cgroups.empty()) out.emplace_back("whoever asks from this host is hit, Squall's own lookups among them");
+    if (aim_.cgroups.empty() && !aim_.alone) out.emplace_back("whoever asks from this host is hit, Squall's own lookups among them");
     return out;
   }
 

@@ -6,22 +6,19 @@
 
 #include "injector/fault.hpp"
 #include "injector/faults/network_packets.hpp"
-#include "injector/host/detour_rules.hpp"
+#include "injector/faults/process_aim.hpp"
 #include "injector/host/links.hpp"
-#include "injector/targets.hpp"
 
 namespace squall::faults {
 
-struct NetworkAim {
-  std::uint64_t network_namespace = 0;  // where the devices are
-  pid_t namespace_pid = 0;              // a process in it; 0 where it is our own
+// The devices are those of the processes' network namespace.
+struct NetworkAim : ProcessAim {
   bool every_device = false;
   std::vector<links::Link> devices;
   Direction direction = Direction::out;
   PacketMatch match;                       // of either direction: the peer's side is set by `matching`
   std::optional<std::uint16_t> own_port;   // a listener's
-  std::vector<SocketCgroup> cgroups;       // of processes
-  std::vector<std::string> targets, limits;
+  std::vector<std::string> targets;
 
   // The packets of one direction on the loopback device or on others. Both directions of a conversation pass the loopback
   // device as leaving packets, so there a port tells them apart: out is towards it.

@@ -25,6 +25,15 @@ Fd open_if(const std::string& path, std::uint64_t inode) {
   return {};
 }
 
+std::vector<pid_t> pids() {
+  std::vector<pid_t> out;
+  for (auto& entry : entries("/proc"))
+    if (const auto name = entry.filename().string(); name.find_first_not_of("0123456789") == std::string::npos) out.push_back(std::stoi(name));
+  return out;
+}
+
+std::string namespace_file(pid_t pid) { return fmt::format("/proc/{}/ns/net", pid); }
+
 }  // namespace
 
 std::uint64_t current_network_namespace() {
@@ -34,15 +43,25 @@ std::uint64_t current_network_namespace() {
 
 Fd open_network_namespace(std::uint64_t inode, pid_t hint) {
   if (hint > 0)
-    if (auto fd = open_if(fmt::format("/proc/{}/ns/net", hint), inode)) return fd;
+    if (auto fd = open_if(namespace_file(hint), inode)) return fd;
   for (auto& name : entries("/run/netns"))
     if (auto fd = open_if(name.string(), inode)) return fd;
-  for (auto& entry : entries("/proc")) {
-    const auto name = entry.filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (auto fd = open_if("/proc/" + name + "/ns/net", inode)) return fd;
-  }
+  for (auto pid : pids())
+    if (auto fd = open_if(namespace_file(pid), inode)) return fd;
   return {};
+}
+
+std::vector<pid_t> processes_beside(pid_t pid) {
+  // Each namespace has a file of its own there, which, unlike ns/net, everybody may look at.
+  const auto file = [](pid_t of) {
+    struct stat info {};
+    return ::stat(fmt::format("/proc/{}/net/dev", of).c_str(), &info) == 0 ? info.st_ino : 0;
+  };
+  std::vector<pid_t> out;
+  if (const auto its = file(pid))
+    for (auto other : pids())
+      if (file(other) == its) out.push_back(other);
+  return out;
 }
 
 void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -17,6 +18,9 @@ std::uint64_t current_network_namespace();
 // Opens a network namespace by its inode, through a process in it or a name in /run/netns; empty where none is found.
 // `hint`, a pid, is looked at first.
 Fd open_network_namespace(std::uint64_t inode, pid_t hint = 0);
+
+// The processes whose first threads are in the network namespace that this one's is in, itself among them.
+std::vector<pid_t> processes_beside(pid_t);
 
 // Calls `act` in the namespace: directly where the thread is in it already, else on a thread of its own, since only
 // that may leave its namespace without harm to others (setns(2)). Exceptions of `act` come through; throws

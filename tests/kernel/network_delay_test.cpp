@@ -292,6 +292,46 @@ TEST_P(NetworkDelay, of_a_process_that_came_back_outside_its_cgroup_is_no_verifi
   EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
 }
 
+bool says(const std::vector<std::string>& limits, std::string_view begin) {
+  return std::any_of(limits.begin(), limits.end(), [&](auto& text) { return text.starts_with(begin); });
+}
+
+TEST_P(NetworkDelay, of_processes_alone_in_their_network_namespace_needs_no_cgroup) {
+  constexpr std::uint16_t first = 7011, second = 7012;
+  const auto there = [this](std::uint16_t number) {
+    return [this, number] {
+      network.go_to_the_other_end();
+      return std::make_shared<UdpEcho>(number);
+    };
+  };
+  auto one = std::make_unique<ServerProcess>(there(first));
+  for (auto* direction : {"in", "out"}) {
+    RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", direction}, {"mechanism", GetParam()}}, {{"pid", one->pid()}}};
+    EXPECT_TRUE(says(fault->limits(), "nobody else is in that network namespace"));
+    fault.apply();
+    expect_delay([&] { return ping("10.99.0.2", first, 30, gap_us()).median(); }, far_base, 30);
+    EXPECT_GE(fault->measure().samples, 30U);
+    EXPECT_EQ(fault.undo(), "");
+    EXPECT_LT(ping("10.99.0.2", first, 30, gap_us()).quantile(0), 25);
+  }
+  if (kernel()) return;
+  // Beside others there it is recognised by its cgroup.
+  const OwnGroup group;
+  const ServerProcess two{there(second), group.folder}, three{there(second + 1), group.folder};
+  const boost::json::object in_the_group{{"cgroup", std::filesystem::path{group.folder}.filename().string()}};
+  {
+    RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", "in"}}, in_the_group};
+    EXPECT_FALSE(says(fault->limits(), "nobody else"));
+    fault.apply();
+    // Of those that are hit none is quicker, of others the quickest is, however busy the machine.
+    EXPECT_GT(ping("10.99.0.2", second, 30, 1'000).quantile(0), 29);
+    EXPECT_LT(ping("10.99.0.2", first, 30, 1'000).quantile(0), 29);
+  }
+  one.reset();
+  EXPECT_TRUE(says(RunFault("network.delay", {{"delay", "30ms"}}, in_the_group)->limits(), "nobody else"));
+  EXPECT_FALSE(says(RunFault("network.delay", {{"delay", "30ms"}}, {{"pid", two.pid()}})->limits(), "nobody else"));
+}
+
 TEST_P(NetemDelay, the_journal_alone_undoes_it) {
   const auto before = snapshot_host();
   auto fault = delay({{"delay", "20ms"}, {"direction", "both"}});

@@ -144,6 +144,21 @@ TEST_F(Refusal, of_what_one_process_makes) {
   EXPECT_EQ(broken.undo(), "");
 }
 
+TEST_F(Refusal, of_what_is_made_in_a_network_namespace_where_one_process_is_alone) {
+  const ServerProcess alone{[this] {
+    network.go_to_the_other_end();
+    return std::make_shared<testing::TcpEcho>(port);
+  }};
+  RunFault broken{"network.refuse", {}, {{"pid", alone.pid()}}};
+  broken.apply();
+  EXPECT_EQ(far_error(), ECONNREFUSED);
+  EXPECT_EQ(Client("10.99.0.2", port).error, 0) << "others connect to it as before";
+  EXPECT_EQ(Client("127.0.0.1", port).error, 0);
+  EXPECT_TRUE(broken->measure().verified);
+  EXPECT_EQ(broken.undo(), "");
+  EXPECT_EQ(far_error(), 0);
+}
+
 TEST_F(Refusal, an_occupied_port_cannot_be_listened_on) {
   HeldPorts somebody;
   RunFault taken{"network.occupy", {{"port", 7030}}, {{"interface", "any"}}};

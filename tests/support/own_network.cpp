@@ -125,6 +125,8 @@ OwnNetwork::~OwnNetwork() {
 
 void OwnNetwork::at_the_other_end(const std::function<void()>& act) const { in_namespace(other_, act); }
 
+void OwnNetwork::go_to_the_other_end() const { check(::setns(other_, CLONE_NEWNET) == 0, "setns"); }
+
 UdpEcho::UdpEcho(std::uint16_t port) : socket_(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
   const int no = 0, size = 8 << 20;
   ::setsockopt(socket_, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);

@@ -21,6 +21,8 @@ class OwnNetwork {
   ~OwnNetwork();
   OwnNetwork(const OwnNetwork&) = delete;
   void at_the_other_end(const std::function<void()>& act) const;
+  // Of the calling thread, for good: for a process of its own.
+  void go_to_the_other_end() const;
 
  private:
   int before_ = -1, other_ = -1;
