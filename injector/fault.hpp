@@ -78,7 +78,7 @@ struct Capability {
   bool possible = false;
   bool chosen = false;   // the one that would be used
   std::string missing;   // where it is not possible: what, and how to get it
-  std::string note;      // when it is used, where another one is chosen
+  std::string note;      // when it is used, where another one is chosen; what it can be aimed at here
   std::string measures;  // what its dose measurement sees, and what not
 };
 

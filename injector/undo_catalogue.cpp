@@ -5,12 +5,13 @@
 
 namespace squall {
 namespace undo {
-extern const UndoVerb cgroup_controller, cgroup_device_limit;
+extern const UndoVerb cgroup_class, cgroup_controller, cgroup_device_limit;
 extern const UndoVerb clsact_delete, filter_delete, ifb_delete, interface_mtu, interface_up, link_delete, nft_table;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
   static const std::vector<const UndoVerb*> verbs{
+      &undo::cgroup_class,
       &undo::cgroup_controller,
       &undo::cgroup_device_limit,
       &undo::clsact_delete,

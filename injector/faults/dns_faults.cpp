@@ -190,7 +190,10 @@ class AnswersFault : public Fault {
     return out;
   }
 
-  void apply(Transaction& transaction) override { detour::lead_packets(transaction, detour_, fmt::format("{}", fmt::join(aim_.targets, "; "))); }
+  void apply(Transaction& transaction) override {
+    enter_groups(transaction, aim_);
+    detour::lead_packets(transaction, detour_, fmt::format("{}", fmt::join(aim_.targets, "; ")));
+  }
   void set_level(double level) override { detour_->set_level(level_ = level); }
 
   Dose measure() override {
@@ -227,7 +230,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   packets.port = with.port;
   packets.protocol = PacketProtocol::udp;
   packets.allow_isolation = true;  // of the metadata address only its DNS is hit, and of ssh nothing
-  auto aim = aim_at_network(packets, on, diagnostics);
+  auto aim = aim_at_network(packets, on, setting, diagnostics);
   if (!aim) return nullptr;
   auto editor = std::make_shared<AnswerEditor>(act, with, setting.seed);
   PacketDetourPlan plan;

@@ -39,7 +39,7 @@ bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& dia
   return true;
 }
 
-bool aim_at_processes(const TargetSpec& on, NetworkAim& aim, Diagnostics& diagnostics) {
+bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& aim, Diagnostics& diagnostics) {
   if (!on.selects_processes()) return find_namespace({}, aim, diagnostics);
   auto processes = find_processes(on);
   if (!processes) {
@@ -54,7 +54,7 @@ bool aim_at_processes(const TargetSpec& on, NetworkAim& aim, Diagnostics& diagno
   }
   for (auto& process : *processes) aim.targets.push_back(process.to_string());
   if (!find_namespace(*processes, aim, diagnostics)) return false;
-  if (!on.listens_on) return recognise(*processes, aim, diagnostics);
+  if (!on.listens_on) return recognise(*processes, own_name(setting), aim, diagnostics);
   aim.own_port = on.listens_on;
   aim.limits.push_back(fmt::format("a listener is recognised by its port {} alone, not by its process", *on.listens_on));
   return true;
@@ -100,6 +100,9 @@ void tell_targets(NetworkAim& aim) {
       metadata.push_back(to_string(spared));
   if (!metadata.empty()) aim.limits.push_back(fmt::format("the metadata address of clouds ({}) is not touched", fmt::join(metadata, ", ")));
   if (aim.match.protocol == Protocol::any && aim.match.ports.empty() && !aim.own_port) aim.limits.emplace_back("packets of ARP and IPv6 neighbour discovery are not touched");
+  if (conversations::needed(aim.cgroups) && aim.direction != Direction::out)
+    aim.limits.push_back(fmt::format("of arriving packets, TCP and UDP alone, those are recognised that answer what the process has sent within the last {} s, and those to {}",
+                                     conversations::remembered_s, aim.listeners.empty() ? "no port, since it listens on none" : "the ports that it listens on now, whoever else listens there"));
   if (!aim.includes_loopback() || !aim.cgroups.empty() || aim.own_port) return;
   if (aim.match.ports.empty())
     aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is delayed twice");
@@ -133,7 +136,7 @@ std::vector<std::string> NetworkAim::claims() const {
       const auto text = to_string(matching(one, device.loopback));
       auto claim = fmt::format("packets of {} {}", device.name, one == Direction::out ? "out" : "in");
       if (!text.empty()) claim += " " + text;
-      for (auto& cgroup : cgroups) claim += fmt::format(" cgroup {}", cgroup.id);
+      for (auto& cgroup : cgroups) claim += " " + to_string(cgroup);
       if (namespace_pid) claim += fmt::format(" in the network namespace {}", network_namespace);
       out.push_back(std::move(claim));
     }
@@ -158,7 +161,10 @@ std::vector<HoldPoint> hold_points(const NetworkAim& aim, bool ethernet_only) {
     point.interface = device ? device->index : 0;
     point.not_loopback = !device;
     if (at == At::leaving) point.device = device->name;
-    if (at == At::delivered) point.cgroups = aim.cgroups;
+    if (at == At::delivered) {
+      point.cgroups = aim.cgroups;
+      point.listeners = aim.listeners;
+    }
     point.marked = marked;
     point.match = aim.matching(direction, device && device->loopback);
     return out.emplace_back(std::move(point));
@@ -194,10 +200,10 @@ std::vector<HoldPoint> drop_points(const NetworkAim& aim, bool told) {
   return out;
 }
 
-std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const TargetSpec& on, Diagnostics& diagnostics) {
+std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkAim aim;
   aim.direction = with.direction;
-  if (!aim_at_processes(on, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};
+  if (!aim_at_processes(on, setting, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};
   tell_targets(aim);
   return aim;
 }

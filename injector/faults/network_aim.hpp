@@ -7,6 +7,7 @@
 #include "injector/fault.hpp"
 #include "injector/faults/network_packets.hpp"
 #include "injector/faults/process_aim.hpp"
+#include "injector/host/detour_rules.hpp"
 #include "injector/host/links.hpp"
 
 namespace squall::faults {
@@ -29,7 +30,7 @@ struct NetworkAim : ProcessAim {
 };
 
 // Reports what is wrong and returns nothing.
-std::optional<NetworkAim> aim_at_network(const NetworkPackets&, const TargetSpec&, Diagnostics&);
+std::optional<NetworkAim> aim_at_network(const NetworkPackets&, const TargetSpec&, const Setting&, Diagnostics&);
 
 // Names what a fault makes ("sq1a2b3c4d1") so that two steps of a session, and two sessions, never collide.
 std::string own_name(const Setting&);

@@ -91,6 +91,7 @@ class PartitionFault : public Fault {
   }
 
   void apply(Transaction& transaction) override {
+    enter_groups(transaction, aim_);
     if (with_.cut) {
       Change cut;
       cut.what = "end the TCP connections that exist";
@@ -205,7 +206,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
     diagnostics.error(place_of(value, "topology"), "a topology is of several hosts: run a scenario that names them; for one host, name its peers with to");
     return nullptr;
   }
-  auto aim = aim_at_network(with.packets, on, diagnostics);
+  auto aim = aim_at_network(with.packets, on, setting, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<PartitionFault>(with, std::move(*aim), setting);
 }
@@ -237,7 +238,7 @@ std::vector<Capability> doctor() {
            .possible = missing.empty(),
            .chosen = missing.empty(),
            .missing = missing,
-           .note = "",
+           .note = how_processes_are_known(),
            .measures = "how many packets were stopped; not those that found another way"}};
 }
 

@@ -90,6 +90,7 @@ class Refuse : public Fault {
   }
 
   void apply(Transaction& transaction) override {
+    enter_groups(transaction, aim_.network);
     Change table;
     table.what = fmt::format("add the nftables table {}, owned by this process, to {} {}", aim_.rules.table, enum_text(with_.mode), fmt::join(aim_.targets, "; "));
     table.inverse = connection_rules_removal(aim_.rules, aim_.network.network_namespace, aim_.network.namespace_pid);
@@ -187,7 +188,7 @@ std::vector<Capability> doctor() {
            .possible = missing.empty(),
            .chosen = missing.empty(),
            .missing = missing,
-           .note = "",
+           .note = how_processes_are_known(),
            .measures = "how many attempts were made and refused; not what those who made them did then"}};
 }
 

@@ -60,6 +60,7 @@ class Reset : public Fault {
   }
 
   void apply(Transaction& transaction) override {
+    enter_groups(transaction, aim_);
     Change change;
     change.what = fmt::format("end {} of the live TCP connections", to_string(with_.count));
     change.undo_note = "cannot be undone: their owners connect again, or do not";
@@ -135,7 +136,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   packets.port = with.port;
   packets.protocol = PacketProtocol::tcp;
   packets.allow_isolation = with.allow_isolation;
-  auto aim = aim_at_network(packets, on, diagnostics);
+  auto aim = aim_at_network(packets, on, setting, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<Reset>(with, std::move(*aim), setting);
 }
@@ -153,7 +154,7 @@ std::vector<Capability> doctor() {
            .possible = missing.empty(),
            .chosen = missing.empty(),
            .missing = missing,
-           .note = "",
+           .note = how_processes_are_known(),
            .measures = "how many connections were there, and how many were ended"}};
 }
 

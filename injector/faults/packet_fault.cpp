@@ -10,7 +10,7 @@ namespace squall::faults {
 
 std::unique_ptr<Fault> packet_fault(const Impairment& what, const NetworkPackets& packets, const Value& with, const TargetSpec& on, const Setting& setting,
                                     Diagnostics& diagnostics) {
-  auto aim = aim_at_network(packets, on, diagnostics);
+  auto aim = aim_at_network(packets, on, setting, diagnostics);
   if (!aim) return nullptr;
   if (packets.mechanism != PacketMechanism::userland) {
     const auto why = netem_cannot(what, *aim);

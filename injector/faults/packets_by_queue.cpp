@@ -47,7 +47,10 @@ class UserlandFault : public Fault {
     return out;
   }
 
-  void apply(Transaction& transaction) override { detour::lead_packets(transaction, detour_, fmt::format("{}", fmt::join(aim_.targets, "; "))); }
+  void apply(Transaction& transaction) override {
+    enter_groups(transaction, aim_);
+    detour::lead_packets(transaction, detour_, fmt::format("{}", fmt::join(aim_.targets, "; ")));
+  }
 
   void set_level(double level) override {
     level_ = level;
@@ -134,6 +137,7 @@ Capability queue_capability() {
   out.mechanism = mechanism_name;
   out.missing = missing;
   out.possible = out.missing.empty();
+  out.note = how_processes_are_known();
   out.measures = "what became of each packet, and how long it was held; what an application adds is not seen";
   return out;
 }

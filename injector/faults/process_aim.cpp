@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -42,37 +44,67 @@ std::vector<std::string> others_in(const std::string& folder, const std::set<pid
   return out;
 }
 
-bool match_cgroups(const std::vector<Process>& processes, ProcessAim& aim, Diagnostics& diagnostics) {
-  std::set<std::string> paths;
+// The v2 cgroup by which the kernel tells the process from others; nothing where there is none.
+std::optional<SocketCgroup> cgroup_of(const Process& process, const std::string& mount) {
+  const auto& path = process.cgroup;
+  struct stat info {};
+  if (mount.empty() || path.empty() || path == "/" || path.starts_with("/..") || ::stat((mount + path).c_str(), &info) != 0) return {};
+  return SocketCgroup{static_cast<std::uint32_t>(std::count(path.begin(), path.end(), '/')), info.st_ino};
+}
+
+std::string list(std::vector<std::string> names) {
+  constexpr std::size_t shown = 5;
+  const bool more = names.size() > shown;
+  names.resize(std::min(names.size(), shown));
+  return fmt::format("{}{}", fmt::join(names, ", "), more ? ", …" : "");
+}
+
+bool by_class(const std::vector<Process>& processes, const std::string& name, ProcessAim& aim, Diagnostics& diagnostics) {
+  const auto found = net_cls::recognise(processes, name);
+  if (!found) {
+    diagnostics.error({}, fmt::format("{} is in no cgroup (v2) but the root, by which the kernel would match every process of the host, and net_cls (cgroup v1) cannot be used "
+                                      "instead: {}; mount it, run the process in a cgroup of its own (a systemd unit has one), or aim at its port with listens_on",
+                                      processes.front().to_string(), found.error()));
+    return false;
+  }
+  for (auto id : found->class_ids) aim.cgroups.push_back({0, 0, id});
+  for (auto& process : processes)
+    for (auto& listener : listeners_of(process.pid))
+      if (std::find(aim.listeners.begin(), aim.listeners.end(), listener) == aim.listeners.end()) aim.listeners.push_back(listener);
+  aim.own_groups = found->own;
+  for (auto& group : aim.own_groups) {
+    std::vector<std::string> names;
+    for (auto& member : group->members()) names.push_back(member.to_string());
+    aim.limits.push_back(fmt::format("{} moved meanwhile to a net_cls group of our own below {}, where the kernel knows the sockets by a class id; the undo moves back who is there by then",
+                                     list(names) + (names.size() == 1 ? " is" : " are"), group->parent().folder));
+  }
+  if (!found->others.empty()) aim.limits.push_back(fmt::format("the same class id have {} more processes, which are hit too: {}", found->others.size(), list(found->others)));
+  aim.limits.emplace_back("a process is recognised by its class id: sockets that it shares with others count as its own, what the kernel answers in its stead (RST, ICMP) does not");
+  return true;
+}
+
+bool by_cgroup(const std::vector<Process>& processes, const std::string& name, ProcessAim& aim, Diagnostics& diagnostics) {
+  const auto mount = cgroup2_mount();
+  std::map<std::string, SocketCgroup> cgroups;
   std::set<pid_t> pids;
+  std::vector<Process> others;
   for (auto& process : processes) {
     pids.insert(process.pid);
-    if (process.cgroup.empty() || process.cgroup == "/") {
-      diagnostics.error({}, fmt::format("{} is in the root cgroup, by which the kernel would match every process of the host: run it in a cgroup "
-                                        "of its own (a systemd unit has one), or aim at its port with listens_on",
-                                        process.to_string()));
-      return false;
-    }
-    paths.insert(process.cgroup);
+    if (auto cgroup = cgroup_of(process, mount))
+      cgroups.emplace(process.cgroup, *cgroup);
+    else
+      others.push_back(process);
   }
-  const auto mount = cgroup2_mount();
-  for (auto& path : paths) {
-    struct stat info {};
-    if (mount.empty() || ::stat((mount + path).c_str(), &info) != 0) {
-      diagnostics.error({}, fmt::format("the cgroup \"{}\" cannot be found below \"{}\", where cgroup2 is mounted", path, mount));
-      return false;
-    }
-    aim.cgroups.push_back({static_cast<std::uint32_t>(std::count(path.begin(), path.end(), '/')), info.st_ino});
-    auto others = others_in(mount + path, pids);
-    if (others.empty()) continue;
-    const auto count = others.size();
-    others.resize(std::min<std::size_t>(count, 5));
-    aim.limits.push_back(fmt::format("the cgroup {} holds {} more processes, which are hit too: {}{}", path, count, fmt::join(others, ", "), count > 5 ? ", …" : ""));
+  for (auto& [path, cgroup] : cgroups) {
+    aim.cgroups.push_back(cgroup);
+    const auto sharing = others_in(mount + path, pids);
+    if (!sharing.empty()) aim.limits.push_back(fmt::format("the cgroup {} holds {} more processes, which are hit too: {}", path, sharing.size(), list(sharing)));
   }
-  aim.limits.emplace_back(
-      "a process is recognised by its cgroup: sockets made before it was moved there are not its own, nor are what the kernel answers "
-      "in its stead (SYN-ACK, RST, ICMP)");
-  return true;
+  if (!cgroups.empty())
+    aim.limits.emplace_back(
+        "a process is recognised by its cgroup: sockets made before it was moved there are not its own, nor are what the kernel answers "
+        "in its stead (SYN-ACK, RST, ICMP)");
+  return others.empty() || by_class(others, name, aim, diagnostics);
 }
 
 // Nobody but these is in their network namespace.
@@ -101,11 +133,23 @@ bool find_namespace(const std::vector<Process>& processes, ProcessAim& aim, Diag
   return true;
 }
 
-bool recognise(const std::vector<Process>& processes, ProcessAim& aim, Diagnostics& diagnostics) {
+bool recognise(const std::vector<Process>& processes, const std::string& name, ProcessAim& aim, Diagnostics& diagnostics) {
   aim.alone = aim.namespace_pid && alone(processes);
-  if (!aim.alone) return match_cgroups(processes, aim, diagnostics);
+  if (!aim.alone) return by_cgroup(processes, name, aim, diagnostics);
   aim.limits.emplace_back("nobody else is in that network namespace: all that passes there is meant, whatever the cgroup, also of who comes there later");
   return true;
+}
+
+void enter_groups(Transaction& transaction, const ProcessAim& aim) {
+  for (auto& group : aim.own_groups) net_cls::enter(transaction, group);
+}
+
+std::string how_processes_are_known() {
+  const auto net_cls = net_cls::hierarchy();
+  const bool v2 = !cgroup2_mount().empty();
+  const std::string always = "processes are recognised where they are alone in a network namespace";
+  if (net_cls) return always + (v2 ? ", by their cgroup (v2), in its root by a net_cls class (v1)" : ", and by a net_cls class (cgroup v1)");
+  return fmt::format("{}{}: {}", always, v2 ? ", and by their cgroup (v2); not in its root" : "; not otherwise", net_cls.error());
 }
 
 }  // namespace squall::faults

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <sys/types.h>
 
-#include "injector/host/detour_rules.hpp"
+#include "injector/host/net_cls.hpp"
+#include "injector/host/socket_owner.hpp"
 #include "injector/targets.hpp"
+#include "injector/transaction.hpp"
 #include "scenarios/diagnostics.hpp"
 
 namespace squall::faults {
@@ -18,12 +21,19 @@ struct ProcessAim {
   pid_t namespace_pid = 0;              // a process in it; 0 where it is our own
   bool alone = false;                   // nobody else is in the namespace: its packets are theirs
   std::vector<SocketCgroup> cgroups;    // by which the kernel knows their sockets, where they were asked for
+  std::vector<std::shared_ptr<net_cls::OwnGroup>> own_groups;  // to which they are moved for that
+  std::vector<Listener> listeners;                             // of those whose arriving packets no socket tells
   std::vector<std::string> limits;
 };
 
 // Where they are. Reports what is wrong and returns false.
 bool find_namespace(const std::vector<Process>&, ProcessAim&, Diagnostics&);
-// After find_namespace: what makes the kernel know their packets.
-bool recognise(const std::vector<Process>&, ProcessAim&, Diagnostics&);
+// After find_namespace: by what the kernel knows their packets. `name` is that of what we make for it.
+bool recognise(const std::vector<Process>&, const std::string& name, ProcessAim&, Diagnostics&);
+// Queues what must have been done before rules ask for these cgroups.
+void enter_groups(Transaction&, const ProcessAim&);
+
+// For the doctor: how processes are recognised here, and which are not.
+std::string how_processes_are_known();
 
 }  // namespace squall::faults

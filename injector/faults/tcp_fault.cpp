@@ -60,6 +60,7 @@ class TcpFault : public Fault {
   }
 
   void apply(Transaction& transaction) override {
+    enter_groups(transaction, aim_.network);
     Change lead;
     lead.what = fmt::format("start a proxy and add the nftables table {}, owned by this process, that leads it {}", aim_.rules.table, fmt::join(aim_.targets, "; "));
     lead.inverse = connection_rules_removal(aim_.rules, aim_.network.network_namespace, aim_.network.namespace_pid);
@@ -214,7 +215,7 @@ std::vector<Capability> tcp_fault_doctor() {
            .possible = missing.empty(),
            .chosen = missing.empty(),
            .missing = missing,
-           .note = "",
+           .note = how_processes_are_known(),
            .measures = "what passes the proxy, connection by connection; not what those around it saw"}};
 }
 

@@ -64,7 +64,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   packets.port = place.port;
   packets.protocol = PacketProtocol::tcp;
   packets.allow_isolation = place.allow_isolation;
-  auto network = aim_at_network(packets, on, diagnostics);
+  auto network = aim_at_network(packets, on, setting, diagnostics);
   if (!network) return {};
   TcpAim out;
   auto& rules = out.rules;
@@ -82,7 +82,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   if (!place.to.empty()) which += fmt::format(" {} {}", rules.listener ? "from" : "to", fmt::join(place.to, " or "));
   out.targets.push_back(which);
   auto claim = fmt::format("tcp connections{}", rules.listener ? fmt::format(" to port {}", *rules.listener) : "");
-  for (auto& cgroup : rules.cgroups) claim += fmt::format(" of cgroup {}", cgroup.id);
+  for (auto& cgroup : rules.cgroups) claim += " of " + to_string(cgroup);
   if (network->namespace_pid) claim += fmt::format(" in the network namespace {}", network->network_namespace);
   out.claims.push_back(std::move(claim));
   for (auto& limit : network->limits)

@@ -1,7 +1,9 @@
 #include "injector/host/cgroup.hpp"
 
+#include <array>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 
 #include <sys/stat.h>
 
@@ -55,13 +57,28 @@ tl::expected<Hierarchy, std::string> io_hierarchy() {
   return tl::unexpected<std::string>("neither a cgroup v2 hierarchy with the io controller nor a v1 one with blkio is mounted here");
 }
 
+tl::expected<Hierarchy, std::string> net_cls_hierarchy() {
+  constexpr std::array harmless{"rw", "clone_children", "xattr", "noprefix", "net_cls", "net_prio", "perf_event"};
+  for (auto& mount : read_mounts()) {
+    if (mount.type != "cgroup" || !has_word(mount.super_options, ',', "net_cls")) continue;
+    for (auto word : words(mount.super_options, ','))
+      if (std::find(harmless.begin(), harmless.end(), word) == harmless.end() && !word.starts_with("release_agent="))
+        return tl::unexpected(fmt::format("net_cls is mounted together with {}, which a move there would change as well", word));
+    return Hierarchy{Version::v1, mount.point, mount.root, "net_cls"};
+  }
+  std::ifstream controllers{"/proc/cgroups"};
+  for (std::string line; std::getline(controllers, line);)
+    if (line.starts_with("net_cls\t")) return tl::unexpected<std::string>("net_cls is not mounted (mkdir /run/net_cls && mount -t cgroup -o net_cls net_cls /run/net_cls)");
+  return tl::unexpected<std::string>("this kernel has no net_cls (CONFIG_CGROUP_NET_CLASSID)");
+}
+
 std::optional<Group> group_of(const Hierarchy& hierarchy, std::string_view proc_cgroup) {
   for (auto line : words(proc_cgroup, '\n')) {
     auto first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string_view::npos) continue;
     auto controllers = line.substr(first + 1, second - first - 1);
     auto path = std::string(line.substr(second + 1));
-    if (hierarchy.version == Version::v2 ? !controllers.empty() : !has_word(controllers, ',', "blkio")) continue;
+    if (hierarchy.version == Version::v2 ? !controllers.empty() : !has_word(controllers, ',', hierarchy.controller)) continue;
     if (path.ends_with(" (deleted)") || path.starts_with("/..")) return std::nullopt;
     if (hierarchy.root == "/") return Group{path, hierarchy.point + (path == "/" ? "" : path)};
     if (path == hierarchy.root) return Group{path, hierarchy.point};

@@ -19,6 +19,7 @@ struct Hierarchy {
   Version version = Version::v2;
   std::string point;  // where it is mounted: "/sys/fs/cgroup/blkio"
   std::string root;   // which group is mounted there: "/" but in a cgroup namespace
+  std::string controller = "blkio";  // v1: by which /proc/PID/cgroup tells it from the others
 };
 
 // One group of a hierarchy.
@@ -33,6 +34,9 @@ struct Group {
 // mount namespace sees them. An error for a person where there is neither.
 tl::expected<Hierarchy, std::string> io_hierarchy();
 tl::expected<Hierarchy, std::string> io_hierarchy(Version);
+
+// The v1 hierarchy that gives sockets class ids. One that does more to processes than that is as good as none.
+tl::expected<Hierarchy, std::string> net_cls_hierarchy();
 
 // The group of a process by the text of its /proc/PID/cgroup, nothing where it lies outside of what is mounted here.
 std::optional<Group> group_of(const Hierarchy&, std::string_view proc_cgroup);

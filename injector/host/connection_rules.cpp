@@ -87,7 +87,7 @@ void lead(netlink::Messages& messages, const Chain& chain, const ConnectionRules
         if (leads && rules.listener && !output) rule.destination_type().is32(RTN_LOCAL);
         if (peer) of_peer(rule, *peer, rules.listener.has_value());
         if (port) to_port(rule, *port);
-        if (cgroup) rule.socket_cgroup(cgroup->level).is64(cgroup->id);
+        if (cgroup) of(rule, *cgroup);
         // Every packet has its connection counted; a first SYN alone is refused.
         if (rules.beyond) first(rule.connections_beyond(*rules.beyond), true);
         rule.go(lead_chain);

@@ -160,16 +160,20 @@ class PointRules {
 
 void enter(netlink::Messages& messages, const Chain& base, const HoldPoint& point, const std::string& start) {
   const auto device = point.at == HoldPoint::At::sent ? NFT_META_OIF : NFT_META_IIF;
-  auto enter_with = [&](const SocketCgroup* cgroup) {
+  auto enter_where = [&](const std::function<void(Rule&)>& whose) {
     Rule rule{messages, base};
     if (!at_egress(point) && point.interface) rule.meta(device).is32(point.interface);
     if (point.not_loopback) rule.meta(device).is_not32(loopback);
     if (point.marked) rule.meta(NFT_META_MARK).bits(sender_bit, 0).is32(sender_bit);
-    if (cgroup) rule.socket_cgroup(cgroup->level).is64(cgroup->id);
+    whose(rule);
     rule.jump(start);
   };
-  if (point.cgroups.empty()) enter_with(nullptr);
-  for (auto& cgroup : point.cgroups) enter_with(&cgroup);
+  if (point.cgroups.empty()) enter_where([](Rule&) {});
+  const bool delivered = point.at == HoldPoint::At::delivered;
+  for (auto& cgroup : point.cgroups)
+    if (!delivered || !cgroup.class_id) enter_where([&](Rule& rule) { of(rule, cgroup); });
+  if (delivered && conversations::needed(point.cgroups))
+    for (auto& known : conversations::known(point.listeners)) enter_where(known);
 }
 
 void arriving_rules(netlink::Messages& messages, const DetourRules& rules, HoldPoint::At at) {
@@ -242,7 +246,7 @@ void sender_rules(netlink::Messages& messages, const DetourRules& rules) {
   for (auto& cgroup : rules.senders) {
     Rule rule{messages, base};
     if (rules.sender_interface) rule.meta(NFT_META_OIF).is32(rules.sender_interface);
-    rule.socket_cgroup(cgroup.level).is64(cgroup.id).meta(NFT_META_MARK).bits(~sender_bit, sender_bit).set_mark();
+    of(rule, cgroup).meta(NFT_META_MARK).bits(~sender_bit, sender_bit).set_mark();
   }
 }
 
@@ -303,6 +307,12 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
   nft::begin_batch(messages);
   for_each_family(rules, nft::add_table, messages);
   if (uses_queue(rules)) hold_rules(messages, rules);
+  // All points mean the same processes.
+  for (auto& point : rules.points)
+    if (point.at == HoldPoint::At::delivered && conversations::needed(point.cgroups)) {
+      conversations::add(messages, rules.table, point.cgroups);
+      break;
+    }
   arriving_rules(messages, rules, HoldPoint::At::arriving);
   arriving_rules(messages, rules, HoldPoint::At::delivered);
   leaving_rules(messages, rules);

@@ -9,15 +9,9 @@
 
 #include "injector/host/nftables.hpp"
 #include "injector/host/packet_match.hpp"
+#include "injector/host/socket_owner.hpp"
 
 namespace squall {
-
-// A cgroup of the v2 hierarchy as the kernel compares it: its depth, and the inode of its directory.
-struct SocketCgroup {
-  std::uint32_t level = 0;
-  std::uint64_t id = 0;
-  bool operator==(const SocketCgroup&) const = default;
-};
 
 // A place where packets are taken.
 struct HoldPoint {
@@ -33,6 +27,7 @@ struct HoldPoint {
   std::uint32_t tap = 0;        // leaving: where the packets go
   PacketMatch match;
   std::vector<SocketCgroup> cgroups;  // delivered: of the receiving socket, sent: of the sending one; any of them
+  std::vector<Listener> listeners;    // delivered, of net_cls: what comes to these is meant as well
   bool marked = false;                // arriving, leaving: only packets that carry the sender's bit
 };
 

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
-#include <set>
+#include <map>
 #include <string>
 
 #include <dirent.h>
@@ -33,7 +33,7 @@ Number number(std::string_view text, int base) {
   return out;
 }
 
-void read_table(const std::string& path, std::string_view wanted_state, bool listeners_first, std::vector<Listener>& out) {
+void read_table(const std::string& path, std::string_view wanted_state, bool udp, std::vector<Listener>& out) {
   std::ifstream file{path};
   std::string line;
   std::getline(file, line);  // the heading
@@ -46,13 +46,13 @@ void read_table(const std::string& path, std::string_view wanted_state, bool lis
     if (state != wanted_state) {
       // A TCP table has every listening socket before the first connection (kernel, proc_net_tcp.rst): a busy host's
       // tens of thousands of connections need not be read.
-      if (listeners_first) return;
+      if (!udp) return;
       continue;
     }
     for (int skipped = 0; skipped < 5; ++skipped) next_word(rest);
     const auto inode = number<std::uint64_t>(next_word(rest), 10);
     const auto colon = local.rfind(':');
-    if (colon != std::string_view::npos && inode) out.push_back({number<std::uint16_t>(local.substr(colon + 1), 16), inode});
+    if (colon != std::string_view::npos && inode) out.push_back({number<std::uint16_t>(local.substr(colon + 1), 16), inode, udp});
   }
 }
 
@@ -60,8 +60,8 @@ void read_table(const std::string& path, std::string_view wanted_state, bool lis
 
 std::vector<Listener> listeners_around(pid_t pid) {
   std::vector<Listener> out;
-  for (auto* table : {"tcp", "tcp6"}) read_table(fmt::format("/proc/{}/net/{}", pid, table), tcp_listen, true, out);
-  for (auto* table : {"udp", "udp6"}) read_table(fmt::format("/proc/{}/net/{}", pid, table), udp_unconnected, false, out);
+  for (auto* table : {"tcp", "tcp6"}) read_table(fmt::format("/proc/{}/net/{}", pid, table), tcp_listen, false, out);
+  for (auto* table : {"udp", "udp6"}) read_table(fmt::format("/proc/{}/net/{}", pid, table), udp_unconnected, true, out);
   return out;
 }
 
@@ -81,13 +81,15 @@ std::optional<std::vector<std::uint64_t>> sockets_of(pid_t pid) {
   return out;
 }
 
-std::vector<std::uint16_t> ports_of(pid_t pid) {
+std::vector<Listener> listeners_of(pid_t pid) {
   const auto sockets = sockets_of(pid);
   if (!sockets || sockets->empty()) return {};
-  std::set<std::uint16_t> out;
+  std::map<std::pair<bool, std::uint16_t>, Listener> out;
   for (auto& listener : listeners_around(pid))
-    if (std::binary_search(sockets->begin(), sockets->end(), listener.inode)) out.insert(listener.port);
-  return {out.begin(), out.end()};
+    if (std::binary_search(sockets->begin(), sockets->end(), listener.inode)) out[{listener.udp, listener.port}] = listener;
+  std::vector<Listener> all;
+  for (auto& [which, listener] : out) all.push_back(listener);
+  return all;
 }
 
 }  // namespace squall

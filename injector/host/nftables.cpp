@@ -79,6 +79,19 @@ void add_base_chain(netlink::Messages& messages, const Chain& chain, const Hook&
   messages.text(NFTA_CHAIN_TYPE, hook.type);
 }
 
+void add_set(netlink::Messages& messages, const Set& set) {
+  messages.begin(type_of(NFT_MSG_NEWSET), NLM_F_CREATE | NLM_F_EXCL, header(set.family));
+  messages.text(NFTA_SET_TABLE, set.table);
+  messages.text(NFTA_SET_NAME, set.name);
+  messages.be32(NFTA_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
+  messages.be32(NFTA_SET_KEY_TYPE, 0);
+  messages.be32(NFTA_SET_KEY_LEN, set.key_bytes);
+  messages.be32(NFTA_SET_ID, set.key_bytes);  // within the batch
+  messages.be64(NFTA_SET_TIMEOUT, set.timeout_ms);
+  auto nest = messages.nest(NFTA_SET_DESC);
+  messages.be32(NFTA_SET_DESC_SIZE, set.most);
+}
+
 // One element of a rule's list.
 struct Rule::Expression {
   Expression(netlink::Messages& messages, std::string_view name) : element(messages.nest(NFTA_LIST_ELEM)), data(begin(messages, name)) {}
@@ -100,9 +113,9 @@ netlink::Messages::Nest begin_rule(netlink::Messages& messages, const Chain& cha
 
 Rule::Rule(netlink::Messages& messages, const Chain& chain) : messages_(messages), expressions_(begin_rule(messages, chain)) {}
 
-Rule& Rule::meta(std::uint32_t key) {
+Rule& Rule::meta(std::uint32_t key, std::uint32_t into) {
   Expression expression{messages_, "meta"};
-  messages_.be32(NFTA_META_DREG, NFT_REG_1);
+  messages_.be32(NFTA_META_DREG, into);
   messages_.be32(NFTA_META_KEY, key);
   return *this;
 }
@@ -114,9 +127,9 @@ Rule& Rule::set_mark() {
   return *this;
 }
 
-Rule& Rule::payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size) {
+Rule& Rule::payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size, std::uint32_t into) {
   Expression expression{messages_, "payload"};
-  messages_.be32(NFTA_PAYLOAD_DREG, NFT_REG_1);
+  messages_.be32(NFTA_PAYLOAD_DREG, into);
   messages_.be32(NFTA_PAYLOAD_BASE, base);
   messages_.be32(NFTA_PAYLOAD_OFFSET, offset);
   messages_.be32(NFTA_PAYLOAD_LEN, size);
@@ -198,6 +211,20 @@ Rule& Rule::connections_beyond(std::uint32_t count) {
   messages_.be32(NFTA_CONNLIMIT_COUNT, count);
   messages_.be32(NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);  // else: up to so many
   return *this;
+}
+
+Rule& Rule::among(std::string_view set) {
+  Expression expression{messages_, "lookup"};
+  messages_.text(NFTA_LOOKUP_SET, set);
+  messages_.be32(NFTA_LOOKUP_SREG, first_word);
+  return *this;
+}
+
+void Rule::remember(std::string_view set) {
+  Expression expression{messages_, "dynset"};
+  messages_.text(NFTA_DYNSET_SET_NAME, set);
+  messages_.be32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);  // its time begins anew
+  messages_.be32(NFTA_DYNSET_SREG_KEY, first_word);
 }
 
 Rule& Rule::count() {

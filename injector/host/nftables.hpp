@@ -36,16 +36,26 @@ struct Hook {
 };
 void add_base_chain(netlink::Messages&, const Chain&, const Hook&);
 
+// A set of keys of so many bytes that rules add to; each goes when no packet renewed it for so long.
+struct Set {
+  Family family = Family::inet;
+  std::string table, name;
+  std::uint32_t key_bytes = 0, most = 0;
+  std::uint64_t timeout_ms = 0;
+};
+void add_set(netlink::Messages&, const Set&);
+
 // One rule, written expression by expression in the order of their evaluation; complete when it goes out of scope.
-// Values pass through the one register.
+// Values pass through one register, but for those of a key: it lies in a row of 32-bit words, the first of which are that register.
 class Rule {
  public:
   Rule(netlink::Messages&, const Chain&);
   Rule(const Rule&) = delete;
 
-  Rule& meta(std::uint32_t key);
+  static constexpr std::uint32_t one_register = 1, first_word = 8;  // NFT_REG_1, NFT_REG32_00
+  Rule& meta(std::uint32_t key, std::uint32_t into = one_register);
   Rule& set_mark();  // from the register
-  Rule& payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size);
+  Rule& payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size, std::uint32_t into = one_register);
   Rule& mask(std::span<const std::uint8_t> keep);
   Rule& bits(std::uint32_t keep, std::uint32_t toggle);  // of a value in the host's byte order
   Rule& compare(std::uint32_t op, std::span<const std::uint8_t>);
@@ -59,6 +69,8 @@ class Rule {
   Rule& destination_type();  // RTN_LOCAL where it is an address of this host's (fib)
   Rule& chance(std::uint32_t part, std::uint32_t of);       // below 2^31
   Rule& connections_beyond(std::uint32_t);  // of this rule, each counted from the first packet that comes here
+  Rule& among(std::string_view set);  // the key in the words
+  void remember(std::string_view set);
   Rule& count();
   void jump(std::string_view chain);
   void go(std::string_view chain);

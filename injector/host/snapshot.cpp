@@ -58,6 +58,7 @@ constexpr Knob knobs_blkio[] = {
 constexpr Knob knobs_cpu[] = {{"cpu.cfs_quota_us", {"-1", ""}}, {"cpu.cfs_period_us", {"100000", ""}}};
 constexpr Knob knobs_memory[] = {{"memory.limit_in_bytes", {"9223372036854771712", "9223372036854710272"}}};
 constexpr Knob knobs_pids[] = {{"pids.max", {"max", ""}}};
+constexpr Knob knobs_net_cls[] = {{"net_cls.classid", {"0", ""}}};
 constexpr Knob knobs_freezer[] = {{"freezer.self_freezing", {"0", ""}}};
 
 std::vector<Knob> knobs_of(const Mount& mount) {
@@ -73,6 +74,7 @@ std::vector<Knob> knobs_of(const Mount& mount) {
   take("memory", knobs_memory);
   take("pids", knobs_pids);
   take("freezer", knobs_freezer);
+  take("net_cls", knobs_net_cls);
   return out;
 }
 

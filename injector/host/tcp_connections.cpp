@@ -36,12 +36,13 @@ bool within(const std::uint8_t* address, bool v6, const Prefix& peer) {
 
 struct Connection {
   inet_diag_msg message;
-  std::uint64_t cgroup = 0;
+  SocketCgroup cgroup;
+  bool of(const SocketCgroup& one) const { return one.class_id ? one.class_id == cgroup.class_id : one.id == cgroup.id; }
 };
 
 bool meant(const Connection& connection, const PacketMatch& match, const std::vector<SocketCgroup>& cgroups) {
   if (match.protocol != Protocol::any && match.protocol != Protocol::tcp) return false;
-  if (!cgroups.empty() && std::none_of(cgroups.begin(), cgroups.end(), [&](auto& one) { return one.id == connection.cgroup; })) return false;
+  if (!cgroups.empty() && std::none_of(cgroups.begin(), cgroups.end(), [&](auto& one) { return connection.of(one); })) return false;
   const auto& id = connection.message.id;
   const auto own = ntohs(id.idiag_sport), peers = ntohs(id.idiag_dport);
   for (auto port : match.exempt)
@@ -68,6 +69,12 @@ End end_of(const Connection& connection, bool own) {
   return out;
 }
 
+template <class Number>
+void read_into(Number& out, const nlmsghdr* message, std::uint16_t attribute) {
+  const auto value = netlink::payload(netlink::find(message, sizeof(inet_diag_msg), attribute));
+  if (value.size() >= sizeof out) std::memcpy(&out, value.data(), sizeof out);
+}
+
 std::vector<Connection> connections() {
   std::vector<Connection> out;
   netlink::Dumper dumper{NETLINK_SOCK_DIAG};
@@ -76,12 +83,13 @@ std::vector<Connection> connections() {
     request.sdiag_family = family;
     request.sdiag_protocol = IPPROTO_TCP;
     request.idiag_states = connected;
+    request.idiag_ext = 1 << (INET_DIAG_TCLASS - 1);  // asks for the class id too, whose own number has no bit
     dumper.dump(SOCK_DIAG_BY_FAMILY, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) {
       if (message->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return;
       Connection one;
       std::memcpy(&one.message, NLMSG_DATA(const_cast<nlmsghdr*>(message)), sizeof one.message);
-      const auto cgroup = netlink::payload(netlink::find(message, sizeof(inet_diag_msg), INET_DIAG_CGROUP_ID));
-      if (cgroup.size() >= sizeof one.cgroup) std::memcpy(&one.cgroup, cgroup.data(), sizeof one.cgroup);
+      read_into(one.cgroup.id, message, INET_DIAG_CGROUP_ID);
+      read_into(one.cgroup.class_id, message, INET_DIAG_CLASS_ID);
       out.push_back(one);
     });
   }

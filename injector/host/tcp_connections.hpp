@@ -5,7 +5,8 @@
 #include <random>
 #include <vector>
 
-#include "injector/host/detour_rules.hpp"
+#include "injector/host/packet_match.hpp"
+#include "injector/host/socket_owner.hpp"
 #include "scenarios/units.hpp"
 
 namespace squall {

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "injector/fault.hpp"
+#include "injector/host/mounts.hpp"
 
 namespace squall::crash {
 namespace {
@@ -36,7 +37,7 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
 }
 
 // In the thread's network namespace, with a file of the disk open, in its cgroups, until it is killed.
-[[noreturn]] void be_the_process(const std::string& folder, std::initializer_list<std::string> groups, int ready) {
+[[noreturn]] void be_the_process(const std::string& folder, const std::vector<std::string>& groups, int ready) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (auto& group : groups) {
     const int procs = ::open((group + "/cgroup.procs").c_str(), O_WRONLY);
@@ -58,6 +59,8 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
 Stage::Stage() : group_("crash") {
   // Few enough to be killed at each.
   testing::shell("echo 40000 40019 >/proc/sys/net/ipv4/ip_local_port_range");
+  const auto mounts = read_mounts();
+  if (std::any_of(mounts.begin(), mounts.end(), [](auto& mount) { return mount.type == "cgroup2"; })) sockets_.emplace();
   start_process();
 }
 
@@ -69,8 +72,11 @@ Stage::~Stage() {
 void Stage::start_process() {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+  std::vector<std::string> groups;
+  if (sockets_) groups.push_back(sockets_->folder);
+  groups.push_back(group_.group().folder);  // last: there may be one hierarchy for both
   process_ = ::fork();
-  if (process_ == 0) be_the_process(disk_.folder(), {sockets_.folder, group_.group().folder}, ready[1]);
+  if (process_ == 0) be_the_process(disk_.folder(), groups, ready[1]);
   ::close(ready[1]);
   char byte = 0;
   const bool there = ::read(ready[0], &byte, 1) == 1;

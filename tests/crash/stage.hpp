@@ -1,6 +1,7 @@
 // What the examples of the catalogue can be tried on: a network, a disk, and a process that listens, all of our own.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,7 @@ class Stage {
   testing::OwnNetwork network_;
   testing::OwnDisk disk_;
   testing::OwnCgroup group_;
-  testing::OwnGroup sockets_;  // by which the kernel knows its sockets; the same hierarchy where there is only one
+  std::optional<testing::OwnGroup> sockets_;  // by which the kernel knows its sockets; none where only net_cls does
   pid_t process_ = -1;
 };
 
