@@ -20,7 +20,7 @@
 #include "injector/host/read_file.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/journal.hpp"
-#include "tests/kernel/tcp_peers.hpp"
+#include "tests/support/tcp_peers.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
