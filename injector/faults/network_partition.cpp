@@ -86,6 +86,7 @@ class PartitionFault : public Fault {
     if (const auto names = names_of_peers(); !names.empty())
       out.push_back(fmt::format("{} looked up again every {} s: addresses that appear are cut off too, those that disappear stay cut off",
                                 names.size() == 1 ? "\"" + names.front() + "\" is" : "host names are", NameWatch::every.count()));
+    if (with_.cut) out.emplace_back("connections that this host only forwards are not its own: they are not ended, only stopped");
     out.emplace_back("measured by the packets that were stopped; those that found another way are not seen");
     return out;
   }
@@ -94,11 +95,9 @@ class PartitionFault : public Fault {
     enter_groups(transaction, aim_);
     if (with_.cut) {
       Change cut;
-      cut.what = "end the TCP connections that exist";
+      cut.what = fmt::format("end the TCP connections that exist{}", which_connections());
       cut.undo_note = "cannot be undone: their owners connect again";
-      cut.act = [this] {
-        in_place([&] { cut_ = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups).cut; });
-      };
+      cut.act = [this] { cut_ = cut_existing(aim_); };
       transaction.add(std::move(cut));
     }
     Change tables;
@@ -161,7 +160,7 @@ class PartitionFault : public Fault {
     if (with_.cut) {
       auto only = aim_;
       only.match.peers = fresh;
-      in_place([&] { cut_ += cut_connections(only.matching(Direction::both, only.includes_loopback()), only.cgroups).cut; });
+      cut_ += cut_existing(only);
     }
     auto messages = add_peers(*rules_, fresh);
     table_.change(messages);
@@ -169,6 +168,23 @@ class PartitionFault : public Fault {
     add(aim_.match);
     for (auto& point : rules_->points) add(point.match);
     return fresh;
+  }
+
+  // Of which hosts, ports and devices.
+  std::string which_connections() const {
+    const auto match = to_string(aim_.matching(Direction::both, false));
+    std::vector<std::string> devices;
+    for (auto& device : aim_.devices) devices.push_back(device.name);
+    return fmt::format("{}{}", match.empty() ? "" : ": " + match, aim_.every_device ? "" : fmt::format(", where they leave by {}", fmt::join(devices, " or ")));
+  }
+
+  std::size_t cut_existing(const NetworkAim& aim) const {
+    const auto match = aim.matching(Direction::both, aim.includes_loopback());
+    std::vector<std::uint32_t> devices;
+    for (auto& device : aim.devices) devices.push_back(device.index);
+    CutConnections done;
+    in_place([&] { done = aim.every_device ? cut_connections(match, aim.cgroups) : cut_connections_by(devices, match, aim.cgroups); });
+    return done.cut;
   }
 
   void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network_namespace, aim_.namespace_pid, act); }

@@ -170,6 +170,56 @@ TEST_F(NetworkPartition, connections_that_exist_end_when_asked) {
   EXPECT_EQ(off->measure().measured.at("connections_cut").to_number<int>(), 1);
 }
 
+TEST_F(NetworkPartition, connections_by_other_devices_stay) {
+  testing::shell("ip link add sqc type veth peer name sqd && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && ip link set sqd up");
+  const Listener near{other_port};
+  Fd by_lo, to_itself, by_veth;
+  const auto connect = [&] {
+    ASSERT_EQ(connect_error("127.0.0.1", other_port, 3000, &by_lo), 0);
+    ASSERT_EQ(connect_error("10.99.0.1", other_port, 3000, &to_itself), 0);
+    ASSERT_EQ(connect_error("10.99.0.2", port, 3000, &by_veth), 0);
+  };
+  const auto alive = [](const Fd& client) {
+    char byte = 0;
+    return ::recv(client.get(), &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN;
+  };
+  for (auto [device, loopback, veth] : {std::tuple{"sqc", true, true}, {"sqa", true, false}, {"lo", false, true}}) {
+    connect();
+    auto off = partition({{"cut", true}}, device);
+    off.apply();
+    EXPECT_EQ(alive(by_lo), loopback) << device;
+    EXPECT_EQ(alive(to_itself), loopback) << device;
+    EXPECT_EQ(alive(by_veth), veth) << device;
+    EXPECT_EQ(off.undo(), "");
+  }
+  connect();
+  auto off = partition({{"cut", true}}, "any");
+  off.apply();
+  for (auto* client : {&by_lo, &to_itself, &by_veth}) EXPECT_FALSE(alive(*client));
+}
+
+TEST_F(NetworkPartition, a_connection_bound_to_a_device_uses_that_one) {
+  testing::shell("ip link add sqc type veth peer name sqd && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && ip link set sqd up");
+  Fd client;
+  ASSERT_EQ(connect_error("10.99.0.2", port, 3000, &client), 0);
+  ASSERT_EQ(::setsockopt(client.get(), SOL_SOCKET, SO_BINDTODEVICE, "sqa", 3), 0);
+  testing::shell("ip route add 10.99.0.2/32 dev sqc");
+  char byte = 0;
+  {
+    auto off = partition({{"cut", true}}, "sqc");
+    Transaction plan;
+    off->apply(plan);
+    EXPECT_EQ(plan.changes().front().what, "end the TCP connections that exist, where they leave by sqc");
+    off.apply();
+    EXPECT_EQ(::recv(client.get(), &byte, 1, MSG_DONTWAIT), -1);
+    EXPECT_EQ(errno, EAGAIN);
+  }
+  auto off = partition({{"cut", true}}, "sqa");
+  off.apply();
+  EXPECT_EQ(::recv(client.get(), &byte, 1, MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, ECONNABORTED);
+}
+
 TEST_F(NetworkPartition, connections_of_others_stay) {
   Fd client;
   ASSERT_EQ(connect_error("10.99.0.2", port, 3000, &client), 0);
