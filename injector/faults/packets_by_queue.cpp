@@ -40,6 +40,7 @@ class UserlandFault : public Fault {
     out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
     if (uses_queue(detour_->plan().rules))
       out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
+    if (what_.delay.delay_ns > 0 && uses_queue(detour_->plan().rules)) out.emplace_back("where another fault delays an arriving packet too, the longer delay counts, not both");
     if (what_.duplicate > 0 && uses_queue(detour_->plan().rules))
       out.emplace_back("the second of two arriving packets comes by the loopback device: a service that is bound to another one does not see it");
     if (what_.content()) out.emplace_back("packets of more than 65,531 bytes, as lo may carry, are neither repeated nor corrupted");

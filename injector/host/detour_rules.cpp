@@ -1,10 +1,13 @@
 #include "injector/host/detour_rules.hpp"
 
+#include <algorithm>
+#include <mutex>
 #include <span>
 #include <thread>
 
 #include <netinet/in.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
@@ -22,9 +25,27 @@ using nft::Rule;
 
 constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX in include/net/flow.h
 constexpr std::int32_t before_conntrack = -310, last_in_input = 200, last_in_output = 300, last_in_forward = 200;
+constexpr std::int32_t before_detours = -1;  // whose place is their number
+// The mark: eight bits for senders, eight that tell ours from others', bits 14 and 15 left alone, a number.
+constexpr std::uint32_t first_sender_bit = 24, sender_bits = 8, ours = 0x00710000, of_ours = 0x00ffffff, highest_number = 0x3fff;
 constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  // RFC 4861
 
 bool at_egress(const HoldPoint& point) { return point.at == HoldPoint::At::leaving; }
+
+// Those that know a packet by its sender come first: the mark that tells it is gone behind a detour.
+std::uint32_t number_of(const DetourRules& rules) {
+  constexpr std::uint32_t half = (highest_number + 1) / 2;
+  std::uint32_t number = 0;
+  for (const unsigned char letter : rules.table) number = (number * 257 + letter) % (half - 1);
+  return number + 1 + (rules.senders.empty() ? half - 1 : 0);
+}
+
+// Detours that have seen a packet, or had their turn, let it pass.
+void pass_detoured(netlink::Messages& messages, const DetourRules& rules, const Chain& chain) {
+  // What is dropped or refused comes this way once, and it is dropped too where it comes from a detour.
+  if (rules.fate != DetourRules::Fate::detour) return;
+  Rule{messages, chain}.meta(NFT_META_MARK).bits(of_ours, 0).within32(ours | number_of(rules), ours | highest_number).accept();
+}
 
 Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
   return at_egress(point) ? Chain{Family::netdev, rules.table, "hold-" + point.device} : Chain{Family::inet, rules.table, "hold"};
@@ -35,7 +56,7 @@ class PointRules {
  public:
   PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number)
       : messages_(messages), match_(point.match), peers_(point.match.peers), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
-        table_(rules.table), next_(hold_chain(rules, point).name) {
+        table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
     if (point.marked) unmark();
     for (std::size_t i = match_.ports.size(); i-- > 0;) port_condition(match_.ports[i], i);
     const auto then = next_;
@@ -48,7 +69,7 @@ class PointRules {
   // More peers at the end of the chains there are; a family that had none gets its chains.
   PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number, std::span<const Prefix> more)
       : messages_(messages), match_(point.match), peers_(more), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
-        table_(rules.table), next_(hold_chain(rules, point).name) {
+        table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
     if (point.marked) next_ = unmark_name();
     if (!match_.ports.empty()) next_ = ports_name(0);
     for (const bool v6 : {false, true}) {
@@ -78,7 +99,7 @@ class PointRules {
 
   void unmark() {
     const auto chain = add(unmark_name());
-    Rule{messages_, chain}.meta(NFT_META_MARK).bits(~sender_bit, 0).set_mark().go(next_);
+    Rule{messages_, chain}.meta(NFT_META_MARK).bits(~sender_bit_, 0).set_mark().go(next_);
     next_ = chain.name;
   }
 
@@ -155,16 +176,18 @@ class PointRules {
   std::span<const Prefix> peers_;
   std::string prefix_;
   Family family_;
-  std::string table_, next_;
+  std::string table_;
+  std::uint32_t sender_bit_;
+  std::string next_;
 };
 
-void enter(netlink::Messages& messages, const Chain& base, const HoldPoint& point, const std::string& start) {
+void enter(netlink::Messages& messages, const DetourRules& rules, const Chain& base, const HoldPoint& point, const std::string& start) {
   const auto device = point.at == HoldPoint::At::sent ? NFT_META_OIF : NFT_META_IIF;
   auto enter_where = [&](const std::function<void(Rule&)>& whose) {
     Rule rule{messages, base};
     if (!at_egress(point) && point.interface) rule.meta(device).is32(point.interface);
     if (point.not_loopback) rule.meta(device).is_not32(loopback);
-    if (point.marked) rule.meta(NFT_META_MARK).bits(sender_bit, 0).is32(sender_bit);
+    if (const auto bit = point.marked ? sender_bit(rules.senders) : 0) rule.meta(NFT_META_MARK).bits(bit, 0).is32(bit);
     whose(rule);
     rule.jump(start);
   };
@@ -182,11 +205,11 @@ void arriving_rules(netlink::Messages& messages, const DetourRules& rules, HoldP
   const bool early = at == HoldPoint::At::arriving;
   const Chain base{Family::inet, rules.table, early ? "arriving" : "delivered"};
   nft::add_base_chain(messages, base, {early ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN, early ? before_conntrack : last_in_input, ""});
-  Rule{messages, base}.meta(NFT_META_MARK).is32(detoured_mark).accept();
+  pass_detoured(messages, rules, base);
   for (std::size_t i = 0; i < rules.points.size(); ++i) {
     if (rules.points[i].at != at) continue;
     const PointRules point{messages, rules, rules.points[i], i};
-    enter(messages, base, rules.points[i], point.start());
+    enter(messages, rules, base, rules.points[i], point.start());
   }
 }
 
@@ -201,10 +224,10 @@ void leaving_rules(netlink::Messages& messages, const DetourRules& rules) {
     else
       Rule{messages, hold}.count().drop();
     const Chain base{Family::netdev, rules.table, "leaving-" + point.device};
-    nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, 0, point.device});
-    Rule{messages, base}.meta(NFT_META_MARK).is32(detoured_mark).accept();
+    nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, rules.fate == DetourRules::Fate::detour ? static_cast<std::int32_t>(number_of(rules)) : before_detours, point.device});
+    pass_detoured(messages, rules, base);
     const PointRules start{messages, rules, point, i};
-    enter(messages, base, point, start.start());
+    enter(messages, rules, base, point, start.start());
   }
 }
 
@@ -219,7 +242,7 @@ void sent_rules(netlink::Messages& messages, const DetourRules& rules) {
     nft::add_base_chain(messages, base, {static_cast<std::uint32_t>(hook), priority, ""});
     for (auto& [point, start] : starts)
       // A forwarded packet is of no socket.
-      if (hook == NF_INET_LOCAL_OUT || point->cgroups.empty()) enter(messages, base, *point, start);
+      if (hook == NF_INET_LOCAL_OUT || point->cgroups.empty()) enter(messages, rules, base, *point, start);
   }
 }
 
@@ -243,14 +266,31 @@ void sender_rules(netlink::Messages& messages, const DetourRules& rules) {
   if (rules.senders.empty()) return;
   const Chain base{Family::inet, rules.table, "sending"};
   nft::add_base_chain(messages, base, {NF_INET_LOCAL_OUT, last_in_output, ""});
+  const auto bit = sender_bit(rules.senders);
   for (auto& cgroup : rules.senders) {
     Rule rule{messages, base};
     if (rules.sender_interface) rule.meta(NFT_META_OIF).is32(rules.sender_interface);
-    of(rule, cgroup).meta(NFT_META_MARK).bits(~sender_bit, sender_bit).set_mark();
+    of(rule, cgroup).meta(NFT_META_MARK).bits(~bit, bit).set_mark();
   }
 }
 
 }  // namespace
+
+std::uint32_t detoured_mark(const DetourRules& rules) {
+  const bool marked = std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return point.marked; });
+  return ours | number_of(rules) | (marked ? sender_bit(rules.senders) : 0);
+}
+
+std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders) {
+  static std::mutex mutex;
+  static std::vector<std::vector<SocketCgroup>> known;  // the bit follows from the place
+  const std::lock_guard lock{mutex};
+  const auto found = std::find(known.begin(), known.end(), senders);
+  const auto place = static_cast<std::uint32_t>(found - known.begin());
+  if (found == known.end()) known.push_back(senders);
+  // Another injector on this host begins elsewhere.
+  return 1U << (first_sender_bit + (place + static_cast<std::uint32_t>(::getpid())) % sender_bits);
+}
 
 bool uses_queue(const DetourRules& rules) {
   return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !at_egress(point); });

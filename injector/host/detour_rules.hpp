@@ -42,10 +42,14 @@ struct DetourRules {
   std::uint32_t sender_interface = 0;  // 0 for any
 };
 
-// A packet that we sent on, or a copy of one, carries this, so that the rules let it pass.
-constexpr std::uint32_t detoured_mark = 0x5371a11d;
-// Ties a packet to its sending socket between OUTPUT and where it is taken; cleared there.
-constexpr std::uint32_t sender_bit = 0x08000000;
+// What packets that we send on, or copies of some, carry, so that these rules let them pass: a number that is the rules' own.
+// Rules of a lower number see packets before those of a higher one do, and let pass what carries their number or a higher
+// one, so that each packet goes once through every detour that means it. Bits 14 and 15 are left to kube-proxy, which drops or
+// rewrites what has them.
+std::uint32_t detoured_mark(const DetourRules&);
+// A bit that ties a packet to its sending socket between OUTPUT and where it is taken; cleared there. Different senders have
+// different bits, as long as there are not more than eight.
+std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders);
 
 bool uses_queue(const DetourRules&);
 bool uses_egress(const DetourRules&);

@@ -164,6 +164,21 @@ Rule& Rule::compare(std::uint32_t op, std::span<const std::uint8_t> value) {
   return *this;
 }
 
+Rule& Rule::to_network_order() {
+  Expression expression{messages_, "byteorder"};
+  messages_.be32(NFTA_BYTEORDER_SREG, NFT_REG_1);
+  messages_.be32(NFTA_BYTEORDER_DREG, NFT_REG_1);
+  messages_.be32(NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+  messages_.be32(NFTA_BYTEORDER_LEN, 4);
+  messages_.be32(NFTA_BYTEORDER_SIZE, 4);
+  return *this;
+}
+
+Rule& Rule::within32(std::uint32_t least, std::uint32_t most) {
+  const std::uint32_t low = htonl(least), high = htonl(most);
+  return to_network_order().compare(NFT_CMP_GTE, bytes_of(low)).compare(NFT_CMP_LTE, bytes_of(high));
+}
+
 Rule& Rule::is(std::span<const std::uint8_t> value) { return compare(NFT_CMP_EQ, value); }
 Rule& Rule::is8(std::uint8_t value) { return is(bytes_of(value)); }
 Rule& Rule::is16(std::uint16_t value) { return is(bytes_of(static_cast<std::uint16_t>(htons(value)))); }
@@ -194,16 +209,7 @@ Rule& Rule::chance(std::uint32_t part, std::uint32_t of) {
     messages_.be32(NFTA_NG_MODULUS, of);
     messages_.be32(NFTA_NG_TYPE, NFT_NG_RANDOM);
   }
-  {
-    // "Less" compares bytes.
-    Expression expression{messages_, "byteorder"};
-    messages_.be32(NFTA_BYTEORDER_SREG, NFT_REG_1);
-    messages_.be32(NFTA_BYTEORDER_DREG, NFT_REG_1);
-    messages_.be32(NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
-    messages_.be32(NFTA_BYTEORDER_LEN, 4);
-    messages_.be32(NFTA_BYTEORDER_SIZE, 4);
-  }
-  return compare(NFT_CMP_LT, bytes_of(static_cast<std::uint32_t>(htonl(part))));
+  return to_network_order().compare(NFT_CMP_LT, bytes_of(static_cast<std::uint32_t>(htonl(part))));
 }
 
 Rule& Rule::connections_beyond(std::uint32_t count) {

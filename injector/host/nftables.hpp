@@ -59,6 +59,8 @@ class Rule {
   Rule& mask(std::span<const std::uint8_t> keep);
   Rule& bits(std::uint32_t keep, std::uint32_t toggle);  // of a value in the host's byte order
   Rule& compare(std::uint32_t op, std::span<const std::uint8_t>);
+  // Of a value of 32 bits in the host's byte order, both inclusive.
+  Rule& within32(std::uint32_t least, std::uint32_t most);
   Rule& is(std::span<const std::uint8_t> value);
   Rule& is8(std::uint8_t);
   Rule& is16(std::uint16_t);  // network byte order on the wire
@@ -88,6 +90,7 @@ class Rule {
 
  private:
   struct Expression;
+  Rule& to_network_order();  // "less" and "greater" compare bytes
   void verdict(std::int32_t code, std::string_view chain);
 
   netlink::Messages& messages_;

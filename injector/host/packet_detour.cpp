@@ -69,7 +69,7 @@ void PacketDetour::get_ready() {
     auto engine = std::make_unique<PacketEngine>(plan_.what, plan_.seed);
     if (uses_queue(plan_.rules)) {
       auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
-                                                 longest_queue(plan_.what),
+                                                 longest_queue(plan_.what), detoured_mark(plan_.rules),
                                                  plan_.what.content()       ? PacketQueue::Take::bytes
                                                  : plan_.what.each_packet() ? PacketQueue::Take::each
                                                                             : PacketQueue::Take::notice);
@@ -103,7 +103,7 @@ void PacketDetour::add_taps_and_start() {
   for (std::size_t i = 0; i < plan_.rules.points.size(); ++i) {
     auto& point = plan_.rules.points[i];
     if (point.at != HoldPoint::At::leaving) continue;
-    auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), detoured_mark,
+    auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), detoured_mark(plan_.rules),
                                      plan_.what.each_packet() ? Tap::Segments::as_on_the_wire : Tap::Segments::whole);
     point.tap = tap->index();
     taps_.push_back(tap.get());

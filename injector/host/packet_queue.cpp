@@ -16,7 +16,6 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
-#include "injector/host/detour_rules.hpp"
 #include "injector/host/netfilter_sockets.hpp"
 
 namespace squall {
@@ -41,8 +40,8 @@ nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(n
 
 }  // namespace
 
-PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, Take take)
-    : socket_(take_netfilter_socket()), number_(start), take_(take), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take)
+    : socket_(take_netfilter_socket()), number_(start), mark_(mark), take_(take), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
   buffers_.resize(batch * buffer_size_);
   parts_.resize(batch);
   messages_.resize(batch);
@@ -72,7 +71,7 @@ void PacketQueue::begin() {
   stamps_ = Fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   const int yes = 1;
   if (stamps_) ::setsockopt(stamps_.get(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
-  if (take_ == Take::bytes) sender_ = std::make_unique<RawSender>(detoured_mark);
+  if (take_ == Take::bytes) sender_ = std::make_unique<RawSender>(mark_);
 }
 
 PacketQueue::~PacketQueue() {

@@ -23,7 +23,8 @@ class PacketQueue : public PacketSource {
     each,    // packets as they are on the wire, and their length
     bytes,   // their bytes as well
   };
-  PacketQueue(std::uint16_t start, std::uint32_t longest, Take = Take::notice);
+  // What is sent besides carries the mark.
+  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice);
   ~PacketQueue() override;
   std::uint16_t number() const { return number_; }
   // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that were sent
@@ -54,6 +55,7 @@ class PacketQueue : public PacketSource {
   netlink::Socket socket_;
   Fd stamps_, states_;
   std::uint16_t number_ = 0;
+  std::uint32_t mark_ = 0;
   std::vector<char> verdicts_;
   // From the first packet that waits for its verdict to the last that we know of.
   enum class Fate : char { waits, accepted, judged };

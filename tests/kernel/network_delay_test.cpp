@@ -64,6 +64,31 @@ class NetemDelay : public NetworkDelayBy {};
 INSTANTIATE_TEST_SUITE_P(By, NetemDelay, ::testing::Values("kernel"), [](auto& info) { return std::string(info.param); });
 INSTANTIATE_TEST_SUITE_P(By, NetworkDelay, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
 
+// Netem takes a packet from whoever comes after it; which of the two takes it is not told here.
+class UserlandDelay : public NetworkDelayBy {};
+INSTANTIATE_TEST_SUITE_P(By, UserlandDelay, ::testing::Values("userland"), [](auto& info) { return std::string(info.param); });
+
+TEST_P(UserlandDelay, two_on_one_device_each_hit_what_they_mean) {
+  for (auto* direction : {"out", "in"})
+    for (bool other_order : {false, true}) {
+      auto by_port = delay({{"delay", "60ms"}, {"port", {port}}, {"direction", direction}});
+      auto by_peer = delay({{"delay", "90ms"}, {"to", {"10.99.0.2"}}, {"direction", direction}});
+      (other_order ? by_peer : by_port).apply();
+      (other_order ? by_port : by_peer).apply();
+      const auto median = [&](const char* address, std::uint16_t to) {
+        const auto pings = ping(address, to, 20, 1000);
+        EXPECT_EQ(pings.lost(), 0U);
+        return pings.median();
+      };
+      // A queue counts from the time stamp of the packet's arrival.
+      EXPECT_GE(median("10.99.0.2", port), direction == std::string("out") ? 150 : 90) << direction << other_order;
+      EXPECT_GE(median("10.99.0.2", other_port), 90);
+      EXPECT_GE(median("fd99::2", port), 60);
+      EXPECT_GE(by_port->measure().samples, 40U);
+      EXPECT_GE(by_peer->measure().samples, 40U);
+    }
+}
+
 TEST_P(NetworkDelay, out_delays_what_leaves_and_says_so) {
   auto fault = delay({{"delay", "20ms"}});
   fault.apply();

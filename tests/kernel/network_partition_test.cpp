@@ -17,6 +17,7 @@
 
 #include "injector/host/process.hpp"
 #include "injector/host/snapshot.hpp"
+#include "tests/kernel/tcp_peers.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
@@ -272,6 +273,46 @@ TEST_F(NetworkPartition, an_ssh_server_is_spared_on_whatever_port_it_listens) {
   EXPECT_EQ(seen_from_afar(2222, 3000), 0);
   EXPECT_EQ(seen_from_afar(2223, 300), ETIMEDOUT);
   EXPECT_NE(fmt::format("{}", fmt::join(off->limits(), "; ")).find("tcp port 22 and 2222 (ssh, which carries control) is not touched"), std::string::npos);
+}
+
+TEST_F(NetworkPartition, a_delay_on_the_same_device_opens_no_way_through) {
+  for (auto* direction : {"out", "in"})
+    for (auto* mode : {"drop", "reject"})
+      for (bool delay_first : {false, true}) {
+        auto off = partition({{"direction", direction}, {"mode", mode}, {"protocol", "tcp"}});
+        RunFault late{"network.delay", {{"delay", "1ms"}, {"direction", direction}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+        (delay_first ? late : off).apply();
+        (delay_first ? off : late).apply();
+        EXPECT_NE(connect_error("10.99.0.2", port), 0) << direction << " " << mode << " " << delay_first;
+        EXPECT_EQ(answered("10.99.0.2", port), 20U) << "what is not meant passes, late";
+        EXPECT_TRUE(off->measure().verified);
+        EXPECT_EQ(off.undo(), "");
+        EXPECT_EQ(connect_error("10.99.0.2", port, 3000), 0);
+        EXPECT_EQ(late.undo(), "");
+      }
+}
+
+TEST_F(NetworkPartition, a_process_is_cut_off_behind_a_delay_of_its_device_and_its_neighbour_is_not) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const testing::OwnGroup one, other{"-other"};
+  const ServerProcess near{[] { return std::make_shared<int>(0); }, one.folder}, neighbour{[] { return std::make_shared<int>(0); }, other.folder};
+  const auto lost_by = [&](const testing::OwnGroup& group) {
+    return testing::in_cgroup(group.folder, [] { return static_cast<double>(ping("10.99.0.2", port, 20, 500, 300).lost()); });
+  };
+  for (bool delay_first : {false, true}) {
+    RunFault off{"network.partition", {{"direction", "out"}}, {{"pid", near.pid()}}};
+    RunFault late{"network.delay", {{"delay", "1ms"}, {"mechanism", "userland"}}, {{"pid", neighbour.pid()}}};
+    RunFault later{"network.delay", {{"delay", "1ms"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+    if (!delay_first) off.apply();
+    late.apply();
+    later.apply();
+    if (delay_first) off.apply();
+    EXPECT_EQ(lost_by(one), 20);
+    EXPECT_EQ(lost_by(other), 0);
+    EXPECT_EQ(answered("10.99.0.2", port), 20U);
+    EXPECT_EQ(late->measure().samples, 20U) << "its own packets alone";
+    EXPECT_GE(later->measure().samples, 40U) << "what the other delay has sent on comes here too";
+  }
 }
 
 TEST_F(NetworkPartition, nothing_is_left_after_the_undo) {

@@ -178,8 +178,8 @@ ServerProcess::~ServerProcess() {
   ::waitpid(pid_, nullptr, 0);
 }
 
-OwnGroup::OwnGroup()
-    : folder(fmt::format("{}/squall-test-{}", std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", ::getpid())) {
+OwnGroup::OwnGroup(const std::string& name)
+    : folder(fmt::format("{}/squall-test-{}{}", std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", ::getpid(), name)) {
   std::filesystem::create_directory(folder);
 }
 OwnGroup::~OwnGroup() { ::rmdir(folder.c_str()); }

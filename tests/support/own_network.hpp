@@ -58,7 +58,7 @@ class ServerProcess {
 
 // A cgroup of the v2 hierarchy, removed at the end.
 struct OwnGroup {
-  OwnGroup();
+  explicit OwnGroup(const std::string& name = "");
   ~OwnGroup();
   OwnGroup(const OwnGroup&) = delete;
   const std::string folder;
