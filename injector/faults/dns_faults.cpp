@@ -231,7 +231,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   packets.protocol = PacketProtocol::udp;
   packets.allow_isolation = true;  // of the metadata address only its DNS is hit, and of ssh nothing
   auto aim = aim_at_network(packets, on, setting, diagnostics);
-  if (!aim) return nullptr;
+  if (!aim || !sees_what_arrives(*aim, diagnostics)) return nullptr;
   auto editor = std::make_shared<AnswerEditor>(act, with, setting.seed);
   PacketDetourPlan plan;
   plan.what.editor = editor;

@@ -76,6 +76,9 @@ bool find_devices(const TargetSpec& on, NetworkAim& aim, Diagnostics& diagnostic
     // What belongs to a bridge or a bond passes that as well, where it is delayed.
     if (any ? link.up && !link.master : link.name == *on.interface) aim.devices.push_back(link);
   }
+  // A VRF shows PREROUTING the packet of its port first.
+  for (auto& link : all)
+    if (!any && !aim.devices.empty() && link.index == aim.devices.front().master && link.kind != "vrf") aim.master = link.name;
   if (!aim.devices.empty()) return true;
   if (!any)
     diagnostics.error({}, fmt::format("no interface is called \"{}\"; there are {}, and any for all of them", *on.interface, fmt::join(names, ", ")));
@@ -183,10 +186,36 @@ std::vector<HoldPoint> hold_points(const NetworkAim& aim, bool ethernet_only) {
   return out;
 }
 
+bool sees_what_arrives(const NetworkAim& aim, Diagnostics& diagnostics) {
+  if (aim.master.empty() || aim.direction == Direction::out) return true;
+  const auto& device = aim.devices.front().name;
+  diagnostics.error({}, fmt::format("what arrives by {} is taken by {} that it belongs to, and cannot be told there from what arrives by others: aim at its master {}", device, aim.master, aim.master));
+  return false;
+}
+
+// Behind all that should have stopped them: what comes from these peers by whatever device.
+std::optional<HoldPoint> watch_point(const NetworkAim& aim) {
+  if (aim.direction == Direction::out || aim.match.peers.empty() || !aim.cgroups.empty()) return {};
+  HoldPoint out;
+  out.at = HoldPoint::At::delivered;
+  out.not_loopback = true;
+  out.match = aim.matching(Direction::in, false);
+  out.watched = true;
+  return out;
+}
+
 std::vector<HoldPoint> drop_points(const NetworkAim& aim, bool told) {
   auto out = hold_points(aim, false);
+  const bool by_cgroup = !aim.cgroups.empty();
+  if (!aim.master.empty() && !told && !by_cgroup)
+    for (auto& point : out) {
+      if (point.at != HoldPoint::At::arriving) continue;
+      point.at = HoldPoint::At::entering;
+      point.device = aim.devices.front().name;
+    }
+  if (auto watch = watch_point(aim)) out.push_back(*watch);
   if (!told) return out;
-  const bool by_cgroup = !aim.cgroups.empty(), arriving_only = aim.direction == Direction::in;
+  const bool arriving_only = aim.direction == Direction::in;
   std::erase_if(out, [](auto& point) { return point.at == HoldPoint::At::leaving || point.marked; });
   for (auto& device : aim.devices) {
     if (arriving_only || (device.loopback && !by_cgroup)) continue;

@@ -16,6 +16,7 @@ namespace squall::faults {
 struct NetworkAim : ProcessAim {
   bool every_device = false;
   std::vector<links::Link> devices;
+  std::string master;  // the bridge or bond that the device aimed at belongs to, as which its arriving packets are seen
   Direction direction = Direction::out;
   PacketMatch match;                       // of either direction: the peer's side is set by `matching`
   std::optional<std::uint16_t> own_port;   // a listener's
@@ -35,6 +36,8 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets&, const TargetSpec
 // Names what a fault makes ("sq1a2b3c4d1") so that two steps of a session, and two sessions, never collide.
 std::string own_name(const Setting&);
 
+// Reports where the packets that are meant arrive by the device's master, so that our queue and INPUT do not tell them.
+bool sees_what_arrives(const NetworkAim&, Diagnostics&);
 // The points where our own queue takes packets: of what leaves, only Ethernet frames.
 std::vector<HoldPoint> hold_points(const NetworkAim&, bool ethernet_only = true);
 // The points where packets are dropped; `told`: where their sender learns of it.

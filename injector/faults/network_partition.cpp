@@ -87,7 +87,10 @@ class PartitionFault : public Fault {
       out.push_back(fmt::format("{} looked up again every {} s: addresses that appear are cut off too, those that disappear stay cut off",
                                 names.size() == 1 ? "\"" + names.front() + "\" is" : "host names are", NameWatch::every.count()));
     if (with_.cut) out.emplace_back("connections that this host only forwards are not its own: they are not ended, only stopped");
-    out.emplace_back("measured by the packets that were stopped; those that found another way are not seen");
+    if (aim_.direction == Direction::both)
+      out.emplace_back("whom nobody answers sends nothing, and its silence proves nothing: of a direction in which no packet was stopped it is not seen whether it is cut off");
+    out.emplace_back(watches_arrivals() ? "measured by the packets that were stopped, and by those of the peers that arrived all the same; what left by another way is not seen"
+                                        : "measured by the packets that were stopped; those that found another way are not seen");
     return out;
   }
 
@@ -109,7 +112,11 @@ class PartitionFault : public Fault {
     transaction.add(std::move(tables));
   }
 
-  void started() override { names_ = std::make_unique<NameWatch>(names_of_peers()); }
+  void started() override {
+    names_ = std::make_unique<NameWatch>(names_of_peers());
+    // Packets that were on their way while the rules came.
+    in_place([&] { before_ = matched(*rules_).watched; });
+  }
   void stopping() override { read(); }
 
   std::vector<FaultEvent> events() override {
@@ -136,11 +143,15 @@ class PartitionFault : public Fault {
     read();
     Dose out;
     out.prescribed = {{"stopped_percent", 100}};
-    out.measured = {{"stopped_packets", stopped_}};
+    const auto stopped = seen_.taken();
+    out.measured = {{"stopped_packets", stopped}};
+    if (aim_.direction == Direction::both) out.measured["stopped_leaving"] = seen_.leaving, out.measured["stopped_arriving"] = seen_.arriving;
     if (with_.cut) out.measured["connections_cut"] = cut_;
-    out.samples = stopped_;
-    out.verified = stopped_ > 0;
-    if (!out.verified) out.reason = "no packet matched: nobody was cut off";
+    out.samples = stopped;
+    const auto arrived = seen_.watched - std::min(seen_.watched, before_);
+    out.verified = stopped > 0 && arrived == 0;
+    if (arrived) out.reason = fmt::format("{} packets of these peers arrived all the same, by a way that is not cut off", arrived);
+    else if (!stopped) out.reason = "no packet matched: nobody was cut off";
     return out;
   }
 
@@ -168,6 +179,10 @@ class PartitionFault : public Fault {
     add(aim_.match);
     for (auto& point : rules_->points) add(point.match);
     return fresh;
+  }
+
+  bool watches_arrivals() const {
+    return std::any_of(rules_->points.begin(), rules_->points.end(), [](auto& point) { return point.watched; });
   }
 
   // Of which hosts, ports and devices.
@@ -203,7 +218,10 @@ class PartitionFault : public Fault {
 
   void read() {
     if (!table_.there()) return;
-    in_place([&] { stopped_ = std::max(stopped_, matched(*rules_)); });
+    in_place([&] {
+      const auto now = matched(*rules_);
+      if (now.taken() >= seen_.taken()) seen_ = now;
+    });
   }
 
   NetworkPartition with_;
@@ -212,7 +230,9 @@ class PartitionFault : public Fault {
   OwnedTable table_;
   std::unique_ptr<NameWatch> names_;
   std::set<std::string> unknown_;  // names whose look-up failed last, and was told
-  std::uint64_t stopped_ = 0, cut_ = 0;
+  MatchedPackets seen_;
+  std::uint64_t before_ = 0;  // watched when it came into force
+  std::uint64_t cut_ = 0;
 };
 
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
@@ -224,6 +244,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   }
   auto aim = aim_at_network(with.packets, on, setting, diagnostics);
   if (!aim) return nullptr;
+  if ((with.mode == PartitionMode::reject || !aim->cgroups.empty()) && !sees_what_arrives(*aim, diagnostics)) return nullptr;
   return std::make_unique<PartitionFault>(with, std::move(*aim), setting);
 }
 

@@ -113,6 +113,7 @@ std::string refusal() {
 }  // namespace
 
 std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, const Setting& setting, Diagnostics& diagnostics) {
+  if (!sees_what_arrives(aim, diagnostics)) return nullptr;
   PacketDetourPlan plan;
   plan.what = what;
   plan.seed = setting.seed;

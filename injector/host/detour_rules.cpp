@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 #include <span>
 #include <thread>
 
@@ -30,7 +31,8 @@ constexpr std::int32_t before_detours = -1;  // whose place is their number
 constexpr std::uint32_t first_sender_bit = 24, sender_bits = 8, ours = 0x00710000, of_ours = 0x00ffffff, highest_number = 0x3fff;
 constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  // RFC 4861
 
-bool at_egress(const HoldPoint& point) { return point.at == HoldPoint::At::leaving; }
+bool at_device(const HoldPoint& point) { return point.at == HoldPoint::At::leaving || point.at == HoldPoint::At::entering; }
+Family family_of(const HoldPoint& point) { return at_device(point) ? Family::netdev : Family::inet; }
 
 // Those that know a packet by its sender come first: the mark that tells it is gone behind a detour.
 std::uint32_t number_of(const DetourRules& rules) {
@@ -47,15 +49,38 @@ void pass_detoured(netlink::Messages& messages, const DetourRules& rules, const 
   Rule{messages, chain}.meta(NFT_META_MARK).bits(of_ours, 0).within32(ours | number_of(rules), ours | highest_number).accept();
 }
 
+// Where a point's packets come in the end.
 Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
-  return at_egress(point) ? Chain{Family::netdev, rules.table, "hold-" + point.device} : Chain{Family::inet, rules.table, "hold"};
+  using At = HoldPoint::At;
+  std::string name = "hold";
+  if (rules.fate == DetourRules::Fate::detour)
+    name += at_device(point) ? "-" + point.device : "";
+  else if (point.watched)
+    name = "watched";
+  else if (point.at == At::leaving || point.at == At::sent || point.marked)
+    name += "-out";
+  else
+    name += point.at == At::arriving && point.interface == loopback ? "-lo" : "-in";
+  return {family_of(point), rules.table, name};
 }
+
+// The first of the points that mean the same packets and do the same to them: their rules are written once.
+std::size_t first_like(const DetourRules& rules, std::size_t number) {
+  const auto& wanted = rules.points[number];
+  for (std::size_t i = 0; i < number; ++i) {
+    auto& one = rules.points[i];
+    if (one.at == wanted.at && one.marked == wanted.marked && one.match == wanted.match && hold_chain(rules, one).name == hold_chain(rules, wanted).name) return i;
+  }
+  return number;
+}
+
+std::string point_name(std::size_t number) { return fmt::format("p{}", number); }
 
 // Writes the rules of one point, from the last question to the first, since a jump needs a chain that exists.
 class PointRules {
  public:
   PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number)
-      : messages_(messages), match_(point.match), peers_(point.match.peers), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
+      : messages_(messages), match_(point.match), peers_(point.match.peers), prefix_(point_name(number)), family_(family_of(point)),
         table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
     if (point.marked) unmark();
     for (std::size_t i = match_.ports.size(); i-- > 0;) port_condition(match_.ports[i], i);
@@ -68,7 +93,7 @@ class PointRules {
 
   // More peers at the end of the chains there are; a family that had none gets its chains.
   PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number, std::span<const Prefix> more)
-      : messages_(messages), match_(point.match), peers_(more), prefix_(fmt::format("p{}", number)), family_(at_egress(point) ? Family::netdev : Family::inet),
+      : messages_(messages), match_(point.match), peers_(more), prefix_(point_name(number)), family_(family_of(point)),
         table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
     if (point.marked) next_ = unmark_name();
     if (!match_.ports.empty()) next_ = ports_name(0);
@@ -79,8 +104,6 @@ class PointRules {
         Rule{messages_, {family_, table_, prefix_}}.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP).go(chain);
     }
   }
-
-  const std::string& start() const { return prefix_; }
 
  private:
   Chain add(const std::string& name) {
@@ -185,7 +208,7 @@ void enter(netlink::Messages& messages, const DetourRules& rules, const Chain& b
   const auto device = point.at == HoldPoint::At::sent ? NFT_META_OIF : NFT_META_IIF;
   auto enter_where = [&](const std::function<void(Rule&)>& whose) {
     Rule rule{messages, base};
-    if (!at_egress(point) && point.interface) rule.meta(device).is32(point.interface);
+    if (!at_device(point) && point.interface) rule.meta(device).is32(point.interface);
     if (point.not_loopback) rule.meta(device).is_not32(loopback);
     if (const auto bit = point.marked ? sender_bit(rules.senders) : 0) rule.meta(NFT_META_MARK).bits(bit, 0).is32(bit);
     whose(rule);
@@ -199,6 +222,13 @@ void enter(netlink::Messages& messages, const DetourRules& rules, const Chain& b
     for (auto& known : conversations::known(point.listeners)) enter_where(known);
 }
 
+// Where the rules of the point begin.
+std::string rules_of_point(netlink::Messages& messages, const DetourRules& rules, std::size_t number) {
+  const auto first = first_like(rules, number);
+  if (first == number) PointRules{messages, rules, rules.points[number], number};
+  return point_name(first);
+}
+
 void arriving_rules(netlink::Messages& messages, const DetourRules& rules, HoldPoint::At at) {
   const bool any = std::any_of(rules.points.begin(), rules.points.end(), [&](auto& point) { return point.at == at; });
   if (!any) return;
@@ -208,26 +238,20 @@ void arriving_rules(netlink::Messages& messages, const DetourRules& rules, HoldP
   pass_detoured(messages, rules, base);
   for (std::size_t i = 0; i < rules.points.size(); ++i) {
     if (rules.points[i].at != at) continue;
-    const PointRules point{messages, rules, rules.points[i], i};
-    enter(messages, rules, base, rules.points[i], point.start());
+    enter(messages, rules, base, rules.points[i], rules_of_point(messages, rules, i));
   }
 }
 
-void leaving_rules(netlink::Messages& messages, const DetourRules& rules) {
+// At the hooks of devices.
+void device_rules(netlink::Messages& messages, const DetourRules& rules) {
   for (std::size_t i = 0; i < rules.points.size(); ++i) {
     auto& point = rules.points[i];
-    if (!at_egress(point)) continue;
-    const auto hold = hold_chain(rules, point);
-    nft::add_chain(messages, hold);
-    if (rules.fate == DetourRules::Fate::detour)
-      Rule{messages, hold}.forward(point.tap);
-    else
-      Rule{messages, hold}.count().drop();
-    const Chain base{Family::netdev, rules.table, "leaving-" + point.device};
-    nft::add_base_chain(messages, base, {NF_NETDEV_EGRESS, rules.fate == DetourRules::Fate::detour ? static_cast<std::int32_t>(number_of(rules)) : before_detours, point.device});
+    if (!at_device(point)) continue;
+    const bool leaving = point.at == HoldPoint::At::leaving;
+    const Chain base{Family::netdev, rules.table, (leaving ? "leaving-" : "entering-") + point.device};
+    nft::add_base_chain(messages, base, {leaving ? NF_NETDEV_EGRESS : NF_NETDEV_INGRESS, rules.fate == DetourRules::Fate::detour ? static_cast<std::int32_t>(number_of(rules)) : before_detours, point.device});
     pass_detoured(messages, rules, base);
-    const PointRules start{messages, rules, point, i};
-    enter(messages, rules, base, point, start.start());
+    enter(messages, rules, base, point, rules_of_point(messages, rules, i));
   }
 }
 
@@ -235,7 +259,7 @@ void leaving_rules(netlink::Messages& messages, const DetourRules& rules) {
 void sent_rules(netlink::Messages& messages, const DetourRules& rules) {
   std::vector<std::pair<const HoldPoint*, std::string>> starts;
   for (std::size_t i = 0; i < rules.points.size(); ++i)
-    if (rules.points[i].at == HoldPoint::At::sent) starts.emplace_back(&rules.points[i], PointRules{messages, rules, rules.points[i], i}.start());
+    if (rules.points[i].at == HoldPoint::At::sent) starts.emplace_back(&rules.points[i], rules_of_point(messages, rules, i));
   if (starts.empty()) return;
   for (auto [hook, name, priority] : {std::tuple{NF_INET_LOCAL_OUT, "sent", last_in_output}, std::tuple{NF_INET_FORWARD, "forwarded", last_in_forward}}) {
     const Chain base{Family::inet, rules.table, name};
@@ -246,19 +270,33 @@ void sent_rules(netlink::Messages& messages, const DetourRules& rules) {
   }
 }
 
+void refusal_rules(netlink::Messages& messages, const Chain& hold) {
+  // What a refusal says must arrive, and it may come this way.
+  for (auto [protocol, offset, mask, value] : {std::array<std::uint8_t, 4>{IPPROTO_TCP, 13, 0x04, 0x04}, {IPPROTO_ICMP, 0, 0xff, 3}, {IPPROTO_ICMPV6, 0, 0xff, 1}})
+    Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(protocol).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 1).mask({&mask, 1}).is8(value).accept();
+  { Rule{messages, hold}.count(); }
+  Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).reject(true);
+  Rule{messages, hold}.reject(false);
+}
+
+// What becomes of the packets in the end.
 void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
-  const Chain hold{Family::inet, rules.table, "hold"};
-  nft::add_chain(messages, hold);
-  switch (rules.fate) {
-    case DetourRules::Fate::detour: return Rule{messages, hold}.count().queue(rules.queue, rules.compat_queue);
-    case DetourRules::Fate::drop: return Rule{messages, hold}.count().drop();
-    case DetourRules::Fate::reject:
-      // What a refusal says must arrive, and it may come this way.
-      for (auto [protocol, offset, mask, value] : {std::array<std::uint8_t, 4>{IPPROTO_TCP, 13, 0x04, 0x04}, {IPPROTO_ICMP, 0, 0xff, 3}, {IPPROTO_ICMPV6, 0, 0xff, 1}})
-        Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(protocol).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 1).mask({&mask, 1}).is8(value).accept();
-      { Rule{messages, hold}.count(); }
-      Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).reject(true);
-      Rule{messages, hold}.reject(false);
+  std::set<std::pair<Family, std::string>> known;
+  for (auto& point : rules.points) {
+    const auto hold = hold_chain(rules, point);
+    if (!known.emplace(hold.family, hold.name).second) continue;
+    nft::add_chain(messages, hold);
+    using Fate = DetourRules::Fate;
+    if (point.watched)
+      Rule{messages, hold}.count();
+    else if (rules.fate == Fate::drop)
+      Rule{messages, hold}.count().drop();
+    else if (rules.fate == Fate::reject)
+      refusal_rules(messages, hold);
+    else if (at_device(point))
+      Rule{messages, hold}.forward(point.tap);
+    else
+      Rule{messages, hold}.count().queue(rules.queue, rules.compat_queue);
   }
 }
 
@@ -293,13 +331,13 @@ std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders) {
 }
 
 bool uses_queue(const DetourRules& rules) {
-  return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !at_egress(point); });
+  return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !at_device(point); });
 }
-bool uses_egress(const DetourRules& rules) { return std::any_of(rules.points.begin(), rules.points.end(), at_egress); }
+bool uses_devices(const DetourRules& rules) { return std::any_of(rules.points.begin(), rules.points.end(), at_device); }
 
 namespace {
 void for_each_family(const DetourRules& rules, void (*act)(netlink::Messages&, Family, std::string_view), netlink::Messages& messages) {
-  if (uses_egress(rules)) act(messages, Family::netdev, rules.table);
+  if (uses_devices(rules)) act(messages, Family::netdev, rules.table);
   if (uses_queue(rules) || !rules.senders.empty()) act(messages, Family::inet, rules.table);
 }
 
@@ -346,7 +384,7 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   for_each_family(rules, nft::add_table, messages);
-  if (uses_queue(rules)) hold_rules(messages, rules);
+  hold_rules(messages, rules);
   // All points mean the same processes.
   for (auto& point : rules.points)
     if (point.at == HoldPoint::At::delivered && conversations::needed(point.cgroups)) {
@@ -355,7 +393,7 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
     }
   arriving_rules(messages, rules, HoldPoint::At::arriving);
   arriving_rules(messages, rules, HoldPoint::At::delivered);
-  leaving_rules(messages, rules);
+  device_rules(messages, rules);
   sent_rules(messages, rules);
   sender_rules(messages, rules);
   nft::end_batch(messages);
@@ -365,7 +403,8 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
 netlink::Messages add_peers(const DetourRules& rules, std::span<const Prefix> more) {
   netlink::Messages messages;
   nft::begin_batch(messages);
-  for (std::size_t i = 0; i < rules.points.size(); ++i) PointRules{messages, rules, rules.points[i], i, more};
+  for (std::size_t i = 0; i < rules.points.size(); ++i)
+    if (first_like(rules, i) == i) PointRules{messages, rules, rules.points[i], i, more};
   nft::end_batch(messages);
   return messages;
 }
@@ -373,10 +412,14 @@ netlink::Messages add_peers(const DetourRules& rules, std::span<const Prefix> mo
 netlink::Messages delete_detour_rules(const DetourRules& rules) { return batch_of(rules, nft::delete_rules); }
 netlink::Messages delete_detour_tables(const DetourRules& rules) { return batch_of(rules, nft::delete_table); }
 
-std::uint64_t matched(const DetourRules& rules) {
-  std::uint64_t out = matched_by_queue(rules);
-  for (auto& point : rules.points)
-    if (at_egress(point)) out += nft::counted(hold_chain(rules, point));
+MatchedPackets matched(const DetourRules& rules) {
+  MatchedPackets out;
+  std::set<std::pair<Family, std::string>> known;
+  for (auto& point : rules.points) {
+    const auto hold = hold_chain(rules, point);
+    if (!known.emplace(hold.family, hold.name).second) continue;
+    (hold.name == "watched" ? out.watched : hold.name == "hold-out" ? out.leaving : hold.name == "hold-in" ? out.arriving : out.within_lo) += nft::counted(hold);
+  }
   return out;
 }
 

@@ -19,16 +19,18 @@ struct HoldPoint {
     arriving,   // PREROUTING, forwarded packets included
     delivered,  // INPUT, where the receiving socket is known
     leaving,    // the egress hook of one device, forwarded packets included
+    entering,   // the ingress hook of one device, where a bridge or bond that it belongs to has not taken them yet; to drop
     sent,       // OUTPUT and FORWARD, to one device: what is refused there the sender is told
   } at = At::arriving;
   std::uint32_t interface = 0;  // arriving, delivered, sent: 0 for any
   bool not_loopback = false;    // with any
-  std::string device;           // leaving
+  std::string device;           // leaving, entering
   std::uint32_t tap = 0;        // leaving: where the packets go
   PacketMatch match;
   std::vector<SocketCgroup> cgroups;  // delivered: of the receiving socket, sent: of the sending one; any of them
   std::vector<Listener> listeners;    // delivered, of net_cls: what comes to these is meant as well
   bool marked = false;                // arriving, leaving: only packets that carry the sender's bit
+  bool watched = false;               // only counted: what came here all the same
 };
 
 struct DetourRules {
@@ -52,7 +54,7 @@ std::uint32_t detoured_mark(const DetourRules&);
 std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders);
 
 bool uses_queue(const DetourRules&);
-bool uses_egress(const DetourRules&);
+bool uses_devices(const DetourRules&);
 // The kernel patches its own code when the first netfilter hook of a kind is registered anywhere, and when the last one
 // goes (the static keys nf_hooks_needed in net/netfilter/core.c): half a millisecond each, on a host without a firewall.
 // Keeps one of each kind in a network namespace where nobody is, as long as the process lives. Once; never throws.
@@ -67,8 +69,13 @@ netlink::Messages add_peers(const DetourRules&, std::span<const Prefix> more);
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 netlink::Messages delete_detour_rules(const DetourRules&);
 netlink::Messages delete_detour_tables(const DetourRules&);
-// Packets that the rules took so far, whatever became of them, read in the caller's network namespace.
-std::uint64_t matched(const DetourRules&);
+// Packets that the rules took so far, or only watched, read in the caller's network namespace. Of rules that drop or refuse.
+struct MatchedPackets {
+  std::uint64_t leaving = 0, arriving = 0, within_lo = 0;  // on lo, where no process is aimed at, the directions are one
+  std::uint64_t watched = 0;
+  std::uint64_t taken() const { return leaving + arriving + within_lo; }
+};
+MatchedPackets matched(const DetourRules&);
 // Packets sent to the queue so far, read in the caller's network namespace.
 std::uint64_t matched_by_queue(const DetourRules&);
 

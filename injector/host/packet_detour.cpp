@@ -77,7 +77,7 @@ void PacketDetour::get_ready() {
       queue_ = queue.get();
       engine->add(std::move(queue));
     }
-    if (!uses_egress(plan_.rules)) {
+    if (!uses_devices(plan_.rules)) {
       engine->start();
       started_ = true;
     }
@@ -158,7 +158,7 @@ namespace detour {
 
 Inverse owned_tables(const DetourRules& rules, std::uint64_t network_namespace, pid_t namespace_pid) {
   return {"nft.table",
-          {{"table", rules.table}, {"inet", uses_queue(rules) || !rules.senders.empty()}, {"netdev", uses_egress(rules)}, {"netns", network_namespace},
+          {{"table", rules.table}, {"inet", uses_queue(rules) || !rules.senders.empty()}, {"netdev", uses_devices(rules)}, {"netns", network_namespace},
            {"pid", namespace_pid}, {"owner", ::getpid()}, {"owner_ticks", read_process_stat(::getpid())->start_ticks}}};
 }
 
@@ -181,7 +181,7 @@ void lead_packets(Transaction& transaction, std::shared_ptr<PacketDetour> delay,
     transaction.add(std::move(tap));
   }
   Change tables;
-  std::string families = uses_egress(plan.rules) ? "netdev" : "";
+  std::string families = uses_devices(plan.rules) ? "netdev" : "";
   if (uses_queue(plan.rules) || !plan.rules.senders.empty()) families += families.empty() ? "inet" : " and inet";
   tables.what = fmt::format("add the nftables table {} ({}), owned by this process, to hold {}", plan.rules.table, families, what);
   tables.inverse = owned_tables(plan.rules, plan.network_namespace, plan.namespace_pid);

@@ -315,6 +315,57 @@ TEST_F(NetworkPartition, a_process_is_cut_off_behind_a_delay_of_its_device_and_i
   }
 }
 
+// The addresses of this end are a bridge's, of which the veth is a port.
+void make_a_bridge() {
+  testing::shell("ip link add sqbr type bridge && ip addr flush dev sqa && ip link set sqa master sqbr && ip addr add 10.99.0.1/24 dev sqbr && ip link set sqbr up");
+}
+
+TEST_F(NetworkPartition, the_port_of_a_bridge_is_cut_off_in_both_directions) {
+  make_a_bridge();
+  ASSERT_EQ(answered("10.99.0.2", port), 20U);
+  const UdpEcho near{other_port};
+  for (auto* direction : {"in", "both", "out"}) {
+    auto off = partition({{"direction", direction}, {"to", {"10.99.0.2"}}});
+    off.apply();
+    EXPECT_EQ(answered("10.99.0.2", port), 0U) << direction;
+    network.at_the_other_end([] { EXPECT_EQ(answered("10.99.0.1", other_port), 0U); });
+    const auto dose = off->measure();
+    if (direction == std::string("out")) continue;
+    EXPECT_TRUE(dose.verified) << dose.reason;
+    if (direction == std::string("both")) {
+      EXPECT_GE(dose.measured.at("stopped_leaving").to_number<int>(), 20);
+      EXPECT_GE(dose.measured.at("stopped_arriving").to_number<int>(), 20);
+    }
+  }
+}
+
+TEST_F(NetworkPartition, what_cannot_be_told_behind_a_bridge_is_refused) {
+  make_a_bridge();
+  const auto why = [](const std::string& name, boost::json::object with) -> std::string {
+    try {
+      RunFault fault{name, with, {{"interface", "sqa"}}};
+      return "";
+    } catch (const std::exception& e) {
+      return e.what();
+    }
+  };
+  for (auto* direction : {"in", "both"}) {
+    EXPECT_NE(why("network.partition", {{"direction", direction}, {"mode", "reject"}}).find("aim at its master sqbr"), std::string::npos);
+    EXPECT_NE(why("network.delay", {{"direction", direction}, {"delay", "1ms"}, {"mechanism", "userland"}}).find("aim at its master sqbr"), std::string::npos);
+  }
+  EXPECT_EQ(why("network.partition", {{"direction", "out"}, {"mode", "reject"}}), "");
+}
+
+TEST_F(NetworkPartition, is_not_verified_where_a_peer_arrives_by_another_way) {
+  testing::shell("ip link add sqc type veth peer name sqd && ip link set sqc up && ip link set sqd up");
+  auto off = partition({{"to", {"10.99.0.2"}}}, "sqc");
+  off.apply();
+  EXPECT_EQ(answered("10.99.0.2", port), 20U);
+  const auto dose = off->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "20 packets of these peers arrived all the same, by a way that is not cut off");
+}
+
 TEST_F(NetworkPartition, nothing_is_left_after_the_undo) {
   const auto before = snapshot_host();
   for (auto* mode : {"drop", "reject"}) {
