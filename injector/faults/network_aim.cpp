@@ -136,7 +136,7 @@ std::vector<std::string> NetworkAim::claims() const {
   for (auto& device : devices)
     for (auto one : {Direction::out, Direction::in}) {
       if (direction != Direction::both && direction != one) continue;
-      const auto text = to_string(matching(one, device.loopback));
+      const auto text = to_string(matching(one, device.loopback), true);
       auto claim = fmt::format("packets of {} {}", device.name, one == Direction::out ? "out" : "in");
       if (!text.empty()) claim += " " + text;
       for (auto& cgroup : cgroups) claim += " " + to_string(cgroup);

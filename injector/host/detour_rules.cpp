@@ -145,11 +145,29 @@ class PointRules {
       if (peer.length < 8 * size) rule.mask({mask.data(), size});
       rule.is({peer.address.data(), size}).go(then);
     };
+    std::vector<std::uint8_t> whole;  // addresses, one behind another
     for (auto& peer : peers_) {
       if (peer.v6 != v6) continue;
+      if (peer.length == 8 * peer.bytes()) {
+        whole.insert(whole.end(), peer.address.begin(), peer.address.begin() + static_cast<std::ptrdiff_t>(peer.bytes()));
+        continue;
+      }
       if (match_.peer != Side::destination) one(peer, source);
       if (match_.peer != Side::source) one(peer, destination);
     }
+    if (!whole.empty()) hosts(v6, chain, whole, then);
+  }
+
+  // Whole addresses are found by one look-up, however many there are.
+  void hosts(bool v6, const Chain& chain, std::span<const std::uint8_t> addresses, const std::string& then) {
+    const nft::Set set{family_, table_, chain.name + "-hosts", v6 ? 16U : 4U};
+    const bool more = peers_.data() != match_.peers.data();
+    const bool there = more && std::any_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6 && peer.length == 8 * peer.bytes(); });
+    if (!there) nft::add_set(messages_, set);
+    nft::add_keys(messages_, set, addresses);
+    if (there) return;
+    if (match_.peer != Side::destination) Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, v6 ? 8 : 12, set.key_bytes).among(set.name).go(then);
+    if (match_.peer != Side::source) Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, v6 ? 24 : 16, set.key_bytes).among(set.name).go(then);
   }
 
   // Once the address fits: the protocol.

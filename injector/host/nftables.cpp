@@ -83,13 +83,30 @@ void add_set(netlink::Messages& messages, const Set& set) {
   messages.begin(type_of(NFT_MSG_NEWSET), NLM_F_CREATE | NLM_F_EXCL, header(set.family));
   messages.text(NFTA_SET_TABLE, set.table);
   messages.text(NFTA_SET_NAME, set.name);
-  messages.be32(NFTA_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
+  messages.be32(NFTA_SET_FLAGS, set.timeout_ms ? NFT_SET_TIMEOUT | NFT_SET_EVAL : 0);
   messages.be32(NFTA_SET_KEY_TYPE, 0);
   messages.be32(NFTA_SET_KEY_LEN, set.key_bytes);
-  messages.be32(NFTA_SET_ID, set.key_bytes);  // within the batch
+  messages.be32(NFTA_SET_ID, set.key_bytes);  // within the batch, where it is found by its name
+  if (!set.timeout_ms) return;
   messages.be64(NFTA_SET_TIMEOUT, set.timeout_ms);
   auto nest = messages.nest(NFTA_SET_DESC);
   messages.be32(NFTA_SET_DESC_SIZE, set.most);
+}
+
+void add_keys(netlink::Messages& messages, const Set& set, std::span<const std::uint8_t> keys) {
+  constexpr std::size_t most = 1000;  // an attribute holds 64 KiB
+  while (!keys.empty()) {
+    const auto part = keys.first(std::min(keys.size(), most * set.key_bytes));
+    keys = keys.subspan(part.size());
+    messages.begin(type_of(NFT_MSG_NEWSETELEM), NLM_F_CREATE, header(set.family));
+    messages.text(NFTA_SET_ELEM_LIST_TABLE, set.table);
+    messages.text(NFTA_SET_ELEM_LIST_SET, set.name);
+    auto elements = messages.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (std::size_t at = 0; at < part.size(); at += set.key_bytes) {
+      auto element = messages.nest(NFTA_LIST_ELEM);
+      data_value(messages, NFTA_SET_ELEM_KEY, part.subspan(at, set.key_bytes));
+    }
+  }
 }
 
 // One element of a rule's list.
@@ -301,7 +318,12 @@ std::uint64_t counted(const Chain& chain) {
   netlink::Dumper dumper{NETLINK_NETFILTER};
   std::uint64_t packets = 0;
   auto head = header(chain.family);
-  dumper.dump(type_of(NFT_MSG_GETRULE), std::as_bytes(std::span(&head, 1)), [&](const nlmsghdr* message) {
+  // The kernel tells of this chain alone; a host may have many thousand rules.
+  netlink::Messages wanted;
+  wanted.begin(type_of(NFT_MSG_GETRULE), 0, head);
+  wanted.text(NFTA_RULE_TABLE, chain.table);
+  wanted.text(NFTA_RULE_CHAIN, chain.name);
+  dumper.dump(type_of(NFT_MSG_GETRULE), std::as_bytes(wanted.data().subspan(NLMSG_HDRLEN)), [&](const nlmsghdr* message) {
     if (packets || netlink::text(netlink::find(message, sizeof head, NFTA_RULE_TABLE)) != chain.table ||
         netlink::text(netlink::find(message, sizeof head, NFTA_RULE_CHAIN)) != chain.name)
       return;
@@ -318,12 +340,12 @@ std::uint64_t counted(const Chain& chain) {
 }
 
 bool table_exists(Family family, std::string_view name) {
-  netlink::Dumper dumper{NETLINK_NETFILTER};
+  netlink::Socket socket{NETLINK_NETFILTER};
+  netlink::Messages messages;
+  messages.begin(type_of(NFT_MSG_GETTABLE), NLM_F_ACK, header(family));
+  messages.text(NFTA_TABLE_NAME, name);
   bool found = false;
-  auto head = header(family);
-  dumper.dump(type_of(NFT_MSG_GETTABLE), std::as_bytes(std::span(&head, 1)), [&](const nlmsghdr* message) {
-    found |= netlink::text(netlink::find(message, sizeof head, NFTA_TABLE_NAME)) == name;
-  });
+  socket.exchange(messages, [&](const nlmsghdr*) { found = true; });
   return found;
 }
 

@@ -36,14 +36,16 @@ struct Hook {
 };
 void add_base_chain(netlink::Messages&, const Chain&, const Hook&);
 
-// A set of keys of so many bytes that rules add to; each goes when no packet renewed it for so long.
+// A set of keys of so many bytes. With a timeout rules add to it, and each key goes when no packet renewed it for so long.
 struct Set {
   Family family = Family::inet;
   std::string table, name;
-  std::uint32_t key_bytes = 0, most = 0;
+  std::uint32_t key_bytes = 0, most = 0;  // most: only with a timeout
   std::uint64_t timeout_ms = 0;
 };
 void add_set(netlink::Messages&, const Set&);
+// Keys that are not in it yet, one behind another.
+void add_keys(netlink::Messages&, const Set&, std::span<const std::uint8_t> keys);
 
 // One rule, written expression by expression in the order of their evaluation; complete when it goes out of scope.
 // Values pass through one register, but for those of a key: it lies in a row of 32-bit words, the first of which are that register.

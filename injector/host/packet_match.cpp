@@ -91,11 +91,16 @@ std::string_view side_text(Side side, std::string_view either, std::string_view 
 }
 }  // namespace
 
-std::string to_string(const PacketMatch& match) {
+std::string to_string(const PacketMatch& match, bool every_peer) {
+  constexpr std::size_t shown = 4;
   std::vector<std::string> parts;
   if (!match.peers.empty()) {
     std::vector<std::string> peers;
     for (auto& peer : match.peers) peers.push_back(to_string(peer));
+    if (!every_peer && peers.size() > 2 * shown) {
+      peers.resize(shown);
+      peers.push_back(fmt::format("others, {} peers in all", match.peers.size()));
+    }
     parts.push_back(fmt::format("{} {}", side_text(match.peer, "to or from", "from", "to"), fmt::join(peers, " or ")));
   }
   for (auto& condition : match.ports)

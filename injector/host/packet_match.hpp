@@ -48,7 +48,8 @@ struct PacketMatch {
   bool operator==(const PacketMatch&) const = default;
 };
 
-// "to 10.0.0.0/8, port 6379, tcp"; empty where every packet matches.
-std::string to_string(const PacketMatch&);
+// "to 10.0.0.0/8, port 6379, tcp"; empty where every packet matches. Of many peers only some are named, with their number,
+// unless all are wanted.
+std::string to_string(const PacketMatch&, bool every_peer = false);
 
 }  // namespace squall

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <thread>
 
@@ -16,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/host/process.hpp"
+#include "injector/host/nftables.hpp"
 #include "injector/host/snapshot.hpp"
 #include "tests/kernel/tcp_peers.hpp"
 #include "tests/support/own_names.hpp"
@@ -384,6 +386,65 @@ TEST_F(NetworkPartition, a_hundred_peers_are_cut_off) {
   auto off = partition({{"to", peers}});
   off.apply();
   EXPECT_EQ(answered("10.99.0.2", port), 0U);
+}
+
+TEST_F(NetworkPartition, thousands_of_peers_are_cut_off_and_not_all_of_them_are_told) {
+  for (auto* mode : {"drop", "reject"}) {
+    boost::json::array peers;
+    for (int i = 0; i < 1500; ++i) peers.emplace_back(fmt::format("10.98.{}.{}", i / 250, i % 250));
+    for (int i = 0; i < 1100; ++i) peers.emplace_back(fmt::format("fd98::{:x}", i));
+    for (int i = 0; i < 600; ++i) peers.emplace_back(fmt::format("10.{}.{}.0/24", 100 + i / 200, i % 200));
+    for (auto* last : {"10.99.0.2", "10.99.0.2", "fd99::2"}) peers.emplace_back(last);
+    auto off = partition({{"to", peers}, {"mode", mode}, {"protocol", "tcp"}});
+    EXPECT_NE(off->targets().back().find("10.98.0.0 or 10.98.0.1 or 10.98.0.2 or 10.98.0.3 or others, 3203 peers in all"), std::string::npos) << off->targets().back();
+    off.apply();
+    EXPECT_EQ(connect_error("10.99.0.2", port), mode == std::string("drop") ? ETIMEDOUT : ECONNREFUSED);
+    EXPECT_EQ(answered("10.99.0.2", port), 20U);
+  }
+}
+
+TEST_F(NetworkPartition, many_devices_are_cut_off) {
+  testing::shell("for i in $(seq 1 70); do echo \"link add name sqm$i type veth peer name sqn$i\"; echo \"link set sqm$i up\"; done | ip -batch -");
+  auto off = partition({}, "any");
+  off.apply();
+  EXPECT_EQ(answered("10.99.0.2", port), 0U);
+  EXPECT_TRUE(off->measure().verified);
+  EXPECT_EQ(off.undo(), "");
+  RunFault late{"network.delay", {{"delay", "1ms"}, {"mechanism", "userland"}}, {{"interface", "any"}}};
+  late.apply();
+  EXPECT_EQ(answered("10.99.0.2", port), 20U);
+}
+
+// A host's own rules, thousands of them, in the families of ours.
+void add_foreign_rules(unsigned count) {
+  for (auto family : {nft::Family::inet, nft::Family::netdev}) {
+    static std::vector<std::unique_ptr<netlink::Socket>> owners;
+    owners.push_back(std::make_unique<netlink::Socket>(NETLINK_NETFILTER));
+    netlink::Messages messages;
+    nft::begin_batch(messages);
+    nft::add_table(messages, family, "others");
+    const nft::Chain chain{family, "others", "hold-out"};
+    nft::add_chain(messages, chain);
+    for (unsigned i = 0; i < count; ++i) nft::Rule{messages, chain}.count().drop();
+    nft::end_batch(messages);
+    netlink::must(*owners.back(), messages);
+  }
+}
+
+TEST_F(NetworkPartition, its_measuring_costs_no_more_where_others_have_many_rules) {
+  auto off = partition({});
+  off.apply();
+  EXPECT_EQ(answered("10.99.0.2", port), 0U);
+  const auto cost = [&] {
+    const auto begin = std::clock();
+    for (int i = 0; i < 20; ++i) EXPECT_TRUE(off->measure().verified);
+    EXPECT_FALSE(nft::table_exists(nft::Family::inet, "nobody's"));
+    return std::clock() - begin;
+  };
+  const auto before = cost();
+  add_foreign_rules(10'000);
+  EXPECT_TRUE(nft::table_exists(nft::Family::inet, "others"));
+  EXPECT_LT(cost(), 5 * before + CLOCKS_PER_SEC / 20);
 }
 
 using Clock = std::chrono::steady_clock;
