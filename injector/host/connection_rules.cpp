@@ -22,6 +22,7 @@ using nft::Rule;
 
 constexpr const char* lead_chain = "lead";
 constexpr const char* refuse_chain = "refuse";
+constexpr const char* limit_chain = "limit";
 constexpr std::uint32_t parts = 1'000'000;  // of which a share is a number
 constexpr std::uint32_t loopback_device = 1;  // in every network namespace
 
@@ -88,9 +89,7 @@ void lead(netlink::Messages& messages, const Chain& chain, const ConnectionRules
         if (peer) of_peer(rule, *peer, rules.listener.has_value());
         if (port) to_port(rule, *port);
         if (cgroup) of(rule, *cgroup);
-        // Every packet has its connection counted; a first SYN alone is refused.
-        if (rules.beyond) first(rule.connections_beyond(*rules.beyond), true);
-        rule.go(lead_chain);
+        rule.go(rules.beyond ? limit_chain : lead_chain);
       }
 }
 
@@ -130,6 +129,13 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
       Rule rule{messages, leading};
       if (rules.share < 1) rule.chance(static_cast<std::uint32_t>(std::lround(rules.share * parts)), parts);
       rule.go(refuse_chain);
+    }
+    if (rules.beyond) {
+      const Chain limiting{Family::inet, rules.table, limit_chain};
+      nft::add_chain(messages, limiting);
+      // One rule, which counts for all that lead here. Every packet has its connection counted; a first SYN alone is refused.
+      Rule rule{messages, limiting};
+      first(rule.connections_beyond(*rules.beyond), true).go(lead_chain);
     }
     base_chain(messages, rules, rules.listener ? NF_INET_LOCAL_IN : NF_INET_LOCAL_OUT);
   }

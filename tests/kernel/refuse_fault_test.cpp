@@ -112,6 +112,22 @@ TEST_F(Refusal, beyond_a_limit) {
   EXPECT_EQ(full.undo(), "");
 }
 
+TEST_F(Refusal, a_limit_counts_all_peers_ports_and_families_together) {
+  for (boost::json::object with : {boost::json::object{{"to", {"127.0.0.1", "10.99.0.1", "10.99.0.2", "::1", "fd99::2"}}}, boost::json::object{}}) {
+    with["limit"] = 1;
+    auto full = fault(with);
+    full.apply();
+    const Client open{"127.0.0.1", port};
+    EXPECT_EQ(open.error, 0);
+    EXPECT_EQ(Client("10.99.0.1", port).error, ECONNREFUSED);
+    EXPECT_EQ(Client("::1", port).error, ECONNREFUSED);
+    EXPECT_EQ(far_error(), ECONNREFUSED);
+    EXPECT_EQ(far_error("fd99::1"), ECONNREFUSED);
+    EXPECT_EQ(full->measure().measured.at("attempts_refused").to_number<int>(), 4);
+    EXPECT_EQ(full.undo(), "");
+  }
+}
+
 TEST_F(Refusal, dropped_syns_come_again) {
   {
     auto lost = fault({{"mode", "drop"}});
