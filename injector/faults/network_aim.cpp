@@ -54,7 +54,7 @@ bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& 
   }
   for (auto& process : *processes) aim.targets.push_back(process.to_string());
   if (!find_namespace(*processes, aim, diagnostics)) return false;
-  if (!on.listens_on) return recognise(*processes, own_name(setting), aim, diagnostics);
+  if (!on.listens_on) return recognise(*processes, own_name(setting), setting.permits, aim, diagnostics);
   aim.own_port = on.listens_on;
   aim.limits.push_back(fmt::format("a listener is recognised by its port {} alone, not by its process", *on.listens_on));
   return true;

@@ -29,13 +29,13 @@ std::string cgroup2_mount() {
 }
 
 // Who else is in a cgroup (and below): they share the fault.
-std::vector<std::string> others_in(const std::string& folder, const std::set<pid_t>& chosen) {
-  std::vector<std::string> out;
+std::vector<Process> others_in(const std::string& folder, const std::set<pid_t>& chosen) {
+  std::vector<Process> out;
   auto look = [&](const std::filesystem::path& path) {
     std::ifstream file{path / "cgroup.procs"};
     for (pid_t pid = 0; file >> pid;)
       if (!chosen.contains(pid))
-        if (auto process = read_process(pid)) out.push_back(process->to_string());
+        if (auto process = read_process(pid)) out.push_back(*process);
   };
   std::error_code error;
   look(folder);
@@ -59,7 +59,22 @@ std::string list(std::vector<std::string> names) {
   return fmt::format("{}{}", fmt::join(names, ", "), more ? ", …" : "");
 }
 
-bool by_class(const std::vector<Process>& processes, const std::string& name, ProcessAim& aim, Diagnostics& diagnostics) {
+// Who shares what they are recognised by is hit, so that the host's policy has a say about each.
+bool tell_others(const std::string& shared, const std::vector<Process>& others, const Permits& permits, ProcessAim& aim, Diagnostics& diagnostics) {
+  if (others.empty()) return true;
+  std::vector<std::string> names;
+  for (auto& other : others) {
+    names.push_back(other.to_string());
+    if (permits(other)) continue;
+    diagnostics.error({}, fmt::format("{} holds {} too, which is protected on this host and would be hit: run the target in a cgroup of its own, or aim at its port with listens_on", shared,
+                                      names.back()));
+    return false;
+  }
+  aim.limits.push_back(fmt::format("{} holds {} more processes, which are hit too: {}", shared, others.size(), list(names)));
+  return true;
+}
+
+bool by_class(const std::vector<Process>& processes, const std::string& name, const Permits& permits, ProcessAim& aim, Diagnostics& diagnostics) {
   const auto found = net_cls::recognise(processes, name);
   if (!found) {
     diagnostics.error({}, fmt::format("{} is in no cgroup (v2) but the root, by which the kernel would match every process of the host, and net_cls (cgroup v1) cannot be used "
@@ -78,12 +93,12 @@ bool by_class(const std::vector<Process>& processes, const std::string& name, Pr
     aim.limits.push_back(fmt::format("{} moved meanwhile to a net_cls group of our own below {}, where the kernel knows the sockets by a class id; the undo moves back who is there by then",
                                      list(names) + (names.size() == 1 ? " is" : " are"), group->parent().folder));
   }
-  if (!found->others.empty()) aim.limits.push_back(fmt::format("the same class id have {} more processes, which are hit too: {}", found->others.size(), list(found->others)));
+  if (!tell_others("the same class id", found->others, permits, aim, diagnostics)) return false;
   aim.limits.emplace_back("a process is recognised by its class id: sockets that it shares with others count as its own, what the kernel answers in its stead (RST, ICMP) does not");
   return true;
 }
 
-bool by_cgroup(const std::vector<Process>& processes, const std::string& name, ProcessAim& aim, Diagnostics& diagnostics) {
+bool by_cgroup(const std::vector<Process>& processes, const std::string& name, const Permits& permits, ProcessAim& aim, Diagnostics& diagnostics) {
   const auto mount = cgroup2_mount();
   std::map<std::string, SocketCgroup> cgroups;
   std::set<pid_t> pids;
@@ -97,14 +112,13 @@ bool by_cgroup(const std::vector<Process>& processes, const std::string& name, P
   }
   for (auto& [path, cgroup] : cgroups) {
     aim.cgroups.push_back(cgroup);
-    const auto sharing = others_in(mount + path, pids);
-    if (!sharing.empty()) aim.limits.push_back(fmt::format("the cgroup {} holds {} more processes, which are hit too: {}", path, sharing.size(), list(sharing)));
+    if (!tell_others("the cgroup " + path, others_in(mount + path, pids), permits, aim, diagnostics)) return false;
   }
   if (!cgroups.empty())
     aim.limits.emplace_back(
         "a process is recognised by its cgroup: sockets made before it was moved there are not its own, nor are what the kernel answers "
         "in its stead (SYN-ACK, RST, ICMP)");
-  return others.empty() || by_class(others, name, aim, diagnostics);
+  return others.empty() || by_class(others, name, permits, aim, diagnostics);
 }
 
 // Nobody but these is in their network namespace.
@@ -133,9 +147,9 @@ bool find_namespace(const std::vector<Process>& processes, ProcessAim& aim, Diag
   return true;
 }
 
-bool recognise(const std::vector<Process>& processes, const std::string& name, ProcessAim& aim, Diagnostics& diagnostics) {
+bool recognise(const std::vector<Process>& processes, const std::string& name, const Permits& permits, ProcessAim& aim, Diagnostics& diagnostics) {
   aim.alone = aim.namespace_pid && alone(processes);
-  if (!aim.alone) return by_cgroup(processes, name, aim, diagnostics);
+  if (!aim.alone) return by_cgroup(processes, name, permits, aim, diagnostics);
   aim.limits.emplace_back("nobody else is in that network namespace: all that passes there is meant, whatever the cgroup, also of who comes there later");
   return true;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,8 +29,10 @@ struct ProcessAim {
 
 // Where they are. Reports what is wrong and returns false.
 bool find_namespace(const std::vector<Process>&, ProcessAim&, Diagnostics&);
-// After find_namespace: by what the kernel knows their packets. `name` is that of what we make for it.
-bool recognise(const std::vector<Process>&, const std::string& name, ProcessAim&, Diagnostics&);
+// After find_namespace: by what the kernel knows their packets. `name` is that of what we make for it; whoever would be hit
+// beside them has to be permitted.
+using Permits = std::function<bool(const Process&)>;
+bool recognise(const std::vector<Process>&, const std::string& name, const Permits&, ProcessAim&, Diagnostics&);
 // Queues what must have been done before rules ask for these cgroups.
 void enter_groups(Transaction&, const ProcessAim&);
 

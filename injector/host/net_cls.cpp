@@ -209,7 +209,7 @@ class Recogniser {
         if (is_alive(member) && !among(processes_, member.pid)) others.insert(member.pid);
     }
     for (auto pid : others)
-      if (auto process = read_process(pid)) out_.others.push_back(process->to_string());
+      if (auto process = read_process(pid)) out_.others.push_back(*process);
     std::sort(out_.class_ids.begin(), out_.class_ids.end());
     out_.class_ids.erase(std::unique(out_.class_ids.begin(), out_.class_ids.end()), out_.class_ids.end());
     return std::move(out_);

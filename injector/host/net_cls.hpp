@@ -47,7 +47,7 @@ class OwnGroup {
 struct Recognition {
   std::vector<std::uint32_t> class_ids;
   std::vector<std::shared_ptr<OwnGroup>> own;  // to be entered first
-  std::vector<std::string> others;             // who has one of these class ids too
+  std::vector<Process> others;                 // who has one of these class ids too
 };
 // `name` is that of groups we make. Changes nothing. An error is for a person.
 tl::expected<Recognition, std::string> recognise(const std::vector<Process>&, const std::string& name);

@@ -19,6 +19,7 @@
 #include "injector/host/process.hpp"
 #include "injector/host/nftables.hpp"
 #include "injector/host/snapshot.hpp"
+#include "injector/targets.hpp"
 #include "tests/kernel/tcp_peers.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
@@ -366,6 +367,26 @@ TEST_F(NetworkPartition, is_not_verified_where_a_peer_arrives_by_another_way) {
   const auto dose = off->measure();
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.reason, "20 packets of these peers arrived all the same, by a way that is not cut off");
+}
+
+TEST_F(NetworkPartition, whoever_shares_a_cgroup_has_to_be_permitted) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const testing::OwnGroup group;
+  const auto idle = [] { return std::make_shared<int>(0); };
+  const ServerProcess target{idle, group.folder}, neighbour{idle, group.folder};
+  const auto prepare = [&](const std::string& name, pid_t protected_pid) {
+    const auto permits = [protected_pid](const Process& process) { return process.pid != protected_pid; };
+    RunFault fault{name, {}, {{"pid", target.pid()}}, 1, nullptr, permits};
+  };
+  for (auto* name : {"network.partition", "network.reset", "network.refuse"}) {
+    EXPECT_NO_THROW(prepare(name, ::getpid())) << name;
+    try {
+      prepare(name, neighbour.pid());
+      ADD_FAILURE() << name << " hits a protected process";
+    } catch (const std::exception& e) {
+      EXPECT_NE(std::string(e.what()).find(fmt::format("[{}] too, which is protected on this host", neighbour.pid())), std::string::npos) << e.what();
+    }
+  }
 }
 
 TEST_F(NetworkPartition, nothing_is_left_after_the_undo) {

@@ -11,7 +11,8 @@ namespace squall::testing {
 class RunFault {
  public:
   // Throws std::runtime_error with the diagnostics where the fault cannot be prepared.
-  RunFault(const std::string& name, const boost::json::object& with, const boost::json::object& on, std::uint64_t seed = 1, boost::asio::io_context* io = nullptr) {
+  RunFault(const std::string& name, const boost::json::object& with, const boost::json::object& on, std::uint64_t seed = 1, boost::asio::io_context* io = nullptr,
+           const std::function<bool(const Process&)>& permits = nullptr) {
     auto* type = find_fault(name);
     if (!type) throw std::runtime_error("no such fault: " + name);
     Diagnostics wrong{name};
@@ -24,6 +25,7 @@ class RunFault {
     setting.step = "test";
     setting.seed = seed;
     setting.io = io;
+    if (permits) setting.permits = permits;
     if (wrong.ok()) fault_ = type->prepare(parameters, target, setting, wrong);
     if (!fault_) throw std::runtime_error(wrong.render());
   }
