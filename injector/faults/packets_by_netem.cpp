@@ -253,6 +253,14 @@ std::vector<std::string> needs_clsact(const NetworkAim& aim) {
   return out;
 }
 
+bool others_classify(const NetworkAim& aim) {
+  bool out = false;
+  in_network_namespace(aim.network_namespace, aim.namespace_pid, [&] {
+    for (auto& turn : turns(aim)) out |= tc::classified(turn.device.index, turn.hook);
+  });
+  return out;
+}
+
 std::string netem_cannot(const Impairment& what, const NetworkAim& aim) {
   if (what.loss && what.loss->every) return "netem has no loss of every n-th packet";
   if (!aim.cgroups.empty()) return "no filter of the kernel's tells a packet's process: it can be aimed by interface, listens_on, to, port and protocol";

@@ -6,9 +6,11 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/pkt_cls.h>
@@ -130,6 +132,18 @@ void add(Transaction& transaction, const Place& place, std::string what, Inverse
 }
 
 }  // namespace
+
+namespace {
+bool has_tcx(std::uint32_t interface, Hook hook) {
+  constexpr std::uint32_t tcx_ingress = 46, tcx_egress = 47;  // BPF_TCX_INGRESS, BPF_TCX_EGRESS, which headers before 6.6 lack
+  bpf_attr attribute{};
+  attribute.query.target_fd = interface;
+  attribute.query.attach_type = hook == Hook::egress ? tcx_egress : tcx_ingress;
+  return ::syscall(SYS_bpf, BPF_PROG_QUERY, &attribute, sizeof attribute) == 0 && attribute.query.prog_cnt > 0;
+}
+}  // namespace
+
+bool classified(std::uint32_t interface, Hook hook) { return !filters(interface, hook).empty() || has_tcx(interface, hook); }
 
 std::vector<Filter> filters(std::uint32_t interface, Hook hook) {
   std::vector<Filter> out;

@@ -28,6 +28,9 @@ struct Filter {
   std::uint32_t to = 0;         // where its last action redirects to
 };
 std::vector<Filter> filters(std::uint32_t interface, Hook);
+// Whether others look at packets there before a filter of ours would: filters, or programs of tcx (Linux 6.6). One that
+// decides ends the classification.
+bool classified(std::uint32_t interface, Hook);
 // Whether the device has clsact, or the older ingress in its place.
 enum class Anchor { none, clsact, ingress };
 Anchor anchor(std::uint32_t interface);

@@ -393,6 +393,8 @@ TEST_P(NetemDelay, is_chosen_where_it_loses_nothing) {
   EXPECT_TRUE(std::any_of(asked.begin(), asked.end(), [](auto& text) { return text.starts_with("adding clsact to sqa"); }));
   put_clsact_there();
   EXPECT_EQ(mechanism().substr(0, 5), "netem");
+  testing::shell("tc filter add dev sqa egress prio 1 matchall action pass");
+  EXPECT_EQ(mechanism().substr(0, 8), "userland") << "somebody else decides before our filter would";
 }
 
 TEST_P(NetemDelay, a_filter_before_ours_that_ends_it_shows_in_the_dose) {
