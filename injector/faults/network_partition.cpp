@@ -86,6 +86,7 @@ class PartitionFault : public Fault {
     if (const auto names = names_of_peers(); !names.empty())
       out.push_back(fmt::format("{} looked up again every {} s: addresses that appear are cut off too, those that disappear stay cut off",
                                 names.size() == 1 ? "\"" + names.front() + "\" is" : "host names are", NameWatch::every.count()));
+    if (aim_.every_device && aim_.direction != Direction::in) out.emplace_back("what leaves by an interface that comes up later is not cut off");
     if (with_.cut) out.emplace_back("connections that this host only forwards are not its own: they are not ended, only stopped");
     if (aim_.direction == Direction::both)
       out.emplace_back("whom nobody answers sends nothing, and its silence proves nothing: of a direction in which no packet was stopped it is not seen whether it is cut off");

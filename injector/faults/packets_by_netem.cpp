@@ -61,6 +61,7 @@ class NetemFault : public Fault {
     out.emplace_back("a packet that waits when the delay is undone goes on in its own time; one that would wait for more than 450 ms more is lost");
     if (const auto restarted = needs_clsact(aim_); !restarted.empty())
       out.push_back(fmt::format("adding clsact to {} and removing it restarts the queue there: the kernel drops what waits in it at that moment", fmt::join(restarted, ", ")));
+    if (aim_.every_device) out.emplace_back("what passes an interface that comes up later is left as it is");
     out.emplace_back("a filter of somebody else that ends a packet's classification comes before ours; the dose tells");
     if (what_.each_packet()) out.emplace_back("large segments that a sender leaves to its device to cut count as one packet");
     if (what_.corrupt > 0) out.emplace_back("of the corrupted packets those are not seen whose link header was hit");

@@ -37,6 +37,7 @@ class UserlandFault : public Fault {
     for (auto& device : aim_.devices)
       if (!device.loopback && !device.ethernet && aim_.direction != Direction::in) skipped.push_back(device.name);
     if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is left as it is: it carries no Ethernet frames", fmt::join(skipped, ", ")));
+    if (aim_.every_device && aim_.direction != Direction::in) out.emplace_back("what leaves by an interface that comes up later is left as it is");
     out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
     if (uses_queue(detour_->plan().rules))
       out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
