@@ -47,6 +47,14 @@ tl::expected<Prefix, std::string> parse_prefix(std::string_view text) {
     if (error != std::errc{} || end != bits.data() + bits.size() || length > out.length) return wrong();
     out.length = length;
   }
+  // Sockets write an IPv4 peer so where they speak both; no packet does.
+  constexpr std::array<std::uint8_t, 12> mapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (out.v6 && out.length >= 96 && std::equal(mapped.begin(), mapped.end(), out.address.begin())) {
+    std::copy(out.address.begin() + 12, out.address.end(), out.address.begin());
+    std::fill(out.address.begin() + 4, out.address.end(), std::uint8_t{0});
+    out.v6 = false;
+    out.length -= 96;
+  }
   const auto mask = out.mask();
   for (std::size_t i = 0; i < 16; ++i) out.address[i] &= mask[i];
   return out;

@@ -14,6 +14,15 @@ TEST(Prefix, reads_addresses_and_networks_and_clears_what_does_not_count) {
     EXPECT_EQ(parse_prefix(wrong).error(), std::string("expected an address or a network such as 10.0.0.0/8 or fd00::/8, got \"") + wrong + "\"");
 }
 
+TEST(Prefix, an_ipv4_address_within_ipv6_is_that_address) {
+  EXPECT_EQ(to_string(*parse_prefix("::ffff:10.1.2.3")), "10.1.2.3");
+  EXPECT_EQ(to_string(*parse_prefix("::ffff:10.1.2.3/104")), "10.0.0.0/8");
+  EXPECT_EQ(to_string(*parse_prefix("::ffff:0:0/96")), "0.0.0.0/0");
+  EXPECT_EQ(*parse_prefix("::ffff:a01:203"), *parse_prefix("10.1.2.3"));
+  EXPECT_TRUE(parse_prefix("::ffff:10.1.2.3/95")->v6);
+  EXPECT_TRUE(parse_prefix("::fffe:10.1.2.3")->v6);
+}
+
 TEST(Prefix, covers_what_is_within_it) {
   const auto covers = [](const char* network, const char* other) { return parse_prefix(network)->covers(*parse_prefix(other)); };
   EXPECT_TRUE(covers("169.254.0.0/16", "169.254.169.254"));
