@@ -1,7 +1,6 @@
 #include "injector/host/control_ports.hpp"
 
 #include <charconv>
-#include <cstdlib>
 #include <set>
 #include <sstream>
 
@@ -10,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/listeners.hpp"
+#include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
 
 namespace squall {
@@ -19,14 +19,24 @@ bool serves_ssh(std::string_view process) { return process == "sshd" || process 
 
 }  // namespace
 
-std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace) {
-  std::set<std::uint16_t> out{22};
-  if (const char* connection = std::getenv("SSH_CONNECTION")) {
-    std::istringstream fields{connection};
+std::optional<std::uint16_t> ssh_port_of(std::string_view environment) {
+  constexpr std::string_view name = "SSH_CONNECTION=";
+  for (std::size_t at = 0; at < environment.size();) {
+    const auto entry = environment.substr(at, environment.find('\0', at) - at);
+    at += entry.size() + 1;
+    if (!entry.starts_with(name)) continue;
+    std::istringstream fields{std::string(entry.substr(name.size()))};
     std::string client, server;
     unsigned client_port = 0, server_port = 0;
-    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536) out.insert(static_cast<std::uint16_t>(server_port));
+    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536) return static_cast<std::uint16_t>(server_port);
   }
+  return {};
+}
+
+std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace) {
+  std::set<std::uint16_t> out{22};
+  for (auto pid : own_line())
+    if (auto port = ssh_port_of(read_file(fmt::format("/proc/{}/environ", pid)).value_or(""))) out.insert(*port);
   for (auto& folder : entries("/proc")) {
     const auto name = folder.filename().string();
     pid_t pid = 0;
