@@ -26,10 +26,7 @@ bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& dia
     aim.match.peers.insert(aim.match.peers.end(), peers->begin(), peers->end());
   }
   if (!with.port.empty()) aim.match.ports.push_back({with.port, Side::either});
-  aim.match.protocol = with.protocol == PacketProtocol::tcp    ? Protocol::tcp
-                       : with.protocol == PacketProtocol::udp  ? Protocol::udp
-                       : with.protocol == PacketProtocol::icmp ? Protocol::icmp
-                                                              : Protocol::any;
+  aim.match.protocol = with.protocol;
   if (with.allow_isolation) return true;
   for (auto* text : {"169.254.169.254", "fd00:ec2::254"})
     if (auto address = parse_prefix(text); address && std::find(aim.match.peers.begin(), aim.match.peers.end(), *address) == aim.match.peers.end())

@@ -1,5 +1,7 @@
 #include "injector/faults/network_packets.hpp"
 
+#include <charconv>
+
 namespace squall {
 
 template <>
@@ -8,15 +10,47 @@ struct EnumNames<faults::Direction> {
   static constexpr std::array<std::pair<std::string_view, D>, 3> names{{{"out", D::out}, {"in", D::in}, {"both", D::both}}};
 };
 template <>
-struct EnumNames<faults::PacketProtocol> {
-  using P = faults::PacketProtocol;
-  static constexpr std::array<std::pair<std::string_view, P>, 4> names{{{"any", P::any}, {"tcp", P::tcp}, {"udp", P::udp}, {"icmp", P::icmp}}};
-};
-template <>
 struct EnumNames<faults::PacketMechanism> {
   using M = faults::PacketMechanism;
   static constexpr std::array<std::pair<std::string_view, M>, 2> names{{{"kernel", M::kernel}, {"userland", M::userland}}};
 };
+
+namespace {
+std::string names_joined(std::string_view between) {
+  std::string out;
+  for (auto& [name, protocol] : protocol_names) out += (out.empty() ? "" : std::string(between)) + std::string(name);
+  return out;
+}
+}  // namespace
+
+std::string Codec<Protocol>::name() { return names_joined(" | ") + " | number"; }
+
+bool Codec<Protocol>::decode(const Value& value, Protocol& out, Diagnostics& diagnostics) {
+  std::vector<std::string> known;
+  for (auto& [name, protocol] : protocol_names) {
+    if (value.kind == Value::Kind::scalar && value.text == name) {
+      out = protocol;
+      return true;
+    }
+    known.emplace_back(name);
+  }
+  unsigned number = 256;
+  const auto& text = value.text;
+  if (value.kind == Value::Kind::scalar && std::from_chars(text.data(), text.data() + text.size(), number).ptr == text.data() + text.size() && number < 256) {
+    out = static_cast<Protocol>(number);
+    return true;
+  }
+  auto message = fmt::format("expected one of {}, or a number from 0 to 255, got {}", names_joined(", "), value.describe());
+  if (!nearest(text, known).empty()) message += hint(text, known);
+  diagnostics.error(value.place, message);
+  return false;
+}
+
+boost::json::object Codec<Protocol>::schema() {
+  boost::json::array names;
+  for (auto& [name, protocol] : protocol_names) names.emplace_back(name);
+  return {{"anyOf", boost::json::array{boost::json::object{{"enum", std::move(names)}}, boost::json::object{{"type", "integer"}, {"minimum", 0}, {"maximum", 255}}}}};
+}
 
 namespace faults {
 
@@ -37,13 +71,13 @@ const Object<faults::NetworkPackets>& Describe<faults::NetworkPackets>::object()
       Object<NetworkPackets>{"which packets are meant"}
           .optional("direction", &NetworkPackets::direction, "seen from the target: what it sends, what it receives, or both", "out")
           .optional("to", &NetworkPackets::to, "only packets exchanged with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once (by network.partition again every 5 s)", "every peer")
-          .optional("port", &NetworkPackets::port, "only TCP and UDP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
-          .optional("protocol", &NetworkPackets::protocol, "only these packets", "any")
+          .optional("port", &NetworkPackets::port, "only TCP, UDP and SCTP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
+          .optional("protocol", &NetworkPackets::protocol, "only these packets: by name, or by the number that IP headers carry; ah in IPv4 alone", "any")
           .optional("mechanism", &NetworkPackets::mechanism, "netem of the kernel, or our own packet queue", "the best this host has")
           .optional("allow_isolation", &NetworkPackets::allow_isolation,
                     "hit the control channel too (ssh, and the metadata address of clouds), which is spared else; a host that cannot be reached undoes by itself when its lease runs out", "false")
           .rule([](const NetworkPackets& with, const Value& value, Diagnostics& diagnostics) {
-            if (!with.port.empty() && with.protocol == faults::PacketProtocol::icmp) diagnostics.error(faults::place_of(value, "port"), "expected no port: icmp has none");
+            if (!with.port.empty() && !has_ports(with.protocol)) diagnostics.error(faults::place_of(value, "port"), fmt::format("expected no port: {} has none", to_string(with.protocol)));
             faults::no_port_of_zero(with.port, value, diagnostics);
           });
   return schema;

@@ -5,12 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "injector/host/packet_match.hpp"
 #include "scenarios/schema.hpp"
 
 namespace squall::faults {
 
 enum class Direction { out, in, both };
-enum class PacketProtocol { any, tcp, udp, icmp };
+using PacketProtocol = Protocol;
 enum class PacketMechanism { kernel, userland };
 
 struct NetworkPackets {
@@ -30,6 +31,13 @@ void no_port_of_zero(const std::vector<std::uint16_t>&, const Value&, Diagnostic
 }  // namespace squall::faults
 
 namespace squall {
+// A name, or the number of a protocol.
+template <>
+struct Codec<Protocol> {
+  static std::string name();
+  static bool decode(const Value&, Protocol&, Diagnostics&);
+  static boost::json::object schema();
+};
 template <>
 struct Describe<faults::NetworkPackets> {
   static const Object<faults::NetworkPackets>& object();

@@ -99,7 +99,7 @@ class PointRules {
     if (!match_.ports.empty()) next_ = ports_name(0);
     for (const bool v6 : {false, true}) {
       if (has(v6, match_.peers) && has(v6, peers_))
-        peers(v6, {family_, table_, family_name(v6)}, wanted_protocols(v6).empty() ? next_ : protocol_name(v6));
+        peers(v6, {family_, table_, family_name(v6)}, protocols_of(match_, v6).empty() ? next_ : protocol_name(v6));
       else if (const auto chain = family(v6, next_); !chain.empty())
         Rule{messages_, {family_, table_, prefix_}}.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP).go(chain);
     }
@@ -171,16 +171,8 @@ class PointRules {
   }
 
   // Once the address fits: the protocol.
-  std::vector<std::uint8_t> wanted_protocols(bool v6) const {
-    if (match_.protocol == Protocol::tcp) return {IPPROTO_TCP};
-    if (match_.protocol == Protocol::udp) return {IPPROTO_UDP};
-    if (match_.protocol == Protocol::icmp) return {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
-    if (!match_.ports.empty()) return {IPPROTO_TCP, IPPROTO_UDP};
-    return {};
-  }
-
   std::string protocol(bool v6, const std::string& then) {
-    const auto wanted = wanted_protocols(v6);
+    const auto wanted = protocols_of(match_, v6);
     if (wanted.empty()) return then;
     const auto chain = add(protocol_name(v6));
     for (auto one : wanted) Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(one).go(then);

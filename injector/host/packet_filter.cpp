@@ -15,7 +15,8 @@ namespace squall {
 namespace {
 
 constexpr std::uint32_t network = static_cast<std::uint32_t>(SKF_NET_OFF);
-constexpr std::uint32_t protocol_of = 0;  // the scratch word that keeps the transport protocol; 255 behind a fragment's first
+// Words of the scratch memory: the transport protocol, 255 behind a fragment's first; whether it is one of those.
+constexpr std::uint32_t protocol_of = 0, later_fragment = 1;
 constexpr std::uint32_t no_ports = 255;
 
 // Instructions with jumps to labels. A conditional jump reaches 255 instructions only, so each stands before an
@@ -86,29 +87,85 @@ class Program {
     out_.go("yes");
   }
 
+  void store(std::uint32_t word) { out_.emit(BPF_ST, word); }
+  void recall(std::uint32_t word) { out_.emit(BPF_LD | BPF_W | BPF_MEM, word); }
+
   // The transport's offset goes to X, its protocol to the scratch word.
   void protocol(bool v6) {
-    const auto fits = fresh();
-    load(BPF_B, v6 ? 6 : 9);
-    out_.emit(BPF_ST, protocol_of);
-    std::vector<std::uint32_t> wanted;
-    if (match_.protocol == Protocol::tcp) wanted = {IPPROTO_TCP};
-    if (match_.protocol == Protocol::udp) wanted = {IPPROTO_UDP};
-    if (match_.protocol == Protocol::icmp) wanted = {v6 ? std::uint32_t{IPPROTO_ICMPV6} : std::uint32_t{IPPROTO_ICMP}};
-    if (wanted.empty() && !match_.ports.empty()) wanted = {IPPROTO_TCP, IPPROTO_UDP};
+    v6 ? find_transport_v6() : find_transport_v4();
+    const auto fits = fresh(), first = fresh();
+    const auto wanted = protocols_of(match_, v6);
+    recall(protocol_of);
     for (auto one : wanted) out_.go_if_equal(one, fits);
     if (!wanted.empty()) out_.go("no");
     out_.label(fits);
-    if (v6) return out_.emit(BPF_LDX | BPF_W | BPF_IMM, 40);
-    out_.emit(BPF_LDX | BPF_B | BPF_MSH, network);
-    const auto first = fresh();
-    load(BPF_H, 6);
-    out_.emit(BPF_ALU | BPF_AND | BPF_K, 0x1fff);
+    recall(later_fragment);
     out_.go_if_equal(0, first);
     if (!match_.ports.empty()) out_.go("no");
     out_.emit(BPF_LD | BPF_W | BPF_IMM, no_ports);
-    out_.emit(BPF_ST, protocol_of);
+    store(protocol_of);
     out_.label(first);
+  }
+
+  void find_transport_v4() {
+    load(BPF_B, 9);
+    store(protocol_of);
+    load(BPF_H, 6);
+    out_.emit(BPF_ALU | BPF_AND | BPF_K, 0x1fff);
+    store(later_fragment);
+    out_.emit(BPF_LDX | BPF_B | BPF_MSH, network);
+  }
+
+  // Past the headers between the first and the transport's. There are no loops: one step is written out for each.
+  void find_transport_v6() {
+    constexpr int steps = 6;
+    const auto done = fresh();
+    out_.emit(BPF_LD | BPF_W | BPF_IMM, 0);
+    store(later_fragment);
+    load(BPF_B, 6);
+    store(protocol_of);
+    out_.emit(BPF_LDX | BPF_W | BPF_IMM, 40);
+    for (int step = 0; step < steps; ++step) {
+      const auto options = fresh(), fragment = fresh(), authentication = fresh(), next = fresh();
+      recall(protocol_of);
+      for (auto one : {IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS}) out_.go_if_equal(static_cast<std::uint32_t>(one), options);
+      out_.go_if_equal(IPPROTO_FRAGMENT, fragment);
+      if (match_.protocol != Protocol::ah) out_.go_if_equal(IPPROTO_AH, authentication);
+      out_.go(done);
+      out_.label(options);
+      skip_header(1, 3);
+      out_.go(next);
+      out_.label(authentication);
+      skip_header(2, 2);
+      out_.go(next);
+      out_.label(fragment);
+      load_transport(BPF_H, 2);
+      out_.emit(BPF_ALU | BPF_AND | BPF_K, 0xfff8);
+      store(later_fragment);
+      load_transport(BPF_B, 0);
+      store(protocol_of);
+      recall(later_fragment);
+      out_.emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+      out_.go(done);
+      out_.emit(BPF_LD | BPF_W | BPF_IMM, 8);
+      to_x();
+      out_.label(next);
+    }
+    out_.label(done);
+  }
+
+  // Its length is told in units of 2^shift bytes, some of which are not counted.
+  void skip_header(std::uint32_t uncounted, std::uint32_t shift) {
+    load_transport(BPF_B, 0);
+    store(protocol_of);
+    load_transport(BPF_B, 1);
+    out_.emit(BPF_ALU | BPF_ADD | BPF_K, uncounted);
+    out_.emit(BPF_ALU | BPF_LSH | BPF_K, shift);
+    to_x();
+  }
+  void to_x() {
+    out_.emit(BPF_ALU | BPF_ADD | BPF_X);
+    out_.emit(BPF_MISC | BPF_TAX);
   }
 
   void spare_neighbour_discovery() {

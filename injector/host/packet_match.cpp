@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -99,6 +100,21 @@ std::string_view side_text(Side side, std::string_view either, std::string_view 
 }
 }  // namespace
 
+bool has_ports(Protocol protocol) { return protocol == Protocol::any || protocol == Protocol::tcp || protocol == Protocol::udp || protocol == Protocol::sctp; }
+
+std::string to_string(Protocol protocol) {
+  for (auto& [name, known] : protocol_names)
+    if (known == protocol) return std::string(name);
+  return fmt::format("protocol {}", static_cast<unsigned>(protocol));
+}
+
+std::vector<std::uint8_t> protocols_of(const PacketMatch& match, bool v6) {
+  if (match.protocol == Protocol::icmp) return {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
+  if (match.protocol != Protocol::any) return {static_cast<std::uint8_t>(match.protocol)};
+  if (!match.ports.empty()) return {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
+  return {};
+}
+
 std::string to_string(const PacketMatch& match, bool every_peer) {
   constexpr std::size_t shown = 4;
   std::vector<std::string> parts;
@@ -113,8 +129,7 @@ std::string to_string(const PacketMatch& match, bool every_peer) {
   }
   for (auto& condition : match.ports)
     parts.push_back(fmt::format("{} {}", side_text(condition.side, "port", "from port", "to port"), fmt::join(condition.ports, " or ")));
-  if (match.protocol != Protocol::any)
-    parts.push_back(match.protocol == Protocol::tcp ? "tcp" : match.protocol == Protocol::udp ? "udp" : "icmp");
+  if (match.protocol != Protocol::any) parts.push_back(to_string(match.protocol));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <tl/expected.hpp>
@@ -28,7 +29,12 @@ std::string to_string(const Prefix&);
 // The same, or a host name with all its addresses (getaddrinfo(3), which may ask a DNS server).
 tl::expected<std::vector<Prefix>, std::string> resolve_peers(const std::string&);
 
-enum class Protocol { any, tcp, udp, icmp };
+// By its number (IANA); icmp is that of either family.
+enum class Protocol : std::uint16_t { icmp = 1, tcp = 6, udp = 17, gre = 47, esp = 50, ah = 51, sctp = 132, any = 256 };
+constexpr std::array<std::pair<std::string_view, Protocol>, 8> protocol_names{{{"any", Protocol::any}, {"tcp", Protocol::tcp}, {"udp", Protocol::udp}, {"icmp", Protocol::icmp},
+                                                                               {"sctp", Protocol::sctp}, {"gre", Protocol::gre}, {"esp", Protocol::esp}, {"ah", Protocol::ah}}};
+std::string to_string(Protocol);  // "tcp", "protocol 89"
+bool has_ports(Protocol);
 enum class Side { either, source, destination };
 
 struct PortCondition {
@@ -41,12 +47,15 @@ struct PortCondition {
 struct PacketMatch {
   std::vector<Prefix> peers;  // any of them; empty: every peer
   Side peer = Side::destination;
-  std::vector<PortCondition> ports;  // each of them; TCP and UDP alone have ports
+  std::vector<PortCondition> ports;  // each of them; TCP, UDP and SCTP alone have ports
   Protocol protocol = Protocol::any;
   std::vector<std::uint16_t> exempt;  // TCP ports, on either side, that carry control
   std::vector<Prefix> exempt_peers;
   bool operator==(const PacketMatch&) const = default;
 };
+
+// The transport protocols of packets that match; none: every one.
+std::vector<std::uint8_t> protocols_of(const PacketMatch&, bool v6);
 
 // "to 10.0.0.0/8, port 6379, tcp"; empty where every packet matches. Of many peers only some are named, with their number,
 // unless all are wanted.
