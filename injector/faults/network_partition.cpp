@@ -18,9 +18,11 @@ namespace squall {
 namespace faults {
 
 enum class PartitionMode { drop, reject };
+using RejectWith = DetourRules::Answer;
 
 struct NetworkPartition {
   PartitionMode mode = PartitionMode::drop;
+  RejectWith reject_with = RejectWith::automatic;
   bool cut = false;
   std::optional<Topology> topology;  // the planner has made `to` and `direction` of it before it comes to a host
   // As of the other network faults, but for the direction: a partition is of both, unless said otherwise.
@@ -36,12 +38,20 @@ struct EnumNames<faults::PartitionMode> {
 };
 
 template <>
+struct EnumNames<faults::RejectWith> {
+  using W = faults::RejectWith;
+  static constexpr std::array<std::pair<std::string_view, W>, 3> names{{{"automatic", W::automatic}, {"icmp", W::icmp}, {"rst", W::rst}}};
+};
+
+template <>
 struct Describe<faults::NetworkPartition> {
   static const Object<faults::NetworkPartition>& object() {
     using faults::NetworkPartition;
     static const auto schema = Object<NetworkPartition>{"cuts peers off"}
                                    .optional("mode", &NetworkPartition::mode,
                                              "drop: silently, as a dead line; reject: the sender is told at once, by a TCP reset or by ICMP, as a firewall would", "drop")
+                                   .optional("reject_with", &NetworkPartition::reject_with,
+                                             "automatic: a TCP reset where it can be, else ICMP (administratively prohibited); icmp: for TCP too; rst: TCP alone is told, the rest is dropped", "automatic")
                                    .optional("cut", &NetworkPartition::cut, "end TCP connections that exist already, with a reset to either side", "false")
                                    .optional("topology", &NetworkPartition::topology,
                                              "over the hosts of the step, in place of to and direction: isolate_one and all others cannot hear each other; halves cannot hear each other; in a majority_ring "
@@ -49,6 +59,8 @@ struct Describe<faults::NetworkPartition> {
                                    .including(&NetworkPartition::packets)
                                    .rule([](const NetworkPartition& with, const Value& value, Diagnostics& diagnostics) {
                                      if (with.packets.mechanism) diagnostics.error(faults::place_of(value, "mechanism"), "expected no mechanism: a partition has only one, nftables");
+                                     if (with.mode != faults::PartitionMode::reject && value.find("reject_with"))
+                                       diagnostics.error(faults::place_of(value, "reject_with"), "expected no reject_with but with mode: reject");
                                      for (auto* key : {"to", "direction"})
                                        if (with.topology && value.find(key))
                                          diagnostics.error(faults::place_of(value, key), fmt::format("expected no {} beside topology: it follows from who cannot hear whom", key));
@@ -68,6 +80,7 @@ class PartitionFault : public Fault {
     rules_->table = own_name(setting);
     const bool told = with.mode == PartitionMode::reject;
     rules_->fate = told ? DetourRules::Fate::reject : DetourRules::Fate::drop;
+    rules_->answer = with.reject_with;
     rules_->points = drop_points(aim_, told);
     if (!told && marks_senders(aim_)) {
       rules_->senders = aim_.cgroups;

@@ -280,13 +280,14 @@ void sent_rules(netlink::Messages& messages, const DetourRules& rules) {
   }
 }
 
-void refusal_rules(netlink::Messages& messages, const Chain& hold) {
+void refusal_rules(netlink::Messages& messages, const Chain& hold, DetourRules::Answer answer) {
   // What a refusal says must arrive, and it may come this way.
   for (auto [protocol, offset, mask, value] : {std::array<std::uint8_t, 4>{IPPROTO_TCP, 13, 0x04, 0x04}, {IPPROTO_ICMP, 0, 0xff, 3}, {IPPROTO_ICMPV6, 0, 0xff, 1}})
     Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(protocol).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 1).mask({&mask, 1}).is8(value).accept();
   { Rule{messages, hold}.count(); }
-  Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).reject(true);
-  Rule{messages, hold}.reject(false);
+  using Answer = DetourRules::Answer;
+  if (answer != Answer::icmp) Rule{messages, hold}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).reject(true);
+  answer == Answer::rst ? Rule{messages, hold}.drop() : Rule{messages, hold}.reject(false);
 }
 
 // What becomes of the packets in the end.
@@ -302,7 +303,7 @@ void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
     else if (rules.fate == Fate::drop)
       Rule{messages, hold}.count().drop();
     else if (rules.fate == Fate::reject)
-      refusal_rules(messages, hold);
+      refusal_rules(messages, hold, rules.answer);
     else if (at_device(point))
       Rule{messages, hold}.forward(point.tap);
     else

@@ -38,6 +38,7 @@ struct DetourRules {
   std::vector<HoldPoint> points;
   // What becomes of the packets: led to the queue and the taps, or dropped, silently or not.
   enum class Fate { detour, drop, reject } fate = Fate::detour;
+  enum class Answer { automatic, icmp, rst } answer = Answer::automatic;  // to what is rejected: by its protocol; rst: TCP alone
   std::uint16_t queue = 0;
   bool compat_queue = false;           // the kernel lacks nft_queue
   std::vector<SocketCgroup> senders;   // packets of these get the sender's bit in OUTPUT

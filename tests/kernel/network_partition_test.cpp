@@ -148,6 +148,22 @@ TEST_F(NetworkPartition, rejecting_tells_the_sender) {
   }
 }
 
+TEST_F(NetworkPartition, rejecting_tells_the_sender_as_asked) {
+  const auto udp_error = [] {
+    Fd socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    const auto to = at("10.99.0.2", port);
+    ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    return ::send(socket.get(), "!", 1, 0) == 1 ? 0 : errno;
+  };
+  for (auto [with, error] : {std::pair{"automatic", ECONNREFUSED}, {"icmp", EHOSTUNREACH}, {"rst", ECONNREFUSED}}) {
+    auto off = partition({{"mode", "reject"}, {"reject_with", with}, {"direction", "out"}});
+    off.apply();
+    EXPECT_EQ(connect_error("10.99.0.2", port, 3000), error) << with;
+    EXPECT_NE(udp_error(), 0) << with;
+  }
+  EXPECT_THROW(partition({{"reject_with", "icmp"}}), std::runtime_error);
+}
+
 TEST_F(NetworkPartition, on_lo_a_port_is_cut_off) {
   Listener near{other_port};
   UdpEcho echo{port};
