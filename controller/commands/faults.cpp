@@ -29,7 +29,7 @@ json::object as_json(const FaultType& fault) {
 
 void describe(const FaultType& fault) {
   fmt::print("{}: {}\n\n", fault.name, fault.sentence);
-  fmt::print("parameters (with:, or key=value)\n");
+  fmt::print("parameters (with:, or key=value, of a list key=one,two or the key again)\n");
   const auto fields = fault.parameters->fields();
   std::size_t wide = 0;
   for (auto& field : fields) wide = std::max(wide, field.name.size());

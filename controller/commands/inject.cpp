@@ -26,7 +26,7 @@ struct Wanted {
 Wanted parse(const Arguments& arguments, const FaultType& fault) {
   Wanted out;
   Diagnostics wrong{std::string(fault.name)};
-  auto with = from_arguments(arguments.parameters, wrong);
+  auto with = parameters_of(arguments.parameters, *fault.parameters, wrong);
   const auto on = from_arguments(arguments.on, wrong);
   std::string of_samples;
   if (wrong.ok()) {

@@ -1,5 +1,6 @@
 #include "controller/commands/input.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -15,6 +16,13 @@ std::string beside(const std::string& file) {
   std::error_code error;
   return std::filesystem::is_regular_file(path, error) ? path.string() : "";
 }
+
+bool is_list(const ObjectSchema& schema, std::string_view key) {
+  const auto fields = schema.fields();
+  return std::any_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type.starts_with("list of ") && !field.type.ends_with("a line"); });
+}
+
+bool holds_commas(std::string_view key) { return key == "header" || key == "set"; }
 
 bool is_set(const char* name) {
   const char* value = std::getenv(name);
@@ -78,6 +86,36 @@ ChosenHost choose_host(const Arguments& arguments) {
   out.ok = true;
   out.name = found->first;
   out.spec = found->second;
+  return out;
+}
+
+Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema& schema, Diagnostics& diagnostics) {
+  std::vector<std::string> single;
+  std::vector<Member> lists;
+  for (auto& argument : arguments) {
+    const auto at = argument.find('=');
+    const auto key = argument.substr(0, at);
+    if (at == std::string::npos || !is_list(schema, key)) {
+      single.push_back(argument);
+      continue;
+    }
+    auto found = std::find_if(lists.begin(), lists.end(), [&](auto& one) { return one.key == key; });
+    if (found == lists.end()) {
+      found = lists.insert(lists.end(), {key, {}, {}});
+      found->value.kind = Value::Kind::list;
+    }
+    auto rest = std::string_view(argument).substr(at + 1);
+    for (auto comma = rest.find(','); comma != std::string_view::npos && !holds_commas(key); comma = rest.find(',')) {
+      found->value.items.push_back(Value::scalar(std::string(rest.substr(0, comma))));
+      rest.remove_prefix(comma + 1);
+    }
+    found->value.items.push_back(Value::scalar(std::string(rest)));
+  }
+  auto out = from_arguments(single, diagnostics);
+  for (auto& list : lists) {
+    if (list.value.items.size() == 1) list.value = list.value.items.front();
+    out.members.push_back(std::move(list));
+  }
   return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include "controller/commands/commands.hpp"
 #include "scenarios/scenario.hpp"
+#include "scenarios/schema.hpp"
 
 namespace squall {
 
@@ -28,6 +29,10 @@ struct ChosenHost {
 
 // --host NAME of the landscape; without it the local host.
 ChosenHost choose_host(const Arguments&);
+
+// key=value parameters of a fault. Where the parameter is a list, commas part its entries, and the key may come again; but
+// entries that are headers of HTTP may hold commas themselves, so that for them the key comes again.
+Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema&, Diagnostics&);
 
 // Whether colours go to this file descriptor: --color, NO_COLOR (no-color.org), TERM=dumb, and whether it is a terminal.
 bool wants_color(const Arguments&, int fd);

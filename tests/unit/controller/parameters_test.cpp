@@ -1,0 +1,34 @@
+#include <gtest/gtest.h>
+
+#include "controller/commands/input.hpp"
+#include "injector/fault.hpp"
+
+namespace squall {
+namespace {
+
+std::string read(const std::string& fault, const std::vector<std::string>& arguments) {
+  Diagnostics wrong{fault};
+  const auto& schema = *find_fault(fault)->parameters;
+  const auto value = parameters_of(arguments, schema, wrong);
+  if (wrong.ok()) schema.check(value, wrong);
+  return wrong.ok() ? boost::json::serialize(to_json(value)) : wrong.render();
+}
+
+TEST(Parameters, of_a_list_are_parted_by_commas_and_a_key_adds_when_it_comes_again) {
+  EXPECT_EQ(read("network.partition", {"port=7001,7002", "mode=reject"}), R"({"mode":"reject","port":["7001","7002"]})");
+  EXPECT_EQ(read("network.partition", {"to=a.test,10.0.0.0/8", "to=fd00::/8"}), R"({"to":["a.test","10.0.0.0/8","fd00::/8"]})");
+  EXPECT_EQ(read("network.partition", {"to=10.0.0.1"}), R"({"to":"10.0.0.1"})");
+  EXPECT_EQ(read("http.headers", {"set=Accept: text/html, text/plain", "set=X-A: b"}), R"({"set":["Accept: text/html, text/plain","X-A: b"]})");
+}
+
+TEST(Parameters, that_are_wrong_are_told) {
+  EXPECT_EQ(read("network.partition", {"port=7001,"}), "network.partition: error: expected a whole number, got \"\"\n");
+  EXPECT_EQ(read("network.partition", {"mode=drop", "mode=reject"}), "network.partition: error: duplicate key \"mode\"\n");
+  EXPECT_EQ(read("network.partition", {"protocol=tpc"}),
+            "network.partition: error: expected one of any, tcp, udp, icmp, sctp, gre, esp, ah, or a number from 0 to 255, got \"tpc\"; did you mean \"tcp\"?\n");
+  EXPECT_EQ(read("network.partition", {"protocol=89", "port=1"}), "network.partition: error: expected no port: protocol 89 has none\n");
+  EXPECT_EQ(read("network.partition", {"protocol=132", "port=1"}), R"({"protocol":"132","port":"1"})");
+}
+
+}  // namespace
+}  // namespace squall
