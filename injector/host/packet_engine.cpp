@@ -20,7 +20,7 @@ namespace {
 
 // Beyond this, further packets pass at once: memory is the host's, not ours.
 constexpr std::uint64_t most_held_bytes = 512 << 20;
-constexpr std::int64_t retry_ns = 200'000;
+constexpr std::int64_t retry_ns = 200'000, never = INT64_MAX;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, what waits is
 // looked at this often instead, as long as that is small beside the delay.
@@ -168,7 +168,7 @@ void PacketEngine::wait_for_next() {
 }
 
 void PacketEngine::wait() {
-  const auto due = held_.empty() ? 0 : held_.next_due();
+  const auto next = next_due(), due = next == never ? 0 : next;
   if (due != armed_) {
     itimerspec when{};
     when.it_value = {due / 1'000'000'000, due % 1'000'000'000};
@@ -270,16 +270,6 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
   const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor;
   if (keeps_order) packet.due = last_due_ = std::max(packet.due, last_due_);
-  if (rate_ && !releasing_) {
-    const auto passed = rate_->pass(packet.due, packet.wire_bytes, level);
-    if (!passed) {
-      counts_.queue_full += packet.full_level;
-      return packet.source->discard(packet);
-    }
-    packet.queued = *passed - packet.due;
-    packet.due = *passed;
-    if (keeps_order) last_due_ = packet.due - packet.queued;
-  }
   held_bytes_ += packet.size;
   held_.add(std::move(packet));
 }
@@ -302,18 +292,43 @@ bool PacketEngine::let_go(HeldPacket& packet) {
   return true;
 }
 
+std::int64_t PacketEngine::next_due() const {
+  return std::min(held_.empty() ? never : held_.next_due(), through_.empty() ? never : through_.next_due());
+}
+
+// The narrow part of the way lies behind its delay: packets come to it in the order in which they get there, as to a tbf
+// behind netem. False where its queue is full and the packet is lost.
+bool PacketEngine::pass_limit(HeldPacket& packet) {
+  const auto passed = rate_->pass(packet.due, packet.wire_bytes, level_);
+  if (!passed) {
+    counts_.queue_full += packet.full_level;
+    held_bytes_ -= packet.size;
+    packet.source->discard(packet);
+    return false;
+  }
+  packet.queued = *passed - packet.due;
+  packet.due = *passed;
+  return true;
+}
+
+void PacketEngine::deliver_next(std::int64_t now) {
+  const bool was_held = through_.empty() || (!held_.empty() && held_.next_due() < through_.next_due());
+  auto packet = was_held ? held_.take_next() : through_.take_next();
+  if (was_held && rate_) {
+    if (!pass_limit(packet)) return;
+    if (packet.due > now) return through_.add(std::move(packet));
+  }
+  if (let_go(packet)) return;
+  packet.due = now + retry_ns;
+  through_.add(std::move(packet));
+}
+
 void PacketEngine::deliver(std::int64_t now) {
   std::lock_guard lock{mutex_};
-  while (!held_.empty() && held_.next_due() <= now) {
-    auto packet = held_.take_next();
-    if (!let_go(packet)) {
-      packet.due = now + retry_ns;
-      held_.add(std::move(packet));
-    }
-  }
+  while (next_due() <= now) deliver_next(now);
   for (auto& source : sources_) source->flush();
-  measure_.holding = held_.size();
-  if (auto* count = watched_.load()) count->set(held_.size());
+  measure_.holding = held_.size() + through_.size();
+  if (auto* count = watched_.load()) count->set(measure_.holding);
   measure_.counts = counts_;
 }
 
@@ -324,8 +339,8 @@ void PacketEngine::deliver_all() {
     while (take()) continue;
     {
       std::lock_guard lock{mutex_};
-      while (!held_.empty()) {
-        auto packet = held_.take_next();
+      while (next_due() != never) {
+        auto packet = through_.empty() ? held_.take_next() : through_.take_next();
         while (!packet.source->let_go(packet) && monotonic_ns() < patience) continue;
         ++measure_.released_early;
       }

@@ -102,7 +102,10 @@ class PacketEngine {
   bool many_come(std::int64_t now);
   void wait_for_next();
   bool take();
+  std::int64_t next_due() const;
   void deliver(std::int64_t now);
+  void deliver_next(std::int64_t now);
+  bool pass_limit(HeldPacket&);
   void deliver_all();
   void keep(HeldPacket&&);
   void hold(HeldPacket&&, bool at_once, double level);
@@ -127,6 +130,7 @@ class PacketEngine {
   // The thread's own.
   const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
+  HeldPackets through_;  // their delay is over: they wait behind a limited rate, or could not go yet
   std::int64_t armed_ = 0, last_due_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
   std::int64_t counting_since_ = 0, came_ = 0;

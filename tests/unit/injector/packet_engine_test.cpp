@@ -52,6 +52,134 @@ TEST(HeldPackets, leave_soonest_first_and_in_the_order_of_arrival_where_two_are_
   EXPECT_EQ(left, expected);
 }
 
+// Hands over what the test gives it, and tells what became of it.
+class GivenSource : public PacketSource {
+ public:
+  struct Gone {
+    std::uint32_t id = 0;
+    std::int64_t at = 0;
+    bool discarded = false, copy = false;
+    std::string bytes;
+  };
+  struct Told {
+    std::mutex mutex;
+    std::vector<HeldPacket> given;
+    std::vector<Gone> gone;
+    Fd event{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+
+    void give(HeldPacket&& packet) {
+      std::lock_guard lock{mutex};
+      given.push_back(std::move(packet));
+    }
+    void ring() {
+      const std::uint64_t one = 1;
+      [[maybe_unused]] auto ignored = ::write(event.get(), &one, sizeof one);
+    }
+    std::vector<Gone> passed(bool discarded = false) {
+      std::lock_guard lock{mutex};
+      auto out = gone;
+      std::erase_if(out, [&](auto& one) { return one.discarded != discarded; });
+      return out;
+    }
+  };
+
+  explicit GivenSource(std::shared_ptr<Told> told) : told_(std::move(told)) {}
+  int fd() const override { return told_->event.get(); }
+  bool take(const std::function<void(HeldPacket&&)>& keep) override {
+    std::uint64_t times = 0;
+    [[maybe_unused]] auto ignored = ::read(told_->event.get(), &times, sizeof times);
+    std::vector<HeldPacket> given;
+    {
+      std::lock_guard lock{told_->mutex};
+      given.swap(told_->given);
+    }
+    for (auto& packet : given) {
+      packet.source = this;
+      keep(std::move(packet));
+    }
+    return false;
+  }
+  bool let_go(HeldPacket& packet) override { return tell(packet, false); }
+  void discard(HeldPacket& packet) override { tell(packet, true); }
+  void flush() override {}
+  std::uint64_t waiting() override { return 0; }
+  std::uint64_t lost() const override { return 0; }
+
+ private:
+  bool tell(const HeldPacket& packet, bool discarded) {
+    std::lock_guard lock{told_->mutex};
+    told_->gone.push_back({packet.id, monotonic_ns(), discarded, packet.copy, packet.frame ? std::string(packet.frame.get(), packet.size) : ""});
+    return true;
+  }
+  std::shared_ptr<Told> told_;
+};
+
+HeldPacket packet(std::uint32_t id, std::uint32_t bytes) {
+  HeldPacket out;
+  out.id = id;
+  out.entered = monotonic_ns();
+  out.wire_bytes = bytes;
+  return out;
+}
+
+// An engine with one source, and what the test sees of it.
+struct Running {
+  explicit Running(const Impairment& what, std::uint64_t seed = 1) : engine(what, seed) {
+    engine.add(std::make_unique<GivenSource>(told));
+    engine.start();
+  }
+  // Until so many have gone or were dropped; false where they did not within 20 s.
+  bool wait_for(std::size_t count) {
+    for (int i = 0; i < 4'000; ++i) {
+      {
+        std::lock_guard lock{told->mutex};
+        if (told->gone.size() >= count) return true;
+      }
+      ::usleep(5'000);
+    }
+    return false;
+  }
+
+  std::shared_ptr<GivenSource::Told> told = std::make_shared<GivenSource::Told>();
+  PacketEngine engine;
+};
+
+TEST(PacketEngine, a_rate_far_above_the_traffic_loses_none_of_packets_whose_delays_vary) {
+  Impairment what;
+  what.delay.delay_ns = 300'000'000;
+  what.delay.jitter_ns = 150'000'000;
+  what.rate = RateShape{125e6, 1'250'000, 12'500'000};
+  Running running{what};
+  // A burst of 300 kB on a path of 125 MB/s.
+  for (std::uint32_t i = 0; i < 3'000; ++i) running.told->give(packet(i, 100));
+  running.told->ring();
+  ASSERT_TRUE(running.wait_for(3'000));
+  EXPECT_EQ(running.told->passed(true).size(), 0U);
+  ::usleep(20'000);
+  const auto measured = running.engine.measure();
+  EXPECT_EQ(measured.counts.queue_full, 0U);
+  EXPECT_EQ(measured.at_full_level.count(), 3'000U);
+  EXPECT_NEAR(measured.at_full_level.quantile_ms(0.5), 300, 60);
+  EXPECT_NEAR(measured.at_full_level.quantile_ms(0.159), 150, 60);
+}
+
+TEST(PacketEngine, a_limited_rate_is_kept_behind_delays_that_vary) {
+  Impairment what;
+  what.delay.delay_ns = 40'000'000;
+  what.delay.jitter_ns = 20'000'000;
+  what.rate = RateShape{1e6, 2'000, 1'000'000};
+  Running running{what};
+  for (std::uint32_t i = 0; i < 400; ++i) running.told->give(packet(i, 1'000));
+  running.told->ring();
+  ASSERT_TRUE(running.wait_for(400));
+  const auto gone = running.told->passed();
+  // 400 kB at 1 MB/s, of which 2 kB pass at once; a busy machine is late, never early.
+  EXPECT_GE(gone.back().at - gone.front().at, 390'000'000);
+  ::usleep(20'000);
+  const auto measured = running.engine.measure();
+  EXPECT_NEAR(measured.at_full_level.quantile_ms(0.5), 40, 20) << "what the rate adds is not of the delay";
+}
+
 // Readable, and never done with taking.
 class StuckSource : public PacketSource {
  public:
