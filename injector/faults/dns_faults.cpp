@@ -205,8 +205,9 @@ class AnswersFault : public Fault {
     else if (!editor_->answers())
       out.reason = "no DNS server answered: nobody was hit";
     const auto packets = detour_->measure();
+    const auto& held = packets.of(Way::in).at_full_level;
     judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit(), 0}, "answers", word_for(act_));
-    if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, packets.at_full_level.count(), packets.at_full_level.quantile_ms(0.5));
+    if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
     if (packets.overflowed) out.measured["packets_passed_unseen"] = packets.overflowed;
     return out;
   }
@@ -239,6 +240,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   plan.what.delay.jitter_ns = with.jitter.ns;
   plan.what.delay.distribution = Distribution::uniform;
   plan.seed = setting.seed;
+  plan.ways.all = Way::in;
   plan.prefix = plan.rules.table = own_name(setting);
   plan.rules.points = hold_points(*aim);
   plan.network_namespace = aim->network_namespace;

@@ -170,7 +170,7 @@ Schema& with_reorder(Schema& schema) {
 }
 
 Schema& with_rate(Schema& schema) {
-  return schema.optional("rate", &P::rate, "how much passes in a second at most, link headers included, in each direction")
+  return schema.optional("rate", &P::rate, "how much passes in a second at most, link headers included, in each direction, over all devices together")
       .between(&P::rate, Rate{1'000}, Rate{std::int64_t{1} << 37})
       .optional("bucket", &P::bucket, "how much may pass at once after a pause", "10 ms of the rate, at least 2 KiB")
       .between(&P::bucket, Size{1'600}, Size{std::int64_t{1} << 31})

@@ -1,6 +1,8 @@
 #include "injector/faults/packet_dose.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,15 +46,16 @@ double clumping(const LossShape& loss) {
   return std::max(1.0, (2 - apart) / apart);
 }
 
-std::vector<Share> shares(const Impairment& what, const PacketsSeen& seen) {
+using OneWay = PacketsSeen::OneWay;
+
+std::vector<Share> shares(const Impairment& what, const PacketCounts& counts, double corrupted_seen) {
   std::vector<Share> out;
-  const auto& counts = seen.counts;
   const auto came = counts.losses.came, kept = came - counts.losses.lost;
   // A packet that is both lost and repeated is neither.
   const double loss = what.loss ? what.loss->share() : 0;
   if (what.loss) out.push_back({"loss_percent", "lost", loss * (1 - what.duplicate), counts.losses.lost, came, clumping(*what.loss), 1});
   if (what.duplicate > 0) out.push_back({"duplicate_percent", "repeated", what.duplicate * (1 - loss), counts.duplicated, came, 1, 1});
-  if (what.corrupt > 0) out.push_back({"corrupt_percent", "corrupted", what.corrupt, counts.corrupted, kept, 1, seen.corrupted_seen});
+  if (what.corrupt > 0) out.push_back({"corrupt_percent", "corrupted", what.corrupt, counts.corrupted, kept, 1, corrupted_seen});
   if (what.reorder) {
     const double gap = what.reorder->gap, share = what.reorder->share;
     // One in so many: those that must pass before, and the tries it takes.
@@ -61,57 +64,82 @@ std::vector<Share> shares(const Impairment& what, const PacketsSeen& seen) {
   return out;
 }
 
-std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen) {
-  if (seen.held->count() == 0) return seen.level < 1 ? "still being ramped up" : "no packet came while the dose was full";
+std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen, const HoldTimes& held) {
+  if (held.count() == 0) return seen.level < 1 ? "still being ramped up" : "no packet came while the dose was full";
   const double asked = static_cast<double>(prescribed_median_ns(shape)) / 1e6;
   // Of random delays the median of a few is itself random: 1.25 deviations by the root of their number.
-  const double chance = 4 * 1.25 * static_cast<double>(shape.jitter_ns) / 1e6 / std::sqrt(static_cast<double>(seen.held->count()));
-  const double got = seen.held->quantile_ms(0.5), margin = 0.05 * asked + 1 + chance;
+  const double chance = 4 * 1.25 * static_cast<double>(shape.jitter_ns) / 1e6 / std::sqrt(static_cast<double>(held.count()));
+  const double got = held.quantile_ms(0.5), margin = 0.05 * asked + 1 + chance;
   if (got >= asked - margin && (got <= asked + margin || seen.queue_in_times)) return "";
-  return fmt::format("expected a median of {:.3f} ms, measured {:.3f} ms over {} packets", asked, got, seen.held->count());
+  return fmt::format("expected a median of {:.3f} ms, measured {:.3f} ms over {} packets", asked, got, held.count());
 }
 
 double rate_seen(const PacketCounts& counts) {
   return counts.busy_ns > 0 ? static_cast<double>(counts.busy_bytes) * 1e9 / static_cast<double>(counts.busy_ns) : 0;
 }
 
-std::string doubt_of_rate(const RateShape& rate, const PacketsSeen& seen) {
+std::string doubt_of_rate(const RateShape& rate, const PacketCounts& counts) {
   // Less than some packets' worth of time says little about a rate.
-  if (seen.counts.busy_bytes < 10 * 1500) return "the traffic did not ask for more than the rate: nothing was held back";
-  const double got = rate_seen(seen.counts);
+  if (counts.busy_bytes < 10 * 1500) return "the traffic did not ask for more than the rate: nothing was held back";
+  const double got = rate_seen(counts);
   // Late timers waste some of it.
   if (got <= 1.1 * rate.bytes_per_second && got >= 0.8 * rate.bytes_per_second) return "";
   return fmt::format("expected {:.6g} kB/s, measured {:.6g} kB/s while packets waited", rate.bytes_per_second / 1000, got / 1000);
 }
 
-std::string doubt(const Impairment& what, const PacketsSeen& seen, const std::vector<Share>& all) {
-  if (seen.packets == 0 && seen.counts.losses.came == 0)
-    return seen.holding ? fmt::format("no packet was through its delay yet; {} wait", seen.holding) : "no packet matched: nothing was delayed";
-  if (seen.level < 1 && what.each_packet() && seen.counts.losses.came == 0) return "still being ramped up";
+std::string doubt(const Impairment& what, const PacketsSeen& seen, const OneWay& way) {
+  if (way.packets == 0 && way.counts.losses.came == 0)
+    return way.holding ? fmt::format("no packet was through its delay yet; {} wait", way.holding) : "no packet matched: nothing was delayed";
+  if (seen.level < 1 && what.each_packet() && way.counts.losses.came == 0) return "still being ramped up";
   std::vector<std::string> reasons;
   auto add = [&](std::string reason) {
     if (!reason.empty()) reasons.push_back(std::move(reason));
   };
   const bool everything_lost = what.loss && what.loss->share() >= 1;
-  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) add(doubt_of_delay(what.delay, seen));
-  for (auto& share : all) add(doubt(share));
-  if (what.rate) add(doubt_of_rate(*what.rate, seen));
+  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) add(doubt_of_delay(what.delay, seen, *way.held));
+  for (auto& share : shares(what, way.counts, seen.corrupted_seen)) add(doubt(share));
+  if (what.rate) add(doubt_of_rate(*what.rate, way.counts));
   return fmt::format("{}", fmt::join(reasons, "; "));
 }
 
-void tell_delay(Dose& out, const DelayShape& shape, const PacketsSeen& seen) {
-  out.prescribed["delay_ms"] = static_cast<double>(shape.recorded ? prescribed_median_ns(shape) : shape.delay_ns) / 1e6;
-  if (shape.jitter_ns && !shape.recorded) out.prescribed["jitter_ms"] = static_cast<double>(shape.jitter_ns) / 1e6;
-  if (!seen.held->count()) return;
-  out.measured["delay_ms"] = told(seen.held->quantile_ms(0.5));
-  out.measured["delay_p99_ms"] = told(seen.held->quantile_ms(0.99));
-  // The half of the middle 68 %: the deviation, where the distribution is a normal one.
-  if (shape.jitter_ns) out.measured["jitter_ms"] = told((seen.held->quantile_ms(0.841) - seen.held->quantile_ms(0.159)) / 2);
+// Each way for itself; what is true of all is said once.
+std::string doubt(const Impairment& what, const PacketsSeen& seen) {
+  std::vector<std::string> reasons;
+  for (auto& way : seen.ways) reasons.push_back(doubt(what, seen, way));
+  if (std::adjacent_find(reasons.begin(), reasons.end(), std::not_equal_to<>{}) == reasons.end()) return reasons.empty() ? "" : reasons.front();
+  std::vector<std::string> told;
+  for (std::size_t i = 0; i < reasons.size(); ++i)
+    if (!reasons[i].empty()) told.push_back(fmt::format("direction {}: {}", seen.ways[i].way == Way::out ? "out" : "in", reasons[i]));
+  return fmt::format("{}", fmt::join(told, "; "));
 }
 
-void tell_loss(Dose& out, const LossShape& loss, const PacketsSeen& seen) {
-  if (!seen.sees_bursts) return;
-  const auto& losses = seen.counts.losses;
+struct Total {
+  HoldTimes held;
+  PacketCounts counts;
+  std::uint64_t packets = 0;
+};
+
+Total total_of(const PacketsSeen& seen) {
+  Total out;
+  for (auto& way : seen.ways) {
+    out.held.add(*way.held);
+    out.counts += way.counts;
+    out.packets += std::max(way.packets, way.counts.losses.came);
+  }
+  return out;
+}
+
+void tell_delay(Dose& out, const DelayShape& shape, const HoldTimes& held) {
+  out.prescribed["delay_ms"] = static_cast<double>(shape.recorded ? prescribed_median_ns(shape) : shape.delay_ns) / 1e6;
+  if (shape.jitter_ns && !shape.recorded) out.prescribed["jitter_ms"] = static_cast<double>(shape.jitter_ns) / 1e6;
+  if (!held.count()) return;
+  out.measured["delay_ms"] = told(held.quantile_ms(0.5));
+  out.measured["delay_p99_ms"] = told(held.quantile_ms(0.99));
+  // The half of the middle 68 %: the deviation, where the distribution is a normal one.
+  if (shape.jitter_ns) out.measured["jitter_ms"] = told((held.quantile_ms(0.841) - held.quantile_ms(0.159)) / 2);
+}
+
+void tell_loss(Dose& out, const LossShape& loss, const LossCounts& losses) {
   if (loss.mean_burst() > 0) out.prescribed["loss_burst_packets"] = told(loss.mean_burst());
   if (losses.bursts) out.measured["loss_burst_packets"] = told(part(losses.lost, losses.bursts));
 }
@@ -120,23 +148,24 @@ void tell_loss(Dose& out, const LossShape& loss, const PacketsSeen& seen) {
 
 Dose packet_dose(const Impairment& what, const PacketsSeen& seen) {
   Dose out;
-  out.measured["packets"] = std::max(seen.packets, seen.counts.losses.came);
-  if (what.delay.delay_ns || what.delay.jitter_ns || !what.each_packet()) tell_delay(out, what.delay, seen);
-  const auto all = shares(what, seen);
-  for (auto& share : all) {
+  const auto all = total_of(seen);
+  out.measured["packets"] = all.packets;
+  if (what.delay.delay_ns || what.delay.jitter_ns || !what.each_packet()) tell_delay(out, what.delay, all.held);
+  for (auto& share : shares(what, all.counts, seen.corrupted_seen)) {
     out.prescribed[share.name] = told_percent(share.asked);
     if (share.all) out.measured[share.name] = told_percent(part(share.some, share.all));
   }
-  if (what.loss) tell_loss(out, *what.loss, seen);
+  if (what.loss && seen.sees_bursts) tell_loss(out, *what.loss, all.counts.losses);
   if (what.rate) {
     out.prescribed["rate_bytes_per_second"] = what.rate->bytes_per_second;
-    if (seen.counts.busy_ns) out.measured["rate_bytes_per_second"] = std::round(rate_seen(seen.counts));
-    out.measured["queue_full_packets"] = seen.counts.queue_full;
+    // Of each direction, on average.
+    if (all.counts.busy_ns) out.measured["rate_bytes_per_second"] = std::round(rate_seen(all.counts));
+    out.measured["queue_full_packets"] = all.counts.queue_full;
   }
   if (seen.overflowed) out.measured["undelayed_packets"] = seen.overflowed;
   if (seen.lost) out.measured["lost_packets"] = seen.lost;
-  out.samples = what.each_packet() ? seen.counts.losses.came : seen.held->count();
-  out.reason = doubt(what, seen, all);
+  out.samples = what.each_packet() ? all.counts.losses.came : all.held.count();
+  out.reason = doubt(what, seen);
   out.verified = out.reason.empty();
   return out;
 }

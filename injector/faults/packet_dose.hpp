@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "injector/fault.hpp"
 #include "injector/host/packet_engine.hpp"
@@ -9,17 +10,23 @@
 namespace squall::faults {
 
 struct PacketsSeen {
-  const HoldTimes* held = nullptr;  // of packets that came while the dose was full and were delayed
-  std::uint64_t packets = 0;        // passed on so far, at any level
-  std::uint64_t holding = 0;
+  // Of the packets that go one way.
+  struct OneWay {
+    Way way = Way::out;
+    const HoldTimes* held = nullptr;  // of packets that came while the dose was full and were delayed
+    std::uint64_t packets = 0;        // passed on so far, at any level
+    std::uint64_t holding = 0;
+    PacketCounts counts;              // while the dose was full
+  };
+  std::vector<OneWay> ways;           // those that were asked for
   std::uint64_t overflowed = 0, lost = 0;  // not meant: passed at once, dropped
   double level = 1;
-  PacketCounts counts;              // while the dose was full
   bool sees_bursts = true;          // counts.losses.bursts means something
   double corrupted_seen = 1;        // the share of the corrupted ones that is recognised at least
   bool queue_in_times = false;      // held has what waiting for a limited rate adds
 };
 
+// Verified where each of the ways had it.
 Dose packet_dose(const Impairment&, const PacketsSeen&);
 
 }  // namespace squall::faults

@@ -1,14 +1,15 @@
 #include "injector/faults/packets_by_netem.hpp"
 
+#include <map>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/faults/packet_dose.hpp"
+#include "injector/faults/netem_line.hpp"
 #include "injector/host/netem.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/packet_filter.hpp"
 #include "injector/host/packet_times.hpp"
-#include "injector/host/records.hpp"
 #include "injector/host/traffic_control.hpp"
 #include "injector/host/packet_detour.hpp"
 
@@ -24,6 +25,7 @@ constexpr std::uint32_t matched = 0xffffffff;  // what a filter says of the pack
 struct Turn {
   links::Link device;
   tc::Hook hook;
+  Way way;
   PacketMatch match;
 };
 
@@ -31,25 +33,28 @@ std::vector<Turn> turns(const NetworkAim& aim) {
   std::vector<Turn> out;
   const bool leaving = aim.direction != Direction::in, arriving = aim.direction != Direction::out;
   for (auto& device : aim.devices) {
-    // What crosses the loopback device leaves by it first, whatever its direction.
-    if (device.loopback) {
-      out.push_back({device, tc::Hook::egress, aim.matching(aim.direction, true)});
+    // What crosses the loopback device leaves by it first, whatever its direction, which ports tell if anything does.
+    const auto arrives = device.loopback ? tc::Hook::egress : tc::Hook::ingress;
+    const auto sent = aim.matching(Direction::out, device.loopback), received = aim.matching(Direction::in, device.loopback);
+    if (device.loopback && leaving && arriving && sent.ports == received.ports) {
+      out.push_back({device, tc::Hook::egress, Way::out, aim.matching(Direction::both, true)});
       continue;
     }
-    if (leaving) out.push_back({device, tc::Hook::egress, aim.matching(Direction::out, false)});
-    if (arriving) out.push_back({device, tc::Hook::ingress, aim.matching(Direction::in, false)});
+    if (leaving) out.push_back({device, tc::Hook::egress, Way::out, sent});
+    if (arriving) out.push_back({device, arrives, Way::in, received});
   }
   return out;
 }
 
 class NetemFault : public Fault {
  public:
-  NetemFault(const Impairment& what, NetworkAim aim, std::string prefix, std::string alias)
-      : aim_(std::move(aim)), what_(what), prefix_(std::move(prefix)), alias_(std::move(alias)) {
+  NetemFault(const Impairment& what, NetworkAim aim, const std::string& prefix, const std::string& alias) : aim_(std::move(aim)), what_(what), turns_(turns(aim_)) {
     // tbf drops what its bucket cannot hold.
     for (auto& device : aim_.devices)
       if (what_.rate) what_.rate->bucket_bytes = std::max<std::int64_t>(what_.rate->bucket_bytes, device.mtu + 64);
-    in_place([&] { times_ = std::make_shared<PacketTimes>(what_.corrupt > 0 ? PacketTimes::longest : PacketTimes::headers); });
+    for (const auto way : {Way::out, Way::in})
+      if (std::any_of(turns_.begin(), turns_.end(), [way](auto& turn) { return turn.way == way; }))
+        lines_.emplace(way, std::make_unique<NetemLine>(what_, place(), prefix, alias, way));
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
@@ -70,27 +75,16 @@ class NetemFault : public Fault {
   }
 
   void apply(Transaction& transaction) override {
-    tc::add_ifb(transaction, place(), holding(), alias_);
-    tc::add_netem(transaction, place(), holding(), what_, limit(), level_);
-    tc::add_ifb(transaction, place(), copying(), alias_);
-    Change listen;
-    listen.what = fmt::format("time the packets between {} and {}", copying(), holding());
-    listen.undo_note = "goes with the devices";
-    listen.act = [this] {
-      in_place([&] { times_->listen(copying(), holding()); });
-      full_since_ = *level_ < 1 ? INT64_MAX : 0;
-      full_from_ = *level_ < 1 ? std::nullopt : std::optional<Counters>{Counters{}};
-    };
-    transaction.add(std::move(listen));
-    const auto all = turns(aim_);
+    for (auto& [way, line] : lines_) line->apply(transaction, level_);
     for (auto& device : aim_.devices) {
       auto has = tc::Anchor::none;
-      in_place([&] { has = tc::anchor(device.index); });
+      in_network_namespace(aim_.network_namespace, aim_.namespace_pid, [&] { has = tc::anchor(device.index); });
       if (has == tc::Anchor::none) tc::add_clsact(transaction, place(), device.name, device.index);
     }
-    for (auto& turn : all) {
+    for (auto& turn : turns_) {
       const auto text = to_string(turn.match);
-      tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), holding(), copying(),
+      auto& line = *lines_.at(turn.way);
+      tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), line.holding(), line.copying(),
                        text.empty() ? "every packet" : "packets " + text);
     }
   }
@@ -100,34 +94,26 @@ class NetemFault : public Fault {
   void set_level(double level) override {
     *level_ = level;
     if (!in_force_) return;
-    in_place([&] { tc::set_netem(holding(), what_, level, limit(), true); });
-    full_since_ = level < 1 ? INT64_MAX : std::min(full_since_, wall_ns());
-    if (level >= 1 && !full_from_) {
-      read();
-      full_from_ = now_;
-    }
+    for (auto& [way, line] : lines_) line->set_level(level);
   }
 
   Dose measure() override {
     if (in_force_) read();
     PacketsSeen seen;
-    seen.held = &held_;
-    seen.packets = now_.netem.packets;
-    seen.holding = now_.netem.waiting + now_.rate.waiting;
+    for (auto& [way, line] : lines_) seen.ways.push_back(line->seen());
     seen.level = *level_;
     seen.sees_bursts = false;
     seen.corrupted_seen = 0.6;
     seen.queue_in_times = what_.rate.has_value();
-    if (!what_.each_packet()) seen.lost = now_.netem.dropped;
-    if (full_from_) seen.counts = counts_since(*full_from_);
+    if (!what_.each_packet()) seen.lost = dropped();
     return packet_dose(what_, seen);
   }
 
   std::vector<FaultEvent> events() override {
     // What netem loses on purpose and what it had no room for are one figure.
     if (what_.each_packet()) return {};
-    if (const auto more = now_.netem.dropped - std::exchange(told_lost_, now_.netem.dropped))
-      return {{"packets.lost", wall_ns(), {{"packets", more}, {"why", fmt::format("more than {} waited", limit())}}}};
+    if (const auto more = dropped() - std::exchange(told_lost_, dropped()))
+      return {{"packets.lost", wall_ns(), {{"packets", more}, {"why", fmt::format("more than {} waited", longest_queue(what_))}}}};
     return {};
   }
 
@@ -138,77 +124,20 @@ class NetemFault : public Fault {
 
  private:
   tc::Place place() const { return {aim_.network_namespace, aim_.namespace_pid}; }
-  std::string holding() const { return prefix_ + "d"; }
-  std::string copying() const { return prefix_ + "c"; }
-  std::uint32_t limit() const { return longest_queue(what_); }
-  void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network_namespace, aim_.namespace_pid, act); }
-
-  // What the kernel counted so far.
-  struct Counters {
-    tc::Netem netem;
-    tc::Tbf rate;
-    std::uint64_t came = 0, altered = 0, at_once = 0;
-    std::int64_t at = 0;
-  };
-
   void read() {
-    times_->each([&](std::int64_t before, std::int64_t after) {
-      if (before < full_since_) return;
-      // Those that overtake are not delayed at all.
-      if (what_.reorder && (after - before) * 2 < what_.delay.delay_ns)
-        now_.at_once += times_->one_in();
-      else
-        held_.add(after - before);
-    });
-    now_.altered = times_->altered();
-    in_place([&] {
-      if (auto found = links::find(copying())) now_.came = links::traffic(found->index).received;
-      auto found = links::find(holding());
-      if (!found) return;
-      if (auto netem = tc::read_netem(found->index)) now_.netem = *netem;
-      if (!what_.rate) return;
-      const auto before = now_.rate;
-      if (auto rate = tc::read_tbf(found->index)) now_.rate = *rate;
-      // Packets waited at both looks and some were held back between them: the pace was that of the limit.
-      const auto at = monotonic_ns();
-      if (full_from_ && before.waiting && now_.rate.waiting && now_.rate.held_back > before.held_back) {
-        busy_bytes_ += now_.rate.bytes - before.bytes;
-        busy_ns_ += at - now_.at;
-      }
-      now_.at = at;
-    });
+    for (auto& [way, line] : lines_) line->read();
   }
-
-  PacketCounts counts_since(const Counters& from) const {
-    PacketCounts out;
-    const auto packets = now_.netem.packets + now_.netem.waiting - from.netem.packets - from.netem.waiting;
-    const auto dropped = now_.netem.dropped - from.netem.dropped;
-    // One look at netem is of one moment; the copies are counted elsewhere and a little later.
-    out.losses.came = what_.duplicate > 0 ? now_.came - from.came : packets + dropped;
-    out.losses.lost = dropped;
-    out.duplicated = packets + dropped > out.losses.came ? packets + dropped - out.losses.came : 0;
-    // Of two alike the second is not known again either, and of two of which one is corrupted it hides that.
-    const auto altered = now_.altered - from.altered;
-    out.corrupted = altered > out.duplicated ? altered - out.duplicated : 0;
-    if (out.duplicated < out.losses.came) out.corrupted = out.corrupted * out.losses.came / (out.losses.came - out.duplicated);
-    out.at_once = now_.at_once;
-    out.queue_full = now_.rate.dropped - from.rate.dropped;
-    out.busy_bytes = busy_bytes_;
-    out.busy_ns = busy_ns_;
+  std::uint64_t dropped() const {
+    std::uint64_t out = 0;
+    for (auto& [way, line] : lines_) out += line->dropped();
     return out;
   }
 
   NetworkAim aim_;
   Impairment what_;
-  std::string prefix_, alias_;
-  std::shared_ptr<PacketTimes> times_;
+  std::vector<Turn> turns_;
+  std::map<Way, std::unique_ptr<NetemLine>> lines_;
   std::shared_ptr<double> level_ = std::make_shared<double>(1);
-  std::int64_t full_since_ = INT64_MAX;
-  HoldTimes held_;
-  Counters now_;
-  std::optional<Counters> full_from_;  // what there was when the dose became full
-  std::uint64_t busy_bytes_ = 0;
-  std::int64_t busy_ns_ = 0;
   std::uint64_t told_lost_ = 0;
   bool in_force_ = false;
 };

@@ -13,12 +13,39 @@
 namespace squall::faults {
 namespace {
 
+// On the loopback device both directions are told apart by the ports that are meant, or by the process.
+QueueWays queue_ways(const NetworkAim& aim) {
+  QueueWays out;
+  if (aim.direction != Direction::both)
+    out.all = aim.direction == Direction::out ? Way::out : Way::in;
+  else if (aim.cgroups.empty() && aim.includes_loopback())
+    out.out_on_loopback = aim.matching(Direction::out, true).ports;
+  return out;
+}
+
+// Those that these points see packets of.
+std::vector<Way> ways_of(const NetworkAim& aim, const PacketDetourPlan& plan) {
+  if (plan.ways.all) return {*plan.ways.all};
+  bool out = false, in = false;
+  for (auto& point : plan.rules.points) {
+    const bool leaves = point.at == HoldPoint::At::leaving;
+    const bool loopback = !leaves && std::any_of(aim.devices.begin(), aim.devices.end(), [&](auto& device) { return device.loopback && device.index == point.interface; });
+    const bool crosses = loopback && point.at == HoldPoint::At::arriving;
+    out |= leaves || crosses;
+    in |= (!leaves && !crosses) || (crosses && !plan.ways.out_on_loopback.empty());
+  }
+  std::vector<Way> ways;
+  if (out) ways.push_back(Way::out);
+  if (in) ways.push_back(Way::in);
+  return ways;
+}
+
 constexpr std::string_view mechanism_name = "userland packet queue (nftables, nfqueue, tap)";
 
 class UserlandFault : public Fault {
  public:
   UserlandFault(NetworkAim aim, PacketDetourPlan plan, bool in_earnest)
-      : aim_(std::move(aim)), what_(plan.what), detour_(std::make_shared<PacketDetour>(std::move(plan))) {
+      : aim_(std::move(aim)), what_(plan.what), ways_(ways_of(aim_, plan)), detour_(std::make_shared<PacketDetour>(std::move(plan))) {
     if (in_earnest) try {
         keep_hooks_switched_on();
         detour_->get_ready();
@@ -62,13 +89,13 @@ class UserlandFault : public Fault {
   Dose measure() override {
     const auto measured = detour_->measure();
     PacketsSeen seen;
-    seen.held = &measured.at_full_level;
-    seen.packets = measured.packets;
-    seen.holding = measured.holding;
+    for (const auto way : ways_) {
+      auto& of = measured.of(way);
+      seen.ways.push_back({way, &of.at_full_level, of.packets, of.holding, of.counts});
+    }
     seen.overflowed = measured.overflowed;
     seen.lost = measured.lost;
     seen.level = level_;
-    seen.counts = measured.counts;
     return packet_dose(what_, seen);
   }
 
@@ -87,6 +114,7 @@ class UserlandFault : public Fault {
  private:
   NetworkAim aim_;
   Impairment what_;
+  std::vector<Way> ways_;
   std::shared_ptr<PacketDetour> detour_;
   double level_ = 1;
   std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0;
@@ -118,6 +146,7 @@ std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, 
   PacketDetourPlan plan;
   plan.what = what;
   plan.seed = setting.seed;
+  plan.ways = queue_ways(aim);
   plan.prefix = plan.rules.table = own_name(setting);
   plan.rules.points = hold_points(aim);
   plan.network_namespace = aim.network_namespace;

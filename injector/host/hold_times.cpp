@@ -27,6 +27,11 @@ void HoldTimes::add(std::int64_t ns) {
   ++count_;
 }
 
+void HoldTimes::add(const HoldTimes& others) {
+  for (std::size_t i = 0; i < buckets_.size(); ++i) buckets_[i] += others.buckets_[i];
+  count_ += others.count_;
+}
+
 double HoldTimes::quantile_ms(double share) const {
   const auto wanted = static_cast<std::uint64_t>(share * static_cast<double>(count_));
   std::uint64_t seen = 0;

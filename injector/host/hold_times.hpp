@@ -9,6 +9,7 @@ namespace squall {
 class HoldTimes {
  public:
   void add(std::int64_t ns);
+  void add(const HoldTimes&);
   std::uint64_t count() const { return count_; }
   // The value that a share (0 to 1) of the packets does not exceed; 0 where there is none.
   double quantile_ms(double share) const;

@@ -10,7 +10,6 @@
 #include "injector/host/links.hpp"
 #include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
-#include "injector/host/packet_queue.hpp"
 #include "injector/host/records.hpp"
 #include "injector/host/tap.hpp"
 
@@ -72,7 +71,8 @@ void PacketDetour::get_ready() {
                                                  longest_queue(plan_.what), detoured_mark(plan_.rules),
                                                  plan_.what.content()       ? PacketQueue::Take::bytes
                                                  : plan_.what.each_packet() ? PacketQueue::Take::each
-                                                                            : PacketQueue::Take::notice);
+                                                                            : PacketQueue::Take::notice,
+                                                 plan_.ways);
       plan_.rules.queue = queue->number();
       queue_ = queue.get();
       engine->add(std::move(queue));

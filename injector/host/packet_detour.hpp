@@ -6,17 +6,18 @@
 
 #include "injector/host/packet_engine.hpp"
 #include "injector/host/detour_rules.hpp"
+#include "injector/host/packet_queue.hpp"
 #include "injector/transaction.hpp"
 
 namespace squall {
 
-class PacketQueue;
 class Tap;
 
 struct PacketDetourPlan {
   Impairment what;
   std::uint64_t seed = 1;
   DetourRules rules;  // the tap of each point and the queue are filled in when it starts
+  QueueWays ways;      // of packets that the queue takes
   std::string prefix;  // of the names of taps: "sq1a2b3c4d"
   std::uint64_t network_namespace = 0;  // 0: the caller's
   pid_t namespace_pid = 0;              // a process in it

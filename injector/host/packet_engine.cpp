@@ -36,9 +36,25 @@ Watched& watched() {
   return all;
 }
 
+// Of each direction its own; the first one's is the fault's.
+std::uint64_t seed_of(Way way, std::uint64_t seed) { return way == Way::out ? seed : seed ^ 0xd1b54a32d192ed03; }
+
 bool later(const HeldPacket& a, const HeldPacket& b) { return a.due != b.due ? a.due > b.due : a.order > b.order; }
 
 }  // namespace
+
+PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
+  losses.came += more.losses.came;
+  losses.lost += more.losses.lost;
+  losses.bursts += more.losses.bursts;
+  duplicated += more.duplicated;
+  corrupted += more.corrupted;
+  at_once += more.at_once;
+  queue_full += more.queue_full;
+  busy_bytes += more.busy_bytes;
+  busy_ns += more.busy_ns;
+  return *this;
+}
 
 void HeldPackets::add(HeldPacket&& packet) {
   if (line_.empty() || later(packet, line_.back())) {
@@ -80,10 +96,13 @@ bool EngineWatch::hangs() {
 }
 
 PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
-    : shape_(shape), sampler_(shape.delay, seed), fates_(shape, seed), epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+    : shape_(shape), lanes_{Lane{shape, seed_of(Way::out, seed)}, Lane{shape, seed_of(Way::in, seed)}}, epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  if (shape.rate) rate_.emplace(*shape.rate);
   if (!epoll_ || !timer_ || !wake_) throw std::runtime_error(std::string("make a timer: ") + std::strerror(errno));
+}
+
+PacketEngine::Lane::Lane(const Impairment& shape, std::uint64_t seed) : delays(shape.delay, seed), fates(shape, seed) {
+  if (shape.rate) rate.emplace(*shape.rate);
 }
 
 PacketEngine::~PacketEngine() { release(); }
@@ -192,20 +211,20 @@ bool PacketEngine::take() {
   return more;
 }
 
-void PacketEngine::count(const Fate& fate) {
-  ++counts_.losses.came;
-  counts_.losses.lost += fate.lost;
-  counts_.losses.bursts += fate.lost && !lost_before_;
-  lost_before_ = fate.lost;
-  counts_.duplicated += fate.duplicated;
-  counts_.corrupted += fate.corrupted && !fate.lost;
-  counts_.at_once += fate.at_once && !fate.lost;
+void PacketEngine::Lane::count(const Fate& fate) {
+  ++counts.losses.came;
+  counts.losses.lost += fate.lost;
+  counts.losses.bursts += fate.lost && !lost_before;
+  lost_before = fate.lost;
+  counts.duplicated += fate.duplicated;
+  counts.corrupted += fate.corrupted && !fate.lost;
+  counts.at_once += fate.at_once && !fate.lost;
 }
 
 // One bit of it, behind the link header.
 void PacketEngine::corrupt(HeldPacket& packet) {
   if (packet.size <= packet.content) return;
-  const auto bit = fates_.below(std::uint64_t{packet.size - packet.content} * 8);
+  const auto bit = lane_of(packet).fates.below(std::uint64_t{packet.size - packet.content} * 8);
   packet.frame[packet.content + bit / 8] ^= static_cast<char>(1 << bit % 8);
   packet.changed = true;
 }
@@ -231,8 +250,9 @@ void PacketEngine::keep(HeldPacket&& packet) {
   // A packet whose bytes did not all come can neither be repeated nor changed.
   const bool whole = !shape_.content() || packet.size > packet.content;
   if (shape_.each_packet() && !releasing_ && whole) {
-    fate = fates_.next(level);
-    if (packet.full_level) count(fate);
+    auto& lane = lane_of(packet);
+    fate = lane.fates.next(level);
+    if (packet.full_level) lane.count(fate);
   }
   if (shape_.editor && !releasing_ && whole) {
     const auto verdict = edit(packet, level);
@@ -247,6 +267,7 @@ void PacketEngine::keep(HeldPacket&& packet) {
     second.content = packet.content;
     second.wire_bytes = packet.wire_bytes;
     second.source = packet.source;
+    second.way = packet.way;
     second.full_level = packet.full_level;
     second.copy = true;
     second.frame = std::make_unique_for_overwrite<char[]>(packet.size);
@@ -258,8 +279,9 @@ void PacketEngine::keep(HeldPacket&& packet) {
 }
 
 void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
+  auto& lane = lane_of(packet);
   packet.order = ++order_;
-  auto delay = at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(sampler_.next_ns()) * level);
+  auto delay = at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(lane.delays.next_ns()) * level);
   if (held_bytes_ + packet.size > most_held_bytes) {
     delay = 0;
     packet.full_level = false;
@@ -269,8 +291,9 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   packet.due = packet.entered + delay;
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
   const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor;
-  if (keeps_order) packet.due = last_due_ = std::max(packet.due, last_due_);
+  if (keeps_order) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
   held_bytes_ += packet.size;
+  ++holding_[static_cast<std::size_t>(packet.way)];
   held_.add(std::move(packet));
 }
 
@@ -278,18 +301,25 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
 bool PacketEngine::let_go(HeldPacket& packet) {
   if (!packet.source->let_go(packet)) return false;
   const auto now = monotonic_ns();
-  held_bytes_ -= packet.size;
-  ++measure_.packets;
+  auto& lane = lane_of(packet);
+  auto& measured = measure_.of(packet.way);
+  forget(packet);
+  ++measured.packets;
   if (packet.full_level) {
-    measure_.at_full_level.add(now - packet.entered - packet.queued);
+    measured.at_full_level.add(now - packet.entered - packet.queued);
     // Sent after another for which it had waited: the pace is that of the limit, not of the sender.
-    if (packet.queued > 0 && packet.due - packet.queued <= last_departure_) {
-      counts_.busy_bytes += packet.wire_bytes;
-      counts_.busy_ns += now - last_departure_;
+    if (packet.queued > 0 && packet.due - packet.queued <= lane.last_departure) {
+      lane.counts.busy_bytes += packet.wire_bytes;
+      lane.counts.busy_ns += now - lane.last_departure;
     }
   }
-  last_departure_ = now;
+  lane.last_departure = now;
   return true;
+}
+
+void PacketEngine::forget(const HeldPacket& packet) {
+  held_bytes_ -= packet.size;
+  --holding_[static_cast<std::size_t>(packet.way)];
 }
 
 std::int64_t PacketEngine::next_due() const {
@@ -299,10 +329,11 @@ std::int64_t PacketEngine::next_due() const {
 // The narrow part of the way lies behind its delay: packets come to it in the order in which they get there, as to a tbf
 // behind netem. False where its queue is full and the packet is lost.
 bool PacketEngine::pass_limit(HeldPacket& packet) {
-  const auto passed = rate_->pass(packet.due, packet.wire_bytes, level_);
+  auto& lane = lane_of(packet);
+  const auto passed = lane.rate->pass(packet.due, packet.wire_bytes, level_);
   if (!passed) {
-    counts_.queue_full += packet.full_level;
-    held_bytes_ -= packet.size;
+    lane.counts.queue_full += packet.full_level;
+    forget(packet);
     packet.source->discard(packet);
     return false;
   }
@@ -314,7 +345,7 @@ bool PacketEngine::pass_limit(HeldPacket& packet) {
 void PacketEngine::deliver_next(std::int64_t now) {
   const bool was_held = through_.empty() || (!held_.empty() && held_.next_due() < through_.next_due());
   auto packet = was_held ? held_.take_next() : through_.take_next();
-  if (was_held && rate_) {
+  if (was_held && shape_.rate) {
     if (!pass_limit(packet)) return;
     if (packet.due > now) return through_.add(std::move(packet));
   }
@@ -327,9 +358,11 @@ void PacketEngine::deliver(std::int64_t now) {
   std::lock_guard lock{mutex_};
   while (next_due() <= now) deliver_next(now);
   for (auto& source : sources_) source->flush();
-  measure_.holding = held_.size() + through_.size();
-  if (auto* count = watched_.load()) count->set(measure_.holding);
-  measure_.counts = counts_;
+  if (auto* count = watched_.load()) count->set(held_.size() + through_.size());
+  for (std::size_t way = 0; way < lanes_.size(); ++way) {
+    measure_.ways[way].counts = lanes_[way].counts;
+    measure_.ways[way].holding = holding_[way];
+  }
 }
 
 void PacketEngine::deliver_all() {
@@ -342,10 +375,11 @@ void PacketEngine::deliver_all() {
       while (next_due() != never) {
         auto packet = through_.empty() ? held_.take_next() : through_.take_next();
         while (!packet.source->let_go(packet) && monotonic_ns() < patience) continue;
+        forget(packet);
         ++measure_.released_early;
       }
       for (auto& source : sources_) source->flush();
-      measure_.holding = 0;
+      for (auto& way : measure_.ways) way.holding = 0;
     }
     std::uint64_t waiting = 0;
     for (auto& source : sources_) waiting += source->waiting();

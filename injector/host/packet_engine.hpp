@@ -1,6 +1,7 @@
 // Delays, loses, repeats, corrupts and slows down packets in user space, on a thread of its own.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <map>
@@ -44,13 +45,23 @@ struct PacketCounts {
   std::uint64_t queue_full = 0;                     // lost before a limited rate
   std::uint64_t busy_bytes = 0;                     // sent while others waited for a limited rate
   std::int64_t busy_ns = 0;
+  PacketCounts& operator+=(const PacketCounts&);
 };
 
-struct EngineMeasure {
+// Of the packets that go one way.
+struct WayMeasure {
   HoldTimes at_full_level;    // packets that came while the dose was full; without what a limited rate adds
   PacketCounts counts;
   std::uint64_t packets = 0;  // delivered after their delay, at any level
-  std::uint64_t holding = 0, overflowed = 0, released_early = 0, lost = 0;
+  std::uint64_t holding = 0;
+};
+
+struct EngineMeasure {
+  std::array<WayMeasure, 2> ways;
+  std::uint64_t overflowed = 0, released_early = 0, lost = 0;
+
+  WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
+  const WayMeasure& of(Way way) const { return ways[static_cast<std::size_t>(way)]; }
 };
 
 // Whether an engine of this process has stood still since the last call of each of them, a few in a row. For one caller,
@@ -106,18 +117,29 @@ class PacketEngine {
   void deliver(std::int64_t now);
   void deliver_next(std::int64_t now);
   bool pass_limit(HeldPacket&);
+  void forget(const HeldPacket&);
   void deliver_all();
   void keep(HeldPacket&&);
   void hold(HeldPacket&&, bool at_once, double level);
-  void count(const Fate&);
   void corrupt(HeldPacket&);
   PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);
 
+  // What is drawn and reckoned for the packets of one way.
+  struct Lane {
+    Lane(const Impairment&, std::uint64_t seed);
+    void count(const Fate&);
+    DelaySampler delays;
+    FateSampler fates;
+    std::optional<RateLimit> rate;
+    PacketCounts counts;
+    bool lost_before = false;
+    std::int64_t last_due = 0, last_departure = 0;
+  };
+  Lane& lane_of(const HeldPacket& packet) { return lanes_[static_cast<std::size_t>(packet.way)]; }
+
   Impairment shape_;
-  DelaySampler sampler_;
-  FateSampler fates_;
-  std::optional<RateLimit> rate_;
+  std::array<Lane, 2> lanes_;  // by Way
   std::vector<std::unique_ptr<PacketSource>> sources_;
   Fd epoll_, timer_, wake_;
   std::thread thread_;
@@ -131,13 +153,12 @@ class PacketEngine {
   const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
   HeldPackets through_;  // their delay is over: they wait behind a limited rate, or could not go yet
-  std::int64_t armed_ = 0, last_due_ = 0;
+  std::int64_t armed_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
+  std::array<std::uint64_t, 2> holding_{};  // by Way
   std::int64_t counting_since_ = 0, came_ = 0;
-  bool many_ = false, lost_before_ = false;
+  bool many_ = false;
   std::string edited_;
-  std::int64_t last_departure_ = 0;
-  PacketCounts counts_;
 
   mutable std::mutex mutex_;
   EngineMeasure measure_;

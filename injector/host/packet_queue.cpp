@@ -17,6 +17,7 @@
 
 #include "injector/host/close_later.hpp"
 #include "injector/host/netfilter_sockets.hpp"
+#include "injector/host/packet_headers.hpp"
 
 namespace squall {
 
@@ -24,7 +25,8 @@ namespace {
 
 constexpr std::size_t batch = 64, most_verdict_bytes = 16'384;
 constexpr std::size_t longest_packet = 0xffff - NLA_HDRLEN;  // of which a message tells
-constexpr std::uint32_t link_header = 14;
+constexpr std::uint32_t link_header = 14, loopback = 1;
+constexpr std::uint32_t for_length = 20, for_ports = 128;  // bytes of a packet that tell
 
 struct Verdict {
   nlmsghdr head;
@@ -40,8 +42,20 @@ nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(n
 
 }  // namespace
 
-PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take)
-    : socket_(take_netfilter_socket()), number_(start), mark_(mark), take_(take), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
+Way way_of(const QueueWays& ways, std::uint8_t hook, std::uint32_t device, std::span<const char> packet) {
+  if (ways.all) return *ways.all;
+  if (device != loopback || hook == NF_INET_LOCAL_IN) return Way::in;
+  if (ways.out_on_loopback.empty()) return Way::out;
+  const auto ports = ports_of(packet);
+  auto has = [&](std::uint16_t port, const PortCondition& condition) { return std::find(condition.ports.begin(), condition.ports.end(), port) != condition.ports.end(); };
+  const bool out = ports && std::all_of(ways.out_on_loopback.begin(), ways.out_on_loopback.end(), [&](auto& condition) {
+                     return (condition.side != Side::destination && has(ports->source, condition)) || (condition.side != Side::source && has(ports->destination, condition));
+                   });
+  return out ? Way::out : Way::in;
+}
+
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take, QueueWays ways)
+    : socket_(take_netfilter_socket()), number_(start), mark_(mark), take_(take), ways_(std::move(ways)), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
   buffers_.resize(batch * buffer_size_);
   parts_.resize(batch);
   messages_.resize(batch);
@@ -88,9 +102,10 @@ void PacketQueue::configure(std::uint32_t longest) {
   netlink::Messages messages;
   messages.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
   nfqnl_msg_config_params parameters{};
-  parameters.copy_mode = take_ == Take::notice ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
+  const bool ports = !ways_.out_on_loopback.empty();
+  parameters.copy_mode = take_ == Take::notice && !ports ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
   // Some bytes at least, or the length is not told.
-  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : 20);
+  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : ports ? for_ports : for_length);
   messages.bytes(NFQA_CFG_PARAMS, &parameters, sizeof parameters);
   messages.be32(NFQA_CFG_FLAGS, (take_ == Take::notice ? NFQA_CFG_F_GSO : 0) | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_MASK, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
@@ -128,12 +143,16 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
   packet.entered = now_;
   const auto* bytes = reinterpret_cast<const char*>(head);
   bool cut = false;
+  std::uint8_t hook = 0;
+  std::uint32_t device = 0;
+  std::span<const char> told;
   for (std::size_t at = NLMSG_HDRLEN + sizeof(nfgenmsg); at + sizeof(nlattr) <= head->nlmsg_len;) {
     const auto* attribute = reinterpret_cast<const nlattr*>(bytes + at);
     if (attribute->nla_len < sizeof(nlattr)) break;
     const auto* value = bytes + at + sizeof(nlattr);
     if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR) {
       packet.id = ntohl(reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->packet_id);
+      hook = reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->hook;
       untold_ += packet.id - last_id_ - 1;
       if (fates_.empty()) first_id_ = packet.id;
       const std::size_t known = packet.id - first_id_ + 1;
@@ -141,6 +160,9 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
       while (fates_.size() + 1 < known) fates_.push_back(Fate::judged);
       fates_.push_back(Fate::waits);
       last_id_ = packet.id;
+    } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_IFINDEX_INDEV) {
+      std::memcpy(&device, value, sizeof device);
+      device = ntohl(device);
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_TIMESTAMP) {
       nfqnl_msg_packet_timestamp stamp;
       std::memcpy(&stamp, value, sizeof stamp);
@@ -154,6 +176,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
       cut = true;
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PAYLOAD) {
       const auto size = static_cast<std::uint32_t>(attribute->nla_len - sizeof(nlattr));
+      told = {value, size};
       if (!cut) packet.wire_bytes = size + link_header;
       if (take_ == Take::bytes && !cut) {
         packet.size = size;
@@ -163,6 +186,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
     }
     at += (attribute->nla_len + 3U) & ~3U;
   }
+  packet.way = way_of(ways_, hook, device, told);
   keep(std::move(packet));
 }
 

@@ -9,10 +9,19 @@
 #include <boost/circular_buffer.hpp>
 
 #include "injector/host/netlink.hpp"
+#include "injector/host/packet_match.hpp"
 #include "injector/host/packet_source.hpp"
 #include "injector/host/raw_sender.hpp"
 
 namespace squall {
+
+// Which way the packets of a queue go. What arrives by the loopback device has left by it just before: there it goes out,
+// unless it waits for its receiver (NF_INET_LOCAL_IN), or has none of the ports that packets going out have.
+struct QueueWays {
+  std::optional<Way> all;  // all the same way
+  std::vector<PortCondition> out_on_loopback;
+};
+Way way_of(const QueueWays&, std::uint8_t hook, std::uint32_t device, std::span<const char> packet);
 
 class PacketQueue : public PacketSource {
  public:
@@ -24,7 +33,7 @@ class PacketQueue : public PacketSource {
     bytes,   // their bytes as well
   };
   // What is sent besides carries the mark.
-  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice);
+  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice, QueueWays = {});
   ~PacketQueue() override;
   std::uint16_t number() const { return number_; }
   // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that were sent
@@ -64,6 +73,7 @@ class PacketQueue : public PacketSource {
   std::vector<std::uint32_t> accepted_;  // since the last verdicts
   std::int64_t now_ = 0, wall_ahead_ = 0;
   Take take_;
+  QueueWays ways_;
   std::vector<char> buffers_;  // `batch` of them
   std::vector<iovec> parts_;
   std::vector<mmsghdr> messages_;

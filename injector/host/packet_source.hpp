@@ -10,6 +10,9 @@ namespace squall {
 
 class PacketSource;
 
+// Seen from the target. What is random or limited is so in each direction for itself.
+enum class Way : unsigned char { out, in };
+
 // A packet that waits. Its bytes are here (frame), or in the kernel (id).
 struct HeldPacket {
   std::int64_t due = 0;      // CLOCK_MONOTONIC, ns
@@ -20,6 +23,7 @@ struct HeldPacket {
   std::uint32_t wire_bytes = 0;         // with its link header; 0: not known
   std::unique_ptr<char[]> frame;
   PacketSource* source = nullptr;
+  Way way = Way::out;
   std::int64_t queued = 0;  // of the time until due, what a limited rate adds
   bool full_level = false;
   bool changed = false;  // frame is not what came

@@ -10,6 +10,7 @@ namespace {
 
 using testing::ping;
 using testing::Pings;
+using testing::UdpEcho;
 
 double measured(const Dose& dose, const char* what) { return dose.measured.contains(what) ? dose.measured.at(what).to_number<double>() : -1; }
 
@@ -81,6 +82,42 @@ TEST_P(NetworkImpairments, every_tenth_is_every_tenth) {
   lossy.apply();
   EXPECT_EQ(pings().lost(), many() / 10);
   EXPECT_TRUE(lossy->measure().verified) << lossy->measure().reason;
+}
+
+TEST_P(NetworkImpairments, every_second_in_both_directions_is_counted_in_each) {
+  if (kernel()) return;
+  auto lossy = fault("network.loss", {{"every", 2}, {"protocol", "udp"}, {"direction", "both"}});
+  lossy.apply();
+  EXPECT_EQ(ping("10.99.0.2", port, 400, 1'000, 300).lost(), 300U) << "half of the requests, and half of their answers";
+  const auto dose = lossy->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.samples, 600U);
+  EXPECT_EQ(measured(dose, "loss_percent"), 50);
+}
+
+TEST_P(NetworkImpairments, a_direction_that_nothing_went_in_is_told) {
+  const auto silent_port = static_cast<std::uint16_t>(port + 100);  // refused by icmp
+  auto lossy = fault("network.loss", {{"loss", "50%"}, {"protocol", "udp"}, {"direction", "both"}});
+  lossy.apply();
+  ping("10.99.0.2", silent_port, 200, 1'000, 200);
+  const auto dose = lossy->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "direction in: no packet matched: nothing was delayed");
+}
+
+TEST_P(NetworkImpairments, on_lo_a_port_tells_the_directions_apart) {
+  UdpEcho server{port};
+  auto lossy = fault("network.loss", {{"loss", "50%"}, {"direction", "both"}, {"port", port}}, "lo");
+  lossy.apply();
+  expect_share(ping("127.0.0.1", port, many(), kernel() ? 5'000 : 200, 300).lost(), 0.75);
+  const auto dose = lossy->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_NEAR(static_cast<double>(dose.samples), 1.5 * many(), 0.1 * many());
+  EXPECT_EQ(lossy.undo(), "");
+  auto any = fault("network.loss", {{"loss", "50%"}, {"direction", "both"}, {"protocol", "udp"}}, "lo");
+  any.apply();
+  expect_share(ping("127.0.0.1", port, many(), kernel() ? 5'000 : 200, 300).lost(), 0.75);
+  EXPECT_TRUE(any->measure().verified) << any->measure().reason;
 }
 
 TEST_P(NetworkImpairments, repeated_packets_come_twice) {

@@ -156,7 +156,7 @@ TEST(PacketEngine, a_rate_far_above_the_traffic_loses_none_of_packets_whose_dela
   ASSERT_TRUE(running.wait_for(3'000));
   EXPECT_EQ(running.told->passed(true).size(), 0U);
   ::usleep(20'000);
-  const auto measured = running.engine.measure();
+  const auto measured = running.engine.measure().of(Way::out);
   EXPECT_EQ(measured.counts.queue_full, 0U);
   EXPECT_EQ(measured.at_full_level.count(), 3'000U);
   EXPECT_NEAR(measured.at_full_level.quantile_ms(0.5), 300, 60);
@@ -176,8 +176,52 @@ TEST(PacketEngine, a_limited_rate_is_kept_behind_delays_that_vary) {
   // 400 kB at 1 MB/s, of which 2 kB pass at once; a busy machine is late, never early.
   EXPECT_GE(gone.back().at - gone.front().at, 390'000'000);
   ::usleep(20'000);
-  const auto measured = running.engine.measure();
+  const auto measured = running.engine.measure().of(Way::out);
   EXPECT_NEAR(measured.at_full_level.quantile_ms(0.5), 40, 20) << "what the rate adds is not of the delay";
+}
+
+TEST(PacketEngine, each_direction_has_a_rate_and_a_count_of_its_own) {
+  Impairment what;
+  what.rate = RateShape{1e6, 2'000, 150'000};
+  what.loss = LossShape{.every = 2};
+  Running running{what};
+  // 100 kB remain in either direction, of which 150 may wait there.
+  for (std::uint32_t i = 0; i < 400; ++i) {
+    auto one = packet(i, 1'000);
+    one.way = i % 2 == 0 ? Way::out : Way::in;
+    running.told->give(std::move(one));
+  }
+  running.told->ring();
+  ASSERT_TRUE(running.wait_for(400));
+  ::usleep(20'000);
+  const auto measured = running.engine.measure();
+  for (const auto way : {Way::out, Way::in}) {
+    EXPECT_EQ(measured.of(way).counts.losses.came, 200U);
+    EXPECT_EQ(measured.of(way).counts.losses.lost, 100U) << "every other one";
+    EXPECT_EQ(measured.of(way).counts.queue_full, 0U);
+    EXPECT_EQ(measured.of(way).packets, 100U);
+  }
+}
+
+TEST(PacketEngine, directions_draw_differently_and_again_the_same) {
+  Impairment what;
+  what.loss = LossShape::independent(0.5);
+  auto lost = [&](Way way) {
+    Running running{what, 3};
+    for (std::uint32_t i = 0; i < 64; ++i) {
+      auto one = packet(i, 100);
+      one.way = way;
+      running.told->give(std::move(one));
+    }
+    running.told->ring();
+    EXPECT_TRUE(running.wait_for(64));
+    std::vector<std::uint32_t> out;
+    for (auto& one : running.told->passed(true)) out.push_back(one.id);
+    return out;
+  };
+  EXPECT_EQ(lost(Way::out), lost(Way::out));
+  EXPECT_EQ(lost(Way::in), lost(Way::in));
+  EXPECT_NE(lost(Way::out), lost(Way::in));
 }
 
 // Readable, and never done with taking.

@@ -1,0 +1,57 @@
+// One direction of a fault by netem: a device of our own with netem at its root, another that gets a copy of what comes to
+// the first, and what was seen between the two.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "injector/faults/packet_dose.hpp"
+#include "injector/host/netem.hpp"
+#include "injector/host/packet_times.hpp"
+
+namespace squall::faults {
+
+class NetemLine {
+ public:
+  // Devices are named "{prefix}d…" and "{prefix}c…". Throws std::runtime_error.
+  NetemLine(const Impairment&, const traffic_control::Place&, std::string prefix, std::string alias, Way);
+
+  std::string holding() const { return prefix_ + (way_ == Way::out ? "do" : "di"); }
+  std::string copying() const { return prefix_ + (way_ == Way::out ? "co" : "ci"); }
+  std::uint32_t limit() const;
+  void apply(Transaction&, const std::shared_ptr<double>& level);
+  // Once it is in force.
+  void set_level(double level);
+  // Looks at what passed since the last time.
+  void read();
+  PacketsSeen::OneWay seen() const;
+  std::uint64_t dropped() const { return now_.netem.dropped; }
+
+ private:
+  // What the kernel counted so far.
+  struct Counters {
+    traffic_control::Netem netem;
+    traffic_control::Tbf rate;
+    std::uint64_t came = 0, altered = 0, at_once = 0;
+    std::int64_t at = 0;
+  };
+  void in_place(const std::function<void()>& act) const;
+  void read_times();
+  void read_rate(std::uint32_t device);
+  PacketCounts counts_since(const Counters& from) const;
+
+  Impairment what_;
+  traffic_control::Place place_;
+  std::string prefix_, alias_;
+  Way way_;
+  std::unique_ptr<PacketTimes> times_;
+  std::int64_t full_since_ = INT64_MAX;
+  HoldTimes held_;
+  Counters now_;
+  std::optional<Counters> full_from_;  // what there was when the dose became full
+  std::uint64_t busy_bytes_ = 0;
+  std::int64_t busy_ns_ = 0;
+};
+
+}  // namespace squall::faults

@@ -1,0 +1,21 @@
+// What our own queue has to know of a packet's headers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace squall {
+
+// How long the header of IPv4 or IPv6 is at the beginning of these bytes, options and extensions included; 0 where they are
+// neither, or too few.
+std::size_t network_header_size(std::span<const char> packet);
+
+struct Ports {
+  std::uint16_t source = 0, destination = 0;
+};
+// Of TCP and UDP.
+std::optional<Ports> ports_of(std::span<const char> packet);
+
+}  // namespace squall
