@@ -64,14 +64,22 @@ std::vector<Share> shares(const Impairment& what, const PacketCounts& counts, do
   return out;
 }
 
+double prescribed_ms(const DelayShape& shape, double share) { return static_cast<double>(prescribed_quantile_ns(shape, share)) / 1e6; }
+
+// By how much of a share the quantile of so many delays is off by chance: 4 deviations. Delays that resemble those before
+// them count for fewer.
+double by_chance(const DelayShape& shape, std::uint64_t count, double share) {
+  const double apart = std::max((1 - shape.correlation) / (1 + shape.correlation), 1e-6);
+  return 4 * std::sqrt(share * (1 - share) / (static_cast<double>(count) * apart));
+}
+
 std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen, const HoldTimes& held) {
   if (held.count() == 0) return seen.level < 1 ? "still being ramped up" : "no packet came while the dose was full";
-  const double asked = static_cast<double>(prescribed_median_ns(shape)) / 1e6;
-  // Of random delays the median of a few is itself random: 1.25 deviations by the root of their number.
-  const double chance = 4 * 1.25 * static_cast<double>(shape.jitter_ns) / 1e6 / std::sqrt(static_cast<double>(held.count()));
-  const double got = held.quantile_ms(0.5), margin = 0.05 * asked + 1 + chance;
-  if (got >= asked - margin && (got <= asked + margin || seen.queue_in_times)) return "";
-  return fmt::format("expected a median of {:.3f} ms, measured {:.3f} ms over {} packets", asked, got, held.count());
+  // Of random delays the median of a few is itself random.
+  const double chance = by_chance(shape, held.count(), 0.5);
+  const double got = held.quantile_ms(0.5), least = prescribed_ms(shape, 0.5 - chance), most = prescribed_ms(shape, 0.5 + chance);
+  if (got >= 0.95 * least - 1 && (got <= 1.05 * most + 1 || seen.queue_in_times)) return "";
+  return fmt::format("expected a median of {:.3f} ms, measured {:.3f} ms over {} packets", prescribed_ms(shape, 0.5), got, held.count());
 }
 
 double rate_seen(const PacketCounts& counts) {
@@ -130,8 +138,8 @@ Total total_of(const PacketsSeen& seen) {
 }
 
 void tell_delay(Dose& out, const DelayShape& shape, const HoldTimes& held) {
-  out.prescribed["delay_ms"] = static_cast<double>(shape.recorded ? prescribed_median_ns(shape) : shape.delay_ns) / 1e6;
-  if (shape.jitter_ns && !shape.recorded) out.prescribed["jitter_ms"] = static_cast<double>(shape.jitter_ns) / 1e6;
+  out.prescribed["delay_ms"] = static_cast<double>(shape.samples ? prescribed_median_ns(shape) : shape.delay_ns) / 1e6;
+  if (shape.jitter_ns && !shape.samples) out.prescribed["jitter_ms"] = static_cast<double>(shape.jitter_ns) / 1e6;
   if (!held.count()) return;
   out.measured["delay_ms"] = told(held.quantile_ms(0.5));
   out.measured["delay_p99_ms"] = told(held.quantile_ms(0.99));

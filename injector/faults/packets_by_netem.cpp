@@ -193,6 +193,7 @@ bool others_classify(const NetworkAim& aim) {
 
 std::string netem_cannot(const Impairment& what, const NetworkAim& aim) {
   if (what.loss && what.loss->every) return "netem has no loss of every n-th packet";
+  if (const auto off = netem_table_is_off(what.delay); !off.empty()) return off + " (mechanism: userland replays them as they are)";
   if (!aim.cgroups.empty()) return "no filter of the kernel's tells a packet's process: it can be aimed by interface, listens_on, to, port and protocol";
   if (!known_refusal().empty()) return known_refusal();
   std::string why;

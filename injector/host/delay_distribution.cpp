@@ -6,6 +6,8 @@
 #include <mutex>
 #include <numeric>
 
+#include <fmt/format.h>
+
 namespace squall {
 
 namespace {
@@ -59,6 +61,13 @@ std::vector<std::int16_t> make_table(Distribution distribution) {
   return out;
 }
 
+// Of ascending values the one that so large a share does not exceed.
+template <class T>
+T at_share(const std::vector<T>& ascending, double share) {
+  const auto count = static_cast<double>(ascending.size());
+  return ascending[static_cast<std::size_t>(std::clamp(share * count, 0.0, count - 1))];
+}
+
 std::int64_t scaled(std::int64_t jitter_ns, std::int64_t quantile) {
   return jitter_ns / netem_scale * quantile + jitter_ns % netem_scale * quantile / netem_scale;
 }
@@ -73,8 +82,6 @@ const std::vector<std::int16_t>& quantiles(Distribution distribution) {
   return tables[index];
 }
 
-const std::vector<std::int16_t>& quantiles(const DelayShape& shape) { return shape.recorded ? *shape.recorded : quantiles(shape.distribution); }
-
 DelayShape recorded_delays(std::vector<std::int64_t> samples) {
   std::sort(samples.begin(), samples.end());
   const auto least = samples.front(), most = samples.back();
@@ -83,25 +90,40 @@ DelayShape recorded_delays(std::vector<std::int64_t> samples) {
   if (least == most) return out;
   // The table reaches from -4 jitters to 4.
   out.jitter_ns = (most - least + 7) / 8 + 1;
-  std::vector<std::int16_t> table;
-  for (int i = 0; i < table_size; ++i) {
-    const auto at = static_cast<std::size_t>((i + 0.5) / table_size * static_cast<double>(samples.size()));
-    const auto from_middle = static_cast<double>(samples[at] - out.delay_ns) / static_cast<double>(out.jitter_ns);
-    table.push_back(static_cast<std::int16_t>(std::lround(std::clamp(from_middle, -3.9999, 3.9999) * netem_scale)));
-  }
-  out.recorded = std::make_shared<const std::vector<std::int16_t>>(std::move(table));
+  out.samples = std::make_shared<const std::vector<std::int64_t>>(std::move(samples));
   return out;
 }
 
-std::int64_t prescribed_median_ns(const DelayShape& shape) {
-  if (shape.jitter_ns == 0) return shape.delay_ns;
-  auto& table = quantiles(shape);
-  return std::max<std::int64_t>(0, shape.delay_ns + scaled(shape.jitter_ns, table[table.size() / 2]));
+std::vector<std::int16_t> netem_table(const DelayShape& shape) {
+  if (!shape.samples) return quantiles(shape.distribution);
+  std::vector<std::int16_t> out;
+  for (int i = 0; i < table_size; ++i) {
+    const auto from_middle = static_cast<double>(at_share(*shape.samples, (i + 0.5) / table_size) - shape.delay_ns) / static_cast<double>(shape.jitter_ns);
+    out.push_back(static_cast<std::int16_t>(std::lround(std::clamp(from_middle, -3.9999, 3.9999) * netem_scale)));
+  }
+  return out;
 }
 
-DelaySampler::DelaySampler(const DelayShape& shape, std::uint64_t seed) : shape_(shape), table_(quantiles(shape_)), random_(seed) {
-  last_ = normal_(random_);
+std::string netem_table_is_off(const DelayShape& shape) {
+  constexpr double most_off = 0.05, most_off_ns = 100'000;
+  if (!shape.samples) return "";
+  const auto table = netem_table(shape);
+  for (auto [share, name] : {std::pair{0.5, "a median"}, std::pair{0.99, "a 99th percentile"}}) {
+    const auto meant = static_cast<double>(prescribed_quantile_ns(shape, share)), told = static_cast<double>(shape.delay_ns + scaled(shape.jitter_ns, at_share(table, share)));
+    const auto off = std::abs(told - meant);
+    if (off > most_off * meant && off > most_off_ns)
+      return fmt::format("its table is too coarse for these samples: of {:.4g} ms it would make {} of {:.4g} ms", meant / 1e6, name, told / 1e6);
+  }
+  return "";
 }
+
+std::int64_t prescribed_quantile_ns(const DelayShape& shape, double share) {
+  if (shape.jitter_ns == 0) return shape.delay_ns;
+  if (shape.samples) return at_share(*shape.samples, share);
+  return std::max<std::int64_t>(0, shape.delay_ns + scaled(shape.jitter_ns, at_share(quantiles(shape.distribution), share)));
+}
+
+DelaySampler::DelaySampler(const DelayShape& shape, std::uint64_t seed) : shape_(shape), random_(seed) { last_ = normal_(random_); }
 
 // A walk of normal numbers, each correlated with the one before, mapped back to even ones: correlation as netem(8) means
 // it, without the narrowing of the distribution that its sum of even numbers brings.
@@ -111,11 +133,6 @@ double DelaySampler::chance() {
   return 0.5 * std::erfc(-last_ / std::sqrt(2.0));
 }
 
-std::int64_t DelaySampler::next_ns() {
-  if (shape_.jitter_ns == 0) return shape_.delay_ns;
-  const auto size = static_cast<double>(table_.size());
-  const auto quantile = table_[static_cast<std::size_t>(std::min(chance() * size, size - 1))];
-  return std::max<std::int64_t>(0, shape_.delay_ns + scaled(shape_.jitter_ns, quantile));
-}
+std::int64_t DelaySampler::next_ns() { return shape_.jitter_ns == 0 ? shape_.delay_ns : prescribed_quantile_ns(shape_, chance()); }
 
 }  // namespace squall

@@ -115,7 +115,7 @@ netlink::Messages netem_message(std::uint32_t interface, const Impairment& what,
     messages.bytes(TCA_NETEM_REORDER, &reorder, sizeof reorder);
   }
   if (what.delay.jitter_ns == 0) return messages;
-  auto& table = quantiles(what.delay);
+  const auto table = netem_table(what.delay);
   messages.bytes(TCA_NETEM_DELAY_DIST, table.data(), table.size() * sizeof table[0]);
   const tc_netem_corr correlation{.delay_corr = chance(what.delay.correlation), .loss_corr = 0, .dup_corr = 0};
   messages.bytes(TCA_NETEM_CORR, &correlation, sizeof correlation);

@@ -96,7 +96,7 @@ bool EngineWatch::hangs() {
 }
 
 PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
-    : shape_(shape), lanes_{Lane{shape, seed_of(Way::out, seed)}, Lane{shape, seed_of(Way::in, seed)}}, epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+    : shape_(shape), typical_delay_ns_(prescribed_median_ns(shape.delay)), lanes_{Lane{shape, seed_of(Way::out, seed)}, Lane{shape, seed_of(Way::in, seed)}}, epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   if (!epoll_ || !timer_ || !wake_) throw std::runtime_error(std::string("make a timer: ") + std::strerror(errno));
 }
@@ -175,7 +175,7 @@ bool PacketEngine::many_come(std::int64_t now) {
   const auto counted = now - counting_since_;
   if (counted < stretch_ns) return many_;
   many_ = came_ * stretch_ns > many * counted &&
-          static_cast<double>(shape_.delay.delay_ns) * level_ >= static_cast<double>(delay_in_looks * between_looks_ns);
+          static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_looks * between_looks_ns);
   counting_since_ = now;
   came_ = 0;
   return many_;

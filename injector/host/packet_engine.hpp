@@ -139,6 +139,7 @@ class PacketEngine {
   Lane& lane_of(const HeldPacket& packet) { return lanes_[static_cast<std::size_t>(packet.way)]; }
 
   Impairment shape_;
+  const std::int64_t typical_delay_ns_;
   std::array<Lane, 2> lanes_;  // by Way
   std::vector<std::unique_ptr<PacketSource>> sources_;
   Fd epoll_, timer_, wake_;

@@ -1,6 +1,7 @@
 // What the models of packet faults draw, held against what they say.
 #include <cmath>
 #include <map>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -132,6 +133,37 @@ TEST(RecordedDelays, are_replayed_in_their_distribution) {
     distance = std::max(distance, std::abs(below - (static_cast<double>(i) + 0.5) / 5'000));
   }
   EXPECT_LT(distance, 1.63 / std::sqrt(5'000.0));
+}
+
+std::vector<std::int64_t> drawn(const DelayShape& shape, int count) {
+  DelaySampler sampler{shape, 11};
+  std::vector<std::int64_t> out;
+  for (int i = 0; i < count; ++i) out.push_back(sampler.next_ns());
+  return out;
+}
+
+TEST(RecordedDelays, keep_their_values_beside_an_outlier) {
+  std::vector<std::int64_t> samples(999, 400'000);
+  samples.push_back(60'000'000'000);
+  const auto shape = recorded_delays(samples);
+  EXPECT_EQ(prescribed_median_ns(shape), 400'000);
+  int outliers = 0;
+  for (const auto delay : drawn(shape, 20'000)) {
+    EXPECT_TRUE(delay == 400'000 || delay == 60'000'000'000) << delay;
+    outliers += delay > 400'000;
+  }
+  EXPECT_NEAR(outliers, 20, 18);
+  EXPECT_EQ(netem_table_is_off(shape), "its table is too coarse for these samples: of 0.4 ms it would make a median of 1.316 ms");
+}
+
+TEST(RecordedDelays, can_each_come) {
+  std::vector<std::int64_t> samples;
+  for (int i = 0; i < 65'536; ++i) samples.push_back(i * 1'000);
+  const auto shape = recorded_delays(samples);
+  std::set<std::int64_t> seen;
+  for (const auto delay : drawn(shape, 65'536)) seen.insert(delay);
+  EXPECT_NEAR(static_cast<double>(seen.size()), 65'536 * (1 - std::exp(-1)), 1'000);
+  EXPECT_EQ(netem_table_is_off(shape), "");
 }
 
 }  // namespace
