@@ -79,7 +79,7 @@ void NetemLine::read_rate(std::uint32_t device) {
 }
 
 PacketsSeen::OneWay NetemLine::seen() const {
-  PacketsSeen::OneWay out{way_, &held_, now_.netem.packets, now_.netem.waiting + now_.rate.waiting, {}};
+  PacketsSeen::OneWay out{way_, &held_, now_.netem.packets, now_.netem.waiting + now_.rate.waiting, {}, 0};
   if (full_from_) out.counts = counts_since(*full_from_);
   return out;
 }

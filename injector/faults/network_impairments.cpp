@@ -314,7 +314,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 }
 
 constexpr std::string_view rules_go = "the rules that pick the packets go; from then on every packet passes";
-constexpr std::string_view let_go = "the rules that pick the packets go first, so that packets pass at once; those that wait are let go in order, none is lost";
+constexpr std::string_view let_go = "the rules that pick the packets go first, so that packets pass at once; those that wait follow in order, soon but not in one burst";
 
 template <const Schema& (*schema)()>
 FaultType type(std::string_view name, std::string_view sentence, std::string_view undo, std::vector<std::string> examples) {

@@ -73,7 +73,9 @@ double by_chance(const DelayShape& shape, std::uint64_t count, double share) {
   return 4 * std::sqrt(share * (1 - share) / (static_cast<double>(count) * apart));
 }
 
-std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen, const HoldTimes& held) {
+std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen, const OneWay& way) {
+  const auto& held = *way.held;
+  if (held.count() == 0 && way.released) return fmt::format("no packet was through its delay before it was undone; {} were let go early", way.released);
   if (held.count() == 0) return seen.level < 1 ? "still being ramped up" : "no packet came while the dose was full";
   // Of random delays the median of a few is itself random.
   const double chance = by_chance(shape, held.count(), 0.5);
@@ -104,7 +106,7 @@ std::string doubt(const Impairment& what, const PacketsSeen& seen, const OneWay&
     if (!reason.empty()) reasons.push_back(std::move(reason));
   };
   const bool everything_lost = what.loss && what.loss->share() >= 1;
-  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) add(doubt_of_delay(what.delay, seen, *way.held));
+  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) add(doubt_of_delay(what.delay, seen, way));
   for (auto& share : shares(what, way.counts, seen.corrupted_seen)) add(doubt(share));
   if (what.rate) add(doubt_of_rate(*what.rate, way.counts));
   return fmt::format("{}", fmt::join(reasons, "; "));
@@ -172,6 +174,7 @@ Dose packet_dose(const Impairment& what, const PacketsSeen& seen) {
   }
   if (seen.overflowed) out.measured["undelayed_packets"] = seen.overflowed;
   if (seen.lost) out.measured["lost_packets"] = seen.lost;
+  if (seen.refused) out.measured["device_full_packets"] = seen.refused;
   out.samples = what.each_packet() ? all.counts.losses.came : all.held.count();
   out.reason = doubt(what, seen);
   out.verified = out.reason.empty();

@@ -17,9 +17,11 @@ struct PacketsSeen {
     std::uint64_t packets = 0;        // passed on so far, at any level
     std::uint64_t holding = 0;
     PacketCounts counts;              // while the dose was full
+    std::uint64_t released = 0;       // before their delay was over
   };
   std::vector<OneWay> ways;           // those that were asked for
   std::uint64_t overflowed = 0, lost = 0;  // not meant: passed at once, dropped
+  std::uint64_t refused = 0;               // had no room in the queue of the device they were to leave by
   double level = 1;
   bool sees_bursts = true;          // counts.losses.bursts means something
   double corrupted_seen = 1;        // the share of the corrupted ones that is recognised at least

@@ -65,6 +65,7 @@ class UserlandFault : public Fault {
       if (!device.loopback && !device.ethernet && aim_.direction != Direction::in) skipped.push_back(device.name);
     if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is left as it is: it carries no Ethernet frames", fmt::join(skipped, ", ")));
     if (aim_.every_device && aim_.direction != Direction::in) out.emplace_back("what leaves by an interface that comes up later is left as it is");
+    if (what_.delay.delay_ns > 0 || what_.rate) out.emplace_back("packets that wait when it is undone follow within 0.4 s, at five times their pace or more: later ones overtake them");
     out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
     if (uses_queue(detour_->plan().rules))
       out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
@@ -91,10 +92,11 @@ class UserlandFault : public Fault {
     PacketsSeen seen;
     for (const auto way : ways_) {
       auto& of = measured.of(way);
-      seen.ways.push_back({way, &of.at_full_level, of.packets, of.holding, of.counts});
+      seen.ways.push_back({way, &of.at_full_level, of.packets, of.holding, of.counts, of.released});
     }
     seen.overflowed = measured.overflowed;
     seen.lost = measured.lost;
+    seen.refused = measured.refused;
     seen.level = level_;
     return packet_dose(what_, seen);
   }
@@ -102,12 +104,15 @@ class UserlandFault : public Fault {
   std::vector<FaultEvent> events() override {
     std::vector<FaultEvent> out;
     const auto measured = detour_->measure();
-    if (measured.released_early > std::exchange(told_released_, measured.released_early))
-      out.push_back({"packets.released", wall_ns(), {{"packets", measured.released_early}, {"why", "undone before their delay was over"}}});
+    const auto released = measured.of(Way::out).released + measured.of(Way::in).released;
+    if (released > std::exchange(told_released_, released))
+      out.push_back({"packets.released", wall_ns(), {{"packets", released}, {"why", "undone before their delay was over"}}});
     if (const auto more = measured.overflowed - std::exchange(told_overflowed_, measured.overflowed))
       out.push_back({"packets.undelayed", wall_ns(), {{"packets", more}, {"why", "too many were held"}}});
     if (const auto more = measured.lost - std::exchange(told_lost_, measured.lost))
       out.push_back({"packets.lost", wall_ns(), {{"packets", more}, {"why", "the kernel dropped what waited"}}});
+    if (const auto more = measured.refused - std::exchange(told_refused_, measured.refused))
+      out.push_back({"packets.lost", wall_ns(), {{"packets", more}, {"why", "the queue of the device that they were to leave by was full"}}});
     return out;
   }
 
@@ -117,7 +122,7 @@ class UserlandFault : public Fault {
   std::vector<Way> ways_;
   std::shared_ptr<PacketDetour> detour_;
   double level_ = 1;
-  std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0;
+  std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0, told_refused_ = 0;
 };
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.

@@ -18,8 +18,9 @@ namespace squall {
 
 namespace {
 
-// Beyond this, further packets pass at once: memory is the host's, not ours.
-constexpr std::uint64_t most_held_bytes = 512 << 20;
+// What is held at the undo follows so many times as fast, and in so long a time at most.
+constexpr double release_pace = 5;
+constexpr std::int64_t longest_release_ns = 400'000'000, settling_ns = 200'000'000;
 constexpr std::int64_t retry_ns = 200'000, never = INT64_MAX;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, what waits is
@@ -38,6 +39,8 @@ Watched& watched() {
 
 // Of each direction its own; the first one's is the fault's.
 std::uint64_t seed_of(Way way, std::uint64_t seed) { return way == Way::out ? seed : seed ^ 0xd1b54a32d192ed03; }
+
+std::uint64_t memory_of(const HeldPacket& packet) { return sizeof packet + packet.capacity; }
 
 bool later(const HeldPacket& a, const HeldPacket& b) { return a.due != b.due ? a.due > b.due : a.order > b.order; }
 
@@ -64,6 +67,12 @@ void HeldPackets::add(HeldPacket&& packet) {
   }
   heap_.push_back(std::move(packet));
   std::push_heap(heap_.begin(), heap_.end(), later);
+}
+
+std::int64_t HeldPackets::last_due() const {
+  std::int64_t out = line_.empty() ? 0 : line_.back().due;
+  for (auto& packet : heap_) out = std::max(out, packet.due);
+  return out;
 }
 
 bool HeldPackets::heap_is_next() const { return !heap_.empty() && (line_.empty() || later(line_.front(), heap_.front())); }
@@ -151,7 +160,10 @@ void PacketEngine::release() {
 EngineMeasure PacketEngine::measure() const {
   std::lock_guard lock{mutex_};
   auto out = measure_;
-  for (auto& source : sources_) out.lost += source->lost();
+  for (auto& source : sources_) {
+    out.lost += source->lost();
+    out.refused += source->found_full();
+  }
   return out;
 }
 
@@ -237,7 +249,7 @@ PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
   std::memcpy(frame.get(), packet.frame.get(), packet.content);
   std::memcpy(frame.get() + packet.content, edited_.data(), edited_.size());
   packet.frame = std::move(frame);
-  packet.size = static_cast<std::uint32_t>(packet.content + edited_.size());
+  packet.size = packet.capacity = static_cast<std::uint32_t>(packet.content + edited_.size());
   packet.changed = true;
   return verdict;
 }
@@ -263,7 +275,7 @@ void PacketEngine::keep(HeldPacket&& packet) {
   if (fate.duplicated) {
     HeldPacket second;
     second.entered = packet.entered;
-    second.size = packet.size;
+    second.size = second.capacity = packet.size;
     second.content = packet.content;
     second.wire_bytes = packet.wire_bytes;
     second.source = packet.source;
@@ -281,20 +293,33 @@ void PacketEngine::keep(HeldPacket&& packet) {
 void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   auto& lane = lane_of(packet);
   packet.order = ++order_;
-  auto delay = at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(lane.delays.next_ns()) * level);
-  if (held_bytes_ + packet.size > most_held_bytes) {
-    delay = 0;
-    packet.full_level = false;
-    std::lock_guard lock{mutex_};
-    ++measure_.overflowed;
-  }
-  packet.due = packet.entered + delay;
+  if (held_bytes_ + memory_of(packet) > most_held_bytes) return overflow(std::move(packet));
+  packet.due = packet.entered + (at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(lane.delays.next_ns()) * level));
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
   const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor;
   if (keeps_order) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
-  held_bytes_ += packet.size;
-  ++holding_[static_cast<std::size_t>(packet.way)];
+  remember(packet);
   held_.add(std::move(packet));
+}
+
+// It passes now, before those that wait: were it to keep their order, it would wait as well.
+void PacketEngine::overflow(HeldPacket&& packet) {
+  std::lock_guard lock{mutex_};
+  ++measure_.overflowed;
+  packet.full_level = false;
+  packet.due = packet.entered;
+  remember(packet);
+  if (shape_.rate && !pass_limit(packet)) return;
+  if (packet.due > monotonic_ns()) return through_.add(std::move(packet));
+  if (let_go(packet)) return;
+  ++measure_.lost;
+  forget(packet);
+  packet.source->discard(packet);
+}
+
+void PacketEngine::remember(const HeldPacket& packet) {
+  held_bytes_ += memory_of(packet);
+  ++holding_[static_cast<std::size_t>(packet.way)];
 }
 
 // False where it cannot go now.
@@ -318,7 +343,7 @@ bool PacketEngine::let_go(HeldPacket& packet) {
 }
 
 void PacketEngine::forget(const HeldPacket& packet) {
-  held_bytes_ -= packet.size;
+  held_bytes_ -= memory_of(packet);
   --holding_[static_cast<std::size_t>(packet.way)];
 }
 
@@ -358,6 +383,10 @@ void PacketEngine::deliver(std::int64_t now) {
   std::lock_guard lock{mutex_};
   while (next_due() <= now) deliver_next(now);
   for (auto& source : sources_) source->flush();
+  publish();
+}
+
+void PacketEngine::publish() {
   if (auto* count = watched_.load()) count->set(held_.size() + through_.size());
   for (std::size_t way = 0; way < lanes_.size(); ++way) {
     measure_.ways[way].counts = lanes_[way].counts;
@@ -365,31 +394,58 @@ void PacketEngine::deliver(std::int64_t now) {
   }
 }
 
+// What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the buffers of many
+// a receiver take.
 void PacketEngine::deliver_all() {
-  const auto patience = monotonic_ns() + 400'000'000;
+  const auto begin = monotonic_ns(), until = begin + longest_release_ns, patience = until + settling_ns;
+  const auto first = next_due() == never ? begin : next_due(), last = std::max(held_.last_due(), through_.last_due());
+  const double faster = std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));
   // A packet may be on its way into the queue on another processor for a moment: seen empty twice is empty.
   for (int empty = 0; empty < 2 && monotonic_ns() < patience;) {
     while (take()) continue;
-    {
-      std::lock_guard lock{mutex_};
-      while (next_due() != never) {
-        auto packet = through_.empty() ? held_.take_next() : through_.take_next();
-        while (!packet.source->let_go(packet) && monotonic_ns() < patience) continue;
-        forget(packet);
-        ++measure_.released_early;
-      }
-      for (auto& source : sources_) source->flush();
-      for (auto& way : measure_.ways) way.holding = 0;
-    }
+    const auto now = monotonic_ns();
+    release_due(now < until ? first + static_cast<std::int64_t>(static_cast<double>(now - begin) * faster) : never);
     std::uint64_t waiting = 0;
     for (auto& source : sources_) waiting += source->waiting();
-    empty = waiting == 0 ? empty + 1 : 0;
-    if (empty < 2) {
-      const timespec moment{0, 15'000};
-      ::nanosleep(&moment, nullptr);
-    }
+    empty = waiting == 0 && next_due() == never ? empty + 1 : 0;
+    const timespec moment{0, next_due() == never ? 15'000 : 100'000};
+    if (empty < 2) ::nanosleep(&moment, nullptr);
   }
+  release_due(never);
+  give_up();
   while (take()) continue;  // what the kernel said to the last verdicts
+}
+
+// Those behind a limited rate first: they were before the others.
+void PacketEngine::release_due(std::int64_t up_to) {
+  std::lock_guard lock{mutex_};
+  const auto now = monotonic_ns();
+  for (bool goes = true; goes;) {
+    auto& from = through_.empty() ? held_ : through_;
+    if (from.empty() || from.next_due() > up_to) break;
+    auto packet = from.take_next();
+    const bool early = packet.due > now;
+    if (early) packet.full_level = false;
+    goes = let_go(packet);
+    if (goes)
+      measure_.of(packet.way).released += early;
+    else
+      through_.add(std::move(packet));
+  }
+  for (auto& source : sources_) source->flush();
+  publish();
+}
+
+void PacketEngine::give_up() {
+  std::lock_guard lock{mutex_};
+  while (next_due() != never) {
+    auto packet = through_.empty() ? held_.take_next() : through_.take_next();
+    forget(packet);
+    ++measure_.lost;
+    packet.source->discard(packet);
+  }
+  for (auto& source : sources_) source->flush();
+  publish();
 }
 
 }  // namespace squall

@@ -29,6 +29,7 @@ class HeldPackets {
   bool empty() const { return line_.empty() && heap_.empty(); }
   std::size_t size() const { return line_.size() + heap_.size(); }
   std::int64_t next_due() const { return heap_is_next() ? heap_.front().due : line_.front().due; }
+  std::int64_t last_due() const;
   HeldPacket take_next();
 
  private:
@@ -52,13 +53,16 @@ struct PacketCounts {
 struct WayMeasure {
   HoldTimes at_full_level;    // packets that came while the dose was full; without what a limited rate adds
   PacketCounts counts;
-  std::uint64_t packets = 0;  // delivered after their delay, at any level
+  std::uint64_t packets = 0;   // passed on, at any level
+  std::uint64_t released = 0;  // of them before their delay was over: it was undone
   std::uint64_t holding = 0;
 };
 
 struct EngineMeasure {
   std::array<WayMeasure, 2> ways;
-  std::uint64_t overflowed = 0, released_early = 0, lost = 0;
+  std::uint64_t overflowed = 0, lost = 0;
+  std::uint64_t refused = 0;  // by the full queue of the device they were to leave by
+
 
   WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
   const WayMeasure& of(Way way) const { return ways[static_cast<std::size_t>(way)]; }
@@ -83,6 +87,8 @@ class EngineWatch {
 class PacketEngine {
  public:
   static constexpr int look_ms = 250;
+  // Beyond so much, further packets pass at once: memory is the host's, not ours.
+  static constexpr std::uint64_t most_held_bytes = 512 << 20;
   PacketEngine(const Impairment&, std::uint64_t seed);
   ~PacketEngine();
   PacketEngine(const PacketEngine&) = delete;
@@ -97,8 +103,8 @@ class PacketEngine {
   void watch(const std::string& name);
   // The part of the whole dose that packets get which come from now on.
   void set_level(double level) { level_ = level; }
-  // Lets everything that waits go at once and in order, takes what still comes in until nothing does, and ends the
-  // thread. No new packet may be sent our way any more. Sources stay open.
+  // Lets everything that waits go soon and in order, takes what still comes in until nothing does, and ends the
+  // thread, all within 0.6 s. No new packet may be sent our way any more. Sources stay open.
   void release();
   // Closes the sources.
   void close() { sources_.clear(); }
@@ -118,9 +124,14 @@ class PacketEngine {
   void deliver_next(std::int64_t now);
   bool pass_limit(HeldPacket&);
   void forget(const HeldPacket&);
+  void publish();
   void deliver_all();
+  void release_due(std::int64_t up_to);
+  void give_up();
   void keep(HeldPacket&&);
   void hold(HeldPacket&&, bool at_once, double level);
+  void overflow(HeldPacket&&);
+  void remember(const HeldPacket&);
   void corrupt(HeldPacket&);
   PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);

@@ -179,7 +179,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
       told = {value, size};
       if (!cut) packet.wire_bytes = size + link_header;
       if (take_ == Take::bytes && !cut) {
-        packet.size = size;
+        packet.size = packet.capacity = size;
         packet.frame = std::make_unique_for_overwrite<char[]>(size);
         std::memcpy(packet.frame.get(), value, size);
       }

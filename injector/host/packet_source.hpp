@@ -20,6 +20,7 @@ struct HeldPacket {
   std::int64_t entered = 0;  // CLOCK_MONOTONIC, ns
   std::uint32_t id = 0;
   std::uint32_t size = 0, content = 0;  // of frame, and where in it the network header begins
+  std::uint32_t capacity = 0;           // what frame takes of memory
   std::uint32_t wire_bytes = 0;         // with its link header; 0: not known
   std::unique_ptr<char[]> frame;
   PacketSource* source = nullptr;
@@ -49,6 +50,8 @@ class PacketSource {
   virtual std::uint64_t waiting() = 0;
   // Packets lost since the start: the queue was full, or somebody made the kernel drop what waited.
   virtual std::uint64_t lost() const = 0;
+  // Packets that the queue of the device they were to leave by had no room for.
+  virtual std::uint64_t found_full() const { return 0; }
 };
 
 }  // namespace squall

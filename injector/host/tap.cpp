@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -27,7 +28,8 @@ namespace squall {
 namespace {
 
 constexpr std::size_t offload_header = 10;  // struct virtio_net_hdr, whose header is not C++
-constexpr std::size_t longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64;
+// As long as most devices' segments are, and as BIG TCP's may be.
+constexpr std::size_t large_frame = 68 << 10, longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64;
 constexpr std::uint32_t queue_length = 10'000;
 constexpr int frames_at_once = 256;
 
@@ -35,7 +37,7 @@ constexpr int frames_at_once = 256;
 
 }  // namespace
 
-Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments segments) : name_(name), buffer_(std::make_unique_for_overwrite<char[]>(longest_frame)) {
+Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments segments) : name_(name), buffer_(std::make_unique_for_overwrite<char[]>(large_frame)), overlong_(std::make_unique_for_overwrite<char[]>(longest_frame - large_frame)) {
   open_tap(name, segments);
   raise(alias);
   open_way_out(interface, mark);
@@ -101,22 +103,25 @@ void Tap::open_way_out(std::uint32_t interface, std::uint32_t mark) {
 
 bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
   for (int i = 0; i < frames_at_once; ++i) {
-    const auto got = ::read(tap_.get(), buffer_.get(), longest_frame);
+    const iovec parts[] = {{buffer_.get(), large_frame}, {overlong_.get(), longest_frame - large_frame}};
+    const auto got = ::readv(tap_.get(), parts, 2);
     if (got < static_cast<ssize_t>(offload_header + ETH_HLEN)) return false;
     // What the tap's own network stack says (multicast reports) is nobody's traffic.
     if (std::memcmp(buffer_.get() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;
     HeldPacket packet;
     packet.source = this;
     packet.entered = monotonic_ns();
-    packet.size = static_cast<std::uint32_t>(got);
+    packet.size = packet.capacity = static_cast<std::uint32_t>(got);
     packet.content = offload_header + ETH_HLEN;
     packet.wire_bytes = packet.size - static_cast<std::uint32_t>(offload_header);
-    if (packet.size > small_frame) {
+    if (packet.size > small_frame && packet.size <= large_frame) {
       packet.frame = std::move(buffer_);
+      packet.capacity = large_frame;
       buffer_ = spare();
     } else {
       packet.frame = std::make_unique_for_overwrite<char[]>(packet.size);
-      std::memcpy(packet.frame.get(), buffer_.get(), packet.size);
+      std::memcpy(packet.frame.get(), buffer_.get(), std::min<std::size_t>(packet.size, large_frame));
+      if (packet.size > large_frame) std::memcpy(packet.frame.get() + large_frame, overlong_.get(), packet.size - large_frame);
     }
     keep(std::move(packet));
   }
@@ -124,7 +129,7 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
 }
 
 std::unique_ptr<char[]> Tap::spare() {
-  if (spare_.empty()) return std::make_unique_for_overwrite<char[]>(longest_frame);
+  if (spare_.empty()) return std::make_unique_for_overwrite<char[]>(large_frame);
   auto frame = std::move(spare_.back());
   spare_.pop_back();
   return frame;
@@ -135,13 +140,13 @@ std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }
 bool Tap::let_go(HeldPacket& packet) {
   for (;;) {
     if (::send(out_.get(), packet.frame.get(), packet.size, MSG_DONTWAIT) >= 0) {
-      if (packet.size > small_frame && !packet.changed && !packet.copy && spare_.size() < most_spare) spare_.push_back(std::move(packet.frame));
+      if (packet.capacity == large_frame && packet.size > small_frame && !packet.changed && !packet.copy && spare_.size() < most_spare) spare_.push_back(std::move(packet.frame));
       return true;
     }
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return false;
-    // ENOBUFS: the device's own queue is full and drops, as it would have without us.
-    if (errno != ENOBUFS) ++lost_;
+    // ENOBUFS: the device's own queue is full and drops, as it may have without us.
+    ++(errno == ENOBUFS ? refused_ : lost_);
     return true;
   }
 }

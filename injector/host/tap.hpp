@@ -31,6 +31,7 @@ class Tap : public PacketSource {
   void flush() override {}
   std::uint64_t waiting() override { return 0; }
   std::uint64_t lost() const override { return lost_; }
+  std::uint64_t found_full() const override { return refused_; }
 
  private:
   std::unique_ptr<char[]> spare();
@@ -43,9 +44,9 @@ class Tap : public PacketSource {
   std::uint32_t index_ = 0;
   unsigned char address_[6] = {};
   // Large frames are passed on as they are, not copied: what they lie in, and what is free of that.
-  std::unique_ptr<char[]> buffer_;
+  std::unique_ptr<char[]> buffer_, overlong_;
   std::vector<std::unique_ptr<char[]>> spare_;
-  std::atomic<std::uint64_t> lost_ = 0;
+  std::atomic<std::uint64_t> lost_ = 0, refused_ = 0;
 };
 
 }  // namespace squall

@@ -167,6 +167,28 @@ TEST_P(NetworkDelay, undo_under_a_stream_loses_no_packet) {
   }
 }
 
+// 2,000 packets wait at the undo, and the other end's buffer takes some 280.
+TEST_P(NetworkDelay, undo_does_not_flood_the_receiver) {
+  if (kernel()) return;
+  for (auto* direction : {"out", "in"}) {
+    unsigned least = 100'000;
+    // A busy machine lets the receiver wait: one quiet window of a few is enough.
+    for (int attempt = 0; attempt < 4 && least > 0; ++attempt) {
+      testing::Pings pings;
+      std::thread stream{[&] { pings = ping("10.99.0.2", port, 7'500, 200); }};
+      std::this_thread::sleep_for(std::chrono::milliseconds{200});
+      auto fault = delay({{"delay", "400ms"}, {"direction", direction}});
+      fault.apply();
+      std::this_thread::sleep_for(std::chrono::milliseconds{700});
+      EXPECT_EQ(fault.undo(), "");
+      stream.join();
+      EXPECT_GT(pings.quantile(0.6), 100) << "the stream was over before the fault: nothing was tested";
+      least = std::min(least, pings.lost());
+    }
+    EXPECT_LT(least, 150U) << direction;
+  }
+}
+
 TEST_P(NetworkDelay, of_zero_comes_and_goes_under_a_stream_without_losing_a_packet) {
   if (kernel()) put_clsact_there();
   for (auto* direction : {"out", "in"}) {

@@ -18,7 +18,7 @@ Dose dose_of(const DelayShape& asked, const HoldTimes& times) {
   Impairment what;
   what.delay = asked;
   PacketsSeen seen;
-  seen.ways.push_back({Way::out, &times, times.count(), 0, {}});
+  seen.ways.push_back({Way::out, &times, times.count(), 0, {}, 0});
   return packet_dose(what, seen);
 }
 
@@ -34,6 +34,18 @@ TEST(PacketDose, of_recorded_delays_is_judged_by_them_and_not_by_their_outliers)
   dose = dose_of(asked, wrong);
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.reason, "expected a median of 10.000 ms, measured 14.008 ms over 1000 packets");
+}
+
+TEST(PacketDose, of_packets_that_the_undo_let_go_is_none_and_says_so) {
+  Impairment what;
+  what.delay.delay_ns = 20'000'000'000;
+  const HoldTimes none;
+  PacketsSeen seen;
+  seen.ways.push_back({Way::out, &none, 500, 0, {}, 500});
+  const auto dose = packet_dose(what, seen);
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "no packet was through its delay before it was undone; 500 were let go early");
+  EXPECT_EQ(dose.measured.at("packets").to_number<int>(), 500);
 }
 
 }  // namespace

@@ -224,6 +224,54 @@ TEST(PacketEngine, directions_draw_differently_and_again_the_same) {
   EXPECT_NE(lost(Way::out), lost(Way::in));
 }
 
+TEST(PacketEngine, what_there_is_no_memory_for_passes_at_once_before_those_that_wait) {
+  Impairment what;
+  what.delay.delay_ns = 20'000'000'000;
+  Running running{what};
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    auto one = packet(i, 60'000);
+    one.capacity = PacketEngine::most_held_bytes / 8;
+    running.told->give(std::move(one));
+  }
+  running.told->ring();
+  ASSERT_TRUE(running.wait_for(13));
+  ::usleep(20'000);
+  auto measured = running.engine.measure();
+  EXPECT_EQ(measured.overflowed, 13U);
+  EXPECT_EQ(measured.of(Way::out).holding, 7U);
+  EXPECT_EQ(measured.of(Way::out).at_full_level.count(), 0U);
+  running.engine.release();
+  measured = running.engine.measure();
+  EXPECT_EQ(running.told->passed().size(), 20U);
+  EXPECT_EQ(measured.of(Way::out).released, 7U);
+  EXPECT_EQ(measured.of(Way::out).packets, 20U);
+  EXPECT_EQ(measured.of(Way::out).holding, 0U);
+}
+
+TEST(PacketEngine, an_undo_lets_go_in_order_and_not_in_one_burst) {
+  Impairment what;
+  what.delay.delay_ns = 400'000'000;
+  what.rate = RateShape{1e9, 1'000'000, 1'000'000};
+  Running running{what};
+  const auto now = monotonic_ns();
+  for (std::uint32_t i = 0; i < 350; ++i) {
+    auto one = packet(i, 100);
+    one.entered = now + (std::int64_t{i} - 350) * 1'000'000;
+    running.told->give(std::move(one));
+  }
+  running.told->ring();
+  for (int i = 0; i < 1'000 && running.engine.measure().of(Way::out).holding == 0; ++i) ::usleep(1'000);
+  running.engine.release();
+  const auto took = monotonic_ns() - now;
+  const auto gone = running.told->passed();
+  ASSERT_EQ(gone.size(), 350U);
+  for (std::uint32_t i = 0; i < 350; ++i) EXPECT_EQ(gone[i].id, i);
+  EXPECT_GT(running.engine.measure().of(Way::out).released, 0U);
+  // 350 ms of traffic at five times its pace; what a busy machine adds comes on top.
+  EXPECT_GT(gone.back().at - gone.front().at, 50'000'000);
+  EXPECT_LT(took, 2'000'000'000);
+}
+
 // Readable, and never done with taking.
 class StuckSource : public PacketSource {
  public:
