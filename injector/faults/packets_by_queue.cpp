@@ -66,6 +66,8 @@ class UserlandFault : public Fault {
     if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is left as it is: it carries no Ethernet frames", fmt::join(skipped, ", ")));
     if (aim_.every_device && aim_.direction != Direction::in) out.emplace_back("what leaves by an interface that comes up later is left as it is");
     if (what_.delay.delay_ns > 0 || what_.rate) out.emplace_back("packets that wait when it is undone follow within 0.4 s, at five times their pace or more: later ones overtake them");
+    if (what_.corrupt > 0 && uses_queue(detour_->plan().rules))
+      out.emplace_back("of arriving packets only what follows the IP header is corrupted: damage in it would be dropped before anybody sees it");
     out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
     if (uses_queue(detour_->plan().rules))
       out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");

@@ -14,6 +14,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "injector/host/packet_headers.hpp"
+
 namespace squall {
 
 namespace {
@@ -233,11 +235,18 @@ void PacketEngine::Lane::count(const Fate& fate) {
   counts.at_once += fate.at_once && !fate.lost;
 }
 
-// One bit of it, behind the link header.
+// Where a bit of a packet may be turned over: behind the link header, and behind the network's where nobody looks at its
+// checksum any more, so that a packet with another address would be answered or forwarded to a stranger.
+std::size_t PacketEngine::damage_begins(const HeldPacket& packet) {
+  if (!packet.source->header_is_checked()) return packet.content;
+  const auto header = network_header_size({packet.frame.get() + packet.content, packet.size - packet.content});
+  return header ? packet.content + header : packet.size;
+}
+
 void PacketEngine::corrupt(HeldPacket& packet) {
-  if (packet.size <= packet.content) return;
-  const auto bit = lane_of(packet).fates.below(std::uint64_t{packet.size - packet.content} * 8);
-  packet.frame[packet.content + bit / 8] ^= static_cast<char>(1 << bit % 8);
+  const auto begin = damage_begins(packet);
+  const auto bit = lane_of(packet).fates.below(std::uint64_t{packet.size - begin} * 8);
+  packet.frame[begin + bit / 8] ^= static_cast<char>(1 << bit % 8);
   packet.changed = true;
 }
 
@@ -264,6 +273,7 @@ void PacketEngine::keep(HeldPacket&& packet) {
   if (shape_.each_packet() && !releasing_ && whole) {
     auto& lane = lane_of(packet);
     fate = lane.fates.next(level);
+    fate.corrupted = fate.corrupted && damage_begins(packet) < packet.size;
     if (packet.full_level) lane.count(fate);
   }
   if (shape_.editor && !releasing_ && whole) {

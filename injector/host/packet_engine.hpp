@@ -132,6 +132,7 @@ class PacketEngine {
   void hold(HeldPacket&&, bool at_once, double level);
   void overflow(HeldPacket&&);
   void remember(const HeldPacket&);
+  static std::size_t damage_begins(const HeldPacket&);
   void corrupt(HeldPacket&);
   PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);

@@ -65,6 +65,7 @@ class GivenSource : public PacketSource {
     std::mutex mutex;
     std::vector<HeldPacket> given;
     std::vector<Gone> gone;
+    bool header_is_checked = false;
     Fd event{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 
     void give(HeldPacket&& packet) {
@@ -104,6 +105,7 @@ class GivenSource : public PacketSource {
   void flush() override {}
   std::uint64_t waiting() override { return 0; }
   std::uint64_t lost() const override { return 0; }
+  bool header_is_checked() const override { return told_->header_is_checked; }
 
  private:
   bool tell(const HeldPacket& packet, bool discarded) {
@@ -270,6 +272,33 @@ TEST(PacketEngine, an_undo_lets_go_in_order_and_not_in_one_burst) {
   // 350 ms of traffic at five times its pace; what a busy machine adds comes on top.
   EXPECT_GT(gone.back().at - gone.front().at, 50'000'000);
   EXPECT_LT(took, 2'000'000'000);
+}
+
+TEST(PacketEngine, damages_nothing_before_what_a_kernel_still_checks) {
+  Impairment what;
+  what.corrupt = 1;
+  Running running{what};
+  running.told->header_is_checked = true;
+  std::string bytes(48, 'x');
+  bytes[0] = 0x45;
+  auto give = [&](std::size_t size, std::uint32_t id) {
+    auto one = packet(id, 62);
+    one.size = one.capacity = static_cast<std::uint32_t>(size);
+    one.frame = std::make_unique<char[]>(size);
+    std::copy_n(bytes.data(), size, one.frame.get());
+    running.told->give(std::move(one));
+  };
+  for (std::uint32_t i = 0; i < 500; ++i) give(48, i);
+  give(20, 500);  // nothing behind its header
+  running.told->ring();
+  ASSERT_TRUE(running.wait_for(501));
+  for (auto& one : running.told->passed()) {
+    EXPECT_EQ(one.bytes.substr(0, 20), bytes.substr(0, 20));
+    EXPECT_EQ(one.bytes == bytes.substr(0, one.bytes.size()), one.id == 500) << one.id;
+  }
+  ::usleep(20'000);
+  EXPECT_EQ(running.engine.measure().of(Way::out).counts.corrupted, 500U);
+  EXPECT_EQ(running.engine.measure().of(Way::out).counts.losses.came, 501U);
 }
 
 // Readable, and never done with taking.
