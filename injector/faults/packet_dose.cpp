@@ -73,6 +73,24 @@ double by_chance(const DelayShape& shape, std::uint64_t count, double share) {
   return 4 * std::sqrt(share * (1 - share) / (static_cast<double>(count) * apart));
 }
 
+constexpr double one_deviation = 0.341;  // of a normal distribution, the share of what lies within it on one side
+
+// Half of what the middle 68 % spread over: the deviation, where the distribution is a normal one.
+double prescribed_spread_ms(const DelayShape& shape, double each_side = one_deviation) {
+  return (prescribed_ms(shape, 0.5 + each_side) - prescribed_ms(shape, 0.5 - each_side)) / 2;
+}
+double spread_ms(const HoldTimes& held) { return (held.quantile_ms(0.5 + one_deviation) - held.quantile_ms(0.5 - one_deviation)) / 2; }
+
+std::string doubt_of_spread(const DelayShape& shape, const PacketsSeen& seen, const HoldTimes& held) {
+  if (shape.jitter_ns == 0 || held.count() == 0 || !seen.judges_spread) return "";
+  const double chance = by_chance(shape, held.count(), 0.5 - one_deviation);
+  const double least = prescribed_spread_ms(shape, std::max(0.0, one_deviation * seen.narrowed - chance)), most = prescribed_spread_ms(shape, one_deviation + chance);
+  const double got = spread_ms(held);
+  // Late timers widen it.
+  if (got >= 0.9 * least - 0.1 && (got <= 1.1 * most + 2 || seen.queue_in_times)) return "";
+  return fmt::format("expected the middle 68 % of the delays to spread over ±{:.3f} ms, measured ±{:.3f} ms over {} packets", prescribed_spread_ms(shape), got, held.count());
+}
+
 std::string doubt_of_delay(const DelayShape& shape, const PacketsSeen& seen, const OneWay& way) {
   const auto& held = *way.held;
   if (held.count() == 0 && way.released) return fmt::format("no packet was through its delay before it was undone; {} were let go early", way.released);
@@ -106,7 +124,10 @@ std::string doubt(const Impairment& what, const PacketsSeen& seen, const OneWay&
     if (!reason.empty()) reasons.push_back(std::move(reason));
   };
   const bool everything_lost = what.loss && what.loss->share() >= 1;
-  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) add(doubt_of_delay(what.delay, seen, way));
+  if ((what.delay.delay_ns > 0 && !everything_lost) || !what.each_packet()) {
+    add(doubt_of_delay(what.delay, seen, way));
+    add(doubt_of_spread(what.delay, seen, *way.held));
+  }
   for (auto& share : shares(what, way.counts, seen.corrupted_seen)) add(doubt(share));
   if (what.rate) add(doubt_of_rate(*what.rate, way.counts));
   return fmt::format("{}", fmt::join(reasons, "; "));
@@ -142,11 +163,11 @@ Total total_of(const PacketsSeen& seen) {
 void tell_delay(Dose& out, const DelayShape& shape, const HoldTimes& held) {
   out.prescribed["delay_ms"] = static_cast<double>(shape.samples ? prescribed_median_ns(shape) : shape.delay_ns) / 1e6;
   if (shape.jitter_ns && !shape.samples) out.prescribed["jitter_ms"] = static_cast<double>(shape.jitter_ns) / 1e6;
+  if (shape.jitter_ns) out.prescribed["spread_ms"] = told(prescribed_spread_ms(shape));
   if (!held.count()) return;
   out.measured["delay_ms"] = told(held.quantile_ms(0.5));
   out.measured["delay_p99_ms"] = told(held.quantile_ms(0.99));
-  // The half of the middle 68 %: the deviation, where the distribution is a normal one.
-  if (shape.jitter_ns) out.measured["jitter_ms"] = told((held.quantile_ms(0.841) - held.quantile_ms(0.159)) / 2);
+  if (shape.jitter_ns) out.measured["spread_ms"] = told(spread_ms(held));
 }
 
 void tell_loss(Dose& out, const LossShape& loss, const LossCounts& losses) {

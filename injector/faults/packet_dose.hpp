@@ -25,6 +25,8 @@ struct PacketsSeen {
   double level = 1;
   bool sees_bursts = true;          // counts.losses.bursts means something
   double corrupted_seen = 1;        // the share of the corrupted ones that is recognised at least
+  double narrowed = 1;                // the spread of the delays is this part of the one asked for, at least
+  bool judges_spread = true;
   bool queue_in_times = false;      // held has what waiting for a limited rate adds
 };
 

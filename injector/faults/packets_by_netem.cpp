@@ -1,5 +1,6 @@
 #include "injector/faults/packets_by_netem.hpp"
 
+#include <cmath>
 #include <map>
 
 #include <fmt/format.h>
@@ -46,6 +47,10 @@ std::vector<Turn> turns(const NetworkAim& aim) {
   return out;
 }
 
+// netem adds up even numbers with the weight of the correlation (get_crandom in net/sched/sch_netem.c): what comes of it
+// has so much of their deviation.
+double narrowed_by(double correlation) { return std::sqrt((1 - correlation) / (1 + correlation)); }
+
 class NetemFault : public Fault {
  public:
   NetemFault(const Impairment& what, NetworkAim aim, const std::string& prefix, const std::string& alias) : aim_(std::move(aim)), what_(what), turns_(turns(aim_)) {
@@ -70,6 +75,8 @@ class NetemFault : public Fault {
     out.emplace_back("a filter of somebody else that ends a packet's classification comes before ours; the dose tells");
     if (what_.each_packet()) out.emplace_back("large segments that a sender leaves to its device to cut count as one packet");
     if (what_.corrupt > 0) out.emplace_back("of the corrupted packets those are not seen whose link header was hit");
+    if (what_.delay.correlation > 0 && what_.delay.jitter_ns > 0)
+      out.push_back(fmt::format("netem narrows the jitter that it correlates, to about {:.0f} % here; mechanism=userland does not", 100 * narrowed_by(what_.delay.correlation)));
     out.emplace_back("measured from a packet's arrival before netem to its departure; what the application adds is not seen");
     return out;
   }
@@ -105,6 +112,9 @@ class NetemFault : public Fault {
     seen.sees_bursts = false;
     seen.corrupted_seen = 0.6;
     seen.queue_in_times = what_.rate.has_value();
+    if (what_.delay.correlation > 0) seen.narrowed = 0.8 * narrowed_by(what_.delay.correlation);
+    // Of those that overtake it is told by their times which they are.
+    seen.judges_spread = !what_.reorder;
     if (!what_.each_packet()) seen.lost = dropped();
     return packet_dose(what_, seen);
   }

@@ -281,7 +281,11 @@ TEST_P(NetworkDelay, jitter_has_the_asked_distribution) {
     }
     EXPECT_EQ(wrong, "");
     EXPECT_GT(pings.reordered, 20U) << "jitter of more than the gap between packets reorders them";
-    EXPECT_TRUE(fault->measure().verified || late > 1) << fault->measure().reason;
+    const auto dose = fault->measure();
+    EXPECT_TRUE(dose.verified || late > 1) << dose.reason;
+    const double spread = dose.measured.at("spread_ms").as_double();
+    EXPECT_NEAR(spread, dose.prescribed.at("spread_ms").as_double(), 2.5 + 2 * late) << one.distribution;
+    EXPECT_NEAR(dose.prescribed.at("spread_ms").as_double(), 10 * one.high, 0.1);
   }
 }
 

@@ -36,6 +36,29 @@ TEST(PacketDose, of_recorded_delays_is_judged_by_them_and_not_by_their_outliers)
   EXPECT_EQ(dose.reason, "expected a median of 10.000 ms, measured 14.008 ms over 1000 packets");
 }
 
+TEST(PacketDose, of_jitter_is_its_spread_beside_the_prescribed_one) {
+  for (auto [distribution, spread] : {std::pair{Distribution::uniform, 13.6}, std::pair{Distribution::normal, 20.0}, std::pair{Distribution::pareto, 13.9}, std::pair{Distribution::paretonormal, 16.0}}) {
+    DelayShape asked{100'000'000, 20'000'000, distribution, 0, {}};
+    const auto dose = dose_of(asked, held(asked, 4'000));
+    EXPECT_TRUE(dose.verified) << dose.reason;
+    EXPECT_EQ(dose.prescribed.at("jitter_ms").as_double(), 20);
+    const double prescribed = dose.prescribed.at("spread_ms").as_double();
+    EXPECT_NEAR(prescribed, spread, 0.1) << static_cast<int>(distribution);
+    EXPECT_NEAR(dose.measured.at("spread_ms").as_double(), prescribed, 0.08 * prescribed);
+  }
+}
+
+TEST(PacketDose, of_a_jitter_that_is_dead_is_not_verified) {
+  const DelayShape asked{100'000'000, 20'000'000, Distribution::normal, 0, {}}, dead{100'000'000, 0, Distribution::normal, 0, {}};
+  for (const int count : {60, 1'000}) {
+    const auto dose = dose_of(asked, held(dead, count));
+    EXPECT_FALSE(dose.verified);
+    EXPECT_TRUE(dose.reason.starts_with("expected the middle 68 % of the delays to spread over ±19.971 ms, measured ±0.000 ms")) << dose.reason;
+  }
+  // Of very few nothing can be said.
+  EXPECT_TRUE(dose_of(asked, held(asked, 5)).verified);
+}
+
 TEST(PacketDose, of_packets_that_the_undo_let_go_is_none_and_says_so) {
   Impairment what;
   what.delay.delay_ns = 20'000'000'000;
