@@ -46,7 +46,7 @@ void at_once(tcp::socket& socket) {
 }  // namespace
 
 Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
-    : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()), resolver_(client_.get_executor()), patience_(client_.get_executor()),
+    : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()),
       up_(*this, client_, server_, proxy.pipes_, proxy.statistics_.up), down_(*this, server_, client_, proxy.pipes_, proxy.statistics_.down) {
   at_once(client_);
   if (!proxy.http_) return;
@@ -66,21 +66,28 @@ void Connection::dial() {
   if (proxy_->plan().upstream.empty()) {
     const auto wanted = original_destination(client_);
     if (!wanted) return end(true);
-    return connect(*wanted);
+    return connect({*wanted});
   }
   const auto address = split_address(proxy_->plan().upstream);
   boost::system::error_code name;
   const auto literal = boost::asio::ip::make_address(address.host, name);
-  if (!name && address.number) return connect({literal, *address.number});
-  resolver_.async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
+  if (!name && address.number) return connect({{literal, *address.number}});
+  resolver_.emplace(client_.get_executor()).async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
     if (!proxy_) return;
     if (error || found.empty()) return connected(error ? error : boost::asio::error::host_not_found);
-    connect(found.begin()->endpoint());
+    connect({found.begin(), found.end()});
   });
 }
 
-void Connection::connect(const tcp::endpoint& to) {
+void Connection::connect(std::vector<tcp::endpoint> to) {
+  to_ = std::move(to);
+  connect_to_next();
+}
+
+void Connection::connect_to_next() {
+  const auto& to = to_[tried_++];
   boost::system::error_code error;
+  if (server_.is_open()) server_.close(error);
   server_.open(to.protocol(), error);
   if (error) return connected(error);
   at_once(server_);
@@ -91,6 +98,7 @@ void Connection::connect(const tcp::endpoint& to) {
 }
 
 void Connection::connected(boost::system::error_code error) {
+  if (error && tried_ < to_.size()) return connect_to_next();
   if (error) {
     ++proxy_->statistics_.unreachable;
     return close(proxy_->plan().upstream.empty());
@@ -139,8 +147,8 @@ void Connection::farewell() {
   server_.close(ignored);
   up_.stop();
   down_.stop();
-  patience_.expires_after(std::chrono::seconds{5});
-  patience_.async_wait([this, alive = keep_alive()](auto error) {
+  patience_.emplace(client_.get_executor(), std::chrono::seconds{5});
+  patience_->async_wait([this, alive = keep_alive()](auto error) {
     if (!error && proxy_) close(false);
   });
   discarded_.resize(64 << 10);
@@ -157,8 +165,8 @@ void Connection::discard_what_comes() {
 
 void Connection::close(bool reset) {
   const auto keep = shared_from_this();
-  resolver_.cancel();
-  patience_.cancel();
+  if (resolver_) resolver_->cancel();
+  if (patience_) patience_->cancel();
   boost::system::error_code ignored;
   for (auto* socket : {&client_, &server_}) {
     if (!socket->is_open()) continue;

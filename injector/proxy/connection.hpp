@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -33,7 +34,9 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
 
  private:
   void discard_what_comes();
-  void connect(const tcp::endpoint&);
+  // To the first of them that answers.
+  void connect(std::vector<tcp::endpoint> to);
+  void connect_to_next();
   void connected(boost::system::error_code);
   void leave();
 
@@ -41,8 +44,10 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   std::uint64_t number_;
   bool hit_ = false;
   tcp::socket client_, server_;
-  tcp::resolver resolver_;
-  boost::asio::steady_timer patience_;  // with a client that was said farewell
+  std::optional<tcp::resolver> resolver_;
+  std::vector<tcp::endpoint> to_;
+  std::size_t tried_ = 0;                              // of them
+  std::optional<boost::asio::steady_timer> patience_;  // with a client that was said farewell
   std::vector<char> discarded_;
   std::unique_ptr<HttpSession> http_;  // outlives its stages in the links
   Link up_, down_;

@@ -24,6 +24,13 @@ std::string to_text(const tcp::endpoint& endpoint) {
                                     : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
 }
 
+// The first IPv4 address of a name, else its first one, as Go listens: clients that say 127.0.0.1 reach "localhost".
+tcp::endpoint to_listen_on(asio::io_context& io, const Address& address) {
+  const auto found = tcp::resolver{io}.resolve(address.host, address.port);
+  const auto v4 = std::find_if(found.begin(), found.end(), [](auto& one) { return one.endpoint().address().is_v4(); });
+  return (v4 == found.end() ? found.begin() : v4)->endpoint();
+}
+
 }  // namespace
 
 struct Proxy::Listener {
@@ -48,7 +55,7 @@ void Proxy::enable() {
   if (address.host.empty()) {
     at = {tcp::v6(), address.number.value_or(0)};
   } else {
-    at = tcp::resolver{io_}.resolve(address.host, address.port).begin()->endpoint();
+    at = to_listen_on(io_, address);
   }
   auto listener = std::make_shared<Listener>(io_);
   boost::system::error_code no_v6;

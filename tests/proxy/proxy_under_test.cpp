@@ -123,11 +123,13 @@ std::string noise(std::size_t size, unsigned seed) {
   return out;
 }
 
-ProxyUnderTest::ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed, bool http) {
+ProxyUnderTest::ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed, bool http) : ProxyUnderTest(fmt::format("127.0.0.1:{}", upstream), seed, http) {}
+
+ProxyUnderTest::ProxyUnderTest(const std::string& upstream, std::uint64_t seed, bool http) {
   proxy::ProxyPlan plan;
   plan.name = "test";
   plan.listen = "127.0.0.1:0";
-  plan.upstream = fmt::format("127.0.0.1:{}", upstream);
+  plan.upstream = upstream;
   plan.seed = seed;
   plan.http = http;
   proxy_ = std::make_unique<proxy::Proxy>(io_, pipes_, plan);

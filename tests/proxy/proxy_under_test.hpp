@@ -60,6 +60,7 @@ std::string noise(std::size_t, unsigned seed = 1);
 class ProxyUnderTest {
  public:
   explicit ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed = 1, bool http = false);
+  explicit ProxyUnderTest(const std::string& upstream, std::uint64_t seed = 1, bool http = false);
   ~ProxyUnderTest();
   std::uint16_t port() const { return port_; }
 
