@@ -158,6 +158,7 @@ class TcpFault : public Fault {
       now->waiting_s -= then->waiting_s;
       now->waiting_bytes -= then->waiting_bytes;
       now->discarded_bytes -= then->discarded_bytes;
+      now->cuts -= then->cuts;
       // Of a ramp's pieces the latest ones tell: the ring keeps no order of time, the number does.
       now->piece_bytes -= then->piece_bytes;
       now->ends -= then->ends;

@@ -142,9 +142,13 @@ Dose slicer_dose(const ProxyStatistics& seen, const TcpToxic& with) {
     return out;
   }
   const auto mean = static_cast<double>(sum(seen, with.place, &LinkCounters::piece_bytes)) / static_cast<double>(out.samples);
-  out.measured = {{"piece_bytes", std::round(mean)}};
-  out.verified = mean <= 1.2 * static_cast<double>(with.size.bytes + with.variation.bytes);
-  if (!out.verified) out.reason = fmt::format("pieces had {:.0f} bytes", mean);
+  const auto cuts = sum(seen, with.place, &LinkCounters::cuts);
+  out.measured = {{"piece_bytes", std::round(mean)}, {"cuts", cuts}};
+  out.verified = cuts > 0 && mean <= 1.2 * static_cast<double>(with.size.bytes + with.variation.bytes);
+  if (!cuts)
+    out.reason = "nothing that was sent was larger than a piece: nothing was cut";
+  else if (!out.verified)
+    out.reason = fmt::format("pieces had {:.0f} bytes", mean);
   return out;
 }
 

@@ -65,7 +65,7 @@ Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
 void Connection::dial() {
   if (proxy_->plan().upstream.empty()) {
     const auto wanted = original_destination(client_);
-    if (!wanted) return end(true);
+    if (!wanted) return close(true);
     return connect({*wanted});
   }
   const auto address = split_address(proxy_->plan().upstream);

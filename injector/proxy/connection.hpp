@@ -31,6 +31,7 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   void over(Link&) override;
   void end(bool reset) override;
   void farewell() override;
+  void broken() override { close(true); }
 
  private:
   void discard_what_comes();

@@ -32,8 +32,6 @@ void Link::stop() {
   if (stopped_) return;
   stopped_ = over_ = true;
   timer_.cancel();
-  for (auto& piece : out_) counters_.discarded_bytes += piece.bytes.size();
-  counters_.discarded_bytes += pipe_.holds;
   pipe_ = {};
 }
 
@@ -177,6 +175,7 @@ void Link::arrived(Piece piece) {
 void Link::take(Stage& stage, Piece piece, Clock::time_point now) {
   stage.take(std::move(piece), now);
   counters_.discarded_bytes += stage.discarded();
+  counters_.cuts += stage.cuts();
 }
 
 // What is due in one stage goes to the next, or out; with `all` even where that has no room.
@@ -310,7 +309,6 @@ void Link::wait_until_writable() {
   });
 }
 
-// One side is gone: the other one learns of it as it happened.
-void Link::broken() { owner_.end(true); }
+void Link::broken() { owner_.broken(); }
 
 }  // namespace squall::proxy

@@ -27,7 +27,8 @@ struct LinkCounters {
   double end_held_sum_ms = 0;
   double waiting_s = 0;            // that connections had something waiting in their stages, and what was sent meanwhile
   std::uint64_t waiting_bytes = 0;
-  std::uint64_t discarded_bytes = 0;  // that a stage dropped, or that waited when the connection was ended
+  std::uint64_t discarded_bytes = 0;  // that a stage dropped
+  std::uint64_t cuts = 0;             // that the slicer made
 };
 
 class Link;
@@ -38,8 +39,9 @@ class LinkOwner {
   virtual ~LinkOwner() = default;
   virtual std::shared_ptr<void> keep_alive() = 0;  // as long as the link waits for something
   virtual void over(Link&) = 0;                    // everything was sent, the end too
-  virtual void end(bool reset) = 0;                // both directions
+  virtual void end(bool reset) = 0;                // of both directions, as a stage wants it
   virtual void farewell() = 0;                     // the same, when the client may still be sending
+  virtual void broken() = 0;                       // one side is gone
 };
 
 class Link {

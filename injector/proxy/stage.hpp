@@ -50,6 +50,8 @@ class Stage {
   bool holds() const { return bytes_ > 0; }
   // Bytes that were dropped since the last call.
   std::size_t discarded() { return std::exchange(discarded_, 0); }
+  // Cuts into smaller pieces, likewise.
+  std::size_t cuts() { return std::exchange(cuts_, 0); }
 
  protected:
   virtual void configured(Clock::time_point) {}
@@ -62,7 +64,7 @@ class Stage {
   Toxic toxic_;
   std::mt19937_64 random_;
   std::deque<Piece> waiting_;
-  std::size_t bytes_ = 0, discarded_ = 0;
+  std::size_t bytes_ = 0, discarded_ = 0, cuts_ = 0;
 };
 
 std::unique_ptr<Stage> make_stage(const Toxic&, std::uint64_t seed);

@@ -126,6 +126,7 @@ class Slicer : public Stage {
       auto part = piece;
       part.bytes = piece.bytes.cut(static_cast<std::size_t>(std::uniform_int_distribution<std::int64_t>{average - variation, average + variation}(random_)));
       last_ = std::max(last_, now);
+      if (!first) ++cuts_;
       if (!first || last_ > now) last_ += microseconds{toxic_.delay_us};
       const auto until = last_;
       wait(std::move(part), until);

@@ -210,6 +210,27 @@ TEST_F(TcpFault, what_hit_nobody_is_not_verified) {
   EXPECT_EQ(dose.reason, "nothing was sent over the connections: nothing was delayed");
 }
 
+TEST_F(TcpFault, what_it_did_nothing_to_is_not_verified) {
+  {
+    auto pieces = fault("tcp.slicer", {{"size", "64kB"}});
+    pieces.apply();
+    EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 0);
+    EXPECT_EQ(pieces->measure().reason, "nothing that was sent was larger than a piece: nothing was cut");
+  }
+  {
+    auto reset = fault("tcp.reset_peer", {{"after", "60s"}});
+    reset.apply();
+    {
+      Client client{"127.0.0.1", port};
+      client.send("ping");
+      client.reset();
+    }
+    ::usleep(100'000);
+    EXPECT_EQ(reset->measure().measured.at("connections_reset").to_number<int>(), 0);
+    EXPECT_FALSE(reset->measure().verified);
+  }
+}
+
 TEST_F(TcpFault, a_ramp_delays_ever_more) {
   auto slow = fault("tcp.latency", {{"latency", "200ms"}});
   slow->set_level(0);

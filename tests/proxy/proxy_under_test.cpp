@@ -1,6 +1,7 @@
 #include "tests/proxy/proxy_under_test.hpp"
 
 #include <cerrno>
+#include <csignal>
 #include <random>
 #include <stdexcept>
 #include <utility>
@@ -57,6 +58,12 @@ void Client::send(const std::string& text) {
 }
 
 void Client::send_no_more() { ::shutdown(socket_, SHUT_WR); }
+
+void Client::reset() {
+  const linger at_once{1, 0};
+  ::setsockopt(socket_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  ::close(std::exchange(socket_, -1));
+}
 
 std::string Client::some(std::size_t most) {
   std::string out(most, 0);
@@ -126,6 +133,7 @@ std::string noise(std::size_t size, unsigned seed) {
 ProxyUnderTest::ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed, bool http) : ProxyUnderTest(fmt::format("127.0.0.1:{}", upstream), seed, http) {}
 
 ProxyUnderTest::ProxyUnderTest(const std::string& upstream, std::uint64_t seed, bool http) {
+  std::signal(SIGPIPE, SIG_IGN);  // as the programs do: splice(2) has no MSG_NOSIGNAL
   proxy::ProxyPlan plan;
   plan.name = "test";
   plan.listen = "127.0.0.1:0";

@@ -26,6 +26,8 @@ class Client {
 
   void send(const std::string&);
   void send_no_more();
+  // Ends it by a TCP reset.
+  void reset();
   // What came in one read; "" at the end or where the connection broke, `error` then says how (0: the end).
   std::string some(std::size_t most = 1 << 16);
   // So many bytes, or what came before the end.

@@ -180,6 +180,30 @@ TEST_F(Toxics, reset_peer_resets_old_connections_too) {
   EXPECT_EQ(proxy.statistics().reset, 1U);
 }
 
+TEST_F(Toxics, a_client_that_resets_by_itself_is_none_that_a_toxic_reset) {
+  auto reset = toxic(ToxicType::reset_peer);
+  reset.timeout_ms = 60'000;
+  proxy.toxics({reset});
+  Client client{proxy.port()};
+  client.send("ping");
+  client.reset();
+  while (proxy.statistics().open || !proxy.statistics().connections) std::this_thread::sleep_for(5ms);
+  EXPECT_EQ(proxy.statistics().hit, 1U);
+  EXPECT_EQ(proxy.statistics().reset, 0U);
+}
+
+TEST_F(Toxics, a_download_that_its_client_breaks_off_discards_nothing) {
+  Upstream sends{[](Client& client) { client.send(noise(16 << 20)); }};
+  ProxyUnderTest between{sends.port()};
+  Client client{between.port()};
+  EXPECT_EQ(client.bytes(1000).size(), 1000U);
+  // Until the proxy holds what the client does not read.
+  for (auto seen = between.statistics(); seen.down.received_bytes == seen.down.sent_bytes; seen = between.statistics()) std::this_thread::sleep_for(5ms);
+  client.reset();
+  while (between.statistics().open) std::this_thread::sleep_for(5ms);
+  EXPECT_EQ(between.statistics().down.discarded_bytes, 0U);
+}
+
 TEST_F(Toxics, a_reset_that_is_taken_back_in_time_does_not_come) {
   Client client{proxy.port()};
   round_trip_ms(client);
@@ -210,6 +234,17 @@ TEST_F(Toxics, slicer_cuts_into_small_pieces) {
   }
   EXPECT_TRUE(got == sent);
   EXPECT_GT(reads, 15U);  // of 50, where a busy reader finds several at once
+  EXPECT_GE(proxy.statistics().down.cuts, 5000U / 150 - 2);
+}
+
+TEST_F(Toxics, slicer_cuts_nothing_that_is_small) {
+  auto slicer = toxic(ToxicType::slicer);
+  slicer.average_size = 64'000;
+  proxy.toxics({slicer});
+  Client client{proxy.port()};
+  round_trip_ms(client);
+  EXPECT_GE(proxy.statistics().down.pieces, 5U);
+  EXPECT_EQ(proxy.statistics().down.cuts, 0U);
 }
 
 TEST_F(Toxics, limit_data_closes_after_so_many_bytes) {

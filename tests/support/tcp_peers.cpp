@@ -60,6 +60,11 @@ Client::Client(const std::string& address, std::uint16_t number) {
 
 void Client::send(const std::string& text) { ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL); }
 void Client::send_no_more() { ::shutdown(socket_.get(), SHUT_WR); }
+void Client::reset() {
+  const linger at_once{1, 0};
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  socket_.reset();
+}
 
 std::string Client::receive(std::size_t size) {
   std::string out(size, 0);

@@ -23,6 +23,7 @@ class Client {
   Client(const std::string& address, std::uint16_t port);
   void send(const std::string& text);
   void send_no_more();
+  void reset();
   // "" at the end, or where it broke: then `error` says how.
   std::string receive(std::size_t size);
   // -1 where no answer came.
