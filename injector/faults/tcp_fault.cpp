@@ -172,10 +172,11 @@ class TcpFault : public Fault {
   }
 
   static void keep_latest(proxy::LinkCounters& counters, std::uint64_t count) {
-    std::vector<float> latest;
-    const auto size = counters.held_ms.size();
-    for (std::uint64_t i = counters.pieces - count; i < counters.pieces; ++i) latest.push_back(counters.held_ms[i % size]);
-    counters.held_ms = std::move(latest);
+    for (auto* ring : {&counters.held_ms, &counters.rolled_ms, &counters.late_ms}) {
+      std::vector<float> latest;
+      for (std::uint64_t i = counters.pieces - count; i < counters.pieces; ++i) latest.push_back((*ring)[i % ring->size()]);
+      *ring = std::move(latest);
+    }
   }
 
   TcpEffect effect_;

@@ -280,17 +280,22 @@ bool Link::send_front() {
   if (waiting_since_ != Clock::time_point{}) counters_.waiting_bytes += size;
   if (!stages_.empty()) counters_.piece_bytes += size;
   if (!piece.bytes.empty()) return true;  // once more: it says that it would block
-  if (!stages_.empty() && piece.measured) {
-    const auto held = std::chrono::duration<float, std::milli>(Clock::now() - piece.arrived).count();
-    counters_.held_sum_ms += held;
-    if (counters_.held_ms.size() < remembered)
-      counters_.held_ms.push_back(held);
-    else
-      counters_.held_ms[counters_.pieces % remembered] = held;
-    ++counters_.pieces;
-  }
+  if (!stages_.empty() && piece.measured) measure(piece);
   out_.pop_front();
   return true;
+}
+
+void Link::measure(const Piece& piece) {
+  using Milliseconds = std::chrono::duration<float, std::milli>;
+  const auto now = Clock::now();
+  const Milliseconds held{now - piece.arrived};
+  counters_.held_sum_ms += held.count();
+  for (auto [ring, value] : {std::pair{&counters_.held_ms, held}, {&counters_.rolled_ms, Milliseconds{piece.rolled}}, {&counters_.late_ms, Milliseconds{now - piece.leaves}}})
+    if (ring->size() < remembered)
+      ring->push_back(value.count());
+    else
+      (*ring)[counters_.pieces % remembered] = value.count();
+  ++counters_.pieces;
 }
 
 void Link::wait_until_writable() {

@@ -22,6 +22,8 @@ struct LinkCounters {
   std::uint64_t pieces = 0;        // sent by way of stages
   double held_sum_ms = 0;          // of them, between their arrival and their departure
   std::vector<float> held_ms;      // of the latest of them, in a ring
+  std::vector<float> rolled_ms;    // of the same ones, the delay that was chosen,
+  std::vector<float> late_ms;      // and how long after their turn in the order they left
   std::uint64_t piece_bytes = 0;   // in them
   std::uint64_t ends = 0;          // sent by way of stages
   double end_held_sum_ms = 0;
@@ -78,6 +80,7 @@ class Link {
   void set_timer();
   void write_out();
   bool send_front();
+  void measure(const Piece&);
   void wait_until_writable();
   void broken();
 

@@ -43,9 +43,10 @@ struct Piece {
     farewell,  // to a client: the same as close, once it has sent what it was sending
   } kind = Kind::data;
   Bytes bytes;
-  Clock::time_point arrived;      // when it came to the proxy
-  Clock::time_point leaves = {};  // when it may leave the stage that holds it
-  bool measured = true;           // how long it was held is part of the statistics
+  Clock::time_point arrived;           // when it came to the proxy
+  Clock::time_point leaves = {};       // when it may leave the stage that holds it
+  std::chrono::nanoseconds rolled{0};  // the delays that stages chose for it, whatever the order makes of them
+  bool measured = true;                // how long it was held is part of the statistics
 };
 
 }  // namespace squall::proxy

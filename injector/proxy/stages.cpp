@@ -23,7 +23,9 @@ class Latency : public Stage {
       const auto jitter = nanoseconds(milliseconds{toxic_.jitter_ms}).count();
       delay += nanoseconds{std::uniform_int_distribution<std::int64_t>{-jitter, jitter - 1}(random_)};
     }
-    last_ = std::max(last_, now + std::max(delay, nanoseconds{0}));
+    delay = std::max(delay, nanoseconds{0});
+    piece.rolled += delay;
+    last_ = std::max(last_, now + delay);
     wait(std::move(piece), last_);
   }
 

@@ -210,6 +210,26 @@ TEST_F(TcpFault, what_hit_nobody_is_not_verified) {
   EXPECT_EQ(dose.reason, "nothing was sent over the connections: nothing was delayed");
 }
 
+TEST_F(TcpFault, jitter_on_a_stream_is_judged_by_what_was_rolled) {
+  auto slow = fault("tcp.latency", {{"latency", "100ms"}, {"jitter", "80ms"}});
+  slow.apply();
+  Client client{"127.0.0.1", port};
+  constexpr int pieces = 150;
+  std::thread sender{[&] {
+    for (int i = 0; i < pieces; ++i) {
+      client.send("ping");
+      ::usleep(4000);
+    }
+  }};
+  EXPECT_EQ(client.receive(4 * pieces).size(), 4U * pieces);
+  sender.join();
+  const auto dose = slow->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  // Each waits for the slowest before it.
+  EXPECT_GT(dose.measured.at("latency_ms").to_number<double>(), 130);
+  EXPECT_NEAR(dose.measured.at("rolled_ms").to_number<double>(), 100, 40);
+}
+
 TEST_F(TcpFault, what_it_did_nothing_to_is_not_verified) {
   {
     auto pieces = fault("tcp.slicer", {{"size", "64kB"}});
