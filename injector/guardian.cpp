@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "injector/carry_out.hpp"
+#include "injector/host/descriptor_limit.hpp"
 #include "injector/host/read_file.hpp"
 
 extern char** environ;
@@ -43,6 +44,7 @@ pid_t start(const std::vector<std::string>& command, int in, int out) {
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error) throw std::runtime_error(fmt::format("start the guardian: {}", std::strerror(error)));
+  restore_descriptor_limit(pid);
   return pid;
 }
 

@@ -13,6 +13,7 @@
 
 #include "injector/afterwards.hpp"
 #include "injector/doctor.hpp"
+#include "injector/host/descriptor_limit.hpp"
 #include "injector/host/last_descriptors.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/in_force.hpp"
@@ -273,6 +274,7 @@ class Session {
 int serve(const SessionOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   keep_last_descriptors();
+  raise_descriptor_limit();
   return Session{options}.run();
 }
 

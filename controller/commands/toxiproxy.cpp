@@ -11,11 +11,13 @@
 #include "controller/commands/commands.hpp"
 #include "controller/commands/input.hpp"
 #include "controller/http/server.hpp"
+#include "injector/host/descriptor_limit.hpp"
 #include "injector/proxy/toxiproxy_api.hpp"
 
 namespace squall {
 
 int toxiproxy_command(const Arguments& with) {
+  raise_descriptor_limit();
   boost::asio::io_context io{1};
   const auto seed = with.seed ? *with.seed : std::random_device{}();
   proxy::ToxiproxyApi api{io, seed, with.metrics};

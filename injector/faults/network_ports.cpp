@@ -8,6 +8,7 @@
 
 #include "injector/fault.hpp"
 #include "injector/faults/network_packets.hpp"
+#include "injector/host/descriptor_limit.hpp"
 #include "injector/host/held_ports.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/targets.hpp"

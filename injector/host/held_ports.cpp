@@ -1,16 +1,10 @@
 #include "injector/host/held_ports.hpp"
 
 #include <cerrno>
-#include <cstring>
 #include <sstream>
-#include <stdexcept>
 
-#include <dirent.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-
-#include <fmt/format.h>
 
 #include "injector/host/read_file.hpp"
 
@@ -57,22 +51,6 @@ PortRange ephemeral_ports() {
 bool finds_a_port(PortProtocol protocol) {
   Fd socket;
   return bound(protocol, 0, socket) == 0;
-}
-
-void make_room_for_descriptors(std::size_t more) {
-  std::size_t open = 0;
-  if (auto* folder = ::opendir("/proc/self/fd")) {
-    while (::readdir(folder)) ++open;
-    ::closedir(folder);
-  }
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  const auto wanted = open + more + 256;
-  if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = wanted;
-  limit.rlim_max = std::max<rlim_t>(limit.rlim_max, wanted);
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    throw std::runtime_error(fmt::format("have {} descriptors: {} (needs CAP_SYS_RESOURCE, or a higher limit of open files)", wanted, std::strerror(errno)));
 }
 
 }  // namespace squall

@@ -29,7 +29,5 @@ struct PortRange {
 PortRange ephemeral_ports();
 // Whether the kernel still finds one for a socket that asks for any.
 bool finds_a_port(PortProtocol);
-// Sees to it that the process may have so many more descriptors; throws std::runtime_error where it may not.
-void make_room_for_descriptors(std::size_t more);
 
 }  // namespace squall

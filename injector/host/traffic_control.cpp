@@ -21,6 +21,7 @@
 #include <boost/crc.hpp>
 #include <fmt/format.h>
 
+#include "injector/host/descriptor_limit.hpp"
 #include "injector/host/links.hpp"
 #include "injector/host/netlink.hpp"
 #include "injector/host/netlink_dump.hpp"
@@ -89,7 +90,9 @@ void load_ifb() {
   char* arguments[] = {modprobe.data(), const_cast<char*>("-q"), const_cast<char*>("ifb"), const_cast<char*>("numifbs=0"), nullptr};
   char* environment[] = {nullptr};
   pid_t pid = 0;
-  if (::posix_spawn(&pid, modprobe.c_str(), nullptr, nullptr, arguments, environment) == 0) ::waitpid(pid, nullptr, 0);
+  if (::posix_spawn(&pid, modprobe.c_str(), nullptr, nullptr, arguments, environment) != 0) return;
+  restore_descriptor_limit(pid);
+  ::waitpid(pid, nullptr, 0);
 }
 
 void make_ifb(const std::string& name, const std::string& alias) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 
 #include <gtest/gtest.h>
 
@@ -123,6 +124,29 @@ TEST_F(Injector, that_hangs_is_ended_by_its_guardian) {
   const int status = injector.end();
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
   EXPECT_TRUE(as_found_within(5s));
+}
+
+// The soft and the hard one (proc(5), /proc/pid/limits).
+std::pair<rlim_t, rlim_t> descriptor_limit(pid_t pid) {
+  rlimit out{};
+  ::prlimit(pid, RLIMIT_NOFILE, nullptr, &out);
+  return {out.rlim_cur, out.rlim_max};
+}
+
+TEST_F(Injector, may_have_all_descriptors_and_its_guardian_as_many_as_before) {
+  rlimit own{};
+  ::getrlimit(RLIMIT_NOFILE, &own);
+  const rlimit low{512, own.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &low);
+  InjectorProcess injector{state()};
+  ::setrlimit(RLIMIT_NOFILE, &own);
+  injector.must(hello("many connections"));
+  injector.must(slow("slow", "sqa"));
+  EXPECT_EQ(descriptor_limit(injector.pid()), std::pair(own.rlim_max, own.rlim_max));
+  pid_t guardian = 0;
+  std::ifstream{fmt::format("/proc/{0}/task/{0}/children", injector.pid())} >> guardian;
+  ASSERT_GT(guardian, 0);
+  EXPECT_EQ(descriptor_limit(guardian), std::pair(rlim_t{512}, own.rlim_max));
 }
 
 // A debugger's hold on that one thread: the rest of the process goes on.
