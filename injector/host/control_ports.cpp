@@ -45,7 +45,8 @@ std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace) {
     struct stat info {};
     // Where that is hidden from us: spared rather than cut off.
     if (::stat((folder / "ns/net").c_str(), &info) == 0 && info.st_ino != network_namespace) continue;
-    for (auto port : ports_of(pid)) out.insert(port);
+    for (auto& listener : listeners_of(pid))
+      if (!listener.udp) out.insert(listener.port);
   }
   return {out.begin(), out.end()};
 }

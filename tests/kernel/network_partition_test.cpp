@@ -20,7 +20,7 @@
 #include "injector/host/nftables.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/targets.hpp"
-#include "tests/kernel/tcp_peers.hpp"
+#include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,24 +27,29 @@ class PacketFilter : public ::testing::Test {
   Fd sender{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
   const unsigned device = ::if_nametoindex("sqa");
 
-  // Whether a frame of this payload, sent to the other end, is taken there.
-  bool takes(const PacketMatch& match, const Bytes& packet) {
-    Fd receiver;
+  Fd listen(const std::vector<sock_filter>& code) const {
+    Fd out;
     network.at_the_other_end([&] {
-      receiver = Fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
-      auto code = packet_filter(match, 0xffffffff);
-      const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
-      if (::setsockopt(receiver.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) throw std::runtime_error(std::strerror(errno));
-      const sockaddr_ll at{.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = static_cast<int>(::if_nametoindex("sqb")), .sll_hatype = 0, .sll_pkttype = 0, .sll_halen = 0, .sll_addr = {}};
-      if (::bind(receiver.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) throw std::runtime_error("bind");
+      out = Fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
+      const sock_fprog program{static_cast<unsigned short>(code.size()), const_cast<sock_filter*>(code.data())};
+      if (::setsockopt(out.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) throw std::runtime_error(std::strerror(errno));
+      auto at = address(::if_nametoindex("sqb"));
+      at.sll_protocol = htons(ETH_P_ALL);
+      if (::bind(out.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) throw std::runtime_error("bind");
     });
-    const bool v6 = packet[0] >> 4 == 6;
-    Bytes frame(12, 0x02);
-    frame.insert(frame.end(), {std::uint8_t(v6 ? 0x86 : 0x08), std::uint8_t(v6 ? 0xdd : 0x00)});
-    frame.insert(frame.end(), packet.begin(), packet.end());
-    const sockaddr_ll to{.sll_family = AF_PACKET, .sll_protocol = 0, .sll_ifindex = static_cast<int>(device), .sll_hatype = 0, .sll_pkttype = 0, .sll_halen = 6, .sll_addr = {}};
-    if (::sendto(sender.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) throw std::runtime_error("send");
-    // A veth hands the frame over before long; others of the kernel's own making differ.
+    return out;
+  }
+
+  static sockaddr_ll address(unsigned interface) {
+    sockaddr_ll out{};
+    out.sll_family = AF_PACKET;
+    out.sll_ifindex = static_cast<int>(interface);
+    out.sll_halen = 6;
+    return out;
+  }
+
+  // Others come by, of the kernel's own making.
+  static bool gets(const Fd& receiver, const Bytes& frame) {
     for (pollfd ready{receiver.get(), POLLIN, 0}; ::poll(&ready, 1, 200) == 1;) {
       Bytes got(2048);
       const auto size = ::recv(receiver.get(), got.data(), got.size(), 0);
@@ -51,6 +57,22 @@ class PacketFilter : public ::testing::Test {
       if (got == frame) return true;
     }
     return false;
+  }
+
+  // Whether a frame of this payload, which comes to the other end, is taken there.
+  bool takes(const PacketMatch& match, const Bytes& packet) const {
+    const auto all = listen(sampling_filter(1, 0xffffffff)), some = listen(packet_filter(match, 0xffffffff));
+    const bool v6 = packet[0] >> 4 == 6;
+    Bytes frame(12, 0x02);
+    frame.insert(frame.end(), {std::uint8_t(v6 ? 0x86 : 0x08), std::uint8_t(v6 ? 0xdd : 0x00)});
+    frame.insert(frame.end(), packet.begin(), packet.end());
+    const auto to = address(device);
+    // A device that has just come up drops what is sent at first.
+    for (int attempt = 0; attempt < 50; ++attempt) {
+      ::sendto(sender.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+      if (gets(all, frame)) return gets(some, frame);
+    }
+    throw std::runtime_error("no frame comes to the other end");
   }
 
   static Bytes v4(std::uint8_t protocol, const Bytes& rest) {
