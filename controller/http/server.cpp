@@ -3,6 +3,7 @@
 #include <set>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -99,18 +100,25 @@ Tcp::endpoint endpoint_of(const std::string& text) {
 }  // namespace
 
 struct Server::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& io, Handler h, std::size_t largest) : acceptor(io), handle(std::make_shared<const Handler>(std::move(h))), largest_body(largest) {}
+  State(asio::io_context& io, Handler h, std::size_t largest) : acceptor(io), pause(io), handle(std::make_shared<const Handler>(std::move(h))), largest_body(largest) {}
 
   void accept() {
     acceptor.async_accept([self = shared_from_this()](beast::error_code error, Tcp::socket socket) {
       if (error == asio::error::operation_aborted || self->stopped) return;
-      if (!error) {
-        auto connection = std::make_shared<Connection>(std::move(socket), self->handle, self->largest_body);
-        self->forget_ended();
-        self->connections.push_back(connection);
-        connection->read();
-      }
+      if (error) return self->accept_later();
+      auto connection = std::make_shared<Connection>(std::move(socket), self->handle, self->largest_body);
+      self->forget_ended();
+      self->connections.push_back(connection);
+      connection->read();
       self->accept();
+    });
+  }
+
+  // Out of descriptors, most likely, and whoever waits would wake us again at once.
+  void accept_later() {
+    pause.expires_after(std::chrono::milliseconds{20});
+    pause.async_wait([self = shared_from_this()](beast::error_code error) {
+      if (!error && !self->stopped) self->accept();
     });
   }
 
@@ -122,12 +130,14 @@ struct Server::State : std::enable_shared_from_this<State> {
     stopped = true;
     beast::error_code ignored;
     acceptor.close(ignored);
+    pause.cancel();
     for (auto& one : connections)
       if (auto connection = one.lock()) connection->close();
     connections.clear();
   }
 
   Tcp::acceptor acceptor;
+  asio::steady_timer pause;
   std::shared_ptr<const Handler> handle;
   std::size_t largest_body;
   std::vector<std::weak_ptr<Connection>> connections;

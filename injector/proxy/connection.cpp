@@ -12,8 +12,6 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
-#include "injector/proxy/address.hpp"
-
 namespace squall::proxy {
 namespace {
 
@@ -62,20 +60,32 @@ Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
   };
 }
 
-void Connection::dial() {
+bool Connection::dial() {
   if (proxy_->plan().upstream.empty()) {
     const auto wanted = original_destination(client_);
-    if (!wanted) return close(true);
-    return connect({*wanted});
+    wanted ? connect({*wanted}) : close(true);
+    return true;
   }
   const auto address = split_address(proxy_->plan().upstream);
   boost::system::error_code name;
   const auto literal = boost::asio::ip::make_address(address.host, name);
-  if (!name && address.number) return connect({{literal, *address.number}});
+  if (!name && address.number)
+    connect({{literal, *address.number}});
+  else
+    look_up(address);
+  return !resolver_;
+}
+
+void Connection::look_up(const Address& address) {
+  proxy_->give_reserve_back();
   resolver_.emplace(client_.get_executor()).async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
-    if (!proxy_) return;
-    if (error || found.empty()) return connected(error ? error : boost::asio::error::host_not_found);
-    connect({found.begin(), found.end()});
+    auto* proxy = proxy_;
+    if (!proxy) return;
+    if (error || found.empty())
+      connected(error ? error : boost::asio::error::host_not_found);
+    else
+      connect({found.begin(), found.end()});
+    proxy->accept_next();
   });
 }
 
@@ -88,13 +98,20 @@ void Connection::connect_to_next() {
   const auto& to = to_[tried_++];
   boost::system::error_code error;
   if (server_.is_open()) server_.close(error);
-  server_.open(to.protocol(), error);
+  open_server(to.protocol(), error);
   if (error) return connected(error);
   at_once(server_);
   if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.native_handle(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
   server_.async_connect(to, [this, alive = keep_alive()](auto failed) {
     if (proxy_) connected(failed);
   });
+}
+
+void Connection::open_server(const tcp& protocol, boost::system::error_code& error) {
+  server_.open(protocol, error);
+  if (error != boost::asio::error::no_descriptors) return;
+  proxy_->give_reserve_back();
+  server_.open(protocol, error);
 }
 
 void Connection::connected(boost::system::error_code error) {

@@ -8,6 +8,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "injector/proxy/address.hpp"
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/proxy.hpp"
@@ -19,7 +20,9 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   using tcp = boost::asio::ip::tcp;
   Connection(Proxy& proxy, tcp::socket client, std::uint64_t number);
 
-  void dial();
+  // False where the upstream's name is looked up first: no other client is to be accepted meanwhile, whose descriptor might be
+  // the one that this takes. One name after the other is looked up anyway.
+  bool dial();
   void toxics_changed();
   void rule_changed();
   // The proxy is gone: it is told nothing any more.
@@ -35,9 +38,11 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
 
  private:
   void discard_what_comes();
+  void look_up(const Address&);
   // To the first of them that answers.
   void connect(std::vector<tcp::endpoint> to);
   void connect_to_next();
+  void open_server(const tcp&, boost::system::error_code&);
   void connected(boost::system::error_code);
   void leave();
 

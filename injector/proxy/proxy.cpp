@@ -1,7 +1,10 @@
 #include "injector/proxy/proxy.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
+
+#include <fcntl.h>
 
 #include <fmt/format.h>
 
@@ -38,6 +41,19 @@ struct Proxy::Listener {
   tcp::acceptor acceptor;
   asio::steady_timer pause;
   bool closed = false;
+
+  // Whoever is accepted needs a second descriptor, for the upstream; looking up its name takes two more for a while.
+  std::array<Fd, 3> reserve;
+  bool has_reserve() {
+    for (auto& one : reserve)
+      if (!one) one = Fd{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    if (reserve.back()) return true;
+    give_reserve_back();
+    return false;
+  }
+  void give_reserve_back() {
+    for (auto& one : reserve) one.reset();
+  }
 };
 
 Proxy::Proxy(asio::io_context& io, Pipes& pipes, ProxyPlan plan) : io_(io), pipes_(pipes), plan_(std::move(plan)), listen_(plan_.listen) {
@@ -78,27 +94,20 @@ void Proxy::enable() {
 }
 
 void Proxy::accept(const std::shared_ptr<Listener>& listener) {
+  if (!listener->has_reserve()) return accept_later(listener);
   listener->acceptor.async_accept([this, listener](auto error, tcp::socket client) {
     if (listener->closed) return;
-    if (error) {
-      // Out of descriptors, most likely: those who wait are served when others have gone.
-      listener->pause.expires_after(std::chrono::milliseconds{20});
-      listener->pause.async_wait([this, listener](auto stopped) {
-        if (!stopped && !listener->closed) accept(listener);
-      });
-      return;
-    }
-    take(std::move(client));
-    accept(listener);
+    if (error) return accept_later(listener);
+    if (take(std::move(client))) accept(listener);
   });
 }
 
-void Proxy::take(tcp::socket client) {
+bool Proxy::take(tcp::socket client) {
   const auto number = ++statistics_.connections;
   ++statistics_.open;
   auto connection = std::make_shared<Connection>(*this, std::move(client), number);
   connections_.insert(connection);
-  connection->dial();
+  return connection->dial();
 }
 
 void Proxy::accept_waiting() {
@@ -109,6 +118,22 @@ void Proxy::accept_waiting() {
     listener_->acceptor.accept(client, none);
     if (!none) take(std::move(client));
   }
+}
+
+// Out of descriptors, most likely: those who wait are served when others have gone.
+void Proxy::accept_later(const std::shared_ptr<Listener>& listener) {
+  listener->pause.expires_after(std::chrono::milliseconds{20});
+  listener->pause.async_wait([this, listener](auto stopped) {
+    if (!stopped && !listener->closed) accept(listener);
+  });
+}
+
+void Proxy::accept_next() {
+  if (listener_) accept(listener_);
+}
+
+void Proxy::give_reserve_back() {
+  if (listener_) listener_->give_reserve_back();
 }
 
 void Proxy::accept_no_more() {

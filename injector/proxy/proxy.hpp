@@ -13,6 +13,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include "injector/host/process.hpp"
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/toxic.hpp"
@@ -74,8 +75,14 @@ class Proxy {
   friend class Connection;
   struct Listener;
   void accept(const std::shared_ptr<Listener>&);
-  void take(boost::asio::ip::tcp::socket client);
+  // False where the next one is accepted later: Connection::dial.
+  bool take(boost::asio::ip::tcp::socket client);
   void accept_no_more();
+  void accept_later(const std::shared_ptr<Listener>&);
+  // A connection that looked its upstream up has done so.
+  void accept_next();
+  // The descriptors that are held for this moment; nobody is accepted before there are as many again.
+  void give_reserve_back();
   std::vector<Toxic> hitting(std::uint64_t connection, Stream) const;
   void end_connections();
 

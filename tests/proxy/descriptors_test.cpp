@@ -15,12 +15,16 @@ using namespace testing;
 
 class Descriptors : public ::testing::Test {
  protected:
-  // With a proxy in front of the server; `upstream` is a name or an address.
+  // With a proxy in front of the server; `upstream` is a name or an address. And one in front of no host, which is asked first:
+  // a sanitizer's check of an object's type takes descriptors, the first time for each type.
   void start(int soft, int hard, const std::string& upstream = "127.0.0.1") {
-    const auto config = files.write("proxies.json", fmt::format(R"([{{"name":"a","listen":"127.0.0.1:{}","upstream":"{}:{}"}}])", port, upstream, server.port()));
+    const auto nowhere = test::free_port();
+    const auto config = files.write("proxies.json", fmt::format(R"([{{"name":"a","listen":"127.0.0.1:{}","upstream":"{}:{}"}},{{"name":"b","listen":"127.0.0.1:{}","upstream":"{}:1"}}])",
+                                                                port, upstream, server.port(), nowhere, std::string(300, 'x')));
     const auto api = test::free_port();
     squall.emplace(test::ServerProcess::Start{
         .command = {"prlimit", fmt::format("--nofile={}:{}", soft, hard), test::bin_dir() + "/squall", "toxiproxy", "--config", config, "--listen", fmt::format("127.0.0.1:{}", api)}, .port = api, .user = {}});
+    EXPECT_EQ(Client{nowhere}.rest(), "");
   }
 
   test::TemporaryDirectory files;
@@ -37,6 +41,23 @@ TEST_F(Descriptors, the_soft_limit_is_none) {
     clients.back().send("ping");
     ASSERT_EQ(clients.back().bytes(4), "ping") << i;
   }
+}
+
+TEST_F(Descriptors, who_waits_for_one_is_served_when_others_have_gone) {
+  // One of both leaves a last descriptor for a client, and none for its server.
+  for (int limit : {60, 61})
+    for (auto* upstream : {"127.0.0.1", "localhost"}) {
+      start(limit, limit, upstream);
+      std::vector<Client> clients;
+      for (int i = 0; i < 50; ++i) {
+        clients.emplace_back(port);
+        clients.back().send("ping");
+      }
+      for (std::size_t i = 0; i < clients.size(); ++i) {
+        if (i >= 15) clients[i - 15].reset();
+        EXPECT_EQ(clients[i].bytes(4), "ping") << i << " of " << limit << " to " << upstream;
+      }
+    }
 }
 
 }  // namespace
