@@ -238,6 +238,7 @@ const Object<TcpToxic>& schema<ToxicType::latency>() {
                               .required("latency", &TcpToxic::latency, "added to everything that is sent, in whole milliseconds")
                               .between(&TcpToxic::latency, Duration{1'000'000}, Duration{600'000'000'000})
                               .optional("jitter", &TcpToxic::jitter, "so much more or less, uniformly; the order is kept", "0ms")
+                              .between(&TcpToxic::jitter, Duration{0}, Duration{600'000'000'000})
                               .including(&TcpToxic::place);
   return out;
 }
@@ -269,6 +270,7 @@ template <>
 const Object<TcpToxic>& schema<ToxicType::reset_peer>() {
   static const auto out = Object<TcpToxic>{"connections are reset when something is sent"}
                               .optional("after", &TcpToxic::after, "so long after the first data", "0ms")
+                              .between(&TcpToxic::after, Duration{0}, Duration{600'000'000'000})
                               .including(&TcpToxic::place);
   return out;
 }
@@ -278,7 +280,9 @@ const Object<TcpToxic>& schema<ToxicType::slicer>() {
                               .required("size", &TcpToxic::size, "of a piece, on average")
                               .between(&TcpToxic::size, Size{1}, Size{1 << 20})
                               .optional("variation", &TcpToxic::variation, "so much more or less, uniformly", "0B")
+                              .between(&TcpToxic::variation, Size{0}, Size{1 << 20})
                               .optional("delay", &TcpToxic::delay, "between two pieces", "0ms")
+                              .between(&TcpToxic::delay, Duration{0}, Duration{600'000'000'000})
                               .including(&TcpToxic::place);
   return out;
 }

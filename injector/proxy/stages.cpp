@@ -12,6 +12,7 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
 constexpr auto never = Clock::time_point::max();
+constexpr auto longest = std::chrono::years{10};  // that the waits of many pieces add up to: sums do not overflow
 
 // Each piece later by latency ± jitter, uniformly; in order.
 class Latency : public Stage {
@@ -129,7 +130,7 @@ class Slicer : public Stage {
       part.bytes = piece.bytes.cut(static_cast<std::size_t>(std::uniform_int_distribution<std::int64_t>{average - variation, average + variation}(random_)));
       last_ = std::max(last_, now);
       if (!first) ++cuts_;
-      if (!first || last_ > now) last_ += microseconds{toxic_.delay_us};
+      if (!first || last_ > now) last_ = std::min(last_ + microseconds{toxic_.delay_us}, now + longest);
       const auto until = last_;
       wait(std::move(part), until);
     }

@@ -3,14 +3,20 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <limits>
 #include <vector>
 
 namespace squall::proxy {
 namespace {
 
+// What is more is no longer meant, and would overflow what is computed from it: ten years, in nanoseconds too, and 10^12
+// bytes, or kilobytes a second.
+constexpr std::int64_t years_in_ms = 10 * 365 * 86'400'000LL, years_in_us = years_in_ms * 1000, large = 1'000'000'000'000;
+
 struct Attribute {
   const char* name;
   std::int64_t Toxic::* field;
+  std::int64_t most;
 };
 struct Declared {
   std::string_view name;
@@ -20,13 +26,13 @@ struct Declared {
 // In the order of ToxicType.
 const std::array<Declared, 7>& declared() {
   static const std::array<Declared, 7> all{{
-      {"latency", {{"latency", &Toxic::latency_ms}, {"jitter", &Toxic::jitter_ms}}},
-      {"bandwidth", {{"rate", &Toxic::rate_kb}}},
-      {"slow_close", {{"delay", &Toxic::delay_ms}}},
-      {"timeout", {{"timeout", &Toxic::timeout_ms}}},
-      {"reset_peer", {{"timeout", &Toxic::timeout_ms}}},
-      {"slicer", {{"average_size", &Toxic::average_size}, {"size_variation", &Toxic::size_variation}, {"delay", &Toxic::delay_us}}},
-      {"limit_data", {{"bytes", &Toxic::bytes}}},
+      {"latency", {{"latency", &Toxic::latency_ms, years_in_ms}, {"jitter", &Toxic::jitter_ms, years_in_ms}}},
+      {"bandwidth", {{"rate", &Toxic::rate_kb, large}}},
+      {"slow_close", {{"delay", &Toxic::delay_ms, years_in_ms}}},
+      {"timeout", {{"timeout", &Toxic::timeout_ms, years_in_ms}}},
+      {"reset_peer", {{"timeout", &Toxic::timeout_ms, years_in_ms}}},
+      {"slicer", {{"average_size", &Toxic::average_size, large}, {"size_variation", &Toxic::size_variation, large}, {"delay", &Toxic::delay_us, years_in_us}}},
+      {"limit_data", {{"bytes", &Toxic::bytes, std::numeric_limits<std::int64_t>::max()}}},
   }};
   return all;
 }
@@ -77,7 +83,7 @@ bool read_attributes(const boost::json::object& with, Toxic& toxic) {
     boost::json::error_code inexact;
     const auto number = value->to_number<std::int64_t>(inexact);
     if (inexact) return false;
-    toxic.*one.field = number;
+    toxic.*one.field = std::clamp(number, -one.most, one.most);
   }
   return true;
 }

@@ -36,7 +36,7 @@ std::string_view name_of(Stream);
 
 // toxiproxy's JSON, without attributes that the type does not have.
 boost::json::object to_json(const Toxic&);
-// Reads `attributes`; what is missing stays as it is. False where the type does not exist, or a value is no number.
+// Reads `attributes`; what is missing stays as it is, what is beyond all measure becomes the most that can be. False where the type does not exist, or a value is no number.
 bool read_type(std::string_view, ToxicType&);
 bool read_stream(std::string_view, Stream&);  // in any case of letters
 bool read_attributes(const boost::json::object&, Toxic&);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <random>
 
+#include <boost/json.hpp>
 #include <gtest/gtest.h>
 
 #include "tests/proxy/proxy_under_test.hpp"
@@ -257,6 +258,31 @@ TEST_F(Toxics, limit_data_closes_after_so_many_bytes) {
   EXPECT_TRUE(client.bytes(600) == sent.substr(0, 600));
   client.send(sent.substr(600));
   EXPECT_TRUE(client.rest() == sent.substr(600, 400));
+}
+
+TEST_F(Toxics, the_largest_attributes_overflow_nothing) {
+  std::vector<Toxic> all;
+  for (auto type : {ToxicType::latency, ToxicType::bandwidth, ToxicType::slicer, ToxicType::slow_close, ToxicType::limit_data, ToxicType::reset_peer, ToxicType::timeout})
+    for (auto* number : {"9223372036854775807", "-9223372036854775808"}) {
+      auto one = toxic(type, Stream::upstream);
+      boost::json::object attributes;
+      for (auto* name : {"latency", "jitter", "rate", "delay", "timeout", "average_size", "size_variation", "bytes"}) attributes[name] = boost::json::parse(number);
+      ASSERT_TRUE(read_attributes(attributes, one));
+      proxy.toxics({one});
+      Client client{proxy.port()};
+      client.send(noise(10'000));
+      client.silent(20);
+    }
+  auto slow = toxic(ToxicType::slicer, Stream::upstream);
+  ASSERT_TRUE(read_attributes({{"average_size", 1}, {"delay", 9223372036854775807}}, slow));
+  proxy.toxics({slow});
+  Client client{proxy.port()};
+  client.send(noise(10'000));
+  const auto first = client.some();
+  EXPECT_LT(first.size(), 10'000U);
+  EXPECT_TRUE(client.silent(100));
+  proxy.toxics({});
+  EXPECT_TRUE(first + client.bytes(10'000 - first.size()) == noise(10'000));
 }
 
 TEST_F(Toxics, down_refuses_and_ends_what_exists) {

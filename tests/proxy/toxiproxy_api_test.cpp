@@ -76,6 +76,16 @@ TEST_F(ToxiproxyApi, toxics_have_their_defaults_and_keep_what_an_update_does_not
   EXPECT_TRUE(boost::json::parse(ask("GET", "/proxies/a").body).at("enabled").as_bool());
 }
 
+TEST_F(ToxiproxyApi, what_is_beyond_all_measure_is_as_much_as_can_be) {
+  make();
+  expect(ask("POST", "/proxies/a/toxics", R"({"type":"latency","attributes":{"latency":1e16,"jitter":9223372036854775807}})"), 200,
+         R"({"attributes":{"latency":315360000000,"jitter":315360000000},"name":"latency_downstream","type":"latency","stream":"downstream","toxicity":1})");
+  expect(ask("POST", "/proxies/a/toxics", R"({"type":"bandwidth","attributes":{"rate":4611686018427387904}})"), 200,
+         R"({"attributes":{"rate":1000000000000},"name":"bandwidth_downstream","type":"bandwidth","stream":"downstream","toxicity":1})");
+  expect(ask("POST", "/proxies/a/toxics", R"({"type":"reset_peer","attributes":{"timeout":-9223372036854775808}})"), 200,
+         R"({"attributes":{"timeout":-315360000000},"name":"reset_peer_downstream","type":"reset_peer","stream":"downstream","toxicity":1})");
+}
+
 TEST_F(ToxiproxyApi, populate_checks_all_before_it_makes_one) {
   expect(ask("POST", "/populate", R"([{"name":"a","upstream":"b:1"},{"name":"b"}])"), 400, "{\"error\":\"missing required field: upstream at proxy 2\",\"status\":400}\n");
   expect(ask("GET", "/proxies"), 200, "{}");
