@@ -20,7 +20,7 @@ namespace beast = boost::beast;
 using Tcp = asio::ip::tcp;
 using Handler = std::function<ServerAnswer(const ServerRequest&)>;
 
-constexpr auto idle_patience = std::chrono::seconds{30};
+constexpr auto idle_patience = std::chrono::seconds{60}, write_patience = std::chrono::seconds{30};
 
 // One connection: a request, its answer, and again, for as long as the caller keeps it.
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -72,6 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     message->body() = std::move(reply.body);
     message->keep_alive(keep);
     message->prepare_payload();
+    stream_.expires_after(write_patience);
     beast::http::async_write(stream_, *message, [self = shared_from_this(), message, keep](beast::error_code error, std::size_t) {
       if (error || !keep) return self->close();
       self->read();

@@ -1,5 +1,6 @@
 #include "injector/proxy/address.hpp"
 
+#include <cctype>
 #include <charconv>
 
 namespace squall::proxy {
@@ -15,5 +16,7 @@ Address split_address(const std::string& text) {
   if (const auto [at, error] = std::from_chars(out.port.data(), end, number); error == std::errc{} && at == end && !out.port.empty()) out.number = number;
   return out;
 }
+
+bool names_a_port(const Address& address) { return address.number || (!address.port.empty() && std::isalpha(static_cast<unsigned char>(address.port.front()))); }
 
 }  // namespace squall::proxy

@@ -69,7 +69,9 @@ bool Connection::dial() {
   const auto address = split_address(proxy_->plan().upstream);
   boost::system::error_code name;
   const auto literal = boost::asio::ip::make_address(address.host, name);
-  if (!name && address.number)
+  if (!names_a_port(address))
+    connected(boost::asio::error::invalid_argument);
+  else if (!name && address.number)
     connect({{literal, *address.number}});
   else
     look_up(address);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 #include <utility>
 
 #include <fcntl.h>
@@ -67,9 +68,10 @@ Proxy::~Proxy() { disable(); }
 void Proxy::enable() {
   if (listener_) return;
   const auto address = split_address(listen_);
+  if (!names_a_port(address)) throw std::invalid_argument(address.port.empty() ? "missing port in address" : fmt::format("invalid port \"{}\"", address.port));
   tcp::endpoint at;
   if (address.host.empty()) {
-    at = {tcp::v6(), address.number.value_or(0)};
+    at = {tcp::v6(), address.number ? *address.number : to_listen_on(io_, {.host = "::", .port = address.port, .number = {}}).port()};
   } else {
     at = to_listen_on(io_, address);
   }

@@ -47,7 +47,7 @@ class Proxy {
   ~Proxy();
   Proxy(const Proxy&) = delete;
 
-  // Listens; throws boost::system::system_error where the address is taken or wrong.
+  // Listens; throws std::exception where the address is taken (boost::system::system_error) or wrong.
   void enable();
   // Closes the listener and every connection.
   void disable();

@@ -80,6 +80,20 @@ json::object proxy_json(const Proxy& proxy) {
   return {{"name", proxy.plan().name}, {"listen", proxy.listen()}, {"upstream", proxy.plan().upstream}, {"enabled", proxy.enabled()}, {"toxics", toxics_json(proxy)}};
 }
 
+// Of a label in Prometheus' text format, within its quotes.
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+      continue;
+    }
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 std::string decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -111,6 +125,8 @@ void enable(Proxy& proxy) {
     proxy.enable();
   } catch (const boost::system::system_error& e) {
     throw ApiError{500, fmt::format("listen tcp {}: {}", proxy.listen(), e.code().message())};
+  } catch (const std::invalid_argument& e) {
+    throw ApiError{500, fmt::format("listen tcp: address {}: {}", proxy.listen(), e.what())};
   }
 }
 
@@ -286,8 +302,8 @@ std::string ToxiproxyApi::metrics_text() const {
     out += fmt::format("# TYPE toxiproxy_proxy_{}_bytes_total counter\n", what);
     for (auto& [name, proxy] : proxies_)
       for (const auto seen = proxy->statistics(); auto [direction, link] : {std::pair{"upstream", &seen.up}, std::pair{"downstream", &seen.down}})
-        out += fmt::format("toxiproxy_proxy_{}_bytes_total{{direction=\"{}\",listener=\"{}\",proxy=\"{}\",upstream=\"{}\"}} {}\n", what, direction, proxy->listen(), name,
-                           proxy->plan().upstream, link->*field);
+        out += fmt::format("toxiproxy_proxy_{}_bytes_total{{direction=\"{}\",listener=\"{}\",proxy=\"{}\",upstream=\"{}\"}} {}\n", what, direction, escaped(proxy->listen()),
+                           escaped(name), escaped(proxy->plan().upstream), link->*field);
   }
   return out;
 }

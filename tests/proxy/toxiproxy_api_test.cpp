@@ -86,6 +86,17 @@ TEST_F(ToxiproxyApi, what_is_beyond_all_measure_is_as_much_as_can_be) {
          R"({"attributes":{"timeout":-315360000000},"name":"reset_peer_downstream","type":"reset_peer","stream":"downstream","toxicity":1})");
 }
 
+TEST_F(ToxiproxyApi, an_address_has_a_port_that_exists) {
+  expect(ask("POST", "/proxies", R"({"name":"a","listen":"127.0.0.1","upstream":"b:1"})"), 500, "{\"error\":\"listen tcp: address 127.0.0.1: missing port in address\",\"status\":500}\n");
+  expect(ask("POST", "/proxies", R"({"name":"a","listen":"127.0.0.1:99999","upstream":"b:1"})"), 500,
+         "{\"error\":\"listen tcp: address 127.0.0.1:99999: invalid port \\\"99999\\\"\",\"status\":500}\n");
+  for (auto* listen : {"127.0.0.1:-1", ":99999", "localhost:", "127.0.0.1:8o"}) {
+    const auto body = fmt::format(R"({{"name":"a","listen":"{}","upstream":"b:1"}})", listen);
+    EXPECT_EQ(ask("POST", "/proxies", body.c_str()).status, 500) << listen;
+  }
+  expect(ask("GET", "/proxies"), 200, "{}");
+}
+
 TEST_F(ToxiproxyApi, populate_checks_all_before_it_makes_one) {
   expect(ask("POST", "/populate", R"([{"name":"a","upstream":"b:1"},{"name":"b"}])"), 400, "{\"error\":\"missing required field: upstream at proxy 2\",\"status\":400}\n");
   expect(ask("GET", "/proxies"), 200, "{}");
@@ -98,6 +109,8 @@ TEST_F(ToxiproxyApi, counters_are_for_prometheus) {
   make();
   EXPECT_NE(ask("GET", "/metrics").body.find("toxiproxy_proxy_sent_bytes_total{direction=\"downstream\",listener=\"127.0.0.1:0\",proxy=\"a\",upstream=\"127.0.0.1:9\"} 0\n"),
             std::string::npos);
+  ask("POST", "/proxies", R"({"name":"a \"b\" \\ c\nd","upstream":"127.0.0.1:9","enabled":false})");
+  EXPECT_NE(ask("GET", "/metrics").body.find(R"(proxy="a \"b\" \\ c\nd",)"), std::string::npos);
 }
 
 }  // namespace
