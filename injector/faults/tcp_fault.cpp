@@ -16,7 +16,8 @@ namespace squall::faults {
 namespace {
 
 constexpr std::string_view mechanism_name = "own TCP proxy, in front of it by an nftables redirection";
-constexpr std::uint32_t proxied_mark = 0x5371a11e;
+// Without the bits 14 and 15, by which kube-proxy masquerades packets and drops them, and none of detoured_mark's.
+constexpr std::uint32_t proxied_mark = 0x5372211e;
 
 // Connections that were made through a fault's proxy go on when it is undone, and so do the rules by which the kernel
 // translates their packets.
@@ -55,6 +56,7 @@ class TcpFault : public Fault {
     out.insert(out.end(), effect_.limits.begin(), effect_.limits.end());
     out.emplace_back("servers see the connections come from this host, by an address of its own");
     out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends (of a drill: after its recovery window), which closes them");
+    out.emplace_back("connections that this host makes to IPv6 link-local addresses (fe80::/10) are not meant");
     if (aim_.rules.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
     return out;
   }

@@ -100,6 +100,11 @@ void base_chain(netlink::Messages& messages, const ConnectionRules& rules, unsig
   const auto base = base_of(rules, hook);
   nft::add_base_chain(messages, base, {.number = hook, .priority = leads ? NF_IP_PRI_NAT_DST : NF_IP_PRI_FILTER, .device = "", .type = leads ? "nat" : "filter"});
   exceptions(messages, base, rules);
+  // They cannot be redirected from here: the address of loopback that they would be led to is not on their device.
+  if (leads && hook == NF_INET_LOCAL_OUT) {
+    Rule rule{messages, base};
+    of_peer(rule, {.v6 = true, .address = {0xfe, 0x80}, .length = 10}, false).leave();
+  }
   lead(messages, base, rules, hook == NF_INET_LOCAL_OUT);
 }
 

@@ -125,6 +125,27 @@ TEST_F(TcpFault, other_ports_and_other_peers_are_not_hit) {
   EXPECT_GE(far_round_trip_ms("fd99::1"), 199);
 }
 
+TEST_F(TcpFault, leaves_link_local_addresses_alone_where_it_cannot_lead_them) {
+  testing::shell("ip addr add fe80::99/64 dev sqa nodad");
+  network.at_the_other_end([] { testing::shell("ip addr add fe80::98/64 dev sqb nodad"); });
+  auto slow = fault("tcp.latency", {{"latency", "200ms"}});
+  slow.apply();
+  Client near{"fe80::99%sqa", port};
+  ASSERT_EQ(near.error, 0);
+  const auto took = near.round_trip_ms();
+  EXPECT_GE(took, 0);
+  EXPECT_LT(took, 150);
+  EXPECT_GE(far_round_trip_ms("fe80::99%sqb"), 199);
+}
+
+// As kube-proxy does, which is on many a host.
+TEST_F(TcpFault, its_own_packets_bear_no_mark_that_others_drop) {
+  testing::shell("nft add table ip others && nft 'add chain ip others out { type filter hook output priority 0; }' && nft add rule ip others out meta mark and 0xc000 != 0 drop");
+  auto slow = fault("tcp.latency", {{"latency", "50ms"}});
+  slow.apply();
+  EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 49);
+}
+
 TEST_F(TcpFault, of_one_process_does_not_touch_another) {
   const testing::OwnGroup group;
   network.at_the_other_end([] { TcpEcho far{port}; });

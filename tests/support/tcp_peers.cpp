@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,12 +44,15 @@ Client::Client(const std::string& address, std::uint16_t number) {
   socket_ = Fd{::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   const timeval patience{5, 0};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);  // connect too
   sockaddr_storage to{};
   if (v6) {
     auto& in = reinterpret_cast<sockaddr_in6&>(to);
     in.sin6_family = AF_INET6;
     in.sin6_port = htons(number);
-    ::inet_pton(AF_INET6, address.c_str(), &in.sin6_addr);
+    const auto zone = std::min(address.find('%'), address.size());
+    ::inet_pton(AF_INET6, address.substr(0, zone).c_str(), &in.sin6_addr);
+    if (zone < address.size()) in.sin6_scope_id = ::if_nametoindex(address.c_str() + zone + 1);
   } else {
     auto& in = reinterpret_cast<sockaddr_in&>(to);
     in.sin_family = AF_INET;
