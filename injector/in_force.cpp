@@ -19,6 +19,8 @@ using namespace std::chrono_literals;
 
 constexpr auto dose_period = 250ms;
 constexpr auto ramp_period = 100ms;
+// More than so many changes may take as long as a hang: the guardian is told.
+constexpr std::size_t many_changes = 20;
 
 json::array left_json(const std::vector<Left>& left) {
   json::array out;
@@ -129,6 +131,7 @@ json::object InForce::apply(Order order) {
     running->since = wall_ns();
     running->until = for_ns > 0 ? running->since + for_ns : 0;
     running->over_at = for_ns > 0 ? boottime_ns() + for_ns : 0;
+    if (transaction.changes().size() > many_changes) at_.safeguard.expect_a_pause();
     running->applied->commit(std::move(transaction), {fault_record({step, std::string(running->order.type->name), fault.mechanism(), running->order.run,
                                                                     running->claims, running->since, running->until})});
   } catch (...) {
@@ -142,6 +145,7 @@ json::object InForce::apply(Order order) {
     throw;
   }
   const auto apply_ns = monotonic_ns() - running->order.received;
+  at_.safeguard.hold(true);
   running->number = ++order_;
   auto& kept = *(running_[step] = std::move(running));
   try {
@@ -217,6 +221,7 @@ json::object InForce::end(const std::string& step, const std::string& why) {
   const auto begin = monotonic_ns();
   auto& running = find(step);
   auto& fault = *running.order.fault;
+  if (running.applied->size() > many_changes) at_.safeguard.expect_a_pause();
   try {
     fault.stopping();
   } catch (const std::exception& e) {
@@ -224,6 +229,7 @@ json::object InForce::end(const std::string& step, const std::string& why) {
   }
   const auto left = running.applied->undo({ended_record(step)});
   const auto undo_ns = monotonic_ns() - begin;
+  at_.safeguard.hold(true);
   say_events(running);
   json::object told{{"step", step},           {"undone_at", wall_ns()},    {"undo_ns", undo_ns},
                     {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},

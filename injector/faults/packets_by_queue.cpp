@@ -166,6 +166,10 @@ std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, 
     diagnostics.error({}, fmt::format("what leaves by \"{}\" cannot be held in user space: it carries no Ethernet frames; direction in can", aim.devices.front().name));
     return nullptr;
   }
+  if (plan.rules.points.size() > most_hold_points) {
+    diagnostics.error({}, fmt::format("expected at most {} interfaces, there are {}", most_hold_points, aim.devices.size()));
+    return nullptr;
+  }
   return std::make_unique<UserlandFault>(std::move(aim), std::move(plan), setting.io != nullptr);
 }
 

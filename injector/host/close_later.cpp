@@ -54,4 +54,42 @@ void close_later(Fd fd) {
   later->given.notify_one();
 }
 
+namespace {
+
+constexpr int most_abreast = 64;
+
+// Its threads end when nothing is left to close.
+struct ClosersAbreast {
+  std::mutex mutex;
+  std::deque<Fd> waiting;
+  int threads = 0;
+
+  void run() {
+    std::unique_lock lock{mutex};
+    for (; !waiting.empty(); lock.lock()) {
+      auto fd = std::move(waiting.front());
+      waiting.pop_front();
+      lock.unlock();
+      fd.reset();
+    }
+    --threads;
+  }
+};
+
+}  // namespace
+
+void close_abreast(Fd fd) {
+  static auto* const closers = new ClosersAbreast;
+  std::lock_guard lock{closers->mutex};
+  closers->waiting.push_back(std::move(fd));
+  if (closers->threads == most_abreast) return;
+  ++closers->threads;
+  try {
+    std::thread{[] { closers->run(); }}.detach();
+  } catch (const std::exception&) {
+    // The others do it, or there is none and it is done here and now.
+    if (--closers->threads == 0) closers->waiting.clear();
+  }
+}
+
 }  // namespace squall

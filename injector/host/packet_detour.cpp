@@ -17,7 +17,12 @@ namespace squall {
 
 namespace {
 
-std::string tap_name(const PacketDetourPlan& plan, std::size_t point) { return fmt::format("{}t{}", plan.prefix, point); }
+// The kernel takes 15 characters: 12 at most of the prefix, one, and two digits.
+std::string tap_name(const PacketDetourPlan& plan, std::size_t point) {
+  constexpr std::string_view digits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  if (point >= most_hold_points) throw std::runtime_error(fmt::format("more than {} places to hold packets at", most_hold_points));
+  return fmt::format("{}t{}{}", plan.prefix, digits[point / digits.size()], digits[point % digits.size()]);
+}
 std::string alias_of(const PacketDetourPlan& plan) { return "squall " + plan.rules.table; }
 
 // Whether the kernel has the queue expression, once known; without it the target of xtables does the same.

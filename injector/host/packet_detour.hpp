@@ -23,6 +23,8 @@ struct PacketDetourPlan {
   pid_t namespace_pid = 0;              // a process in it
 };
 
+// Of one fault.
+constexpr std::size_t most_hold_points = 36 * 36;
 // Packets that the queue holds at most: enough for 200,000 a second.
 std::uint32_t longest_queue(const Impairment&);
 

@@ -116,7 +116,15 @@ PacketEngine::Lane::Lane(const Impairment& shape, std::uint64_t seed) : delays(s
   if (shape.rate) rate.emplace(*shape.rate);
 }
 
-PacketEngine::~PacketEngine() { release(); }
+PacketEngine::~PacketEngine() {
+  release();
+  close();
+}
+
+void PacketEngine::close() {
+  for (auto& source : sources_) source->leave();
+  sources_.clear();
+}
 
 void PacketEngine::add(std::unique_ptr<PacketSource> source) { sources_.push_back(std::move(source)); }
 

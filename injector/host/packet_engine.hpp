@@ -107,7 +107,7 @@ class PacketEngine {
   // thread, all within 0.6 s. No new packet may be sent our way any more. Sources stay open.
   void release();
   // Closes the sources.
-  void close() { sources_.clear(); }
+  void close();
   EngineMeasure measure() const;
   // How often its thread has looked at its packets: while it is watched and well, once in `look_ms` at least.
   std::uint64_t looks() const { return looks_; }

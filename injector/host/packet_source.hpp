@@ -46,6 +46,8 @@ class PacketSource {
   // Drops a packet, silently as a network does; nothing where it is a copy.
   virtual void discard(HeldPacket&) = 0;
   virtual void flush() = 0;
+  // Begins what its destructor waits for; nothing else is asked of it afterwards. From any thread.
+  virtual void leave() {}
   // Packets that the kernel still keeps for us and has not handed over, or that we have not let go.
   virtual std::uint64_t waiting() = 0;
   // Packets lost since the start: the queue was full, or somebody made the kernel drop what waited.

@@ -43,8 +43,12 @@ Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interf
   open_way_out(interface, mark);
 }
 
+void Tap::leave() {
+  if (tap_) close_abreast(std::move(tap_));
+}
+
 Tap::~Tap() {
-  close_later(std::move(tap_));
+  leave();
   ifreq request{};
   name_.copy(request.ifr_name, IFNAMSIZ - 1);
   const auto patience = monotonic_ns() + 500'000'000;

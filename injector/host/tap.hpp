@@ -29,6 +29,7 @@ class Tap : public PacketSource {
   bool let_go(HeldPacket&) override;
   void discard(HeldPacket&) override {}
   void flush() override {}
+  void leave() override;
   std::uint64_t waiting() override { return 0; }
   std::uint64_t lost() const override { return lost_; }
   std::uint64_t found_full() const override { return refused_; }

@@ -3,8 +3,10 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <tuple>
 
+#include <net/if.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -439,6 +441,28 @@ TEST_P(NetemDelay, filters_that_others_add_meanwhile_are_not_taken_away) {
   testing::shell("tc filter add dev sqa egress prio 9 matchall action continue");
   EXPECT_EQ(fault.undo(), "clsact stays on sqa: others have put filters there since\n");
   EXPECT_NE(testing::shell("tc filter show dev sqa egress").find("pref 9"), std::string::npos);
+}
+
+// Each tap device takes the kernel tens of milliseconds to remove, and the injector answers nobody meanwhile.
+TEST_P(NetworkDelay, of_many_devices_comes_and_goes_quickly) {
+  if (kernel()) return;
+  auto undo_ms = [this] {
+    auto fault = delay({{"delay", "5ms"}}, "any");
+    fault.apply();
+    // Names that the kernel would cut off would be taken for one another.
+    std::set<std::string> names;
+    for (auto& inverse : fault.inverses())
+      if (inverse.verb == "link.delete") EXPECT_TRUE(names.insert(inverse.with.at("name").as_string().c_str()).second && names.rbegin()->size() < IFNAMSIZ);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(fault.undo(), "");
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  };
+  testing::shell("for i in $(seq 1 55); do ip link add many${i}a type veth peer name many${i}b; ip link set many${i}a up; ip link set many${i}b up; done");
+  const auto before = snapshot_host();
+  double quickest = 1e9;
+  for (int i = 0; i < 3; ++i) quickest = std::min(quickest, undo_ms());
+  EXPECT_LT(quickest, 1'000) << "the guardian takes 2 s of silence for a hang";
+  EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
 }
 
 TEST_P(NetworkDelay, nothing_is_left_after_the_undo) {
