@@ -100,11 +100,18 @@ class UserlandFault : public Fault {
     seen.lost = measured.lost;
     seen.refused = measured.refused;
     seen.level = level_;
-    return packet_dose(what_, seen);
+    auto dose = packet_dose(what_, seen);
+    if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty()) {
+      dose.verified = false;
+      dose.reason = dose.reason.empty() ? gone : gone + "; " + dose.reason;
+    }
+    return dose;
   }
 
   std::vector<FaultEvent> events() override {
     std::vector<FaultEvent> out;
+    if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty() && !std::exchange(told_gone_, true))
+      out.push_back({"fault.ineffective", wall_ns(), {{"why", gone}}});
     const auto measured = detour_->measure();
     const auto released = measured.of(Way::out).released + measured.of(Way::in).released;
     if (released > std::exchange(told_released_, released))
@@ -125,6 +132,7 @@ class UserlandFault : public Fault {
   std::shared_ptr<PacketDetour> detour_;
   double level_ = 1;
   std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0, told_refused_ = 0;
+  bool told_gone_ = false;
 };
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.

@@ -35,6 +35,9 @@ class PacketDetour {
 
   void set_level(double level);
   EngineMeasure measure();
+  // Where somebody removed one of our taps, what is led to it is lost: lets all packets pass as they are, and says which.
+  // Nothing where all are there.
+  const std::string& flow_where_a_tap_is_gone();
 
   // Makes what nobody notices: sockets, the queue, and the thread where no tap is needed; what start_engine then need not.
   void get_ready();
@@ -55,6 +58,7 @@ class PacketDetour {
   double level_ = 1;
   EngineMeasure last_;
   bool started_ = false;
+  std::string gone_;
   PacketQueue* queue_ = nullptr;  // the engine's
   std::vector<Tap*> taps_;        // the engine's
   std::uint64_t passed_ = 0, dropped_ = 0;

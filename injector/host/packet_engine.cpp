@@ -177,6 +177,10 @@ EngineMeasure PacketEngine::measure() const {
   return out;
 }
 
+bool PacketEngine::lost_a_source() const {
+  return std::any_of(sources_.begin(), sources_.end(), [](auto& source) { return source->gone(); });
+}
+
 void PacketEngine::run() {
   ::prctl(PR_SET_NAME, "squall-packets");
   ::prctl(PR_SET_TIMERSLACK, 1);
@@ -229,8 +233,16 @@ void PacketEngine::wait() {
 
 bool PacketEngine::take() {
   bool more = false;
-  for (auto& source : sources_) more |= source->take(keep_);
+  for (auto& source : sources_) {
+    more |= source->take(keep_);
+    if (source->gone()) look_away(*source);
+  }
   return more;
+}
+
+// It would be readable for ever.
+void PacketEngine::look_away(const PacketSource& source) {
+  if (not_looked_at_.insert(&source).second) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, source.fd(), nullptr);
 }
 
 void PacketEngine::Lane::count(const Fate& fate) {

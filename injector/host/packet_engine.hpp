@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -109,6 +110,8 @@ class PacketEngine {
   // Closes the sources.
   void close();
   EngineMeasure measure() const;
+  // Whether one of its sources was taken from us.
+  bool lost_a_source() const;
   // How often its thread has looked at its packets: while it is watched and well, once in `look_ms` at least.
   std::uint64_t looks() const { return looks_; }
 
@@ -119,6 +122,7 @@ class PacketEngine {
   bool many_come(std::int64_t now);
   void wait_for_next();
   bool take();
+  void look_away(const PacketSource&);
   std::int64_t next_due() const;
   void deliver(std::int64_t now);
   void deliver_next(std::int64_t now);
@@ -163,6 +167,7 @@ class PacketEngine {
   std::atomic<HeldCount*> watched_ = nullptr;  // while it is
 
   // The thread's own.
+  std::set<const PacketSource*> not_looked_at_;
   const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
   HeldPackets through_;  // their delay is over: they wait behind a limited rate, or could not go yet

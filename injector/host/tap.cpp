@@ -109,6 +109,8 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
   for (int i = 0; i < frames_at_once; ++i) {
     const iovec parts[] = {{buffer_.get(), large_frame}, {overlong_.get(), longest_frame - large_frame}};
     const auto got = ::readv(tap_.get(), parts, 2);
+    // Somebody removed the device: the descriptor is there and leads nowhere (tun_get in drivers/net/tun.c).
+    if (got < 0 && (errno == EBADFD || errno == EIO)) gone_ = true;
     if (got < static_cast<ssize_t>(offload_header + ETH_HLEN)) return false;
     // What the tap's own network stack says (multicast reports) is nobody's traffic.
     if (std::memcmp(buffer_.get() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;

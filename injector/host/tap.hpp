@@ -21,6 +21,7 @@ class Tap : public PacketSource {
   // Returns once the device is gone for everybody.
   ~Tap() override;
   std::uint32_t index() const { return index_; }
+  const std::string& name() const { return name_; }
   // Packets that found its queue full, and are lost. From any thread in the namespace.
   std::uint64_t dropped() const;
 
@@ -33,6 +34,7 @@ class Tap : public PacketSource {
   std::uint64_t waiting() override { return 0; }
   std::uint64_t lost() const override { return lost_; }
   std::uint64_t found_full() const override { return refused_; }
+  bool gone() const override { return gone_; }
 
  private:
   std::unique_ptr<char[]> spare();
@@ -48,6 +50,7 @@ class Tap : public PacketSource {
   std::unique_ptr<char[]> buffer_, overlong_;
   std::vector<std::unique_ptr<char[]>> spare_;
   std::atomic<std::uint64_t> lost_ = 0, refused_ = 0;
+  std::atomic<bool> gone_ = false;
 };
 
 }  // namespace squall

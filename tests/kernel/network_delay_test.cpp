@@ -443,6 +443,26 @@ TEST_P(NetemDelay, filters_that_others_add_meanwhile_are_not_taken_away) {
   EXPECT_NE(testing::shell("tc filter show dev sqa egress").find("pref 9"), std::string::npos);
 }
 
+TEST_P(NetworkDelay, packets_flow_again_where_somebody_removes_a_device_of_ours) {
+  if (kernel()) return;
+  auto fault = delay({{"delay", "20ms"}});
+  fault.apply();
+  EXPECT_EQ(ping("10.99.0.2", port, 20, 1'000).lost(), 0U);
+  EXPECT_TRUE(fault->events().empty());
+  testing::shell("ip link delete " + std::string(fault.inverses().front().with.at("name").as_string()));
+  EXPECT_EQ(ping("10.99.0.2", port, 5, 1'000, 100).lost(), 5U) << "nothing is tested";
+  const auto events = fault->events();
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(events[0].event, "fault.ineffective");
+  EXPECT_EQ(ping("10.99.0.2", port, 20, 1'000).lost(), 0U);
+  EXPECT_LT(far_median(), 15);
+  const auto dose = fault->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_TRUE(dose.reason.starts_with("somebody removed our device ") && dose.reason.ends_with(", and what was led to it is lost; packets pass as they are since")) << dose.reason;
+  EXPECT_TRUE(fault->events().empty()) << "once";
+  EXPECT_EQ(fault.undo(), "");
+}
+
 // Each tap device takes the kernel tens of milliseconds to remove, and the injector answers nobody meanwhile.
 TEST_P(NetworkDelay, of_many_devices_comes_and_goes_quickly) {
   if (kernel()) return;
