@@ -443,6 +443,14 @@ TEST_P(NetemDelay, filters_that_others_add_meanwhile_are_not_taken_away) {
   EXPECT_NE(testing::shell("tc filter show dev sqa egress").find("pref 9"), std::string::npos);
 }
 
+TEST_P(NetworkDelay, says_where_mark_and_priority_are_lost) {
+  for (auto* direction : {"out", "in"}) {
+    const auto limits = delay({{"delay", "20ms"}, {"direction", direction}})->limits();
+    const bool said = std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.find("without the mark (fwmark) and the priority") != std::string::npos; });
+    EXPECT_EQ(said, !kernel() && direction == std::string("out")) << direction;
+  }
+}
+
 TEST_P(NetworkDelay, packets_flow_again_where_somebody_removes_a_device_of_ours) {
   if (kernel()) return;
   auto fault = delay({{"delay", "20ms"}});
