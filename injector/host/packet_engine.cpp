@@ -44,8 +44,6 @@ std::uint64_t seed_of(Way way, std::uint64_t seed) { return way == Way::out ? se
 
 std::uint64_t memory_of(const HeldPacket& packet) { return sizeof packet + packet.capacity; }
 
-bool later(const HeldPacket& a, const HeldPacket& b) { return a.due != b.due ? a.due > b.due : a.order > b.order; }
-
 }  // namespace
 
 PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
@@ -59,36 +57,6 @@ PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
   busy_bytes += more.busy_bytes;
   busy_ns += more.busy_ns;
   return *this;
-}
-
-void HeldPackets::add(HeldPacket&& packet) {
-  if (line_.empty() || later(packet, line_.back())) {
-    if (line_.full()) line_.set_capacity(2 * line_.capacity());
-    line_.push_back(std::move(packet));
-    return;
-  }
-  heap_.push_back(std::move(packet));
-  std::push_heap(heap_.begin(), heap_.end(), later);
-}
-
-std::int64_t HeldPackets::last_due() const {
-  std::int64_t out = line_.empty() ? 0 : line_.back().due;
-  for (auto& packet : heap_) out = std::max(out, packet.due);
-  return out;
-}
-
-bool HeldPackets::heap_is_next() const { return !heap_.empty() && (line_.empty() || later(line_.front(), heap_.front())); }
-
-HeldPacket HeldPackets::take_next() {
-  if (!heap_is_next()) {
-    auto packet = std::move(line_.front());
-    line_.pop_front();
-    return packet;
-  }
-  std::pop_heap(heap_.begin(), heap_.end(), later);
-  auto packet = std::move(heap_.back());
-  heap_.pop_back();
-  return packet;
 }
 
 bool EngineWatch::hangs() {
@@ -339,7 +307,7 @@ void PacketEngine::overflow(HeldPacket&& packet) {
   packet.full_level = false;
   packet.due = packet.entered;
   remember(packet);
-  if (shape_.rate && !pass_limit(packet)) return;
+  if (shape_.rate && !releasing_ && !pass_limit(packet)) return;
   if (packet.due > monotonic_ns()) return through_.add(std::move(packet));
   if (let_go(packet)) return;
   ++measure_.lost;

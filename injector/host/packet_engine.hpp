@@ -13,32 +13,14 @@
 #include <thread>
 #include <vector>
 
-#include <boost/circular_buffer.hpp>
-
 #include "injector/host/held_count.hpp"
+#include "injector/host/held_packets.hpp"
 #include "injector/host/hold_times.hpp"
 #include "injector/host/impairment.hpp"
 #include "injector/host/packet_source.hpp"
 #include "injector/host/process.hpp"
 
 namespace squall {
-
-// What waits, soonest first; ties in order of arrival. A plain delay keeps the order even when it changes.
-class HeldPackets {
- public:
-  void add(HeldPacket&&);
-  bool empty() const { return line_.empty() && heap_.empty(); }
-  std::size_t size() const { return line_.size() + heap_.size(); }
-  std::int64_t next_due() const { return heap_is_next() ? heap_.front().due : line_.front().due; }
-  std::int64_t last_due() const;
-  HeldPacket take_next();
-
- private:
-  bool heap_is_next() const;
-
-  boost::circular_buffer<HeldPacket> line_{1024};  // each due no sooner than the one before
-  std::vector<HeldPacket> heap_;                   // what overtakes
-};
 
 // What was done to packets that came while the dose was full.
 struct PacketCounts {
