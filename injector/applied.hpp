@@ -22,10 +22,10 @@ class Applied {
   void commit(Transaction&&, std::vector<boost::json::object> also = {});
   // Takes back what is still there, last change first, and says what could not be. Never throws; once is enough, again
   // tries what failed. `also` goes to the journal in the same write where nothing is left.
-  std::size_t size() const { return done_.size(); }
   std::vector<Left> undo(std::vector<boost::json::object> also = {});
   // Nothing of it is on the host any more.
   bool gone() const { return done_.empty(); }
+  std::size_t size() const { return done_.size(); }
 
  private:
   struct Done {

@@ -55,9 +55,6 @@ netlink::Socket take_netfilter_socket() {
   }
   netlink::Socket fresh{NETLINK_NETFILTER};
   fresh.close_first();
-  // A batch is one message: rules for hundreds of devices make it longer than sockets may send.
-  const int longest_batch = 16 << 20;
-  ::setsockopt(fresh.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &longest_batch, sizeof longest_batch);
   return fresh;
 }
 
