@@ -1,5 +1,7 @@
 #include "controller/hosts/link.hpp"
 
+#include <csignal>
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <gtest/gtest.h>
@@ -14,6 +16,7 @@ struct Talk {
   explicit Talk(const std::string& script)
       : link(loop, "web1", {"sh", "-c", script}, {[this](const auto& event) { events.push_back(event); },
                                                   [this](const std::string& why) { closed = why; }}) {
+    std::signal(SIGPIPE, SIG_IGN);  // as squall does
     link.request({{"do", "hello"}}, [this](Reply given) { reply = std::move(given); });
   }
   void run() { loop.run_for(20s); }
