@@ -68,7 +68,7 @@ class UserlandFault : public Fault {
     if (what_.delay.delay_ns > 0 || what_.rate) out.emplace_back("packets that wait when it is undone follow within 0.4 s, at five times their pace or more: later ones overtake them");
     if (what_.corrupt > 0 && uses_queue(detour_->plan().rules))
       out.emplace_back("of arriving packets only what follows the IP header is corrupted: damage in it would be dropped before anybody sees it");
-    if (uses_egress(detour_->plan().rules))
+    if (uses_devices(detour_->plan().rules))
       out.emplace_back("what leaves goes on without the mark (fwmark) and the priority that its sender gave it: a queue of the device that sorts by them does not know it");
     out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
     if (uses_queue(detour_->plan().rules))
