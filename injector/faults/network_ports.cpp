@@ -92,7 +92,15 @@ class PortsFault : public Fault {
   PortsFault(PortProtocol protocol, PortPlace place) : protocol_(protocol), place_(std::move(place)) {}
   std::string mechanism() const override { return std::string(mechanism_name); }
 
+  // Once the sockets are closed there is nothing more to see.
+  void stopping() override {
+    last_ = look();
+    stopped_ = true;
+  }
+  Dose measure() override { return stopped_ ? last_ : look(); }
+
  protected:
+  virtual Dose look() = 0;
   void in_place(const std::function<void()>& act) const { in_network_namespace(place_.network_namespace, place_.namespace_pid, act); }
   Change change(std::string what) {
     Change out;
@@ -108,6 +116,10 @@ class PortsFault : public Fault {
   PortProtocol protocol_;
   PortPlace place_;
   HeldPorts held_;
+
+ private:
+  Dose last_;
+  bool stopped_ = false;
 };
 
 class Occupy : public PortsFault {
@@ -136,7 +148,7 @@ class Occupy : public PortsFault {
     transaction.add(std::move(take));
   }
 
-  Dose measure() override {
+  Dose look() override {
     Dose out;
     out.prescribed = {{"ports", ports_.size()}};
     std::size_t taken = 0;
@@ -183,7 +195,7 @@ class ExhaustPorts : public PortsFault {
     transaction.add(std::move(take));
   }
 
-  Dose measure() override {
+  Dose look() override {
     Dose out;
     out.prescribed = {{"ports", wanted_}};
     out.measured = {{"ports", held_.count()}, {"ports_in_use_before", in_use_}};

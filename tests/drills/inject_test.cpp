@@ -1,0 +1,43 @@
+// `squall inject` from its start to its exit code, by the real binaries in a network of the test's own.
+#include <chrono>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/support/own_network.hpp"
+#include "tests/support/squall_process.hpp"
+
+namespace squall::test {
+namespace {
+
+using ::squall::testing::OwnNetwork;
+using ::squall::testing::shell;
+
+class Inject : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "changing a host needs root";
+  }
+  std::vector<std::string> words(const std::string& fault, std::vector<std::string> with, const std::string& on, const std::string& lasts) const {
+    std::vector<std::string> out{"inject", fault};
+    out.insert(out.end(), with.begin(), with.end());
+    for (auto& word : {std::string{"--on"}, on, std::string{"--for"}, lasts, std::string{"--state"}, tool.state().string()}) out.push_back(word);
+    return out;
+  }
+
+  OwnNetwork network;
+  Squall tool;
+};
+
+TEST_F(Inject, ends_well_where_a_port_was_occupied) {
+  EXPECT_EQ(tool.run(words("network.occupy", {"port=7030"}, "interface=any", "1s")), 0) << tool.output();
+}
+
+TEST_F(Inject, ends_well_where_the_ports_ran_out) {
+  shell("echo 40000 40099 >/proc/sys/net/ipv4/ip_local_port_range");
+  EXPECT_EQ(tool.run(words("network.exhaust_ports", {}, "interface=any", "1s")), 0) << tool.output();
+}
+
+}  // namespace
+}  // namespace squall::test
