@@ -195,7 +195,7 @@ class Injection {
         for (auto& what : ended->get_array()) fmt::print("  {} ended with the session\n", std::string(what.as_string()));
       fmt::print("{}", left_text(undone_.if_contains("left")));
     }
-    if (!undone) return exit_not_restored;
+    if (!clean) return exit_not_restored;
     if (host_.interrupted) return exit_halted;
     return dose.is_object() && is_true(dose.get_object(), "verified") ? exit_pass : exit_inconclusive;
   }
