@@ -8,10 +8,10 @@
 
 #include "injector/fault.hpp"
 #include "injector/faults/network_packets.hpp"
+#include "injector/faults/network_place.hpp"
 #include "injector/host/descriptor_limit.hpp"
 #include "injector/host/held_ports.hpp"
 #include "injector/host/network_namespace.hpp"
-#include "injector/targets.hpp"
 
 namespace squall {
 
@@ -63,33 +63,15 @@ namespace {
 
 constexpr std::string_view mechanism_name = "sockets bound to the ports";
 
-// Where: of the host, or of the network namespace that processes are in.
-struct PortPlace {
-  std::uint64_t network_namespace = 0;
-  pid_t namespace_pid = 0;
-  std::string name;  // of it
-};
-
-std::optional<PortPlace> find_place(const TargetSpec& on, Diagnostics& diagnostics) {
-  PortPlace out{current_network_namespace(), 0, "this host"};
-  if (on.interface && *on.interface != "any") {
-    diagnostics.error({}, "ports are of all interfaces: aim at interface any, or at a process for its network namespace");
-    return {};
-  }
-  if (!on.selects_processes()) return out;
-  auto processes = find_processes(on);
-  if (!processes || processes->empty()) {
-    diagnostics.error({}, processes ? fmt::format("no process matches {}", on.to_string()) : processes.error());
-    return {};
-  }
-  const auto& first = processes->front();
-  if (first.network_namespace == out.network_namespace) return out;
-  return PortPlace{first.network_namespace, first.pid, fmt::format("the network namespace of {}", first.to_string())};
+std::optional<NetworkPlace> place_of_ports(const TargetSpec& on, Diagnostics& diagnostics) {
+  if (!on.interface || *on.interface == "any") return find_place(on, diagnostics);
+  diagnostics.error({}, "ports are of all interfaces: aim at interface any, or at a process for its network namespace");
+  return {};
 }
 
 class PortsFault : public Fault {
  public:
-  PortsFault(PortProtocol protocol, PortPlace place) : protocol_(protocol), place_(std::move(place)) {}
+  PortsFault(PortProtocol protocol, NetworkPlace place) : protocol_(protocol), place_(std::move(place)) {}
   std::string mechanism() const override { return std::string(mechanism_name); }
 
   // Once the sockets are closed there is nothing more to see.
@@ -101,7 +83,7 @@ class PortsFault : public Fault {
 
  protected:
   virtual Dose look() = 0;
-  void in_place(const std::function<void()>& act) const { in_network_namespace(place_.network_namespace, place_.namespace_pid, act); }
+  void in_place(const std::function<void()>& act) const { in_network_namespace(place_.network_namespace, place_.pid, act); }
   Change change(std::string what) {
     Change out;
     out.what = std::move(what);
@@ -114,7 +96,7 @@ class PortsFault : public Fault {
   }
 
   PortProtocol protocol_;
-  PortPlace place_;
+  NetworkPlace place_;
   HeldPorts held_;
 
  private:
@@ -124,7 +106,7 @@ class PortsFault : public Fault {
 
 class Occupy : public PortsFault {
  public:
-  Occupy(const NetworkOccupy& with, PortPlace place) : PortsFault(with.protocol, std::move(place)), ports_(with.port) {}
+  Occupy(const NetworkOccupy& with, NetworkPlace place) : PortsFault(with.protocol, std::move(place)), ports_(with.port) {}
 
   std::vector<std::string> targets() const override { return {fmt::format("{} port {} of {}", enum_text(protocol_), fmt::join(ports_, " and "), place_.name)}; }
   std::vector<std::string> claims() const override {
@@ -171,7 +153,7 @@ class Occupy : public PortsFault {
 
 class ExhaustPorts : public PortsFault {
  public:
-  ExhaustPorts(const NetworkExhaustPorts& with, PortPlace place) : PortsFault(with.protocol, std::move(place)), leave_(with.leave) {
+  ExhaustPorts(const NetworkExhaustPorts& with, NetworkPlace place) : PortsFault(with.protocol, std::move(place)), leave_(with.leave) {
     in_place([&] { range_ = ephemeral_ports(); });
   }
 
@@ -229,7 +211,7 @@ class ExhaustPorts : public PortsFault {
 std::unique_ptr<Fault> prepare_occupy(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
   NetworkOccupy with;
   if (!Codec<NetworkOccupy>::decode(value, with, diagnostics)) return nullptr;
-  auto place = find_place(on, diagnostics);
+  auto place = place_of_ports(on, diagnostics);
   if (!place) return nullptr;
   return std::make_unique<Occupy>(with, std::move(*place));
 }
@@ -237,7 +219,7 @@ std::unique_ptr<Fault> prepare_occupy(const Value& value, const TargetSpec& on, 
 std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
   NetworkExhaustPorts with;
   if (!Codec<NetworkExhaustPorts>::decode(value, with, diagnostics)) return nullptr;
-  auto place = find_place(on, diagnostics);
+  auto place = place_of_ports(on, diagnostics);
   if (!place) return nullptr;
   return std::make_unique<ExhaustPorts>(with, std::move(*place));
 }

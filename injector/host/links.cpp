@@ -4,6 +4,7 @@
 #include <net/if_arp.h>
 
 #include <linux/if_link.h>
+#include <linux/if_vlan.h>
 #include <linux/rtnetlink.h>
 
 #include <fmt/format.h>
@@ -14,6 +15,13 @@
 #include "injector/host/records.hpp"
 
 namespace squall::links {
+namespace {
+
+bool loosely_bound(const nlattr* info) {
+  return netlink::value<ifla_vlan_flags>(netlink::find(netlink::find(info, IFLA_INFO_DATA), IFLA_VLAN_FLAGS)).flags & VLAN_FLAG_LOOSE_BINDING;
+}
+
+}  // namespace
 
 std::vector<Link> all() {
   std::vector<Link> out;
@@ -29,6 +37,9 @@ std::vector<Link> all() {
     link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
     link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
     if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
+    if (link.kind == "vlan") link.loose = loosely_bound(netlink::find(message, sizeof *info, IFLA_LINKINFO));
+    link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));
+    if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID)) link.lower_namespace = netlink::value<int>(elsewhere);
     if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
     if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
     out.push_back(std::move(link));

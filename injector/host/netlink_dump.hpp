@@ -3,6 +3,8 @@
 
 #include <libmnl/libmnl.h>
 
+#include <algorithm>
+#include <cstring>
 #include <functional>
 #include <span>
 #include <string_view>
@@ -30,6 +32,13 @@ class Dumper {
 // An attribute's payload as text, up to its NUL.
 std::string_view text(const nlattr*);
 std::span<const std::byte> payload(const nlattr*);
+// An attribute's payload as a number or a struct, as far as the kernel filled it; zeros where absent.
+template <class T>
+T value(const nlattr* attribute) {
+  T out{};
+  if (const auto bytes = payload(attribute); !bytes.empty()) std::memcpy(&out, bytes.data(), std::min(bytes.size(), sizeof out));
+  return out;
+}
 void each_attribute(std::span<const std::byte> bytes, const std::function<void(const nlattr*)>& each);
 // The attribute of that type in a message behind a header of `header` bytes, or in a nest; nullptr where
 // absent.

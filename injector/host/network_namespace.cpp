@@ -41,6 +41,18 @@ std::uint64_t current_network_namespace() {
   return ::stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
 }
 
+std::set<std::uint64_t> network_namespaces() {
+  std::set<std::uint64_t> out;
+  const auto look = [&](const std::string& path) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) == 0) out.insert(info.st_ino);
+  };
+  for (auto& name : entries("/run/netns")) look(name.string());
+  for (auto& entry : entries("/proc"))
+    if (entry.filename().string().find_first_not_of("0123456789") == std::string::npos) look(entry.string() + "/ns/net");
+  return out;
+}
+
 Fd open_network_namespace(std::uint64_t inode, pid_t hint) {
   if (hint > 0)
     if (auto fd = open_if(namespace_file(hint), inode)) return fd;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ namespace squall {
 
 // The namespace of the calling thread; 0 where it cannot be told.
 std::uint64_t current_network_namespace();
+
+// Those that a process is in or that have a name in /run/netns, as far as we may look.
+std::set<std::uint64_t> network_namespaces();
 
 // Opens a network namespace by its inode, through a process in it or a name in /run/netns; empty where none is found.
 // `hint`, a pid, is looked at first.

@@ -15,6 +15,7 @@
 
 #include "injector/host/digest.hpp"
 #include "injector/host/netlink_dump.hpp"
+#include "injector/host/snapshot_ip.hpp"
 
 namespace squall::snapshot {
 namespace {
@@ -44,44 +45,6 @@ std::map<int, std::string> add_links(Dumper& route, HostState& state) {
         link->ifi_flags & IFF_PROMISC ? ", promiscuous" : "", link->ifi_flags & IFF_NOARP ? ", no arp" : "");
   });
   return names;
-}
-
-std::string address_text(const nlattr* attribute) {
-  char out[INET6_ADDRSTRLEN] = "any";
-  if (const auto bytes = payload(attribute); !bytes.empty()) ::inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), out, sizeof out);
-  return out;
-}
-
-// What people configured: what routers, DHCP and the kernel itself make comes and goes.
-void add_addresses(Dumper& route, const std::map<int, std::string>& links, HostState& state) {
-  route.dump(RTM_GETADDR, bytes(ifaddrmsg{}), [&](const nlmsghdr* message) {
-    auto* address = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
-    auto link = links.find(static_cast<int>(address->ifa_index));
-    if (link == links.end() || !(address->ifa_flags & IFA_F_PERMANENT)) return;
-    auto* local = find(message, sizeof *address, IFA_LOCAL);
-    if (!local) local = find(message, sizeof *address, IFA_ADDRESS);
-    state[fmt::format("address {}/{} of {}", address_text(local), address->ifa_prefixlen, link->second)] = fmt::format("scope {}", address->ifa_scope);
-  });
-}
-
-void add_routes(Dumper& route, const std::map<int, std::string>& links, HostState& state) {
-  constexpr unsigned char by_hand = 3, by_configuration = 4;  // RTPROTO_BOOT, RTPROTO_STATIC
-  for (unsigned char family : {AF_INET, AF_INET6}) {
-    rtmsg request{};
-    request.rtm_family = family;
-    route.dump(RTM_GETROUTE, bytes(request), [&](const nlmsghdr* message) {
-      auto* one = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
-      if (one->rtm_protocol != by_hand && one->rtm_protocol != by_configuration) return;
-      auto number = [&](std::uint16_t type) {
-        auto* attribute = find(message, sizeof *one, type);
-        return attribute ? mnl_attr_get_u32(attribute) : 0;
-      };
-      auto link = links.find(static_cast<int>(number(RTA_OIF)));
-      auto* target = find(message, sizeof *one, RTA_DST);
-      state[fmt::format("route to {}/{} in table {}, metric {}", target ? address_text(target) : family == AF_INET ? "0.0.0.0" : "::", one->rtm_dst_len, number(RTA_TABLE), number(RTA_PRIORITY))] =
-          fmt::format("type {} by {} on {}", one->rtm_type, address_text(find(message, sizeof *one, RTA_GATEWAY)), link == links.end() ? "several" : link->second);
-    });
-  }
 }
 
 std::string handle_text(std::uint32_t handle) {
@@ -224,8 +187,7 @@ void add_attributes(const nlmsghdr* message, std::initializer_list<std::uint16_t
 void add_devices(HostState& state) {
   Dumper route(NETLINK_ROUTE);
   auto links = add_links(route, state);
-  add_addresses(route, links, state);
-  add_routes(route, links, state);
+  add_ip(route, links, state);
   for (auto& qdisc : add_qdiscs(route, links, state)) {
     auto& link = links[qdisc.link];
     add_classes(route, qdisc, link, state);

@@ -5,7 +5,7 @@
 
 namespace squall::snapshot {
 
-// Links with their configured addresses and routes, queueing disciplines, classes of the classful ones, and filters
+// Links with what is configured of IP on them, queueing disciplines, classes of the classful ones, and filters
 // (rtnetlink(7), tc(8)).
 void add_devices(HostState&);
 

@@ -1,10 +1,18 @@
 // Devices that go down and carry smaller packets, and come back with all that they had.
+#include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 
 #include <boost/asio/io_context.hpp>
 
+#include <algorithm>
+#include <array>
+
+#include "injector/host/interface_state.hpp"
+#include "injector/host/ip_commands.hpp"
+#include "injector/host/network_namespace.hpp"
 #include "injector/host/snapshot.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
@@ -19,7 +27,25 @@ using testing::shell;
 // Everything that people see of a device, without the states of the moment.
 std::string told() {
   for (int i = 0; i < 100 && shell("ip -o address").find("tentative") != std::string::npos; ++i) ::usleep(100'000);
-  return shell("ip -o link | sed 's/qdisc.*state/state/'; ip -o address; ip rule; ip route show table all | sort; ip -6 route show table all | sort; ip neigh show nud permanent");
+  return shell("ip -o link | sed 's/qdisc.*state/state/'; ip -o address; ip rule; ip route show table all | sort; ip -6 route show table all | sort; ip neigh show nud permanent; ip neigh show proxy | sort; ip nexthop | sort");
+}
+
+// Down and up again as from the journal alone; what could not be put back.
+std::string flap(const std::string& device = "sqa") {
+  RunFault down{"network.down", {}, {{"interface", device}}};
+  down.apply();
+  EXPECT_TRUE(down->measure().verified);
+  return down.undo(true);
+}
+
+// Why a fault cannot be prepared.
+std::string refusal(const std::string& fault, boost::json::object with, const std::string& device) {
+  try {
+    RunFault one{fault, std::move(with), {{"interface", device}}};
+    return "";
+  } catch (const std::exception& e) {
+    return e.what();
+  }
 }
 
 class Interface : public ::testing::Test {
@@ -64,6 +90,156 @@ TEST_F(Interface, the_journal_alone_brings_it_back) {
     small.apply();
     EXPECT_EQ(small.undo(true), "");
   }
+  EXPECT_EQ(told(), before);
+}
+
+// As NetworkManager sets a device up.
+TEST_F(Interface, routes_that_the_kernel_does_not_make_again_come_back) {
+  shell("ip address add 10.98.0.1/24 dev sqa noprefixroute && ip route add 10.98.0.0/24 dev sqa proto kernel scope link src 10.98.0.1 metric 100 && ip route add 10.97.0.0/16 via 10.98.0.2 metric 100 && "
+        "ip -6 address add fd96::1/64 dev sqa noprefixroute && ip -6 route add fd96::/64 dev sqa proto kernel metric 100 && ip -6 route add fd95::/32 via fd99::2 proto ra metric 100");
+  before = told();
+  EXPECT_EQ(flap(), "");
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, a_route_of_its_own_beside_the_same_one_of_another_device_comes_back) {
+  shell("ip link add sqc type veth peer name sqd && ip link set sqc up && ip link set sqd up && for one in sqa sqc; do ip -6 route append fe80::/64 dev $one proto kernel metric 1024; "
+        "ip route append 10.44.0.0/16 dev $one metric 7; done");
+  before = told();
+  EXPECT_EQ(flap("sqc"), "");
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, a_route_comes_back_for_as_long_as_it_had_left) {
+  shell("ip -6 route add fd94::/64 dev sqa proto ra expires 600 && ip -6 route add fd93::/64 dev sqa proto ra expires 1");
+  RunFault down{"network.down", {}, {{"interface", "sqa"}}};
+  down.apply();
+  ::usleep(1'200'000);
+  EXPECT_EQ(down.undo(true), "");
+  const auto routes = shell("ip -6 route show proto ra");
+  EXPECT_EQ(routes.find("fd93::/64"), std::string::npos) << routes;
+  const auto at = routes.find("expires ");
+  ASSERT_NE(at, std::string::npos) << routes;
+  const auto seconds = std::stoi(routes.substr(at + 8));
+  EXPECT_GT(seconds, 500);
+  EXPECT_LT(seconds, 600);
+}
+
+TEST_F(Interface, a_route_whose_source_is_one_of_its_addresses_comes_back_at_once) {
+  shell("while ip -o address | grep -q tentative; do sleep 0.1; done; ip -6 route add fd92::/32 via fd99::2 src fd98::1");
+  before = told();
+  EXPECT_EQ(flap(), "");
+  EXPECT_EQ(told(), before);
+}
+
+// As FRR sets a host up.
+TEST_F(Interface, nexthop_objects_and_the_routes_by_them_come_back) {
+  shell("ip link add sqc type veth peer name sqd && ip link set sqc up && ip link set sqd up && ip address add 10.88.0.1/24 dev sqc && "
+        "ip nexthop add id 7 via 10.99.0.2 dev sqa proto 11 && ip nexthop add id 8 via fd99::2 dev sqa && ip nexthop add id 9 via 10.88.0.2 dev sqc && ip nexthop add id 10 via 10.99.0.3 dev sqa && "
+        "ip nexthop add id 70 group 7,2/9,5 && ip nexthop add id 71 group 7/10 && ip nexthop add id 72 group 7/9 type resilient buckets 4 idle_timer 9 && "
+        "ip route add 10.70.0.0/16 nhid 7 && ip -6 route add fd70::/32 nhid 8 && ip route add 10.71.0.0/16 nhid 70 && ip route add 10.72.0.0/16 nhid 71 && ip route add 10.73.0.0/16 nhid 72");
+  before = told();
+  EXPECT_EQ(flap(), "");
+  EXPECT_EQ(told(), before);
+  shell("echo 0 >/proc/sys/net/ipv4/nexthop_compat_mode");
+  before = told();
+  EXPECT_EQ(flap(), "");
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, proxies_come_back) {
+  shell("ip neigh add proxy 10.99.0.66 dev sqa && ip -6 neigh add proxy fd99::66 dev sqa");
+  before = told();
+  const auto snapshot = snapshot_host();
+  {
+    RunFault down{"network.down", {}, {{"interface", "sqa"}}};
+    down.apply();
+    EXPECT_NE(differences(snapshot, snapshot_host()).size(), 0U);
+    shell("ip link set sqa up");
+    const auto seen = differences(snapshot, snapshot_host());
+    EXPECT_TRUE(std::any_of(seen.begin(), seen.end(), [](auto& one) { return one.find("proxy for 10.99.0.66") != std::string::npos; })) << "the snapshot does not look at them";
+  }
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, what_stands_on_it_gets_back_what_it_had) {
+  shell("ip link add sqm link sqa type macvlan mode bridge && ip link set sqm up && ip address add 10.77.0.1/24 dev sqm && ip -6 address add fd77::1/64 dev sqm nodad && "
+        "ip nexthop add id 20 via 10.77.0.2 dev sqm && ip route add 10.76.0.0/16 nhid 20 && ip route add 10.75.0.0/16 via 10.77.0.2 && ip neigh add proxy 10.77.0.66 dev sqm");
+  before = told();
+  EXPECT_EQ(flap(), "");
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, vlans_on_it_go_down_and_come_back_as_they_were) {
+  if (shell("ip link add link sqa name sqa.5 type vlan id 5 2>/dev/null && echo yes || echo no") == "no\n") GTEST_SKIP() << "this kernel has no 8021q";
+  shell("ip link add link sqa name sqa.6 type vlan id 6 && ip link add link sqa.5 name sqa.5.7 type vlan id 7 && ip link add link sqa name sqa.8 type vlan id 8 loose_binding on && "
+        "ip link set sqa.5 up && ip link set sqa.5.7 up && ip link set sqa.8 up && for n in 5 5.7 8; do id=${n#*.}; ip address add 10.4$id.0.1/24 dev sqa.$n && ip -6 address add fd4$id::1/64 dev sqa.$n && "
+        "ip route add 10.3$id.0.0/16 via 10.4$id.0.2 && ip -6 route add fd3$id::/32 via fd4$id::2 && ip neigh add proxy 10.4$id.0.66 dev sqa.$n; done");
+  before = told();
+  const auto snapshot = snapshot_host();
+  EXPECT_EQ(flap(), "");
+  EXPECT_EQ(told(), before);
+  EXPECT_EQ(differences(snapshot, snapshot_host()), std::vector<std::string>{});
+  EXPECT_EQ(shell("ip -o link show dev sqa.6 up"), "") << "it was down";
+  {
+    RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", "sqa"}}};
+    small.apply();
+    EXPECT_EQ(small.undo(true), "");
+  }
+  EXPECT_EQ(told(), before);
+  const testing::ServerProcess container{[] { return ::unshare(CLONE_NEWNET) == 0 ? std::make_shared<int>(0) : nullptr; }};
+  shell("ip link set sqa.5 netns " + std::to_string(container.pid()));
+  EXPECT_EQ(refusal("network.down", {}, "sqa"), "") << "it is down there";
+  shell("nsenter -t " + std::to_string(container.pid()) + " -n ip link set sqa.5 up");
+  EXPECT_NE(refusal("network.down", {}, "sqa").find("sqa.5 in the network namespace"), std::string::npos);
+}
+
+TEST_F(Interface, the_commands_for_a_person_bring_it_all_back) {
+  shell("while ip -o address | grep -q tentative; do sleep 0.1; done; ip neigh add proxy 10.99.0.66 dev sqa && ip -6 neigh add fd99::78 lladdr 02:00:00:00:00:78 dev sqa nud permanent router && "
+        "ip nexthop add id 7 via 10.99.0.2 dev sqa proto 11 && ip nexthop add id 71 group 7,3 && ip nexthop add id 72 group 7 type resilient buckets 4 idle_timer 9 unbalanced_timer 5 && ip route add 10.71.0.0/16 nhid 71 && "
+        "ip route add 10.55.0.0/16 dev sqa tos 0x10 mtu lock 1400 advmss 1360 rto_min 5ms metric 9 && ip route add 10.56.0.0/16 via inet6 fd99::2 dev sqa src 10.99.1.1 && ip route add local 10.57.0.0/16 dev sqa table 80 && "
+        "ip -6 route add fd52::/32 dev sqa pref high hoplimit 9 && ip -6 route add fd92::/32 via fd99::2 src fd97::7 && ip -6 address add fd91::1 peer fd91::2/128 dev sqa nodad");
+  before = told();
+  auto state = links::read_state("sqa");
+  ASSERT_TRUE(state);
+  shell("ip link set sqa down && ip link set sqa up");
+  EXPECT_NE(told(), before);
+  auto addresses = state->tables.addresses;
+  std::reverse(addresses.begin(), addresses.end());
+  for (auto* list : std::array{&addresses, &state->tables.nexthops, &state->tables.routes, &state->tables.neighbours})
+    for (auto& thing : *list) {
+      const auto said = shell(links::ip_command(thing, "add") + " 2>&1 || true");
+      EXPECT_TRUE(said.empty() || said.find("exists") != std::string::npos || said.find("already assigned") != std::string::npos) << links::ip_command(thing, "add") << ": " << said;
+    }
+  EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, somebody_elses_route_in_the_place_of_its_own_is_left_and_told) {
+  RunFault down{"network.down", {}, {{"interface", "sqa"}}};
+  shell("ip link add sqc type veth peer name sqd && ip link set sqc up && ip link set sqd up && ip address add 10.88.0.1/24 dev sqc");
+  before = told();
+  down.apply();
+  shell("ip route add 10.50.0.0/16 via 10.88.0.2");
+  const auto inverse = down.inverses().front();
+  EXPECT_NE(down.undo(true), "");
+  EXPECT_EQ(shell("ip route show 10.50.0.0/16"), "10.50.0.0/16 via 10.88.0.2 dev sqc \n");
+  const auto undone = find_undo_verb(inverse.verb)->carry_out(inverse.with);
+  EXPECT_EQ(undone.outcome, UndoOutcome::conflict);
+  shell(undone.by_hand);
+  EXPECT_EQ(told(), before);
+  EXPECT_EQ(find_undo_verb(inverse.verb)->carry_out(inverse.with).outcome, UndoOutcome::already);
+}
+
+TEST_F(Interface, that_is_down_already_stays_down) {
+  shell("ip link set sqa down");
+  before = told();
+  RunFault down{"network.down", {}, {{"interface", "sqa"}}};
+  EXPECT_THROW(down.apply(), std::runtime_error);
+  EXPECT_EQ(told(), before);
+  Transaction transaction;
+  down->apply(transaction);
+  const auto& inverse = *transaction.changes().front().inverse;
+  EXPECT_EQ(find_undo_verb(inverse.verb)->carry_out(inverse.with).outcome, UndoOutcome::already);
   EXPECT_EQ(told(), before);
 }
 
@@ -130,20 +306,43 @@ TEST_F(Interface, smaller_packets) {
   EXPECT_NE(small.undo().find("neither ours nor the one before"), std::string::npos);
 }
 
+TEST_F(Interface, what_stands_on_it_gets_its_mtu_back) {
+  shell("ip link add sqm link sqa type macvlan mode bridge && ip link set sqm up && ip link add sqn link sqa mtu 1250 type macvlan mode bridge && ip link add sqbr type bridge && ip link add sqc type veth peer name sqd && ip link set sqc master sqbr && "
+        "ip link add sqo link sqbr type macvlan");
+  before = told();
+  for (const std::string device : {"sqa", "sqc"}) {
+    RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", device}}};
+    small.apply();
+    EXPECT_EQ(links::find(device == "sqa" ? "sqm" : "sqo")->mtu, 1300U);
+    EXPECT_EQ(small.undo(true), "");
+    EXPECT_EQ(told(), before);
+  }
+  RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", "sqa"}}};
+  small.apply();
+  shell("ip link set sqm mtu 1290");
+  EXPECT_NE(small.undo().find("the MTU of sqm is 1290, which is neither ours"), std::string::npos);
+  EXPECT_EQ(links::find("sqa")->mtu, 1500U);
+}
+
+TEST_F(Interface, what_stands_on_it_in_another_network_namespace_is_not_made_smaller) {
+  const testing::ServerProcess container{[] { return ::unshare(CLONE_NEWNET) == 0 ? std::make_shared<int>(0) : nullptr; }};
+  shell("ip link add sqm link sqa type macvlan mode bridge && ip link set sqm netns " + std::to_string(container.pid()));
+  EXPECT_NE(refusal("network.mtu", {{"mtu", 1300}}, "sqa").find("sqm in the network namespace"), std::string::npos);
+  EXPECT_EQ(refusal("network.mtu", {{"mtu", 1500}}, "sqa"), "");
+  EXPECT_EQ(refusal("network.down", {}, "sqa"), "") << "it only loses its carrier";
+}
+
 TEST_F(Interface, what_would_cut_the_host_off_is_refused) {
-  auto refused = [](const std::string& fault, boost::json::object with, const std::string& device) {
-    try {
-      RunFault one{fault, std::move(with), {{"interface", device}}};
-      return std::string{};
-    } catch (const std::exception& e) {
-      return std::string(e.what());
-    }
-  };
-  EXPECT_NE(refused("network.down", {}, "lo").find("talks to itself"), std::string::npos);
-  EXPECT_NE(refused("network.mtu", {{"mtu", 1000}}, "sqa").find("IPv6"), std::string::npos);
+  EXPECT_NE(refusal("network.down", {}, "lo").find("talks to itself"), std::string::npos);
+  EXPECT_NE(refusal("network.mtu", {{"mtu", 1000}}, "sqa").find("IPv6"), std::string::npos);
+  shell("ip link add sqm link sqa type macvlan && ip -6 address flush dev sqa && ip link set sqm up && ip -6 address add fd66::1/64 dev sqm nodad");
+  EXPECT_NE(refusal("network.mtu", {{"mtu", 1000}}, "sqa").find("sqm has IPv6"), std::string::npos);
+  shell("ip address add 10.66.0.1/24 dev sqm && ip route add default via 10.66.0.2");
+  EXPECT_NE(refusal("network.down", {}, "sqa").find("the default route goes through sqm"), std::string::npos);
+  shell("ip link delete sqm");
   shell("ip route add default via 10.99.0.2");
-  EXPECT_NE(refused("network.down", {}, "sqa").find("default route"), std::string::npos);
-  EXPECT_EQ(refused("network.down", {{"allow_isolation", true}}, "sqa"), "");
+  EXPECT_NE(refusal("network.down", {}, "sqa").find("default route"), std::string::npos);
+  EXPECT_EQ(refusal("network.down", {{"allow_isolation", true}}, "sqa"), "");
 }
 
 }  // namespace
