@@ -4,9 +4,11 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
@@ -35,10 +37,11 @@ std::optional<tcp::endpoint> original_destination(tcp::socket& client) {
   return out;
 }
 
-void at_once(tcp::socket& socket) {
-  boost::system::error_code ignored;
-  socket.native_non_blocking(true, ignored);
-  socket.set_option(tcp::no_delay(true), ignored);
+boost::system::error_code error_of(tcp::socket& socket) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(socket.native_handle(), SOL_SOCKET, SO_ERROR, &error, &size);
+  return {error, boost::system::system_category()};
 }
 
 }  // namespace
@@ -46,7 +49,8 @@ void at_once(tcp::socket& socket) {
 Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
     : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()),
       up_(*this, client_, server_, proxy.pipes_, proxy.statistics_.up), down_(*this, server_, client_, proxy.pipes_, proxy.statistics_.down) {
-  at_once(client_);
+  boost::system::error_code ignored;
+  client_.native_non_blocking(true, ignored);
   if (!proxy.http_) return;
   http_ = std::make_unique<HttpSession>(proxy.http_, number);
   up_.put_first(http_->requests());
@@ -102,10 +106,20 @@ void Connection::connect_to_next() {
   if (server_.is_open()) server_.close(error);
   open_server(to.protocol(), error);
   if (error) return connected(error);
-  at_once(server_);
+  server_.native_non_blocking(true, error);
+  server_.set_option(tcp::no_delay(true), error);
   if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.native_handle(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-  server_.async_connect(to, [this, alive = keep_alive()](auto failed) {
-    if (proxy_) connected(failed);
+  if (::connect(server_.native_handle(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
+    return connected({errno, boost::system::system_category()});
+  await_server();
+}
+
+void Connection::await_server() {
+  // On this host it is made already: the reactor would tell so in a turn that others wait for.
+  pollfd made{server_.native_handle(), POLLOUT, 0};
+  if (::poll(&made, 1, 0) == 1 && made.revents == POLLOUT) return connected({});
+  server_.async_wait(tcp::socket::wait_write, [this, alive = keep_alive()](auto) {
+    if (proxy_) connected(error_of(server_));
   });
 }
 
@@ -180,6 +194,13 @@ void Connection::discard_what_comes() {
     if (error) return close(false);
     discard_what_comes();
   });
+}
+
+// The other side learns of it as it happened.
+void Connection::broken(tcp::socket& gone) {
+  boost::system::error_code ignored;
+  gone.close(ignored);
+  close(true);
 }
 
 void Connection::close(bool reset) {

@@ -34,7 +34,7 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   void over(Link&) override;
   void end(bool reset) override;
   void farewell() override;
-  void broken() override { close(true); }
+  void broken(tcp::socket& gone) override;
 
  private:
   void discard_what_comes();
@@ -43,6 +43,7 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   void connect(std::vector<tcp::endpoint> to);
   void connect_to_next();
   void open_server(const tcp&, boost::system::error_code&);
+  void await_server();
   void connected(boost::system::error_code);
   void leave();
 

@@ -93,11 +93,11 @@ void Link::was_read(boost::system::error_code error, std::size_t size) {
   if (error == asio::error::operation_aborted) return;
   const auto now = Clock::now();
   if (error == asio::error::eof) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = now});
-  if (error) return broken();
+  if (error) return owner_.broken(from_);
   counters_.received_bytes += size;
   if (spliced()) {
     const auto sent = ::send(to_.native_handle(), first_.data(), size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && !would_block(errno)) return broken();
+    if (sent < 0 && !would_block(errno)) return owner_.broken(to_);
     const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
     counters_.sent_bytes += done;
     if (done < size) {
@@ -133,7 +133,7 @@ void Link::splice_on() {
       pipes_.give_back(std::exchange(pipe_, {}));
       return read();
     }
-    if (got < 0) return broken();
+    if (got < 0) return owner_.broken(from_);
     pipe_.holds = static_cast<std::size_t>(got);
     counters_.received_bytes += pipe_.holds;
     moved += pipe_.holds;
@@ -150,7 +150,7 @@ bool Link::empty_pipe() {
       if (sent < 0 && would_block(errno))
         wait_until_writable();
       else
-        broken();
+        owner_.broken(to_);
       return false;
     }
     pipe_.holds -= static_cast<std::size_t>(sent);
@@ -270,7 +270,7 @@ bool Link::send_front() {
     if (would_block(errno))
       wait_until_writable();
     else
-      broken();
+      owner_.broken(to_);
     return false;
   }
   const auto size = static_cast<std::size_t>(sent);
@@ -304,7 +304,7 @@ void Link::wait_until_writable() {
   to_.async_wait(Socket::wait_write, [this, alive = owner_.keep_alive()](auto error) {
     writing_ = false;
     if (over_ || error == asio::error::operation_aborted) return;
-    if (error) return broken();
+    if (error) return owner_.broken(to_);
     if (!empty_pipe()) return;
     pump();
     if (over_ || writing_) return;
@@ -313,7 +313,5 @@ void Link::wait_until_writable() {
     read();
   });
 }
-
-void Link::broken() { owner_.broken(); }
 
 }  // namespace squall::proxy

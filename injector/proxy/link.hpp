@@ -43,7 +43,7 @@ class LinkOwner {
   virtual void over(Link&) = 0;                    // everything was sent, the end too
   virtual void end(bool reset) = 0;                // of both directions, as a stage wants it
   virtual void farewell() = 0;                     // the same, when the client may still be sending
-  virtual void broken() = 0;                       // one side is gone
+  virtual void broken(boost::asio::ip::tcp::socket& gone) = 0;  // that side is
 };
 
 class Link {
@@ -82,7 +82,6 @@ class Link {
   bool send_front();
   void measure(const Piece&);
   void wait_until_writable();
-  void broken();
 
   LinkOwner& owner_;
   Socket& from_;

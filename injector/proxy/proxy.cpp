@@ -85,6 +85,7 @@ void Proxy::enable() {
     throw boost::system::system_error{no_v6};
   }
   listener->acceptor.set_option(tcp::acceptor::reuse_address(true));
+  listener->acceptor.set_option(tcp::no_delay(true));  // which the accepted sockets inherit
   if (at.protocol() == tcp::v6()) listener->acceptor.set_option(asio::ip::v6_only(false), no_v6);
   listener->acceptor.bind(at);
   listener->acceptor.listen(4096);
