@@ -12,6 +12,7 @@
 #include "injector/fault.hpp"
 #include "injector/faults/network_device.hpp"
 #include "injector/faults/network_packets.hpp"
+#include "injector/host/device_probe.hpp"
 #include "injector/host/interface_restore.hpp"
 #include "injector/host/process.hpp"
 
@@ -126,14 +127,14 @@ class Down : public Fault {
     Dose out;
     out.prescribed = {{"state", "down"}};
     if (with_.down_for) out.prescribed["down_for_ms"] = with_.down_for->milliseconds();
-    out.measured = {{"times_down", times_}, {"seconds_down", std::round(seconds_down() * 1000) / 1000}};
+    out.measured = {{"times_down", times_}, {"seconds_down", std::round(seconds_down() * 1000) / 1000}, {"packets_refused", refused_}, {"packets_passed", passed_}};
     if (lost_) out.measured["routes_missing"] = lost_;
     out.samples = looks_;
-    out.verified = seen_down_ && !contradicted_;
+    out.verified = refused_ > 0 && !contradicted_;
     if (contradicted_)
       out.reason = "somebody else put it up again";
-    else if (!seen_down_)
-      out.reason = "it was not seen down";
+    else if (!refused_)
+      out.reason = "packets are let out by it all the same";
     return out;
   }
 
@@ -148,6 +149,7 @@ class Down : public Fault {
         lost_ = links::bring_back(device_.state, stopped_).absent.size();
       else
         links::set_up(device_.state.link.index, false);
+      counted_ = count();
     });
     const auto now = monotonic_ns();
     if (is_down_ && up) down_ns_ += now - since_;
@@ -155,6 +157,11 @@ class Down : public Fault {
     is_down_ = !up;
     times_ += !up;
     if (times_ > 1 || up) events_.push_back({up ? "interface.up" : "interface.down", wall_ns(), {{"interface", device_.state.link.name}}});
+  }
+
+  std::uint64_t count() const {
+    const auto traffic = links::traffic(device_.state.link.index);
+    return traffic.received + traffic.sent;
   }
 
   void look() {
@@ -165,10 +172,13 @@ class Down : public Fault {
       if (!is_down_) return;
       const auto link = links::find(device_.state.link.name);
       ++looks_;
+      // Nothing of ours leaves by a device that somebody put up again.
       if (link && link->up)
         contradicted_ = true;
       else
-        seen_down_ = true;
+        refused_ += !link || links::refusal_by(*link) != 0;
+      const auto now = count();
+      passed_ += now - std::min(now, std::exchange(counted_, now));
     });
   }
 
@@ -195,8 +205,8 @@ class Down : public Fault {
   std::unique_ptr<asio::steady_timer> timer_;
   std::vector<FaultEvent> events_;
   std::int64_t since_ = 0, down_ns_ = 0;
-  std::uint64_t times_ = 0, looks_ = 0, lost_ = 0;
-  bool is_down_ = false, stopped_ = false, contradicted_ = false, seen_down_ = false;
+  std::uint64_t times_ = 0, looks_ = 0, refused_ = 0, passed_ = 0, counted_ = 0, lost_ = 0;
+  bool is_down_ = false, stopped_ = false, contradicted_ = false;
 };
 
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
@@ -226,7 +236,7 @@ std::vector<Capability> doctor() {
            .chosen = root,
            .missing = root ? "" : "root, or CAP_NET_ADMIN",
            .note = "",
-           .measures = "what the device says of itself; not what those who use it notice"}};
+           .measures = "whether the kernel still lets a packet of our own out by it, and how many packets it counts meanwhile; not what those who use it notice"}};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "injector/fault.hpp"
 #include "injector/faults/network_device.hpp"
 #include "injector/faults/network_packets.hpp"
+#include "injector/host/device_probe.hpp"
 
 namespace squall {
 
@@ -32,6 +33,7 @@ namespace faults {
 namespace {
 
 constexpr std::uint32_t ipv6_needs = 1280;
+constexpr std::uint32_t largest_ipv4 = 65'535;
 
 class Mtu : public Fault {
  public:
@@ -65,25 +67,24 @@ class Mtu : public Fault {
     look();
     Dose out;
     out.prescribed = {{"mtu", with_.mtu}};
-    out.measured = {{"mtu", mtu_}};
+    out.measured = {{"mtu", largest_}};
     out.samples = looks_;
-    out.verified = mtu_ == with_.mtu;
-    if (!out.verified) out.reason = "somebody else changed it";
+    out.verified = largest_ == std::min(with_.mtu, largest_ipv4);
+    if (!out.verified) out.reason = largest_ ? "somebody else changed it" : "no packet can leave by it at all";
     return out;
   }
 
  private:
   void look() {
     if (stopped_) return;
-    device_.in_place([&] {
-      if (auto link = links::find(device_.state.link.name)) mtu_ = link->mtu;
-    });
+    largest_ = 0;
+    device_.in_place([&] { largest_ = links::largest_packet_by(device_.state.link, with_.mtu); });
     ++looks_;
   }
 
   NetworkMtu with_;
   AimedDevice device_;
-  std::uint32_t mtu_ = 0;
+  std::uint32_t largest_ = 0;
   std::uint64_t looks_ = 0;
   bool stopped_ = false;
 };
@@ -122,7 +123,7 @@ std::vector<Capability> doctor() {
            .chosen = root,
            .missing = root ? "" : "root, or CAP_NET_ADMIN",
            .note = "",
-           .measures = "what the device says of itself; not what those who use it notice"}};
+           .measures = "the largest packet of our own that the kernel lets out by the device, without one being sent; not what larger ones of others meet, nor what arrives"}};
 }
 
 }  // namespace

@@ -72,6 +72,7 @@ TEST_F(Interface, down_and_up_again_with_all_it_had) {
   EXPECT_EQ(shell("ip -6 address show dev sqa"), "");
   const auto dose = down->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_GT(dose.measured.at("packets_refused").to_number<int>(), 0);
   EXPECT_EQ(down.undo(), "");
   EXPECT_EQ(told(), before);
   EXPECT_TRUE(reachable());
@@ -322,6 +323,20 @@ TEST_F(Interface, what_stands_on_it_gets_its_mtu_back) {
   shell("ip link set sqm mtu 1290");
   EXPECT_NE(small.undo().find("the MTU of sqm is 1290, which is neither ours"), std::string::npos);
   EXPECT_EQ(links::find("sqa")->mtu, 1500U);
+}
+
+TEST_F(Interface, its_mtu_is_measured_from_what_the_kernel_lets_out) {
+  RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", "sqa"}}};
+  EXPECT_FALSE(small->measure().verified);
+  small.apply();
+  EXPECT_EQ(small->measure().measured.at("mtu").to_number<int>(), 1300);
+  const auto sent = links::traffic(links::find("sqa")->index).sent;
+  EXPECT_TRUE(small->measure().verified);
+  EXPECT_EQ(links::traffic(links::find("sqa")->index).sent, sent) << "packets of ours were sent";
+  shell("ip link set sqa mtu 1400");
+  EXPECT_EQ(small->measure().measured.at("mtu").to_number<int>(), 1400);
+  shell("ip link set sqa mtu 1300 && ip link set sqa down");
+  EXPECT_FALSE(small->measure().verified) << "its MTU is as asked, but no packet is of that length";
 }
 
 TEST_F(Interface, what_stands_on_it_in_another_network_namespace_is_not_made_smaller) {
