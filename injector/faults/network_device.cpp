@@ -47,4 +47,9 @@ std::optional<AimedDevice> find_device(const TargetSpec& on, Diagnostics& diagno
   return out;
 }
 
+const std::vector<std::string>& device_aims() {
+  static const std::vector<std::string> out{"interface", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"};
+  return out;
+}
+
 }  // namespace squall::faults

@@ -26,5 +26,6 @@ struct AimedDevice {
 };
 
 std::optional<AimedDevice> find_device(const TargetSpec&, Diagnostics&);
+const std::vector<std::string>& device_aims();
 
 }  // namespace squall::faults

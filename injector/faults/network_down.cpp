@@ -246,7 +246,7 @@ const FaultType network_down{
     .name = "network.down",
     .sentence = "puts a network device down, once or flapping, as a pulled cable or a bad transceiver would",
     .parameters = &Describe<NetworkDown>::object(),
-    .aims = {"interface"},
+    .aims = device_aims(),
     .lasting = true,
     .ramps = false,
     .undo = "the device is put up again, and gets back its IPv6 addresses, routes, nexthops, permanent neighbours and proxies, which going down takes from it; VLANs on it as well",

@@ -133,7 +133,7 @@ const FaultType network_mtu{
     .name = "network.mtu",
     .sentence = "lets a network device carry smaller packets only, as a wrong tunnel or switch would",
     .parameters = &Describe<NetworkMtu>::object(),
-    .aims = {"interface"},
+    .aims = device_aims(),
     .lasting = true,
     .ramps = false,
     .undo = "the MTU of the device, and of those that stand on it, is set to what it was, unless somebody changed it meanwhile",

@@ -347,6 +347,28 @@ TEST_F(Interface, what_stands_on_it_in_another_network_namespace_is_not_made_sma
   EXPECT_EQ(refusal("network.down", {}, "sqa"), "") << "it only loses its carrier";
 }
 
+TEST_F(Interface, of_a_process_in_another_network_namespace) {
+  const testing::ServerProcess container{[] { return ::unshare(CLONE_NEWNET) == 0 ? std::make_shared<int>(0) : nullptr; }};
+  shell("ip link add sqc type veth peer name sqb netns " + std::to_string(container.pid()) + " && ip link set sqc up && ip address add 10.88.0.1/24 dev sqc");
+  const auto there = [&](const std::function<void()>& act) {
+    struct stat info {};
+    ASSERT_EQ(::stat(("/proc/" + std::to_string(container.pid()) + "/ns/net").c_str(), &info), 0);
+    in_network_namespace(info.st_ino, container.pid(), act);
+  };
+  there([&] {
+    shell("ip link set sqb up && ip address add 10.88.0.2/24 dev sqb && ip route add default via 10.88.0.1");
+    before = told();
+  });
+  for (const std::string fault : {"network.down", "network.mtu"}) {
+    RunFault one{fault, fault == "network.mtu" ? boost::json::object{{"mtu", 1300}} : boost::json::object{}, {{"interface", "sqb"}, {"pid", container.pid()}}};
+    one.apply();
+    there([&] { EXPECT_NE(told(), before); });
+    EXPECT_TRUE(one->measure().verified) << one->measure().reason;
+    EXPECT_EQ(one.undo(true), "");
+    there([&] { EXPECT_EQ(told(), before); });
+  }
+}
+
 TEST_F(Interface, what_would_cut_the_host_off_is_refused) {
   EXPECT_NE(refusal("network.down", {}, "lo").find("talks to itself"), std::string::npos);
   EXPECT_NE(refusal("network.mtu", {{"mtu", 1000}}, "sqa").find("IPv6"), std::string::npos);
