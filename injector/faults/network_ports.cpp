@@ -151,6 +151,13 @@ class Occupy : public PortsFault {
   std::vector<std::uint16_t> ports_;
 };
 
+// A port takes a descriptor.
+std::string too_few(std::size_t wanted, std::size_t room) {
+  return fmt::format("{} ports are to be held, and the injector may have descriptors for {} more, as it lacks CAP_SYS_RESOURCE: raise its hard limit of open files by {} (LimitNOFILE= of a systemd unit, --ulimit nofile= of a "
+                     "container, nofile in limits.conf), or narrow net.ipv4.ip_local_port_range",
+                     wanted, room, wanted - room);
+}
+
 class ExhaustPorts : public PortsFault {
  public:
   ExhaustPorts(const NetworkExhaustPorts& with, NetworkPlace place) : PortsFault(with.protocol, std::move(place)), leave_(with.leave) {
@@ -171,7 +178,7 @@ class ExhaustPorts : public PortsFault {
     take.act = [this] {
       const std::size_t all = static_cast<std::size_t>(range_.last - range_.first) + 1;
       wanted_ = all > leave_ ? all - leave_ : 0;
-      make_room_for_descriptors(wanted_);
+      if (const auto room = make_room_for_descriptors(wanted_); room < wanted_) throw std::runtime_error(too_few(wanted_, room));
       in_place([&] { take_all(); });
     };
     transaction.add(std::move(take));

@@ -1,14 +1,7 @@
 #include "injector/host/descriptor_limit.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <stdexcept>
-
 #include <dirent.h>
 #include <sys/resource.h>
-
-#include <fmt/format.h>
 
 namespace squall {
 namespace {
@@ -34,20 +27,21 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void make_room_for_descriptors(std::size_t more) {
+std::size_t make_room_for_descriptors(std::size_t more) {
   std::size_t open = 0;
   if (auto* folder = ::opendir("/proc/self/fd")) {
     while (::readdir(folder)) ++open;
     ::closedir(folder);
   }
-  at_start();
+  raise_descriptor_limit();
   auto limit = current();
-  const auto wanted = open + more + 256;
-  if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = wanted;
-  limit.rlim_max = std::max<rlim_t>(limit.rlim_max, wanted);
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    throw std::runtime_error(fmt::format("have {} descriptors: {} (needs CAP_SYS_RESOURCE, or a higher limit of open files)", wanted, std::strerror(errno)));
+  constexpr std::size_t for_others = 256;
+  const auto wanted = open + more + for_others;
+  if (limit.rlim_cur >= wanted) return more;
+  limit.rlim_cur = limit.rlim_max = wanted;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) == 0) return more;
+  limit = current();
+  return limit.rlim_max > open + for_others ? limit.rlim_max - open - for_others : 0;
 }
 
 void restore_descriptor_limit(pid_t child) { ::prlimit(child, RLIMIT_NOFILE, &at_start(), nullptr); }

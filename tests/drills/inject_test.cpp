@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/support/own_network.hpp"
+#include "tests/support/paths.hpp"
 #include "tests/support/squall_process.hpp"
 
 namespace squall::test {
@@ -37,6 +38,17 @@ TEST_F(Inject, ends_well_where_a_port_was_occupied) {
 TEST_F(Inject, ends_well_where_the_ports_ran_out) {
   shell("echo 40000 40099 >/proc/sys/net/ipv4/ip_local_port_range");
   EXPECT_EQ(tool.run(words("network.exhaust_ports", {}, "interface=any", "1s")), 0) << tool.output();
+}
+
+TEST_F(Inject, tells_how_to_have_descriptors_for_all_ports) {
+  shell("echo 40000 40999 >/proc/sys/net/ipv4/ip_local_port_range");
+  std::string command = "setpriv --bounding-set=-sys_resource prlimit --nofile=700:700 " + bin_dir() + "/squall";
+  for (auto& word : words("network.exhaust_ports", {}, "interface=any", "1s")) command += " " + word;
+  const auto said = shell(command + " 2>&1; echo exit code $?");
+  EXPECT_NE(said.find("1000 ports are to be held"), std::string::npos) << said;
+  EXPECT_NE(said.find("raise its hard limit of open files by "), std::string::npos) << said;
+  EXPECT_NE(said.find("exit code 5"), std::string::npos) << said;
+  EXPECT_EQ(shell("ss -Htan | wc -l"), "0\n");
 }
 
 TEST_F(Inject, says_by_its_exit_code_that_the_host_is_not_as_it_was) {
