@@ -71,6 +71,8 @@ class UserlandFault : public Fault {
     if (uses_devices(detour_->plan().rules))
       out.emplace_back("what leaves goes on without the mark (fwmark) and the priority that its sender gave it: a queue of the device that sorts by them does not know it");
     out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
+    if (uses_queue(detour_->plan().rules) && (what_.delay.delay_ns > 0 || what_.rate))
+      out.emplace_back("programs that ask the kernel when a packet arrived (SO_TIMESTAMP; ping without -U) are told the time before it waited here");
     if (uses_queue(detour_->plan().rules))
       out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
     if (what_.delay.delay_ns > 0 && uses_queue(detour_->plan().rules)) out.emplace_back("where another fault delays an arriving packet too, the longer delay counts, not both");
