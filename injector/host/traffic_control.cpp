@@ -213,12 +213,17 @@ void add_redirect(Transaction& transaction, const Place& place, const std::strin
   in_network_namespace(place.network_namespace, place.namespace_pid, [&] {
     for (auto& other : filters(interface, hook)) priority = std::max<std::uint16_t>(priority, static_cast<std::uint16_t>(other.priority + 1));
   });
+  const std::string at = hook == Hook::egress ? "egress" : "ingress";
+  // Those that are queued already, of the other direction on lo.
+  for (auto& change : transaction.changes())
+    if (change.inverse && change.inverse->verb == "filter.delete" && change.inverse->with.at("index") == interface && change.inverse->with.at("hook") == boost::json::value(at))
+      priority = std::max<std::uint16_t>(priority, static_cast<std::uint16_t>(change.inverse->with.at("priority").to_number<std::uint16_t>() + 1));
   const auto bytes = std::as_bytes(std::span(program));
   auto with = record(place, device, interface);
-  with["hook"] = hook == Hook::egress ? "egress" : "ingress";
+  with["hook"] = at;
   with["priority"] = priority;
   with["program"] = digest_of(bytes);
-  add(transaction, place, fmt::format("add a filter to {} {}, priority {}, that leads {} to {}", device, hook == Hook::egress ? "egress" : "ingress", priority, what, to),
+  add(transaction, place, fmt::format("add a filter to {} {}, priority {}, that leads {} to {}", device, at, priority, what, to),
       {"filter.delete", std::move(with)}, [=] {
         netlink::Socket route{NETLINK_ROUTE};
         netlink::Messages messages;
