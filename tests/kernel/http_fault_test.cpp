@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "injector/afterwards.hpp"
 #include "injector/host/snapshot.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
@@ -25,6 +26,7 @@ constexpr std::uint16_t port = 8080;
 
 class HttpFaults : public ::testing::Test {
  protected:
+  void TearDown() override { end_afterwards(); }
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     files.write("big", std::string(1'000'000, 'x'));
@@ -66,6 +68,7 @@ TEST_F(HttpFaults, abort_a_share_of_the_requests_that_match) {
   EXPECT_EQ(curl(fmt::format("-w '%{{http_code}}' -o /dev/null -H 'Connection: close' --data-binary @{}/big http://127.0.0.1:8080/", files.path().string())), "503");
   EXPECT_EQ(all_broken.undo(), "");
   EXPECT_EQ(curl("http://127.0.0.1:8080/api/1"), "GET /api/1 \n");
+  end_afterwards();  // a connection may not have ended yet
   EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
 }
 
