@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include <arpa/inet.h>
@@ -196,8 +197,10 @@ void round_trips(std::uint16_t port, int count, Figures& out) {
 void connects(std::uint16_t port, double seconds, Figures& out) {
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   const sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  std::set<int> open;
   auto begin_one = [&] {
     const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    open.insert(socket);
     const linger reset{1, 0};  // no TIME_WAIT: ports would run out
     ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
@@ -214,6 +217,7 @@ void connects(std::uint16_t port, double seconds, Figures& out) {
       char byte = 'e';
       if (events[i].events & EPOLLIN) {
         if (::recv(socket, &byte, 1, 0) == 1) ++count;
+        open.erase(socket);
         ::close(socket);
         begin_one();
       } else if (events[i].events & (EPOLLERR | EPOLLHUP)) {
@@ -226,6 +230,7 @@ void connects(std::uint16_t port, double seconds, Figures& out) {
     }
   }
   out.per_s.push_back(count / since(begin));
+  for (int socket : open) ::close(socket);
   ::close(epoll);
 }
 
