@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "injector/fault.hpp"
 #include "injector/faults/network_place.hpp"
 #include "injector/host/interface_state.hpp"
 
@@ -27,5 +28,6 @@ struct AimedDevice {
 
 std::optional<AimedDevice> find_device(const TargetSpec&, Diagnostics&);
 const std::vector<std::string>& device_aims();
+std::vector<Capability> device_doctor(std::string measures);
 
 }  // namespace squall::faults

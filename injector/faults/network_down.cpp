@@ -230,13 +230,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 }
 
 std::vector<Capability> doctor() {
-  const bool root = ::geteuid() == 0;
-  return {{.mechanism = std::string(device_mechanism),
-           .possible = root,
-           .chosen = root,
-           .missing = root ? "" : "root, or CAP_NET_ADMIN",
-           .note = "",
-           .measures = "whether the kernel still lets a packet of our own out by it, and how many packets it counts meanwhile; not what those who use it notice"}};
+  return device_doctor("whether the kernel still lets a packet of our own out by it, and how many packets it counts meanwhile; not what those who use it notice");
 }
 
 }  // namespace

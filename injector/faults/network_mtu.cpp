@@ -117,13 +117,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 }
 
 std::vector<Capability> doctor() {
-  const bool root = ::geteuid() == 0;
-  return {{.mechanism = std::string(device_mechanism),
-           .possible = root,
-           .chosen = root,
-           .missing = root ? "" : "root, or CAP_NET_ADMIN",
-           .note = "",
-           .measures = "the largest packet of our own that the kernel lets out by the device, without one being sent; not what larger ones of others meet, nor what arrives"}};
+  return device_doctor("the largest packet of our own that the kernel lets out by the device, without one being sent; not what larger ones of others meet, nor what arrives");
 }
 
 }  // namespace
