@@ -1,7 +1,5 @@
 // network.down: a device goes down, once or again and again.
 #include <cmath>
-#include <cstdlib>
-#include <sstream>
 
 #include <unistd.h>
 
@@ -10,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "injector/fault.hpp"
+#include "injector/host/control_ports.hpp"
 #include "injector/faults/network_device.hpp"
 #include "injector/faults/network_packets.hpp"
 #include "injector/host/device_probe.hpp"
@@ -57,11 +56,8 @@ std::string isolates(const AimedDevice& device) {
   if (device.place.pid) return "";
   if (device.state.link.loopback) return "it is how the host talks to itself";
   if (const auto by = links::default_route_by(device.state); !by.empty()) return by == device.state.link.name ? "the default route goes through it" : fmt::format("the default route goes through {}, which stands on it", by);
-  if (const char* connection = std::getenv("SSH_CONNECTION")) {
-    std::string client;
-    std::istringstream{connection} >> client;
-    if (!client.empty() && links::leads_to(device.state, client)) return fmt::format("the connection from {}, by which we are told what to do, goes through it", client);
-  }
+  for (auto& connection : ssh_connections())
+    if (links::leads_to(device.state, connection.client)) return fmt::format("the connection from {}, by which we are told what to do, goes through it", connection.client);
   return "";
 }
 

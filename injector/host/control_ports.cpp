@@ -19,7 +19,7 @@ bool serves_ssh(std::string_view process) { return process == "sshd" || process 
 
 }  // namespace
 
-std::optional<std::uint16_t> ssh_port_of(std::string_view environment) {
+std::optional<SshConnection> ssh_connection_of(std::string_view environment) {
   constexpr std::string_view name = "SSH_CONNECTION=";
   for (std::size_t at = 0; at < environment.size();) {
     const auto entry = environment.substr(at, environment.find('\0', at) - at);
@@ -28,15 +28,21 @@ std::optional<std::uint16_t> ssh_port_of(std::string_view environment) {
     std::istringstream fields{std::string(entry.substr(name.size()))};
     std::string client, server;
     unsigned client_port = 0, server_port = 0;
-    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536) return static_cast<std::uint16_t>(server_port);
+    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536) return SshConnection{client, static_cast<std::uint16_t>(server_port)};
   }
   return {};
 }
 
+std::vector<SshConnection> ssh_connections() {
+  std::vector<SshConnection> out;
+  for (auto pid : own_line())
+    if (auto connection = ssh_connection_of(read_file(fmt::format("/proc/{}/environ", pid)).value_or(""))) out.push_back(std::move(*connection));
+  return out;
+}
+
 std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace) {
   std::set<std::uint16_t> out{22};
-  for (auto pid : own_line())
-    if (auto port = ssh_port_of(read_file(fmt::format("/proc/{}/environ", pid)).value_or(""))) out.insert(*port);
+  for (auto& connection : ssh_connections()) out.insert(connection.port);
   for (auto& folder : entries("/proc")) {
     const auto name = folder.filename().string();
     pid_t pid = 0;

@@ -3,16 +3,25 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace squall {
 
-// The server's port of an SSH connection, as sshd leaves it to what it starts: out of /proc/PID/environ.
-std::optional<std::uint16_t> ssh_port_of(std::string_view environment);
+// An SSH connection, as sshd leaves it to what it starts.
+struct SshConnection {
+  std::string client;      // its address
+  std::uint16_t port = 0;  // the server's
+  bool operator==(const SshConnection&) const = default;
+};
+// Out of an environment as /proc/PID/environ has it.
+std::optional<SshConnection> ssh_connection_of(std::string_view environment);
+// Those which we or our ancestors run under: sudo takes it out of our environment.
+std::vector<SshConnection> ssh_connections();
 
-// In order: 22, that of the SSH connection which we or our ancestors run under (sudo takes it out of ours), and those on which SSH servers listen in this network
-// namespace (an inode, of /proc/PID/ns/net). Without root only our own processes' ports are seen.
+// In order: 22, those of these connections, and those on which SSH servers listen in this network namespace
+// (an inode, of /proc/PID/ns/net). Without root only our own processes' ports are seen.
 std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace);
 
 }  // namespace squall
