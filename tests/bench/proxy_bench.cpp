@@ -1,7 +1,7 @@
 // Our TCP proxy with no fault in it beside HAProxy (mode tcp) and nginx (stream), one after the other in the same run, and
 // what its latency toxic adds to the bare timer's own lateness. The proxy on the second CPU, everybody else on the first.
 //
-//   proxy_bench [SECONDS [ROUNDS]]     root is not needed
+//   proxy_bench [SECONDS [ROUNDS [PART...]]]     PART: throughput, trips, connects, idle, latency; all without any. Root is not needed
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -28,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int connections = 64, stretches = 9;
+constexpr std::int64_t apart_ns = 50'000'000 / connections;  // what is paced: each connection asks 20 times a second
 
 void pin(pid_t pid, int cpu) {
   cpu_set_t set;
@@ -87,6 +88,14 @@ int connect_to(std::uint16_t port) {
   return socket;
 }
 
+// The server writes when it sent it behind the first byte of a message that begins so.
+constexpr char timed = 't';
+std::int64_t realtime_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
 // Behind all proxies, a process of its own: what begins with 's' is swallowed, anything else comes back.
 class Server {
  public:
@@ -132,6 +141,10 @@ class Server {
         }
         if (got < 0) continue;
         if (sink == 0) sink = buffer[0] == 's' ? 1 : 2;
+        if (buffer[0] == timed) {
+          const auto now = realtime_ns();
+          std::memcpy(&buffer[1], &now, sizeof now);
+        }
         if (sink == 2) ::send(fd, buffer.data(), static_cast<std::size_t>(got), MSG_NOSIGNAL | MSG_DONTWAIT);
       }
     }
@@ -146,7 +159,7 @@ double at(std::vector<double>& all, double share) {
 }
 
 struct Figures {
-  std::vector<double> gb_per_s, cpu_per_gb, rtt_p50, rtt_p99, per_s;
+  std::vector<double> gb_per_s, cpu_per_gb, rtt_p50, rtt_p99, per_s, busy;
 };
 
 void throughput(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
@@ -194,7 +207,7 @@ void round_trips(std::uint16_t port, int count, Figures& out) {
 }
 
 // 32 at a time: connected, asked, answered, reset.
-void connects(std::uint16_t port, double seconds, Figures& out) {
+void connects(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   const sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
   std::set<int> open;
@@ -209,6 +222,7 @@ void connects(std::uint16_t port, double seconds, Figures& out) {
   };
   for (int i = 0; i < 32; ++i) begin_one();
   const auto begin = Clock::now();
+  const auto cpu = proxy ? cpu_seconds(proxy) : 0;
   int count = 0;
   for (epoll_event events[32]; since(begin) < seconds;) {
     const int ready = ::epoll_wait(epoll, events, 32, 100);
@@ -229,7 +243,9 @@ void connects(std::uint16_t port, double seconds, Figures& out) {
       }
     }
   }
-  out.per_s.push_back(count / since(begin));
+  const auto took = since(begin);
+  out.per_s.push_back(count / took);
+  if (proxy) out.busy.push_back((cpu_seconds(proxy) - cpu) / took);
   for (int socket : open) ::close(socket);
   ::close(epoll);
 }
@@ -247,22 +263,22 @@ double idle(std::uint16_t port, pid_t proxy, int count) {
   return out;
 }
 
-// How late a timer of so much is on the proxy's CPU, in microseconds, told through a pipe.
 std::vector<double> read_all(int fd) {
   std::vector<double> out;
   for (double one = 0; ::read(fd, &one, sizeof one) == sizeof one;) out.push_back(one);
   ::close(fd);
   return out;
 }
-int time_bare(int ms, double seconds) {
+// How late a bare timer is on the proxy's CPU that is due as often as answers are, in microseconds, told through a pipe.
+int time_bare(double seconds) {
   int told[2];
   if (::pipe(told) != 0) throw std::runtime_error("pipe");
   if (::fork() == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::prctl(PR_SET_TIMERSLACK, 1);
     pin(0, 1);
-    for (const auto begin = Clock::now(); since(begin) < seconds;) {
-      const auto until_ns = monotonic_ns() + static_cast<std::int64_t>(ms) * 1'000'000;
+    const auto begin = Clock::now();
+    for (auto until_ns = monotonic_ns() + apart_ns; since(begin) < seconds; until_ns += apart_ns) {
       const timespec until{until_ns / 1'000'000'000, until_ns % 1'000'000'000};
       ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
       const double late = static_cast<double>(monotonic_ns() - until_ns) / 1e3;
@@ -274,33 +290,44 @@ int time_bare(int ms, double seconds) {
   return told[0];
 }
 
-// 64 connections that ask every 50 ms each, evenly spread: round trips in microseconds.
+// Connections that ask 20 times a second each, evenly spread: how long after the server had sent them the answers reached the
+// client's socket, in microseconds. By the kernel's clock there (SO_TIMESTAMPNS, socket(7)), since whatever else is at work
+// on the client's and the server's CPU is not the proxy's doing.
 std::vector<double> paced(std::uint16_t port, double seconds) {
-  constexpr std::int64_t period_ns = 50'000'000;
-  const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
+  const int epoll = ::epoll_create1(EPOLL_CLOEXEC), yes = 1;
   std::vector<int> sockets;
-  std::map<int, Clock::time_point> asked;
-  char text[64] = "e";
+  char text[64] = {timed};
   for (int i = 0; i < connections; ++i) {
     sockets.push_back(connect_to(port));
+    ::setsockopt(sockets.back(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
     epoll_event event{EPOLLIN, {.fd = sockets.back()}};
     ::epoll_ctl(epoll, EPOLL_CTL_ADD, sockets.back(), &event);
   }
   std::vector<double> out;
+  auto answered = [&](int socket) {
+    iovec into{text, sizeof text};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(timespec))];
+    msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &into, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control, .msg_flags = 0};
+    if (::recvmsg(socket, &message, MSG_DONTWAIT) != sizeof text) return;
+    const auto* stamp = CMSG_FIRSTHDR(&message);
+    if (!stamp || stamp->cmsg_type != SCM_TIMESTAMPNS) throw std::runtime_error("no time of arrival");
+    timespec arrived{};
+    std::int64_t sent = 0;
+    std::memcpy(&arrived, CMSG_DATA(stamp), sizeof arrived);
+    std::memcpy(&sent, text + 1, sizeof sent);
+    out.push_back(static_cast<double>(arrived.tv_sec * 1'000'000'000 + arrived.tv_nsec - sent) / 1e3);
+  };
   const auto begin = Clock::now();
   std::int64_t next = 0;
   for (epoll_event events[connections]; since(begin) < seconds;) {
-    const auto due = begin + std::chrono::nanoseconds{next * period_ns / connections};
-    // The server has this CPU as well, so no spinning; when a question is late, its answer's time is not.
+    const auto due = begin + std::chrono::nanoseconds{next * apart_ns};
     const auto pause = std::max<std::int64_t>(std::chrono::nanoseconds{due - Clock::now()}.count(), 0);
     const timespec patience{pause / 1'000'000'000, pause % 1'000'000'000};
     const int ready = ::epoll_pwait2(epoll, events, connections, &patience, nullptr);
-    for (int i = 0; i < ready; ++i)
-      if (::recv(events[i].data.fd, text, sizeof text, MSG_DONTWAIT) > 0) out.push_back(since(asked[events[i].data.fd]) * 1e6);
+    for (int i = 0; i < ready; ++i) answered(events[i].data.fd);
     if (Clock::now() < due) continue;
-    const int socket = sockets[static_cast<std::size_t>(next++ % connections)];
-    asked[socket] = Clock::now();
-    ::send(socket, text, sizeof text, MSG_NOSIGNAL);
+    text[0] = timed;
+    ::send(sockets[static_cast<std::size_t>(next++ % connections)], text, sizeof text, MSG_NOSIGNAL);
   }
   for (int socket : sockets) ::close(socket);
   ::close(epoll);
@@ -356,6 +383,8 @@ int main(int argc, char** argv) {
   using namespace squall;
   const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 3;
+  const std::set<std::string> parts(argv + std::min(argc, 3), argv + argc);
+  auto wants = [&](const char* part) { return parts.empty() || parts.contains(part); };
   rlimit files_limit{};
   ::getrlimit(RLIMIT_NOFILE, &files_limit);
   files_limit.rlim_cur = files_limit.rlim_max;
@@ -371,34 +400,34 @@ int main(int argc, char** argv) {
   for (int round = 0; round < rounds; ++round)
     for (auto& proxy : proxies) {
       auto& out = figures[proxy.name];
-      throughput(proxy.port, proxy.pid(), seconds, out);
-      round_trips(proxy.port, 10'000, out);
-      connects(proxy.port, seconds / 2, out);
+      if (wants("throughput")) throughput(proxy.port, proxy.pid(), seconds, out);
+      if (wants("trips")) round_trips(proxy.port, 10'000, out);
+      if (wants("connects")) connects(proxy.port, proxy.pid(), seconds / 2, out);
     }
   if (rounds) std::printf("%-8s %14s %12s %12s %12s %14s   medians of %d rounds, %d connections\n", "", "CPU s per GB", "GB/s", "RTT p50 us", "RTT p99 us", "connections/s", rounds, connections);
   for (auto& proxy : proxies) {
     if (!rounds) break;
     auto& one = figures[proxy.name];
-    std::printf("%-8s %14.3f %12.2f %12.1f %12.1f %14.0f\n", proxy.name.c_str(), at(one.cpu_per_gb, 0.5), at(one.gb_per_s, 0.5), at(one.rtt_p50, 0.5), at(one.rtt_p99, 0.5), at(one.per_s, 0.5));
+    std::printf("%-8s %14.3f %12.2f %12.1f %12.1f %14.0f %10.2f\n", proxy.name.c_str(), at(one.cpu_per_gb, 0.5), at(one.gb_per_s, 0.5), at(one.rtt_p50, 0.5), at(one.rtt_p99, 0.5), at(one.per_s, 0.5), at(one.busy, 0.5));
   }
   // A proxied connection takes two descriptors, of which a process may have so many.
   const int most = std::min<int>(10'000, static_cast<int>((files_limit.rlim_max - 200) / 2));
   for (auto& proxy : proxies)
-    if (proxy.pid()) {
+    if (proxy.pid() && wants("idle")) {
       const auto before = resident_mib(proxy.pid());
       std::printf("%-8s %d idle connections: %.1f MiB resident, %.1f before\n", proxy.name.c_str(), most, idle(proxy.port, proxy.pid(), most), before);
     }
   for (auto& proxy : proxies) {
-    if (proxy.name != "squall") continue;
+    if (proxy.name != "squall" || !wants("latency")) continue;
     auto base = paced(proxy.port, seconds * 2);
     const auto usual = at(base, 0.5);
-    std::printf("without a toxic, %d connections that ask 20 times a second: %.0f us p50, %.0f us p99\n", connections, usual, at(base, 0.99));
+    std::printf("without a toxic, %d connections that ask 20 times a second: answers pass in %.0f us p50, %.0f us p99\n", connections, usual, at(base, 0.99));
     for (int ms : {1, 10, 40}) {
       api(proxy.control, "/proxies/bench/toxics", R"({"name":"late","type":"latency","attributes":{"latency":)" + std::to_string(ms) + "}}");
       // Whoever else is at work on this machine shows in the p99 of a stretch: the median of several is told, of both.
       std::vector<double> p50, p99, bare_p50, bare_p99;
       for (int stretch = 0; stretch < stretches; ++stretch) {
-        const int timer = time_bare(ms, seconds);
+        const int timer = time_bare(seconds);
         auto took = paced(proxy.port, seconds);
         for (auto& one : took) one -= ms * 1000.0 + usual;
         auto late = read_all(timer);
@@ -407,7 +436,7 @@ int main(int argc, char** argv) {
         bare_p50.push_back(at(late, 0.5));
         bare_p99.push_back(at(late, 0.99));
       }
-      std::printf("latency %3d ms: error %.0f us p50, %.0f us p99; a bare timer beside it: %.0f us p50, %.0f us p99 (medians of %d stretches of %.0f s)\n", ms, at(p50, 0.5), at(p99, 0.5), at(bare_p50, 0.5),
+      std::printf("latency %3d ms: error %.0f us p50, %.0f us p99; a bare timer as often beside it: %.0f us p50, %.0f us p99 (medians of %d stretches of %.0f s)\n", ms, at(p50, 0.5), at(p99, 0.5), at(bare_p50, 0.5),
                   at(bare_p99, 0.5), stretches, seconds);
       test::run({"curl", "-sf", "-X", "DELETE", "http://127.0.0.1:" + std::to_string(proxy.control) + "/proxies/bench/toxics/late"});
     }
