@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <utility>
 
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
 namespace squall::proxy {
@@ -20,15 +19,16 @@ namespace {
 using tcp = boost::asio::ip::tcp;
 
 // Where the client wanted to go before the kernel led it here; nothing where nobody led it.
-std::optional<tcp::endpoint> original_destination(tcp::socket& client) {
-  boost::system::error_code error;
-  const auto own = client.local_endpoint(error);
-  if (error) return std::nullopt;
+std::optional<tcp::endpoint> original_destination(int client) {
+  tcp::endpoint own{tcp::v6(), 0};
+  socklen_t own_size = static_cast<socklen_t>(own.capacity());
+  if (::getsockname(client, own.data(), &own_size) != 0) return std::nullopt;
+  own.resize(own_size);
   const bool v4 = own.address().is_v4() || own.address().to_v6().is_v4_mapped();
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   // IP6T_SO_ORIGINAL_DST is 80 as well; its header does not go with <netinet/in.h>.
-  if (::getsockopt(client.native_handle(), v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &storage, &size) != 0) return std::nullopt;
+  if (::getsockopt(client, v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &storage, &size) != 0) return std::nullopt;
   tcp::endpoint out{v4 ? tcp::v4() : tcp::v6(), 0};
   std::copy_n(reinterpret_cast<const char*>(&storage), out.size(), reinterpret_cast<char*>(out.data()));
   auto plain = own.address();
@@ -37,26 +37,25 @@ std::optional<tcp::endpoint> original_destination(tcp::socket& client) {
   return out;
 }
 
-boost::system::error_code error_of(tcp::socket& socket) {
+boost::system::error_code error_of(const Socket& socket) {
   int error = 0;
   socklen_t size = sizeof error;
-  ::getsockopt(socket.native_handle(), SOL_SOCKET, SO_ERROR, &error, &size);
+  ::getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
   return {error, boost::system::system_category()};
 }
 
 }  // namespace
 
-Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
-    : proxy_(&proxy), number_(number), client_(std::move(client)), server_(client_.get_executor()),
-      up_(*this, client_, server_, proxy.pipes_, proxy.statistics_.up), down_(*this, server_, client_, proxy.pipes_, proxy.statistics_.down) {
-  boost::system::error_code ignored;
-  client_.native_non_blocking(true, ignored);
+Connection::Connection(Proxy& proxy, Fd client, std::uint64_t number)
+    : proxy_(&proxy), engine_(proxy.engine_), number_(number), client_(engine_.readiness, *this), server_(engine_.readiness, *this),
+      up_(*this, client_, server_, engine_, proxy.statistics_.up), down_(*this, server_, client_, engine_, proxy.statistics_.down) {
+  client_.open(std::move(client));
   if (!proxy.http_) return;
   http_ = std::make_unique<HttpSession>(proxy.http_, number);
   up_.put_first(http_->requests());
   down_.put_first(http_->responses());
   http_->wake = [this] {
-    boost::asio::post(client_.get_executor(), [this, alive = keep_alive()] {
+    boost::asio::post(engine_.io, [this, alive = keep_alive()] {
       if (!proxy_) return;
       http_->answer();
       down_.wake();
@@ -66,7 +65,7 @@ Connection::Connection(Proxy& proxy, tcp::socket client, std::uint64_t number)
 
 bool Connection::dial() {
   if (proxy_->plan().upstream.empty()) {
-    const auto wanted = original_destination(client_);
+    const auto wanted = original_destination(client_.fd());
     wanted ? connect({*wanted}) : close(true);
     return true;
   }
@@ -84,7 +83,7 @@ bool Connection::dial() {
 
 void Connection::look_up(const Address& address) {
   proxy_->give_reserve_back();
-  resolver_.emplace(client_.get_executor()).async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
+  resolver_.emplace(engine_.io).async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
     auto* proxy = proxy_;
     if (!proxy) return;
     if (error || found.empty())
@@ -97,37 +96,37 @@ void Connection::look_up(const Address& address) {
 
 void Connection::connect(std::vector<tcp::endpoint> to) {
   to_ = std::move(to);
+  early_ = up_.read_early();
   connect_to_next();
 }
 
 void Connection::connect_to_next() {
   const auto& to = to_[tried_++];
-  boost::system::error_code error;
-  if (server_.is_open()) server_.close(error);
-  open_server(to.protocol(), error);
-  if (error) return connected(error);
-  server_.native_non_blocking(true, error);
-  server_.set_option(tcp::no_delay(true), error);
-  if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.native_handle(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-  if (::connect(server_.native_handle(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
+  server_.open(open_server(to.protocol()));
+  if (!server_.is_open()) return connected({errno, boost::system::system_category()});
+  const int yes = 1, no = 0;
+  ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  // What the client has said already goes along with the handshake's last packet (tcp(7)).
+  if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
+  if (::connect(server_.fd(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
     return connected({errno, boost::system::system_category()});
   await_server();
 }
 
 void Connection::await_server() {
-  // On this host it is made already: the reactor would tell so in a turn that others wait for.
-  pollfd made{server_.native_handle(), POLLOUT, 0};
+  // On this host it is made already: epoll would tell so in a turn that others wait for.
+  pollfd made{server_.fd(), POLLOUT, 0};
   if (::poll(&made, 1, 0) == 1 && made.revents == POLLOUT) return connected({});
-  server_.async_wait(tcp::socket::wait_write, [this, alive = keep_alive()](auto) {
-    if (proxy_) connected(error_of(server_));
-  });
+  server_.watch(true);
 }
 
-void Connection::open_server(const tcp& protocol, boost::system::error_code& error) {
-  server_.open(protocol, error);
-  if (error != boost::asio::error::no_descriptors) return;
+Fd Connection::open_server(const tcp& protocol) {
+  auto open = [&] { return Fd{::socket(protocol.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}; };
+  auto out = open();
+  if (out || errno != EMFILE) return out;
   proxy_->give_reserve_back();
-  server_.open(protocol, error);
+  return open();
 }
 
 void Connection::connected(boost::system::error_code error) {
@@ -136,9 +135,25 @@ void Connection::connected(boost::system::error_code error) {
     ++proxy_->statistics_.unreachable;
     return close(proxy_->plan().upstream.empty());
   }
+  state_ = State::carrying;
   toxics_changed();
   up_.start();
+  if (early_ && server_.is_open()) {
+    const int yes = 1;
+    ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
+  }
   if (!down_.is_over()) down_.start();
+  client_.watch();
+  server_.watch();
+}
+
+void Connection::ready(Socket& socket) {
+  if (!proxy_) return;
+  if (state_ == State::connecting) return connected(error_of(server_));
+  if (state_ == State::farewell) return discard_what_comes();
+  const bool client = &socket == &client_;
+  (client ? down_ : up_).writable();
+  (client ? up_ : down_).read();
 }
 
 void Connection::toxics_changed() {
@@ -174,32 +189,29 @@ void Connection::end(bool reset) {
 // (RFC 9112, 9.6).
 void Connection::farewell() {
   const auto keep = shared_from_this();
-  boost::system::error_code ignored;
-  client_.shutdown(tcp::socket::shutdown_send, ignored);
-  client_.cancel(ignored);
-  server_.close(ignored);
+  state_ = State::farewell;
+  ::shutdown(client_.fd(), SHUT_WR);
+  server_.close();
   up_.stop();
   down_.stop();
-  patience_.emplace(client_.get_executor(), std::chrono::seconds{5});
+  patience_.emplace(engine_.io, std::chrono::seconds{5});
   patience_->async_wait([this, alive = keep_alive()](auto error) {
     if (!error && proxy_) close(false);
   });
-  discarded_.resize(64 << 10);
   discard_what_comes();
 }
 
 void Connection::discard_what_comes() {
-  client_.async_read_some(boost::asio::buffer(discarded_), [this, alive = keep_alive()](auto error, std::size_t) {
-    if (!proxy_) return;
-    if (error) return close(false);
-    discard_what_comes();
-  });
+  for (int times = 0; client_.readable(); ++times) {
+    if (times == 16) return engine_.readiness.again(client_);
+    const auto got = client_.read(engine_.buffer.data(), engine_.buffer.size());
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return close(false);
+  }
 }
 
 // The other side learns of it as it happened.
-void Connection::broken(tcp::socket& gone) {
-  boost::system::error_code ignored;
-  gone.close(ignored);
+void Connection::broken(Socket& gone) {
+  gone.close();
   close(true);
 }
 
@@ -207,12 +219,8 @@ void Connection::close(bool reset) {
   const auto keep = shared_from_this();
   if (resolver_) resolver_->cancel();
   if (patience_) patience_->cancel();
-  boost::system::error_code ignored;
-  for (auto* socket : {&client_, &server_}) {
-    if (!socket->is_open()) continue;
-    if (reset) socket->set_option(tcp::socket::linger(true, 0), ignored);
-    socket->close(ignored);
-  }
+  for (auto* socket : {&client_, &server_})
+    if (socket->is_open()) reset ? socket->reset() : socket->close();
   up_.stop();
   down_.stop();
   leave();
@@ -224,8 +232,8 @@ bool Connection::is_carrying() {
     tcp_info info{};
     socklen_t size = sizeof info;
     int unsent = 0;
-    if (!socket->is_open() || ::getsockopt(socket->native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
-    if (::ioctl(socket->native_handle(), SIOCOUTQ, &unsent) == 0 && unsent > 0) return true;
+    if (!socket->is_open() || ::getsockopt(socket->fd(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) continue;
+    if (::ioctl(socket->fd(), SIOCOUTQ, &unsent) == 0 && unsent > 0) return true;
     if (info.tcpi_last_data_recv < moment_ms) return true;
   }
   return false;

@@ -15,10 +15,10 @@
 
 namespace squall::proxy {
 
-class Connection : public LinkOwner, public std::enable_shared_from_this<Connection> {
+class Connection : public LinkOwner, public SocketOwner, public std::enable_shared_from_this<Connection> {
  public:
   using tcp = boost::asio::ip::tcp;
-  Connection(Proxy& proxy, tcp::socket client, std::uint64_t number);
+  Connection(Proxy& proxy, Fd client, std::uint64_t number);
 
   // False where the upstream's name is looked up first: no other client is to be accepted meanwhile, whose descriptor might be
   // the one that this takes. One name after the other is looked up anyway.
@@ -34,7 +34,8 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   void over(Link&) override;
   void end(bool reset) override;
   void farewell() override;
-  void broken(tcp::socket& gone) override;
+  void broken(Socket& gone) override;
+  void ready(Socket&) override;
 
  private:
   void discard_what_comes();
@@ -42,20 +43,22 @@ class Connection : public LinkOwner, public std::enable_shared_from_this<Connect
   // To the first of them that answers.
   void connect(std::vector<tcp::endpoint> to);
   void connect_to_next();
-  void open_server(const tcp&, boost::system::error_code&);
+  Fd open_server(const tcp&);
   void await_server();
   void connected(boost::system::error_code);
   void leave();
 
   Proxy* proxy_;
+  Engine& engine_;
   std::uint64_t number_;
   bool hit_ = false;
-  tcp::socket client_, server_;
+  bool early_ = false;  // the client sent before its server was connected
+  enum class State { connecting, carrying, farewell } state_ = State::connecting;
+  Socket client_, server_;
   std::optional<tcp::resolver> resolver_;
   std::vector<tcp::endpoint> to_;
   std::size_t tried_ = 0;                              // of them
   std::optional<boost::asio::steady_timer> patience_;  // with a client that was said farewell
-  std::vector<char> discarded_;
   std::unique_ptr<HttpSession> http_;  // outlives its stages in the links
   Link up_, down_;
 };

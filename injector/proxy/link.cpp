@@ -7,31 +7,26 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/post.hpp>
-
 namespace squall::proxy {
 
-namespace asio = boost::asio;
-
 namespace {
-constexpr std::size_t at_once = 1 << 20;      // spliced before others have their turn
-constexpr std::size_t chunk = 64 << 10;       // read for the stages
+constexpr std::size_t at_once = 1 << 20;      // carried before others have their turn
+constexpr std::size_t small = 2048;           // a message that needs no pipe
 constexpr std::size_t most_waiting = 1 << 20;  // for the receiver
 constexpr std::size_t remembered = 4096;
 
 bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 }  // namespace
 
-Link::Link(LinkOwner& owner, Socket& from, Socket& to, Pipes& pipes, LinkCounters& counters)
-    : owner_(owner), from_(from), to_(to), pipes_(pipes), counters_(counters), timer_(from.get_executor()) {}
+Link::Link(LinkOwner& owner, Socket& from, Socket& to, Engine& engine, LinkCounters& counters)
+    : owner_(owner), from_(from), to_(to), engine_(engine), counters_(counters) {}
 
 Link::~Link() { stop(); }
 
 void Link::stop() {
   if (stopped_) return;
   stopped_ = over_ = true;
-  timer_.cancel();
+  if (timer_) timer_->cancel();
   pipe_ = {};
 }
 
@@ -46,6 +41,7 @@ void Link::start() {
   started_ = true;
   const auto now = Clock::now();
   for (auto& stage : stages_) stage->begin(now);
+  if (early_) arrived(*std::exchange(early_, {}));
   pump();
   read();
 }
@@ -78,74 +74,88 @@ void Link::set_toxics(const std::vector<Toxic>& toxics, std::uint64_t seed) {
   read();
 }
 
+bool Link::read_early() {
+  char text[small];
+  const auto got = from_.read(text, sizeof text);
+  if (got <= 0) return false;
+  counters_.received_bytes += static_cast<std::size_t>(got);
+  early_ = {.kind = Piece::Kind::data, .bytes = {text, static_cast<std::size_t>(got)}, .arrived = Clock::now()};
+  return true;
+}
+
+// What waits holds the sender back.
+bool Link::has_room() const {
+  return started_ && !ended_ && !over_ && !pipe_.holds && out_bytes_ < most_waiting && (stages_.empty() || !stages_.front()->full());
+}
+
 void Link::read() {
-  if (!started_ || reading_ || ended_ || over_) return;
-  // What waits holds the sender back.
-  if (pipe_.holds || out_bytes_ >= most_waiting || (!stages_.empty() && stages_.front()->full())) return;
-  reading_ = true;
-  from_.async_read_some(asio::buffer(first_), [this, alive = owner_.keep_alive()](auto error, std::size_t size) {
-    reading_ = false;
-    if (!over_) was_read(error, size);
-  });
+  if (std::exchange(reading_, true)) return;
+  for (std::size_t done = 0; from_.readable() && has_room();) {
+    if (pipe_ && !spliced()) engine_.pipes.give_back(std::exchange(pipe_, {}));
+    done += pipe_ ? splice() : stages_.empty() ? read_plain() : read_for_stages();
+    if (done < at_once) continue;
+    if (from_.readable()) engine_.readiness.again(from_);
+    break;
+  }
+  if (!from_.readable() && pipe_ && !pipe_.holds) engine_.pipes.give_back(std::exchange(pipe_, {}));
+  reading_ = false;
 }
 
-void Link::was_read(boost::system::error_code error, std::size_t size) {
-  if (error == asio::error::operation_aborted) return;
-  const auto now = Clock::now();
-  if (error == asio::error::eof) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = now});
-  if (error) return owner_.broken(from_);
+void Link::failed_to_read() {
+  if (!would_block(errno)) owner_.broken(from_);
+}
+
+std::size_t Link::read_plain() {
+  auto* const data = engine_.buffer.data();
+  const auto got = from_.read(data, small);
+  if (got < 0) return failed_to_read(), 0;
+  if (got == 0) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = Clock::now()}), 0;
+  const auto size = static_cast<std::size_t>(got);
   counters_.received_bytes += size;
-  if (spliced()) {
-    const auto sent = ::send(to_.native_handle(), first_.data(), size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && !would_block(errno)) return owner_.broken(to_);
-    const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
-    counters_.sent_bytes += done;
-    if (done < size) {
-      out_.push_back({.kind = Piece::Kind::data, .bytes = {first_.data() + done, size - done}, .arrived = now});
-      out_bytes_ += size - done;
-      return wait_until_writable();
-    }
-    return size == first_.size() ? splice_on() : read();
+  if (!spliced()) return arrived({.kind = Piece::Kind::data, .bytes = {data, size}, .arrived = Clock::now()}), size;
+  const auto sent = ::send(to_.fd(), data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent < 0 && !would_block(errno)) return owner_.broken(to_), 0;
+  const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
+  counters_.sent_bytes += done;
+  if (done < size) {
+    out_.push_back({.kind = Piece::Kind::data, .bytes = {data + done, size - done}, .arrived = Clock::now()});
+    out_bytes_ += size - done;
+    wait_until_writable();
+  } else if (size == small) {
+    pipe_ = engine_.pipes.take();  // more waits, most likely
   }
-  if (size < first_.size()) return arrived({.kind = Piece::Kind::data, .bytes = {first_.data(), size}, .arrived = now});
-  // More waits.
-  std::shared_ptr<char[]> buffer{new char[chunk]};
-  std::copy_n(first_.data(), size, buffer.get());
-  const auto more = ::recv(from_.native_handle(), buffer.get() + size, chunk - size, MSG_DONTWAIT);
-  if (more > 0) {
-    counters_.received_bytes += static_cast<std::size_t>(more);
-    size += static_cast<std::size_t>(more);
-  }
-  arrived({.kind = Piece::Kind::data, .bytes = {std::move(buffer), size}, .arrived = now});
+  return size;
 }
 
-void Link::splice_on() {
-  if (over_ || reading_ || ended_) return;
-  if (!spliced()) {
-    pipes_.give_back(std::exchange(pipe_, {}));
-    return read();
+std::size_t Link::read_for_stages() {
+  Clock::time_point when;
+  const auto got = from_.read(engine_.buffer.data(), engine_.buffer.size(), read_all_, when);
+  if (got < 0) return failed_to_read(), 0;
+  if (got == 0) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = when}), 0;
+  if (!from_.readable()) read_all_ = Clock::now();
+  const auto size = static_cast<std::size_t>(got);
+  counters_.received_bytes += size;
+  arrived({.kind = Piece::Kind::data, .bytes = {engine_.buffer.data(), size}, .arrived = when});
+  return size;
+}
+
+std::size_t Link::splice() {
+  const auto got = ::splice(from_.fd(), nullptr, pipe_.write.get(), nullptr, at_once, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+  if (got == 0) return engine_.pipes.give_back(std::exchange(pipe_, {})), 0;  // the end is read again where ends are read
+  if (got < 0) {
+    if (errno != EINTR) from_.nothing_left();
+    return failed_to_read(), 0;
   }
-  if (!pipe_) pipe_ = pipes_.take();
-  if (!pipe_) return read();
-  for (std::size_t moved = 0; moved < at_once;) {
-    const auto got = ::splice(from_.native_handle(), nullptr, pipe_.write.get(), nullptr, at_once, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    if (got == 0 || (got < 0 && would_block(errno))) {  // the end is read again where ends are read
-      pipes_.give_back(std::exchange(pipe_, {}));
-      return read();
-    }
-    if (got < 0) return owner_.broken(from_);
-    pipe_.holds = static_cast<std::size_t>(got);
-    counters_.received_bytes += pipe_.holds;
-    moved += pipe_.holds;
-    if (!empty_pipe()) return;
-  }
-  asio::post(from_.get_executor(), [this, alive = owner_.keep_alive()] { splice_on(); });
+  pipe_.holds = static_cast<std::size_t>(got);
+  counters_.received_bytes += pipe_.holds;
+  empty_pipe();
+  return static_cast<std::size_t>(got);
 }
 
 // False where the rest has to wait, or the connection broke.
 bool Link::empty_pipe() {
   while (pipe_.holds) {
-    const auto sent = ::splice(pipe_.read.get(), nullptr, to_.native_handle(), nullptr, pipe_.holds, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    const auto sent = ::splice(pipe_.read.get(), nullptr, to_.fd(), nullptr, pipe_.holds, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (sent <= 0) {
       if (sent < 0 && would_block(errno))
         wait_until_writable();
@@ -226,11 +236,12 @@ void Link::set_timer() {
   if (next == timer_at_) return;
   timer_at_ = next;
   if (next == Clock::time_point::max()) {
-    timer_.cancel();
+    if (timer_) timer_->cancel();
     return;
   }
-  timer_.expires_at(next);
-  timer_.async_wait([this, alive = owner_.keep_alive()](auto error) {
+  if (!timer_) timer_.emplace(engine_.io);
+  timer_->expires_at(next);
+  timer_->async_wait([this, alive = owner_.keep_alive()](auto error) {
     if (error || over_) return;
     timer_at_ = Clock::time_point::max();
     pump();
@@ -250,8 +261,7 @@ bool Link::send_front() {
   switch (piece.kind) {
     case Piece::Kind::data: break;
     case Piece::Kind::end: {
-      boost::system::error_code gone;
-      to_.shutdown(Socket::shutdown_send, gone);
+      ::shutdown(to_.fd(), SHUT_WR);
       if (!stages_.empty()) {
         ++counters_.ends;
         counters_.end_held_sum_ms += std::chrono::duration<double, std::milli>(Clock::now() - piece.arrived).count();
@@ -265,7 +275,7 @@ bool Link::send_front() {
     case Piece::Kind::reset: owner_.end(true); return false;
     case Piece::Kind::farewell: owner_.farewell(); return false;
   }
-  const auto sent = ::send(to_.native_handle(), piece.bytes.data(), piece.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const auto sent = ::send(to_.fd(), piece.bytes.data(), piece.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent < 0) {
     if (would_block(errno))
       wait_until_writable();
@@ -299,19 +309,16 @@ void Link::measure(const Piece& piece) {
 }
 
 void Link::wait_until_writable() {
-  if (writing_) return;
   writing_ = true;
-  to_.async_wait(Socket::wait_write, [this, alive = owner_.keep_alive()](auto error) {
-    writing_ = false;
-    if (over_ || error == asio::error::operation_aborted) return;
-    if (error) return owner_.broken(to_);
-    if (!empty_pipe()) return;
-    pump();
-    if (over_ || writing_) return;
-    if (pipe_ && spliced()) return splice_on();
-    if (pipe_) pipes_.give_back(std::exchange(pipe_, {}));
-    read();
-  });
+  to_.watch(true);
+}
+
+void Link::writable() {
+  if (!writing_ || over_ || !to_.writable()) return;
+  writing_ = false;
+  if (!empty_pipe()) return;
+  pump();
+  read();
 }
 
 }  // namespace squall::proxy

@@ -2,16 +2,15 @@
 // connection; else they pass the toxics' stages.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/container/deque.hpp>
 
-#include "injector/proxy/pipes.hpp"
+#include "injector/proxy/engine.hpp"
 #include "injector/proxy/stage.hpp"
 
 namespace squall::proxy {
@@ -43,20 +42,25 @@ class LinkOwner {
   virtual void over(Link&) = 0;                    // everything was sent, the end too
   virtual void end(bool reset) = 0;                // of both directions, as a stage wants it
   virtual void farewell() = 0;                     // the same, when the client may still be sending
-  virtual void broken(boost::asio::ip::tcp::socket& gone) = 0;  // that side is
+  virtual void broken(Socket& gone) = 0;           // that side is
 };
 
 class Link {
  public:
-  using Socket = boost::asio::ip::tcp::socket;
-  Link(LinkOwner& owner, Socket& from, Socket& to, Pipes& pipes, LinkCounters& counters);
+  Link(LinkOwner& owner, Socket& from, Socket& to, Engine& engine, LinkCounters& counters);
   ~Link();
   Link(const Link&) = delete;
 
   // A stage that stays, before all toxics; before start.
   void put_first(std::unique_ptr<Stage>);
-  // Both sockets are connected.
+  // What has come before the other side is connected, if anything has; no more than a small message.
+  bool read_early();
+  // Both sockets are connected and watched.
   void start();
+  // As far as there is something to read and room for it; called when there may be.
+  void read();
+  // There may be room to write.
+  void writable();
   // A stage has something to give that did not come by its own link.
   void wake();
   // The toxics that hit this connection; those that were there before keep what they hold and their place, new ones follow
@@ -68,9 +72,12 @@ class Link {
 
  private:
   bool spliced() const { return stages_.empty() && out_.empty(); }
-  void read();
-  void was_read(boost::system::error_code, std::size_t);
-  void splice_on();
+  bool has_room() const;
+  // How much was read.
+  std::size_t read_plain();
+  std::size_t read_for_stages();
+  std::size_t splice();
+  void failed_to_read();
   bool empty_pipe();
   void arrived(Piece);
   void pump();
@@ -86,16 +93,17 @@ class Link {
   LinkOwner& owner_;
   Socket& from_;
   Socket& to_;
-  Pipes& pipes_;
+  Engine& engine_;
   LinkCounters& counters_;
-  boost::asio::steady_timer timer_;
+  std::optional<boost::asio::steady_timer> timer_;
   Clock::time_point timer_at_ = Clock::time_point::max();
   Clock::time_point waiting_since_;  // zero: nothing waits
   std::vector<std::unique_ptr<Stage>> stages_;
-  std::deque<Piece> out_;
+  boost::container::deque<Piece> out_;  // takes no memory while it is empty
   std::size_t out_bytes_ = 0;
   Pipe pipe_;
-  std::array<char, 2048> first_;  // of what is read: a small message needs no pipe
+  std::optional<Piece> early_;
+  Clock::time_point read_all_;  // when nothing was left to read
   bool started_ = false, reading_ = false, writing_ = false, ended_ = false, over_ = false, stopped_ = false, pumping_ = false;
 };
 

@@ -6,10 +6,13 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <fmt/format.h>
 
-#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include "injector/proxy/address.hpp"
@@ -35,13 +38,22 @@ tcp::endpoint to_listen_on(asio::io_context& io, const Address& address) {
   return (v4 == found.end() ? found.begin() : v4)->endpoint();
 }
 
+Fd open_listener(const tcp& protocol) { return Fd{::socket(protocol.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}; }
+
+[[noreturn]] void fail() { throw boost::system::system_error{{errno, boost::system::system_category()}}; }
+
 }  // namespace
 
-struct Proxy::Listener {
-  explicit Listener(asio::io_context& io) : acceptor(io), pause(io) {}
-  tcp::acceptor acceptor;
+struct Proxy::Listener : SocketOwner, std::enable_shared_from_this<Listener> {
+  explicit Listener(Proxy& owner) : proxy(owner), socket(owner.engine_.readiness, *this), pause(owner.engine_.io) {}
+  std::shared_ptr<void> keep_alive() override { return shared_from_this(); }
+  void ready(Socket&) override {
+    if (!paused) proxy.accept();
+  }
+  Proxy& proxy;
+  Socket socket;
   asio::steady_timer pause;
-  bool closed = false;
+  bool paused = false;
 
   // Whoever is accepted needs a second descriptor, for the upstream; looking up its name takes two more for a while.
   std::array<Fd, 3> reserve;
@@ -57,7 +69,7 @@ struct Proxy::Listener {
   }
 };
 
-Proxy::Proxy(asio::io_context& io, Pipes& pipes, ProxyPlan plan) : io_(io), pipes_(pipes), plan_(std::move(plan)), listen_(plan_.listen) {
+Proxy::Proxy(Engine& engine, ProxyPlan plan) : engine_(engine), plan_(std::move(plan)), listen_(plan_.listen) {
   if (!plan_.http) return;
   http_ = std::make_shared<HttpControl>();
   http_->seed = plan_.seed;
@@ -71,41 +83,48 @@ void Proxy::enable() {
   if (!names_a_port(address)) throw std::invalid_argument(address.port.empty() ? "missing port in address" : fmt::format("invalid port \"{}\"", address.port));
   tcp::endpoint at;
   if (address.host.empty()) {
-    at = {tcp::v6(), address.number ? *address.number : to_listen_on(io_, {.host = "::", .port = address.port, .number = {}}).port()};
+    at = {tcp::v6(), address.number ? *address.number : to_listen_on(engine_.io, {.host = "::", .port = address.port, .number = {}}).port()};
   } else {
-    at = to_listen_on(io_, address);
+    at = to_listen_on(engine_.io, address);
   }
-  auto listener = std::make_shared<Listener>(io_);
-  boost::system::error_code no_v6;
-  listener->acceptor.open(at.protocol(), no_v6);
-  if (no_v6 && address.host.empty()) {
+  auto socket = open_listener(at.protocol());
+  if (!socket && errno == EAFNOSUPPORT && address.host.empty()) {
     at = {tcp::v4(), at.port()};
-    listener->acceptor.open(at.protocol());
-  } else if (no_v6) {
-    throw boost::system::system_error{no_v6};
+    socket = open_listener(at.protocol());
   }
-  listener->acceptor.set_option(tcp::acceptor::reuse_address(true));
-  listener->acceptor.set_option(tcp::no_delay(true));  // which the accepted sockets inherit
-  if (at.protocol() == tcp::v6()) listener->acceptor.set_option(asio::ip::v6_only(false), no_v6);
-  listener->acceptor.bind(at);
-  listener->acceptor.listen(4096);
-  const auto real = listener->acceptor.local_endpoint();
-  port_ = real.port();
-  listen_ = to_text(real);
-  listener_ = listener;
-  accept(listener_);
+  if (!socket) fail();
+  const int yes = 1, no = 0;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);  // which the accepted sockets inherit
+  if (at.protocol() == tcp::v6()) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+  socklen_t size = static_cast<socklen_t>(at.size());
+  if (::bind(socket.get(), at.data(), size) != 0 || ::listen(socket.get(), 4096) != 0 || ::getsockname(socket.get(), at.data(), &size) != 0) fail();
+  port_ = at.port();
+  listen_ = to_text(at);
+  listener_ = std::make_shared<Listener>(*this);
+  listener_->socket.open(std::move(socket));
+  listener_->socket.watch();
 }
 
-void Proxy::accept(const std::shared_ptr<Listener>& listener) {
-  if (!listener->has_reserve()) return accept_later(listener);
-  listener->acceptor.async_accept([this, listener](auto error, tcp::socket client) {
-    if (listener->closed) return;
-    if (error) return accept_later(listener);
-    if (take(std::move(client))) accept(listener);
-  });
+void Proxy::accept() {
+  constexpr int at_once = 64;
+  const auto listener = listener_;  // which a client may bring to an end
+  for (int count = 0; listener_ == listener && listener->socket.readable(); ++count) {
+    if (count == at_once) return engine_.readiness.again(listener->socket);
+    if (!listener->has_reserve()) return accept_later();
+    Fd client{::accept4(listener->socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    if (client) {
+      listener->paused = !take(std::move(client));
+      if (listener->paused) return;
+    } else if (errno == EAGAIN) {
+      listener->socket.nothing_left();
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      return accept_later();
+    }
+  }
 }
 
-bool Proxy::take(tcp::socket client) {
+bool Proxy::take(Fd client) {
   const auto number = ++statistics_.connections;
   ++statistics_.open;
   auto connection = std::make_shared<Connection>(*this, std::move(client), number);
@@ -114,25 +133,25 @@ bool Proxy::take(tcp::socket client) {
 }
 
 void Proxy::accept_waiting() {
-  boost::system::error_code none;
-  if (listener_) listener_->acceptor.non_blocking(true, none);
-  while (listener_ && !none) {
-    tcp::socket client{io_};
-    listener_->acceptor.accept(client, none);
-    if (!none) take(std::move(client));
+  for (Fd client; listener_; take(std::move(client))) {
+    client = Fd{::accept4(listener_->socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    if (!client) return;
   }
 }
 
 // Out of descriptors, most likely: those who wait are served when others have gone.
-void Proxy::accept_later(const std::shared_ptr<Listener>& listener) {
-  listener->pause.expires_after(std::chrono::milliseconds{20});
-  listener->pause.async_wait([this, listener](auto stopped) {
-    if (!stopped && !listener->closed) accept(listener);
+void Proxy::accept_later() {
+  listener_->paused = true;
+  listener_->pause.expires_after(std::chrono::milliseconds{20});
+  listener_->pause.async_wait([this, listener = listener_](auto stopped) {
+    if (!stopped && listener == listener_) accept_next();
   });
 }
 
 void Proxy::accept_next() {
-  if (listener_) accept(listener_);
+  if (!listener_) return;
+  listener_->paused = false;
+  accept();
 }
 
 void Proxy::give_reserve_back() {
@@ -141,9 +160,7 @@ void Proxy::give_reserve_back() {
 
 void Proxy::accept_no_more() {
   if (!listener_) return;
-  listener_->closed = true;
-  boost::system::error_code ignored;
-  listener_->acceptor.close(ignored);
+  listener_->socket.close();
   listener_->pause.cancel();
   listener_.reset();
 }

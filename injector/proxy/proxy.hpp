@@ -10,9 +10,6 @@
 #include <unordered_set>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-
 #include "injector/host/process.hpp"
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
@@ -43,7 +40,7 @@ struct ProxyStatistics {
 
 class Proxy {
  public:
-  Proxy(boost::asio::io_context&, Pipes&, ProxyPlan);
+  Proxy(Engine&, ProxyPlan);
   ~Proxy();
   Proxy(const Proxy&) = delete;
 
@@ -74,11 +71,11 @@ class Proxy {
  private:
   friend class Connection;
   struct Listener;
-  void accept(const std::shared_ptr<Listener>&);
+  void accept();
   // False where the next one is accepted later: Connection::dial.
-  bool take(boost::asio::ip::tcp::socket client);
+  bool take(Fd client);
   void accept_no_more();
-  void accept_later(const std::shared_ptr<Listener>&);
+  void accept_later();
   // A connection that looked its upstream up has done so.
   void accept_next();
   // The descriptors that are held for this moment; nobody is accepted before there are as many again.
@@ -86,8 +83,7 @@ class Proxy {
   std::vector<Toxic> hitting(std::uint64_t connection, Stream) const;
   void end_connections();
 
-  boost::asio::io_context& io_;
-  Pipes& pipes_;
+  Engine& engine_;
   ProxyPlan plan_;
   std::string listen_;
   std::uint16_t port_ = 0;

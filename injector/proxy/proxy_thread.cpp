@@ -19,7 +19,7 @@ namespace asio = boost::asio;
 struct ProxyThread::State {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
-  Pipes pipes;
+  Engine engine{io};
   std::unique_ptr<Proxy> proxy;
   std::uint16_t port = 0;
   std::thread thread;
@@ -37,7 +37,7 @@ ProxyThread::ProxyThread(const ProxyPlan& plan, std::uint64_t network_namespace,
     try {
       in_network_namespace(network_namespace, namespace_pid, [&] {
         ::prctl(PR_SET_TIMERSLACK, 1);
-        state->proxy = std::make_unique<Proxy>(state->io, state->pipes, plan);
+        state->proxy = std::make_unique<Proxy>(state->engine, plan);
         state->proxy->enable();
         state->port = state->proxy->port();
         listening.set_value();

@@ -168,7 +168,7 @@ std::unique_ptr<Proxy> ToxiproxyApi::make(const std::string& name, const std::st
   // Each proxy rolls for itself, the same whatever other proxies there are.
   std::uint64_t seed = seed_;
   for (unsigned char c : name) seed = (seed ^ c) * 0x100000001b3U;
-  return std::make_unique<Proxy>(io_, pipes_, ProxyPlan{.name = name, .listen = listen.empty() ? "127.0.0.1:0" : listen, .upstream = upstream, .seed = seed});
+  return std::make_unique<Proxy>(engine_, ProxyPlan{.name = name, .listen = listen.empty() ? "127.0.0.1:0" : listen, .upstream = upstream, .seed = seed});
 }
 
 ApiAnswer ToxiproxyApi::collection(const ApiRequest& request) {

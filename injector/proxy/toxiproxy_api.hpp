@@ -26,7 +26,7 @@ struct ApiAnswer {
 class ToxiproxyApi {
  public:
   // `metrics`: whether GET /metrics is there.
-  ToxiproxyApi(boost::asio::io_context& io, std::uint64_t seed, bool metrics) : io_(io), seed_(seed), metrics_(metrics) {}
+  ToxiproxyApi(boost::asio::io_context& io, std::uint64_t seed, bool metrics) : seed_(seed), metrics_(metrics), engine_(io) {}
 
   ApiAnswer answer(const ApiRequest&);
   // What POST /populate does; throws std::runtime_error.
@@ -45,10 +45,9 @@ class ToxiproxyApi {
   std::string metrics_text() const;
   std::unique_ptr<Proxy> make(const std::string& name, const std::string& listen, const std::string& upstream);
 
-  boost::asio::io_context& io_;
   std::uint64_t seed_;
   bool metrics_;
-  Pipes pipes_;
+  Engine engine_;
   Proxies proxies_;
 };
 

@@ -159,7 +159,7 @@ double at(std::vector<double>& all, double share) {
 }
 
 struct Figures {
-  std::vector<double> gb_per_s, cpu_per_gb, rtt_p50, rtt_p99, per_s, busy;
+  std::vector<double> gb_per_s, cpu_per_gb, rtt_p50, rtt_p99, per_s, cpu_per_connection;
 };
 
 void throughput(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
@@ -245,7 +245,7 @@ void connects(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
   }
   const auto took = since(begin);
   out.per_s.push_back(count / took);
-  if (proxy) out.busy.push_back((cpu_seconds(proxy) - cpu) / took);
+  if (proxy) out.cpu_per_connection.push_back((cpu_seconds(proxy) - cpu) / count * 1e6);
   for (int socket : open) ::close(socket);
   ::close(epoll);
 }
@@ -404,11 +404,11 @@ int main(int argc, char** argv) {
       if (wants("trips")) round_trips(proxy.port, 10'000, out);
       if (wants("connects")) connects(proxy.port, proxy.pid(), seconds / 2, out);
     }
-  if (rounds) std::printf("%-8s %14s %12s %12s %12s %14s   medians of %d rounds, %d connections\n", "", "CPU s per GB", "GB/s", "RTT p50 us", "RTT p99 us", "connections/s", rounds, connections);
+  if (rounds) std::printf("%-8s %14s %12s %12s %12s %14s %18s   medians of %d rounds, %d connections\n", "", "CPU s per GB", "GB/s", "RTT p50 us", "RTT p99 us", "connections/s", "CPU us of each", rounds, connections);
   for (auto& proxy : proxies) {
     if (!rounds) break;
     auto& one = figures[proxy.name];
-    std::printf("%-8s %14.3f %12.2f %12.1f %12.1f %14.0f %10.2f\n", proxy.name.c_str(), at(one.cpu_per_gb, 0.5), at(one.gb_per_s, 0.5), at(one.rtt_p50, 0.5), at(one.rtt_p99, 0.5), at(one.per_s, 0.5), at(one.busy, 0.5));
+    std::printf("%-8s %14.3f %12.2f %12.1f %12.1f %14.0f %18.1f\n", proxy.name.c_str(), at(one.cpu_per_gb, 0.5), at(one.gb_per_s, 0.5), at(one.rtt_p50, 0.5), at(one.rtt_p99, 0.5), at(one.per_s, 0.5), at(one.cpu_per_connection, 0.5));
   }
   // A proxied connection takes two descriptors, of which a process may have so many.
   const int most = std::min<int>(10'000, static_cast<int>((files_limit.rlim_max - 200) / 2));

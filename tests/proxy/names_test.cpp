@@ -39,8 +39,8 @@ class Names : public ::testing::Test {
 TEST_F(Names, both_kinds_of_addresses_listen_on_ipv4) {
   with_hosts("::1 both.test\n127.0.0.1 both.test\n", [] {
     boost::asio::io_context io;
-    proxy::Pipes pipes;
-    proxy::Proxy one{io, pipes, {.name = "test", .listen = "both.test:0", .upstream = "127.0.0.1:1"}};
+    proxy::Engine engine{io};
+    proxy::Proxy one{engine, {.name = "test", .listen = "both.test:0", .upstream = "127.0.0.1:1"}};
     one.enable();
     EXPECT_EQ(one.listen(), fmt::format("127.0.0.1:{}", one.port()));
   });

@@ -140,7 +140,7 @@ ProxyUnderTest::ProxyUnderTest(const std::string& upstream, std::uint64_t seed, 
   plan.upstream = upstream;
   plan.seed = seed;
   plan.http = http;
-  proxy_ = std::make_unique<proxy::Proxy>(io_, pipes_, plan);
+  proxy_ = std::make_unique<proxy::Proxy>(engine_, plan);
   proxy_->enable();
   port_ = proxy_->port();
   thread_ = std::thread{[this] { io_.run(); }};

@@ -91,7 +91,7 @@ class ProxyUnderTest {
  private:
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
-  proxy::Pipes pipes_;
+  proxy::Engine engine_{io_};
   std::unique_ptr<proxy::Proxy> proxy_;
   std::uint16_t port_ = 0;
   std::thread thread_;
