@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "injector/faults/held_dose.hpp"
 #include "injector/faults/share_dose.hpp"
 #include "injector/faults/tcp_fault.hpp"
 
@@ -181,9 +182,15 @@ Dose judge(Act act, const ProxyStatistics& seen, const HttpFault& with) {
   judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open, http.unchanged}, "requests", word_for(act));
   if (http.other && http.requests && !out.verified) out.reason += "; " + unread;
   if (act != Act::delay || !http.done) return out;
-  auto held = (with.at == HttpRule::Side::request ? seen.up : seen.down).held_ms;
-  std::sort(held.begin(), held.end());
-  judge_delay(out, with.delay, with.jitter, held.size(), held.empty() ? 0 : static_cast<double>(held[held.size() / 2]));
+  HeldTimes times;
+  times.add(with.at == HttpRule::Side::request ? seen.up : seen.down);
+  out.prescribed["delay_ms"] = with.delay.milliseconds();
+  if (with.jitter.ns > 0) out.prescribed["jitter_ms"] = with.jitter.milliseconds();
+  if (!times.held.empty()) out.measured["delay_ms"] = rounded(quantile(times.held, 0.5));
+  if (with.jitter.ns > 0 && !times.held.empty()) out.measured["rolled_ms"] = rounded(quantile(times.rolled, 0.5));
+  const auto wrong = times.held.empty() ? "none of them was passed on before the fault ended" : unlike(times, with.delay, with.jitter, "requests");
+  if (out.verified) out.reason = wrong;
+  out.verified = out.verified && wrong.empty();
   return out;
 }
 

@@ -7,14 +7,14 @@
 namespace squall::faults {
 namespace {
 
-double rounded(double value) { return std::round(value * 1000) / 1000; }
-
 void doubt(Dose& out, std::string reason) {
   out.verified = false;
   if (out.reason.empty()) out.reason = std::move(reason);
 }
 
 }  // namespace
+
+double rounded(double value) { return std::round(value * 1000) / 1000; }
 
 void judge_share(Dose& out, Percent share, const ShareSeen& seen, std::string_view cases, std::string_view word) {
   out.prescribed["share_percent"] = share.value;

@@ -8,6 +8,9 @@
 
 namespace squall::faults {
 
+// As doses show figures: three digits behind the point.
+double rounded(double);
+
 struct ShareSeen {
   std::uint64_t matched = 0, rolled = 0, done = 0;  // that match, that the share hits, that something was done to
   std::uint64_t under_way = 0;                       // that may have been rolled and not yet done

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "injector/faults/held_dose.hpp"
+#include "injector/faults/share_dose.hpp"
 #include "injector/faults/tcp_fault.hpp"
 #include "injector/faults/throttle_dose.hpp"
 
@@ -45,66 +47,24 @@ auto sum(const ProxyStatistics& seen, const TcpPlace& place, Field LinkCounters:
   return out;
 }
 
-using Times = std::vector<float>;
-
-Times of_all(const ProxyStatistics& seen, const TcpPlace& place, Times LinkCounters::* ring) {
-  Times out;
-  for (auto* link : links_of(seen, place)) out.insert(out.end(), (link->*ring).begin(), (link->*ring).end());
-  return out;
-}
-Times sorted(Times all) {
-  std::sort(all.begin(), all.end());
-  return all;
-}
-
-double at(const Times& sorted, double share) {
-  return sorted.empty() ? 0 : static_cast<double>(sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))]);
-}
-
-double rounded(double value) { return std::round(value * 1000) / 1000; }
-
-// What was rolled for the pieces (ascending) against what was asked for; empty where it fits.
-std::string unlike(const Times& rolled, double latency_ms, double jitter_ms) {
-  const auto median = at(rolled, 0.5);
-  if (jitter_ms <= 0) return std::abs(median - latency_ms) <= 1 ? "" : fmt::format("expected {:g} ms for each piece, chosen was a median of {:.1f} ms", latency_ms, median);
-  // Kolmogorov and Smirnov: further from a uniform distribution than once in a thousand times. No delay is below 0.
-  const auto n = static_cast<double>(rolled.size());
-  double furthest = 0;
-  for (std::size_t i = 0; i < rolled.size(); ++i) {
-    if (rolled[i] <= 0) continue;
-    const auto below = std::clamp((static_cast<double>(rolled[i]) - latency_ms + jitter_ms) / (2 * jitter_ms), 0.0, 1.0);
-    furthest = std::max(furthest, std::abs(below - (static_cast<double>(i) + 0.5) / n));
-  }
-  if (furthest <= 1.95 / std::sqrt(n) + 0.01) return "";
-  return fmt::format("expected {:g} ± {:g} ms, chosen was a median of {:.1f} ms over {} pieces", latency_ms, jitter_ms, median, rolled.size());
-}
-
 Dose latency_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   Dose out;
   const auto prescribed = with.latency.milliseconds(), jitter = with.jitter.milliseconds();
   out.prescribed = {{"latency_ms", prescribed}};
   if (jitter > 0) out.prescribed["jitter_ms"] = jitter;
-  const auto held = of_all(seen, with.place, &LinkCounters::held_ms), rolled = of_all(seen, with.place, &LinkCounters::rolled_ms);
-  out.samples = held.size();
-  if (held.empty()) {
+  HeldTimes times;
+  for (auto* link : links_of(seen, with.place)) times.add(*link);
+  out.samples = times.held.size();
+  if (times.held.empty()) {
     out.reason = "nothing was sent over the connections: nothing was delayed";
     return out;
   }
-  std::size_t early = 0;
-  for (std::size_t i = 0; i < held.size(); ++i) early += held[i] < rolled[i] * 0.999F - 0.01F;
-  const auto all = sorted(held), chosen = sorted(rolled);
-  const auto late = at(sorted(of_all(seen, with.place, &LinkCounters::late_ms)), 0.5);
-  out.measured = {{"latency_ms", rounded(at(all, 0.5))}, {"latency_p95_ms", rounded(at(all, 0.95))}};
+  out.measured = {{"latency_ms", rounded(quantile(times.held, 0.5))}, {"latency_p95_ms", rounded(quantile(times.held, 0.95))}};
   // The order is kept: on a stream with jitter, pieces wait for those before them as well.
-  if (jitter > 0) out.measured["rolled_ms"] = rounded(at(chosen, 0.5));
-  if (held.size() < 3)
-    out.reason = fmt::format("only {} pieces were sent: too few to tell", held.size());
-  else if (early)
-    out.reason = fmt::format("{} of {} pieces left before their time", early, held.size());
-  else if (late > 0.05 * prescribed + 1)
-    out.reason = fmt::format("half of the pieces left {:.1f} ms or more after their time", late);
-  else
-    out.reason = unlike(chosen, static_cast<double>(in_ms(with.latency)), static_cast<double>(in_ms(with.jitter)));
+  if (jitter > 0) out.measured["rolled_ms"] = rounded(quantile(times.rolled, 0.5));
+  // The toxic counts in whole milliseconds.
+  auto whole = [](Duration d) { return Duration{in_ms(d) * 1'000'000}; };
+  out.reason = times.held.size() < 3 ? fmt::format("only {} pieces were sent: too few to tell", times.held.size()) : unlike(times, whole(with.latency), whole(with.jitter), "pieces");
   out.verified = out.reason.empty();
   return out;
 }

@@ -165,6 +165,7 @@ class Messages : public Stage {
     if (!rule) left_.reset();
     auto latest = now;
     if (rule && rule->act == Act::delay && rule->side == (is_request ? Side::request : Side::response)) latest += rule->delay + rule->jitter;
+    last_ = std::min(last_, latest);
     for (auto& piece : waiting_) {
       if (piece.leaves <= latest) continue;
       piece.leaves = latest;
@@ -193,7 +194,10 @@ class Messages : public Stage {
       case Act::delay: {
         auto delay = rule.delay;
         if (rule.jitter.count() > 0) delay += std::chrono::nanoseconds{std::uniform_int_distribution<std::int64_t>{-rule.jitter.count(), rule.jitter.count()}(this->random_)};
-        wait({.kind = Piece::Kind::data, .bytes = {header_.data(), header_.size()}, .arrived = now_}, now_ + std::max(delay, std::chrono::nanoseconds{0}));
+        delay = std::max(delay, std::chrono::nanoseconds{0});
+        last_ = std::max(last_, now_ + delay);  // the order is kept
+        const auto until = last_;
+        wait({.kind = Piece::Kind::data, .bytes = {header_.data(), header_.size()}, .arrived = now_, .rolled = delay}, until);
         break;
       }
       case Act::headers: {
@@ -219,6 +223,7 @@ class Messages : public Stage {
   bool swallow_ = false;  // the rest of the message
   bool closed_ = false;   // nothing follows
   Clock::time_point now_;
+  Clock::time_point last_;  // of the messages that were delayed
 
  private:
   void unchanged() {

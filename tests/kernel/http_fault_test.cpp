@@ -103,6 +103,17 @@ TEST_F(HttpFaults, delay_change_and_truncate) {
   EXPECT_EQ(cut.undo(), "");
 }
 
+TEST_F(HttpFaults, a_jitter_is_judged_by_what_was_chosen_for_each_request) {
+  auto late = fault("http.delay", {{"delay", "20ms"}, {"jitter", "20ms"}});
+  late.apply();
+  EXPECT_THAT(curl("'http://127.0.0.1:8080/api/[1-60]'"), ::testing::HasSubstr("GET /api/60 \n"));
+  const auto dose = late->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.prescribed.at("jitter_ms").to_number<double>(), 20);
+  EXPECT_NEAR(dose.measured.at("rolled_ms").to_number<double>(), 20, 10);
+  EXPECT_EQ(late.undo(), "");
+}
+
 TEST_F(HttpFaults, undone_they_hold_nothing_back) {
   auto late = fault("http.delay", {{"delay", "100s"}, {"at", "response"}});
   late.apply();
