@@ -1,5 +1,6 @@
 #include "controller/http/server.hpp"
 
+#include <charconv>
 #include <set>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -95,7 +96,11 @@ Tcp::endpoint endpoint_of(const std::string& text) {
   beast::error_code error;
   const auto parsed = asio::ip::make_address(address, error);
   if (error) throw std::runtime_error(fmt::format("listen on {}: \"{}\" is not an address", text, address));
-  return {parsed, static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
+  std::uint16_t port = 0;
+  const auto* const end = text.data() + text.size();
+  if (const auto read = std::from_chars(text.data() + colon + 1, end, port); read.ec != std::errc{} || read.ptr != end)
+    throw std::runtime_error(fmt::format("listen on {}: \"{}\" is not a port (0 to 65535)", text, text.substr(colon + 1)));
+  return {parsed, port};
 }
 
 }  // namespace

@@ -26,6 +26,12 @@ std::string ask(asio::io_context& io, tcp::socket& client) {
   return answer;
 }
 
+TEST(HttpServer, listens_on_no_other_port_than_was_asked_for) {
+  boost::asio::io_context io;
+  for (auto* wrong : {"99999", "65536", "-1", "", "80x", " 80"})
+    EXPECT_THROW((http::Server{io, fmt::format("127.0.0.1:{}", wrong), [](const http::ServerRequest&) { return http::ServerAnswer{}; }}), std::runtime_error) << wrong;
+}
+
 TEST(HttpServer, rests_while_there_are_no_descriptors_and_serves_when_there_are) {
   asio::io_context io;
   Server server{io, "127.0.0.1:0", [](const ServerRequest&) { return ServerAnswer{200, "hello"}; }};
