@@ -1,5 +1,5 @@
-// Our TCP proxy with no fault in it beside HAProxy (mode tcp) and nginx (stream), one after the other in the same run, and
-// what its latency toxic adds to the bare timer's own lateness. The proxy on the second CPU, everybody else on the first.
+// Our TCP proxy with no fault in it beside HAProxy (mode tcp), nginx (stream) and a proxy of the usual shape in Go, one after the
+// other in the same run, and what its latency toxic adds to the bare timer's own lateness. The proxy on the second CPU, everybody else on the first.
 //
 //   proxy_bench [SECONDS [ROUNDS [PART...]]]     PART: throughput, trips, connects, idle, latency; all without any. Root is not needed
 #include <cstdio>
@@ -45,17 +45,23 @@ void family(pid_t pid, const Each& each) {
   for (pid_t child = 0; children >> child;) family(child, each);
 }
 
+// Each of their threads.
+template <class Each>
+void threads(pid_t root, const Each& each) {
+  family(root, [&](pid_t pid) {
+    std::error_code gone;
+    for (auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone)) each(task.path());
+  });
+}
+
 double cpu_seconds(pid_t root) {
   double out = 0;
-  family(root, [&](pid_t pid) {
-    // Nanoseconds on a processor, system calls included (proc(5), schedstat), of each thread.
-    std::error_code gone;
-    for (auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone)) {
-      std::ifstream file{task.path() / "schedstat"};
-      double ns = 0;
-      file >> ns;
-      out += ns / 1e9;
-    }
+  threads(root, [&](const std::filesystem::path& task) {
+    // Nanoseconds on a processor, system calls included (proc(5), schedstat).
+    std::ifstream file{task / "schedstat"};
+    double ns = 0;
+    file >> ns;
+    out += ns / 1e9;
   });
   return out;
 }
@@ -371,8 +377,17 @@ std::vector<Proxy> start_all(const test::TemporaryDirectory& files, std::uint16_
   } else {
     std::printf("nginx: no stream module here (Debian's package libnginx-mod-stream)\n");
   }
+  if (std::filesystem::exists("/usr/bin/go")) {
+    const auto port = test::free_port();
+    const auto program = (files.path() / "go_proxy").string();
+    test::run({"env", "GOCACHE=" + (files.path() / "go").string(), "GO111MODULE=off", "/usr/bin/go", "build", "-o", program, test::source_dir() + "/tests/bench/go_proxy.go"});
+    out.push_back({"go", port, std::make_unique<test::ServerProcess>(test::ServerProcess::Start{
+                       .command = {"env", "GOMAXPROCS=1", program, "127.0.0.1:" + std::to_string(port), "127.0.0.1:" + std::to_string(server)}, .port = port, .user = {}})});
+  } else {
+    std::printf("go: not here (Debian's package golang-go)\n");
+  }
   for (auto& proxy : out)
-    if (proxy.pid()) family(proxy.pid(), [](pid_t pid) { pin(pid, 1); });
+    if (proxy.pid()) threads(proxy.pid(), [](const std::filesystem::path& task) { pin(std::stoi(task.filename()), 1); });
   return out;
 }
 
