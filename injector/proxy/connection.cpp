@@ -97,7 +97,7 @@ void Connection::look_up(const Address& address) {
 void Connection::connect(std::vector<tcp::endpoint> to) {
   to_ = std::move(to);
   early_ = up_.read_early();
-  connect_to_next();
+  if (proxy_) connect_to_next();
 }
 
 void Connection::connect_to_next() {

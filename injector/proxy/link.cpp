@@ -77,7 +77,8 @@ void Link::set_toxics(const std::vector<Toxic>& toxics, std::uint64_t seed) {
 bool Link::read_early() {
   char text[small];
   const auto got = from_.read(text, sizeof text);
-  if (got <= 0) return false;
+  if (got < 0) failed_to_read();
+  if (got <= 0) return false;  // the end is told again
   counters_.received_bytes += static_cast<std::size_t>(got);
   early_ = {.kind = Piece::Kind::data, .bytes = {text, static_cast<std::size_t>(got)}, .arrived = Clock::now()};
   return true;

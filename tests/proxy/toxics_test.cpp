@@ -1,5 +1,6 @@
 // What each toxic does to real connections, and what it does not.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -313,6 +314,17 @@ TEST_F(Toxics, when_the_server_resets_the_client_sees_a_reset) {
   client.send(noise(100));
   EXPECT_EQ(client.rest(), "");
   EXPECT_EQ(client.error, ECONNRESET);
+}
+
+TEST_F(Toxics, a_client_that_is_gone_before_it_is_accepted_reaches_no_server) {
+  std::atomic<int> served = 0;
+  const Upstream counted{[&](Client&) { ++served; }};
+  ProxyUnderTest before{counted.port()};
+  // On the proxy's thread, which cannot accept meanwhile.
+  before.with([&](auto&) { return Client{before.port()}.reset(), 0; });
+  EXPECT_EQ(Client{before.port()}.rest(), "");
+  EXPECT_EQ(before.statistics().connections, 2U);
+  EXPECT_EQ(served, 1);
 }
 
 TEST_F(Toxics, a_share_of_the_connections_is_hit_for_good) {
