@@ -17,7 +17,7 @@ exit codes
 
 A first look:  squall plan FILE     what would be done, host by host; changes nothing
                squall doctor        which faults this host can take
-               squall faults NAME   a fault's parameters)";
+               squall help FAULT    a fault's parameters)";
 
 class CommandLine {
  public:
@@ -31,8 +31,8 @@ class CommandLine {
     add_hosts();
     add_reports();
     add_proxy();
-    app_.add_subcommand("help", "this text, or a command's: squall help COMMAND")
-        ->add_option("command", topic_, "the command")
+    app_.add_subcommand("help", "this text, or a command's or a fault's: squall help COMMAND")
+        ->add_option("command", topic_, "the command, or the fault")
         ->type_name("COMMAND");
   }
 
@@ -146,6 +146,10 @@ class CommandLine {
       // Not app_.help(): that is the help of the command just parsed, which is "help".
       fmt::print("{}", app_.get_formatter()->make_help(&app_, app_.get_name(), CLI::AppFormatMode::Normal));
       return exit_pass;
+    }
+    if (topic_.find('.') != std::string::npos) {
+      arguments_.fault = topic_;
+      return faults_command(arguments_);
     }
     try {
       fmt::print("{}", app_.get_subcommand(topic_)->help(app_.get_name()));

@@ -40,5 +40,12 @@ TEST(CommandLine, an_unknown_command_is_wrong_input) {
   EXPECT_EQ(squall({}).code, 2);
 }
 
+TEST(CommandLine, helps_with_a_fault_by_its_name) {
+  const auto said = squall({"help", "network.delay"});
+  EXPECT_EQ(said.code, 0);
+  EXPECT_EQ(said.text, squall({"faults", "network.delay"}).text);
+  EXPECT_EQ(squall({"help", "network.dleay"}).code, 2);
+}
+
 }  // namespace
 }  // namespace squall
