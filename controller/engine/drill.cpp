@@ -1,4 +1,4 @@
-#include "controller/engine/drill.hpp"
+#include "controller/engine/drill_hosts.hpp"
 
 #include <unistd.h>
 
@@ -10,7 +10,6 @@
 
 #include "controller/alerts/lookout.hpp"
 #include "controller/engine/requests.hpp"
-#include "controller/hosts/child.hpp"
 #include "injector/fault.hpp"
 #include "reports/live.hpp"
 #include "reports/verdict.hpp"
@@ -23,14 +22,8 @@ namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// How long an act without a `for:` is observed as the method's window.
-constexpr std::chrono::nanoseconds act_window = 10s;
-// A third of the injector's default lease.
-constexpr std::chrono::nanoseconds lease_renewal = 3s;
 // How much later than told the injector may say that a fault is over before it is asked to undo it.
 constexpr std::chrono::nanoseconds undo_grace = 5s;
-
-std::chrono::nanoseconds lasting(const Step& step) { return step.lasts ? step.lasts->chrono() : act_window; }
 
 json::object labels_json(const std::map<std::string, std::string>& labels) {
   json::object out;
@@ -52,23 +45,6 @@ json::array samples_json(const Scenario& scenario) {
 
 }  // namespace
 
-struct Drill::Host {
-  std::string name;
-  HostSpec spec;
-  std::unique_ptr<Link> link;
-  bool touched = false;  // a fault was asked for there, so its state has to be compared
-  bool lost = false;
-};
-
-// One fault on its way: asked for, in force, over.
-struct Drill::Active {
-  const PlannedFault* fault = nullptr;
-  Host* host = nullptr;
-  bool in_force = false;
-  bool over = false;
-  json::value dose;  // as it was last recorded
-};
-
 struct Drill::Live {
   explicit Live(const Scenario& scenario) : halts(scenario.halt_when) {}
   LiveWindows halts;
@@ -82,49 +58,6 @@ Drill::~Drill() = default;
 RunLog& Drill::open_log() {
   log_ = std::make_unique<RunLog>(options_.runs, scenario_.name);
   return *log_;
-}
-
-asio::awaitable<void> Drill::prepare() {
-  std::set<std::string> needed;
-  for (auto& fault : plan_.faults) needed.insert(fault.host);
-  for (auto& name : needed) {
-    auto host = std::make_unique<Host>();
-    host->name = name;
-    host->spec = plan_.hosts.at(name);
-    auto* raw = host.get();
-    const auto command = injector_command(host->spec, options_.link, "stdio");
-    try {
-      host->link = std::make_unique<Link>(
-          io_, name, command,
-          Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
-                      [this, raw](const std::string& why) { host_lost(*raw, why); }});
-    } catch (const std::exception& e) {
-      throw CannotStart{5, fmt::format("reach the host {}: {}", name, e.what())};
-    }
-    hosts_.push_back(std::move(host));
-    json::object hello{{"do", "hello"}, {"version", 1}, {"run", scenario_.name}};
-    if (!scenario_.landscape.environment.empty()) hello["environment"] = scenario_.landscape.environment;
-    auto reply = co_await raw->link->ask(hello);
-    if (!reply) throw CannotStart{5, fmt::format("reach the host {}: {}", name, reply.error().text)};
-    raw->link->keep_alive(lease_renewal);
-  }
-  for (auto& fault : plan_.faults) {
-    auto host = std::find_if(hosts_.begin(), hosts_.end(), [&](auto& h) { return h->name == fault.host; });
-    auto request = fault_request("plan", fault);
-    auto reply = co_await (*host)->link->ask(request);
-    if (!reply)
-      throw CannotStart{reply.error().kind == "input" ? 2 : 5,
-                        fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text)};
-    auto& told = *reply;
-    planned_.push_back(json::object{{"step", fault.step->name},
-                                    {"fault", fault.step->fault},
-                                    {"host", fault.host},
-                                    {"mechanism", told["mechanism"]},
-                                    {"targets", told_targets(fault, told)},
-                                    {"limits", told["limits"]},
-                                    {"changes", told["changes"]}});
-    active_.push_back({&fault, host->get()});
-  }
 }
 
 void Drill::start_record() {
@@ -293,128 +226,6 @@ asio::awaitable<void> Drill::step(const Step& step, Clock::time_point method_sta
     if (!active->over && !active->host->lost) co_await undo(*active);
   ended_steps_.insert(step.name);
   wake_everybody();
-}
-
-asio::awaitable<bool> Drill::prepare(Active& active) {
-  auto reply = co_await active.host->link->ask(fault_request("prepare", *active.fault));
-  if (!reply) could_not_apply(active, reply.error());
-  co_return reply.has_value();
-}
-
-asio::awaitable<bool> Drill::apply(Active& active) {
-  auto& step = *active.fault->step;
-  json::object request{{"do", "apply"}, {"step", step.name}, {"for_ns", lasting(step).count()}};
-  if (step.ramp) request["ramp_up_ns"] = step.ramp->up.ns;
-  active.in_force = true;  // from here on an undo is owed, whatever the answer
-  auto reply = co_await active.host->link->ask(std::move(request));
-  if (!reply) {
-    could_not_apply(active, reply.error());
-    co_return false;
-  }
-  auto& told = *reply;
-  log_->add("fault.applied", {{"step", step.name},
-                              {"fault", step.fault},
-                              {"host", active.host->name},
-                              {"act", !find_fault(step.fault)->lasting},
-                              {"mechanism", told["mechanism"]},
-                              {"targets", told_targets(*active.fault, told)},
-                              {"limits", told["limits"]},
-                              {"applied_at", told["applied_at"]},
-                              {"apply_ns", told["apply_ns"]}});
-  co_return true;
-}
-
-void Drill::could_not_apply(Active& active, const Refusal& refusal) {
-  auto& step = *active.fault->step;
-  active.in_force = active.in_force && refusal.kind == "lost";
-  active.over = !active.in_force;
-  log_->add("fault.failed", {{"step", step.name}, {"fault", step.fault}, {"host", active.host->name}, {"error", refusal.text}});
-  log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, refusal.text)}});
-  halt(fmt::format("step \"{}\" could not be applied", step.name), "host");
-}
-
-void Drill::note_undone(Active& active, const json::object& told) {
-  if (std::exchange(active.over, true)) return;
-  active.in_force = false;
-  auto member = [&](const char* key) { return told.contains(key) ? told.at(key) : json::value{}; };
-  auto at = told.contains("undone_at") ? told.at("undone_at") : member("at");
-  log_->add("fault.undone", {{"step", active.fault->step->name},
-                             {"host", active.host->name},
-                             {"undone_at", at.is_null() ? json::value(wall_clock_ns()) : at},
-                             {"undo_ns", member("undo_ns")},
-                             {"why", member("why").is_null() ? json::value("asked") : member("why")},
-                             {"clean", member("clean")},
-                             {"left", member("left")},
-                             {"dose", member("dose")}});
-  wake_everybody();
-}
-
-asio::awaitable<void> Drill::undo(Active& active) {
-  json::object request{{"do", "undo"}, {"step", active.fault->step->name}};
-  auto reply = co_await active.host->link->ask(request);
-  if (reply) note_undone(active, *reply);
-}
-
-asio::awaitable<void> Drill::undo_everything() {
-  for (auto& active : active_)
-    if (active.in_force && !active.over && !active.host->lost) co_await undo(active);
-}
-
-Drill::Active* Drill::find(const Host& host, const std::string& step) {
-  for (auto& active : active_)
-    if (active.host == &host && active.fault->step->name == step) return &active;
-  return nullptr;
-}
-
-void Drill::from_host(Host& host, const json::object& event) {
-  if (!log_) return;
-  auto text = [&](const char* key) {
-    auto* member = event.if_contains(key);
-    return member && member->is_string() ? std::string(member->get_string()) : std::string();
-  };
-  auto* active = find(host, text("step"));
-  const auto what = text("event");
-  if (what == "undone" && active) return note_undone(*active, event);
-  json::object line = event;
-  line.erase("event");
-  line["host"] = host.name;
-  if (what == "dose" && active && line["dose"] != active->dose) {
-    active->dose = line["dose"];
-    log_->add("fault.dose", std::move(line));
-  }
-  if (what == "fault" && active) {
-    line["happened_at"] = line["at"];  // the log has a time of its own under that name
-    log_->add("fault.event", std::move(line));
-  }
-}
-
-void Drill::host_lost(Host& host, const std::string& why) {
-  host.lost = true;
-  if (!log_) return;
-  log_->add("error", {{"text", fmt::format("the link to {} was lost: {}", host.name, why)}});
-  if (!recovering_) halt(fmt::format("the link to {} was lost", host.name), "host");
-  wake_everybody();
-}
-
-// Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone, by what its
-// guardian left in the journal.
-asio::awaitable<void> Drill::restored(Host& host) {
-  if (!host.touched) co_return;
-  json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
-  if (!host.lost) {
-    auto bye = co_await host.link->ask({{"do", "bye"}});
-    if (bye) {
-      for (auto* key : {"clean", "differences", "left", "ended"}) line[key] = (*bye)[key];
-      log_->add("restored", std::move(line));
-      host.link->close();
-      co_return;
-    }
-  }
-  const auto recovered = recover_lost_host(host.spec, options_.link);
-  line["clean"] = recovered.clean;
-  line["left"] = recovered.left;
-  line["note"] = "the injector was lost; its journal tells" + recovered.costs;
-  log_->add("restored", std::move(line));
 }
 
 asio::awaitable<void> Drill::stop_observing() {

@@ -1,0 +1,29 @@
+// What a drill knows of its hosts and of the faults it asks them for.
+#pragma once
+
+#include "controller/engine/drill.hpp"
+#include "controller/hosts/child.hpp"
+
+namespace squall {
+
+struct Drill::Host {
+  std::string name;
+  HostSpec spec;
+  std::unique_ptr<Link> link;
+  bool touched = false;  // a fault was asked for there, so its state has to be compared
+  bool lost = false;
+};
+
+// One fault on its way: asked for, in force, over.
+struct Drill::Active {
+  const PlannedFault* fault = nullptr;
+  Host* host = nullptr;
+  bool in_force = false;
+  bool over = false;
+  boost::json::value dose;  // as it was last recorded
+};
+
+// How long a step is observed: as long as its fault lasts, or some seconds after an act.
+std::chrono::nanoseconds lasting(const Step&);
+
+}  // namespace squall
