@@ -96,6 +96,25 @@ TEST_F(Toxics, jitter_spreads_around_the_latency) {
   EXPECT_GT(all[54], 28);
 }
 
+TEST_F(Toxics, latency_counts_from_the_arrival_also_where_the_proxy_is_busy) {
+  proxy.toxics({latency(40, Stream::upstream)});
+  Client client{proxy.port()};
+  round_trip_ms(client, 1);
+  double least = 1e9;
+  for (int i = 0; i < 10; ++i) {
+    const auto begin = Clock::now();
+    proxy.with([&](auto&) {
+      client.send("ping");
+      std::this_thread::sleep_for(30ms);  // as long as others have its CPU
+      return 0;
+    });
+    EXPECT_EQ(client.bytes(4), "ping");
+    least = std::min(least, milliseconds_since(begin));
+  }
+  EXPECT_GE(least, 40);
+  EXPECT_LT(least, 65);  // 70 from when it was read
+}
+
 TEST_F(Toxics, latency_does_not_limit_the_rate) {
   proxy.toxics({latency(100)});
   const auto sent = noise(8 << 20);
