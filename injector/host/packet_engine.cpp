@@ -23,11 +23,13 @@ namespace {
 // What is held at the undo follows so many times as fast, and in so long a time at most.
 constexpr double release_pace = 5;
 constexpr std::int64_t longest_release_ns = 400'000'000, settling_ns = 200'000'000;
-constexpr std::int64_t retry_ns = 200'000, never = INT64_MAX;
+constexpr std::int64_t retry_ns = 250'000, never = INT64_MAX;
 constexpr int rounds_between_deliveries = 16;
-// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, what waits is
-// looked at this often instead, as long as that is small beside the delay.
-constexpr std::int64_t between_looks_ns = 150'000, stretch_ns = 1'000'000, many = 20, delay_in_looks = 6;
+// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
+// long of each other go together, in the middle of the first and the last: none is more than half of it early or late. So
+// as long as that is small beside the delay.
+constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
+static_assert(retry_ns > together_ns / 2);  // or what could not go would be tried again in the same group
 
 struct Watched {
   std::mutex mutex;
@@ -158,10 +160,14 @@ void PacketEngine::run() {
   for (auto& source : sources_) source->begin();
   while (!releasing_) {
     ++looks_;
-    many_come(monotonic_ns()) ? wait_for_next() : wait();
+    const auto taken = monotonic_ns();
+    const bool grouped = many_come(taken);
+    const auto group = grouped ? wait_for_group() : wait();
+    since_taken_ = grouped ? monotonic_ns() - taken : 0;
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
-    deliver(monotonic_ns());
+    deliver(std::max(monotonic_ns(), group));
   }
+  since_taken_ = 0;
   deliver_all();
 }
 
@@ -169,18 +175,31 @@ bool PacketEngine::many_come(std::int64_t now) {
   const auto counted = now - counting_since_;
   if (counted < stretch_ns) return many_;
   many_ = came_ * stretch_ns > many * counted &&
-          static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_looks * between_looks_ns);
+          static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_groups * together_ns);
   counting_since_ = now;
   came_ = 0;
   return many_;
 }
 
-void PacketEngine::wait_for_next() {
-  const timespec moment{0, between_looks_ns};
-  ::nanosleep(&moment, nullptr);
+// How long packets may lie unread: where they tell when they came, until the first of them can be in a group.
+std::int64_t PacketEngine::longest_unread() const {
+  if (!keeps_order() || !std::all_of(sources_.begin(), sources_.end(), [](auto& source) { return source->stamps(); })) return together_ns;
+  const auto soonest = static_cast<std::int64_t>(static_cast<double>(shape_.delay.delay_ns) * level_);
+  return std::clamp(soonest - together_ns, together_ns, stretch_ns);
 }
 
-void PacketEngine::wait() {
+std::int64_t PacketEngine::wait_for_group() {
+  std::int64_t until = monotonic_ns() + longest_unread(), group = 0;
+  if (const auto first = next_due(); first != never) {
+    const auto last = std::max(held_.last_due_by(first + together_ns), through_.last_due_by(first + together_ns));
+    if (const auto middle = first + (last - first) / 2; middle <= until) until = middle, group = last;
+  }
+  const timespec moment{until / 1'000'000'000, until % 1'000'000'000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
+  return group;
+}
+
+std::int64_t PacketEngine::wait() {
   const auto next = next_due(), due = next == never ? 0 : next;
   if (due != armed_) {
     itimerspec when{};
@@ -197,6 +216,7 @@ void PacketEngine::wait() {
     [[maybe_unused]] auto ignored = ::read(fd, &times, sizeof times);
     if (fd == timer_.get()) armed_ = 0;
   }
+  return 0;
 }
 
 bool PacketEngine::take() {
@@ -255,6 +275,7 @@ void PacketEngine::keep(HeldPacket&& packet) {
   const double level = level_;
   ++came_;
   packet.full_level = level >= 1;
+  if (!packet.source->stamps()) packet.entered -= since_taken_ / 2;  // some time since then
   Fate fate;
   // A packet whose bytes did not all come can neither be repeated nor changed.
   const bool whole = !shape_.content() || packet.size > packet.content;
@@ -294,8 +315,7 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   if (held_bytes_ + memory_of(packet) > most_held_bytes) return overflow(std::move(packet));
   packet.due = packet.entered + (at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(lane.delays.next_ns()) * level));
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
-  const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor;
-  if (keeps_order) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
+  if (keeps_order()) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
   remember(packet);
   held_.add(std::move(packet));
 }
@@ -323,7 +343,7 @@ void PacketEngine::remember(const HeldPacket& packet) {
 // False where it cannot go now.
 bool PacketEngine::let_go(HeldPacket& packet) {
   if (!packet.source->let_go(packet)) return false;
-  const auto now = monotonic_ns();
+  const auto now = monotonic_ns(), departure = std::max(now, packet.due);
   auto& lane = lane_of(packet);
   auto& measured = measure_.of(packet.way);
   forget(packet);
@@ -333,10 +353,10 @@ bool PacketEngine::let_go(HeldPacket& packet) {
     // Sent after another for which it had waited: the pace is that of the limit, not of the sender.
     if (packet.queued > 0 && packet.due - packet.queued <= lane.last_departure) {
       lane.counts.busy_bytes += packet.wire_bytes;
-      lane.counts.busy_ns += now - lane.last_departure;
+      lane.counts.busy_ns += departure - lane.last_departure;
     }
   }
-  lane.last_departure = now;
+  lane.last_departure = departure;
   return true;
 }
 
@@ -365,21 +385,21 @@ bool PacketEngine::pass_limit(HeldPacket& packet) {
   return true;
 }
 
-void PacketEngine::deliver_next(std::int64_t now) {
+void PacketEngine::deliver_next(std::int64_t up_to) {
   const bool was_held = through_.empty() || (!held_.empty() && held_.next_due() < through_.next_due());
   auto packet = was_held ? held_.take_next() : through_.take_next();
   if (was_held && shape_.rate) {
     if (!pass_limit(packet)) return;
-    if (packet.due > now) return through_.add(std::move(packet));
+    if (packet.due > up_to) return through_.add(std::move(packet));
   }
   if (let_go(packet)) return;
-  packet.due = now + retry_ns;
+  packet.due = monotonic_ns() + retry_ns;
   through_.add(std::move(packet));
 }
 
-void PacketEngine::deliver(std::int64_t now) {
+void PacketEngine::deliver(std::int64_t up_to) {
   std::lock_guard lock{mutex_};
-  while (next_due() <= now) deliver_next(now);
+  while (next_due() <= up_to) deliver_next(up_to);
   for (auto& source : sources_) source->flush();
   publish();
 }

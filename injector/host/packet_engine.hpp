@@ -100,14 +100,17 @@ class PacketEngine {
  private:
   void run();
   void wake();
-  void wait();
+  // Waits for what comes or is due; up to when packets may go thereafter, 0: up to now.
+  std::int64_t wait();
+  std::int64_t wait_for_group();
   bool many_come(std::int64_t now);
-  void wait_for_next();
+  std::int64_t longest_unread() const;
+  bool keeps_order() const { return shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor; }
   bool take();
   void look_away(const PacketSource&);
   std::int64_t next_due() const;
-  void deliver(std::int64_t now);
-  void deliver_next(std::int64_t now);
+  void deliver(std::int64_t up_to);
+  void deliver_next(std::int64_t up_to);
   bool pass_limit(HeldPacket&);
   void forget(const HeldPacket&);
   void publish();
@@ -153,7 +156,7 @@ class PacketEngine {
   const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
   HeldPackets through_;  // their delay is over: they wait behind a limited rate, or could not go yet
-  std::int64_t armed_ = 0;
+  std::int64_t armed_ = 0, since_taken_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
   std::array<std::uint64_t, 2> holding_{};  // by Way
   std::int64_t counting_since_ = 0, came_ = 0;
