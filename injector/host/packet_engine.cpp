@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <set>
 #include <stdexcept>
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -14,32 +12,19 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "injector/host/packet_headers.hpp"
+#include "injector/host/engine_watch.hpp"
 
 namespace squall {
 
 namespace {
 
-// What is held at the undo follows so many times as fast, and in so long a time at most.
-constexpr double release_pace = 5;
-constexpr std::int64_t longest_release_ns = 400'000'000, settling_ns = 200'000'000;
-constexpr std::int64_t retry_ns = 250'000, never = INT64_MAX;
+constexpr std::int64_t retry_ns = 250'000;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
 // long of each other go together, in the middle of the first and the last: none is more than half of it early or late. So
 // as long as that is small beside the delay.
 constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
 static_assert(retry_ns > together_ns / 2);  // or what could not go would be tried again in the same group
-
-struct Watched {
-  std::mutex mutex;
-  std::set<const PacketEngine*> engines;
-};
-
-Watched& watched() {
-  static Watched all;
-  return all;
-}
 
 // Of each direction its own; the first one's is the fault's.
 std::uint64_t seed_of(Way way, std::uint64_t seed) { return way == Way::out ? seed : seed ^ 0xd1b54a32d192ed03; }
@@ -59,21 +44,6 @@ PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
   busy_bytes += more.busy_bytes;
   busy_ns += more.busy_ns;
   return *this;
-}
-
-bool EngineWatch::hangs() {
-  auto& all = watched();
-  std::lock_guard lock{all.mutex};
-  std::map<const PacketEngine*, Seen> now;
-  bool hangs = false;
-  for (auto* engine : all.engines) {
-    auto& last = now[engine];
-    last.looks = engine->looks();
-    if (const auto before = seen_.find(engine); before != seen_.end() && before->second.looks == last.looks) last.still = before->second.still + 1;
-    hangs |= last.still >= patience;
-  }
-  seen_ = std::move(now);
-  return hangs;
 }
 
 PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
@@ -113,9 +83,7 @@ void PacketEngine::watch(const std::string& name) {
   held_count_ = std::make_unique<HeldCount>(name);
   watched_ = held_count_.get();
   wake();
-  auto& all = watched();
-  std::lock_guard lock{all.mutex};
-  all.engines.insert(this);
+  EngineWatch::add(this);
 }
 
 void PacketEngine::wake() {
@@ -125,11 +93,7 @@ void PacketEngine::wake() {
 
 void PacketEngine::release() {
   if (!thread_.joinable()) return;
-  {
-    auto& all = watched();
-    std::lock_guard lock{all.mutex};
-    all.engines.erase(this);
-  }
+  EngineWatch::remove(this);
   releasing_ = true;
   wake();
   thread_.join();
@@ -233,82 +197,6 @@ void PacketEngine::look_away(const PacketSource& source) {
   if (not_looked_at_.insert(&source).second) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, source.fd(), nullptr);
 }
 
-void PacketEngine::Lane::count(const Fate& fate) {
-  ++counts.losses.came;
-  counts.losses.lost += fate.lost;
-  counts.losses.bursts += fate.lost && !lost_before;
-  lost_before = fate.lost;
-  counts.duplicated += fate.duplicated;
-  counts.corrupted += fate.corrupted && !fate.lost;
-  counts.at_once += fate.at_once && !fate.lost;
-}
-
-// Where a bit of a packet may be turned over: behind the link header, and behind the network's where nobody looks at its
-// checksum any more, so that a packet with another address would be answered or forwarded to a stranger.
-std::size_t PacketEngine::damage_begins(const HeldPacket& packet) {
-  if (!packet.source->header_is_checked()) return packet.content;
-  const auto header = network_header_size({packet.frame.get() + packet.content, packet.size - packet.content});
-  return header ? packet.content + header : packet.size;
-}
-
-void PacketEngine::corrupt(HeldPacket& packet) {
-  const auto begin = damage_begins(packet);
-  const auto bit = lane_of(packet).fates.below(std::uint64_t{packet.size - begin} * 8);
-  packet.frame[begin + bit / 8] ^= static_cast<char>(1 << bit % 8);
-  packet.changed = true;
-}
-
-PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
-  edited_.clear();
-  const auto verdict = shape_.editor->look({packet.frame.get() + packet.content, packet.size - packet.content}, level, edited_);
-  if (verdict != PacketEditor::Verdict::replace) return verdict;
-  auto frame = std::make_unique_for_overwrite<char[]>(packet.content + edited_.size());
-  std::memcpy(frame.get(), packet.frame.get(), packet.content);
-  std::memcpy(frame.get() + packet.content, edited_.data(), edited_.size());
-  packet.frame = std::move(frame);
-  packet.size = packet.capacity = static_cast<std::uint32_t>(packet.content + edited_.size());
-  packet.changed = true;
-  return verdict;
-}
-
-void PacketEngine::keep(HeldPacket&& packet) {
-  const double level = level_;
-  ++came_;
-  packet.full_level = level >= 1;
-  if (!packet.source->stamps()) packet.entered -= since_taken_ / 2;  // some time since then
-  Fate fate;
-  // A packet whose bytes did not all come can neither be repeated nor changed.
-  const bool whole = !shape_.content() || packet.size > packet.content;
-  if (shape_.each_packet() && !releasing_ && whole) {
-    auto& lane = lane_of(packet);
-    fate = lane.fates.next(level);
-    fate.corrupted = fate.corrupted && damage_begins(packet) < packet.size;
-    if (packet.full_level) lane.count(fate);
-  }
-  if (shape_.editor && !releasing_ && whole) {
-    const auto verdict = edit(packet, level);
-    if (verdict == PacketEditor::Verdict::drop) fate.lost = true;
-    fate.at_once = verdict != PacketEditor::Verdict::delay;
-  }
-  if (fate.lost) return packet.source->discard(packet);
-  if (fate.duplicated) {
-    HeldPacket second;
-    second.entered = packet.entered;
-    second.size = second.capacity = packet.size;
-    second.content = packet.content;
-    second.wire_bytes = packet.wire_bytes;
-    second.source = packet.source;
-    second.way = packet.way;
-    second.full_level = packet.full_level;
-    second.copy = true;
-    second.frame = std::make_unique_for_overwrite<char[]>(packet.size);
-    std::memcpy(second.frame.get(), packet.frame.get(), packet.size);
-    hold(std::move(second), fate.at_once, level);
-  }
-  if (fate.corrupted) corrupt(packet);
-  hold(std::move(packet), fate.at_once, level);
-}
-
 void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   auto& lane = lane_of(packet);
   packet.order = ++order_;
@@ -410,60 +298,6 @@ void PacketEngine::publish() {
     measure_.ways[way].counts = lanes_[way].counts;
     measure_.ways[way].holding = holding_[way];
   }
-}
-
-// What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the buffers of many
-// a receiver take.
-void PacketEngine::deliver_all() {
-  const auto begin = monotonic_ns(), until = begin + longest_release_ns, patience = until + settling_ns;
-  const auto first = next_due() == never ? begin : next_due(), last = std::max(held_.last_due(), through_.last_due());
-  const double faster = std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));
-  // A packet may be on its way into the queue on another processor for a moment: seen empty twice is empty.
-  for (int empty = 0; empty < 2 && monotonic_ns() < patience;) {
-    while (take()) continue;
-    const auto now = monotonic_ns();
-    release_due(now < until ? first + static_cast<std::int64_t>(static_cast<double>(now - begin) * faster) : never);
-    std::uint64_t waiting = 0;
-    for (auto& source : sources_) waiting += source->waiting();
-    empty = waiting == 0 && next_due() == never ? empty + 1 : 0;
-    const timespec moment{0, next_due() == never ? 15'000 : 100'000};
-    if (empty < 2) ::nanosleep(&moment, nullptr);
-  }
-  release_due(never);
-  give_up();
-  while (take()) continue;  // what the kernel said to the last verdicts
-}
-
-// Those behind a limited rate first: they were before the others.
-void PacketEngine::release_due(std::int64_t up_to) {
-  std::lock_guard lock{mutex_};
-  const auto now = monotonic_ns();
-  for (bool goes = true; goes;) {
-    auto& from = through_.empty() ? held_ : through_;
-    if (from.empty() || from.next_due() > up_to) break;
-    auto packet = from.take_next();
-    const bool early = packet.due > now;
-    if (early) packet.full_level = false;
-    goes = let_go(packet);
-    if (goes)
-      measure_.of(packet.way).released += early;
-    else
-      through_.add(std::move(packet));
-  }
-  for (auto& source : sources_) source->flush();
-  publish();
-}
-
-void PacketEngine::give_up() {
-  std::lock_guard lock{mutex_};
-  while (next_due() != never) {
-    auto packet = through_.empty() ? held_.take_next() : through_.take_next();
-    forget(packet);
-    ++measure_.lost;
-    packet.source->discard(packet);
-  }
-  for (auto& source : sources_) source->flush();
-  publish();
 }
 
 }  // namespace squall

@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,25 +45,8 @@ struct EngineMeasure {
   std::uint64_t overflowed = 0, lost = 0;
   std::uint64_t refused = 0;  // by the full queue of the device they were to leave by
 
-
   WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
   const WayMeasure& of(Way way) const { return ways[static_cast<std::size_t>(way)]; }
-};
-
-// Whether an engine of this process has stood still since the last call of each of them, a few in a row. For one caller,
-// at a pace at which an engine that is well has looked at its packets (PacketEngine::look_ms).
-class EngineWatch {
- public:
-  // True once the same engine has not looked for so many calls in a row.
-  bool hangs();
-
- private:
-  static constexpr int patience = 4;
-  struct Seen {
-    std::uint64_t looks = 0;
-    int still = 0;
-  };
-  std::map<const class PacketEngine*, Seen> seen_;
 };
 
 class PacketEngine {
@@ -125,6 +107,8 @@ class PacketEngine {
   void corrupt(HeldPacket&);
   PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);
+
+  static constexpr std::int64_t never = INT64_MAX;
 
   // What is drawn and reckoned for the packets of one way.
   struct Lane {

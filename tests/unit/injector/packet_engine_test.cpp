@@ -12,6 +12,8 @@
 
 #include <gtest/gtest.h>
 
+#include "injector/host/engine_watch.hpp"
+
 namespace squall {
 namespace {
 
