@@ -9,7 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "injector/guardian.hpp"
-#include "injector/host/packet_engine.hpp"
+#include "injector/host/engine_watch.hpp"
 #include "injector/journal.hpp"
 
 namespace squall {

@@ -24,6 +24,12 @@ std::int64_t HeldPackets::last_due() const {
   return out;
 }
 
+std::int64_t HeldPackets::last_due_by(std::int64_t latest) const {
+  if (!heap_.empty() && heap_.front().due <= latest) return latest;
+  const auto behind = std::upper_bound(line_.begin(), line_.end(), latest, [](std::int64_t time, const HeldPacket& packet) { return time < packet.due; });
+  return behind == line_.begin() ? 0 : std::prev(behind)->due;
+}
+
 bool HeldPackets::heap_is_next() const { return !heap_.empty() && (line_.empty() || later(line_.front(), heap_.front())); }
 
 HeldPacket HeldPackets::take_next() {

@@ -77,6 +77,7 @@ struct Answer {
 class Socket {
  public:
   explicit Socket(int protocol);
+  explicit Socket(Fd made) : fd_(std::move(made)) {}
   int fd() const { return fd_.get(); }
   // Moves it behind the other descriptors: the kernel closes those of a dying process from the last to the first.
   void close_first();

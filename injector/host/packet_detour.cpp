@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "injector/host/close_later.hpp"
 #include "injector/host/held_count.hpp"
 #include "injector/host/links.hpp"
 #include "injector/host/netfilter_sockets.hpp"
@@ -39,9 +38,7 @@ std::uint32_t longest_queue(const Impairment& what) {
 PacketDetour::PacketDetour(PacketDetourPlan plan) : plan_(std::move(plan)) {
   if (!plan_.network_namespace) plan_.network_namespace = current_network_namespace();
 }
-PacketDetour::~PacketDetour() {
-  if (owner_) close_later(owner_->release());  // got ready, and never asked for
-}
+PacketDetour::~PacketDetour() = default;
 
 void PacketDetour::set_level(double level) {
   level_ = level;
@@ -78,7 +75,7 @@ void PacketDetour::get_ready() {
   in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
     // Closed first when the process dies: the tables, which this one owns, must be gone before the taps that their rules
     // lead to, and traffic flows again once they are.
-    owner_ = std::make_unique<netlink::Socket>(take_netfilter_socket());
+    owner_ = std::make_unique<FirstClosed>(take_netfilter_socket());
     auto engine = std::make_unique<PacketEngine>(plan_.what, plan_.seed);
     if (uses_queue(plan_.rules)) {
       auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
@@ -147,12 +144,11 @@ Undone PacketDetour::remove_rules() {
   auto gone = delete_detour_tables(plan_.rules);
   const auto answer = owner_->exchange(gone);
   if (answer || answer.error == ENOENT) {
-    give_back(std::move(*owner_));
+    give_back(owner_->release());
     owner_.reset();
     return {};
   }
-  close_later(owner_->release());  // what it owns goes with it
-  owner_.reset();
+  owner_.reset();  // what it owns goes with it
   return {UndoOutcome::failed, fmt::format("remove the table {}: {}", plan_.rules.table, answer.text()), ""};
 }
 

@@ -4,8 +4,9 @@
 #include <memory>
 #include <string>
 
-#include "injector/host/packet_engine.hpp"
 #include "injector/host/detour_rules.hpp"
+#include "injector/host/first_closed.hpp"
+#include "injector/host/packet_engine.hpp"
 #include "injector/host/packet_queue.hpp"
 #include "injector/transaction.hpp"
 
@@ -53,7 +54,7 @@ class PacketDetour {
   void add_taps_and_start();
 
   PacketDetourPlan plan_;
-  std::unique_ptr<netlink::Socket> owner_;
+  std::unique_ptr<FirstClosed> owner_;
   std::unique_ptr<PacketEngine> engine_;
   double level_ = 1;
   EngineMeasure last_;

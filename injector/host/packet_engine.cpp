@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <set>
 #include <stdexcept>
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -14,30 +12,19 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "injector/host/packet_headers.hpp"
+#include "injector/host/engine_watch.hpp"
 
 namespace squall {
 
 namespace {
 
-// What is held at the undo follows so many times as fast, and in so long a time at most.
-constexpr double release_pace = 5;
-constexpr std::int64_t longest_release_ns = 400'000'000, settling_ns = 200'000'000;
-constexpr std::int64_t retry_ns = 200'000, never = INT64_MAX;
+constexpr std::int64_t retry_ns = 250'000;
 constexpr int rounds_between_deliveries = 16;
-// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, what waits is
-// looked at this often instead, as long as that is small beside the delay.
-constexpr std::int64_t between_looks_ns = 150'000, stretch_ns = 1'000'000, many = 20, delay_in_looks = 6;
-
-struct Watched {
-  std::mutex mutex;
-  std::set<const PacketEngine*> engines;
-};
-
-Watched& watched() {
-  static Watched all;
-  return all;
-}
+// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
+// long of each other go together, in the middle of the first and the last: none is more than half of it early or late. So
+// as long as that is small beside the delay.
+constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
+static_assert(retry_ns > together_ns / 2);  // or what could not go would be tried again in the same group
 
 // Of each direction its own; the first one's is the fault's.
 std::uint64_t seed_of(Way way, std::uint64_t seed) { return way == Way::out ? seed : seed ^ 0xd1b54a32d192ed03; }
@@ -57,21 +44,6 @@ PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
   busy_bytes += more.busy_bytes;
   busy_ns += more.busy_ns;
   return *this;
-}
-
-bool EngineWatch::hangs() {
-  auto& all = watched();
-  std::lock_guard lock{all.mutex};
-  std::map<const PacketEngine*, Seen> now;
-  bool hangs = false;
-  for (auto* engine : all.engines) {
-    auto& last = now[engine];
-    last.looks = engine->looks();
-    if (const auto before = seen_.find(engine); before != seen_.end() && before->second.looks == last.looks) last.still = before->second.still + 1;
-    hangs |= last.still >= patience;
-  }
-  seen_ = std::move(now);
-  return hangs;
 }
 
 PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
@@ -111,9 +83,7 @@ void PacketEngine::watch(const std::string& name) {
   held_count_ = std::make_unique<HeldCount>(name);
   watched_ = held_count_.get();
   wake();
-  auto& all = watched();
-  std::lock_guard lock{all.mutex};
-  all.engines.insert(this);
+  EngineWatch::add(this);
 }
 
 void PacketEngine::wake() {
@@ -123,11 +93,7 @@ void PacketEngine::wake() {
 
 void PacketEngine::release() {
   if (!thread_.joinable()) return;
-  {
-    auto& all = watched();
-    std::lock_guard lock{all.mutex};
-    all.engines.erase(this);
-  }
+  EngineWatch::remove(this);
   releasing_ = true;
   wake();
   thread_.join();
@@ -158,10 +124,14 @@ void PacketEngine::run() {
   for (auto& source : sources_) source->begin();
   while (!releasing_) {
     ++looks_;
-    many_come(monotonic_ns()) ? wait_for_next() : wait();
+    const auto taken = monotonic_ns();
+    const bool grouped = many_come(taken);
+    const auto group = grouped ? wait_for_group() : wait();
+    since_taken_ = grouped ? monotonic_ns() - taken : 0;
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
-    deliver(monotonic_ns());
+    deliver(std::max(monotonic_ns(), group));
   }
+  since_taken_ = 0;
   deliver_all();
 }
 
@@ -169,18 +139,31 @@ bool PacketEngine::many_come(std::int64_t now) {
   const auto counted = now - counting_since_;
   if (counted < stretch_ns) return many_;
   many_ = came_ * stretch_ns > many * counted &&
-          static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_looks * between_looks_ns);
+          static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_groups * together_ns);
   counting_since_ = now;
   came_ = 0;
   return many_;
 }
 
-void PacketEngine::wait_for_next() {
-  const timespec moment{0, between_looks_ns};
-  ::nanosleep(&moment, nullptr);
+// How long packets may lie unread: where they tell when they came, until the first of them can be in a group.
+std::int64_t PacketEngine::longest_unread() const {
+  if (!keeps_order() || !std::all_of(sources_.begin(), sources_.end(), [](auto& source) { return source->stamps(); })) return together_ns;
+  const auto soonest = static_cast<std::int64_t>(static_cast<double>(shape_.delay.delay_ns) * level_);
+  return std::clamp(soonest - together_ns, together_ns, stretch_ns);
 }
 
-void PacketEngine::wait() {
+std::int64_t PacketEngine::wait_for_group() {
+  std::int64_t until = monotonic_ns() + longest_unread(), group = 0;
+  if (const auto first = next_due(); first != never) {
+    const auto last = std::max(held_.last_due_by(first + together_ns), through_.last_due_by(first + together_ns));
+    if (const auto middle = first + (last - first) / 2; middle <= until) until = middle, group = last;
+  }
+  const timespec moment{until / 1'000'000'000, until % 1'000'000'000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
+  return group;
+}
+
+std::int64_t PacketEngine::wait() {
   const auto next = next_due(), due = next == never ? 0 : next;
   if (due != armed_) {
     itimerspec when{};
@@ -197,6 +180,7 @@ void PacketEngine::wait() {
     [[maybe_unused]] auto ignored = ::read(fd, &times, sizeof times);
     if (fd == timer_.get()) armed_ = 0;
   }
+  return 0;
 }
 
 bool PacketEngine::take() {
@@ -213,89 +197,13 @@ void PacketEngine::look_away(const PacketSource& source) {
   if (not_looked_at_.insert(&source).second) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, source.fd(), nullptr);
 }
 
-void PacketEngine::Lane::count(const Fate& fate) {
-  ++counts.losses.came;
-  counts.losses.lost += fate.lost;
-  counts.losses.bursts += fate.lost && !lost_before;
-  lost_before = fate.lost;
-  counts.duplicated += fate.duplicated;
-  counts.corrupted += fate.corrupted && !fate.lost;
-  counts.at_once += fate.at_once && !fate.lost;
-}
-
-// Where a bit of a packet may be turned over: behind the link header, and behind the network's where nobody looks at its
-// checksum any more, so that a packet with another address would be answered or forwarded to a stranger.
-std::size_t PacketEngine::damage_begins(const HeldPacket& packet) {
-  if (!packet.source->header_is_checked()) return packet.content;
-  const auto header = network_header_size({packet.frame.get() + packet.content, packet.size - packet.content});
-  return header ? packet.content + header : packet.size;
-}
-
-void PacketEngine::corrupt(HeldPacket& packet) {
-  const auto begin = damage_begins(packet);
-  const auto bit = lane_of(packet).fates.below(std::uint64_t{packet.size - begin} * 8);
-  packet.frame[begin + bit / 8] ^= static_cast<char>(1 << bit % 8);
-  packet.changed = true;
-}
-
-PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
-  edited_.clear();
-  const auto verdict = shape_.editor->look({packet.frame.get() + packet.content, packet.size - packet.content}, level, edited_);
-  if (verdict != PacketEditor::Verdict::replace) return verdict;
-  auto frame = std::make_unique_for_overwrite<char[]>(packet.content + edited_.size());
-  std::memcpy(frame.get(), packet.frame.get(), packet.content);
-  std::memcpy(frame.get() + packet.content, edited_.data(), edited_.size());
-  packet.frame = std::move(frame);
-  packet.size = packet.capacity = static_cast<std::uint32_t>(packet.content + edited_.size());
-  packet.changed = true;
-  return verdict;
-}
-
-void PacketEngine::keep(HeldPacket&& packet) {
-  const double level = level_;
-  ++came_;
-  packet.full_level = level >= 1;
-  Fate fate;
-  // A packet whose bytes did not all come can neither be repeated nor changed.
-  const bool whole = !shape_.content() || packet.size > packet.content;
-  if (shape_.each_packet() && !releasing_ && whole) {
-    auto& lane = lane_of(packet);
-    fate = lane.fates.next(level);
-    fate.corrupted = fate.corrupted && damage_begins(packet) < packet.size;
-    if (packet.full_level) lane.count(fate);
-  }
-  if (shape_.editor && !releasing_ && whole) {
-    const auto verdict = edit(packet, level);
-    if (verdict == PacketEditor::Verdict::drop) fate.lost = true;
-    fate.at_once = verdict != PacketEditor::Verdict::delay;
-  }
-  if (fate.lost) return packet.source->discard(packet);
-  if (fate.duplicated) {
-    HeldPacket second;
-    second.entered = packet.entered;
-    second.size = second.capacity = packet.size;
-    second.content = packet.content;
-    second.wire_bytes = packet.wire_bytes;
-    second.source = packet.source;
-    second.way = packet.way;
-    second.full_level = packet.full_level;
-    second.copy = true;
-    second.frame = std::make_unique_for_overwrite<char[]>(packet.size);
-    std::memcpy(second.frame.get(), packet.frame.get(), packet.size);
-    hold(std::move(second), fate.at_once, level);
-  }
-  if (fate.corrupted) corrupt(packet);
-  hold(std::move(packet), fate.at_once, level);
-}
-
 void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   auto& lane = lane_of(packet);
   packet.order = ++order_;
   if (held_bytes_ + memory_of(packet) > most_held_bytes) return overflow(std::move(packet));
   packet.due = packet.entered + (at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(lane.delays.next_ns()) * level));
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
-  const bool keeps_order = shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor;
-  if (keeps_order) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
+  if (keeps_order()) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
   remember(packet);
   held_.add(std::move(packet));
 }
@@ -323,7 +231,7 @@ void PacketEngine::remember(const HeldPacket& packet) {
 // False where it cannot go now.
 bool PacketEngine::let_go(HeldPacket& packet) {
   if (!packet.source->let_go(packet)) return false;
-  const auto now = monotonic_ns();
+  const auto now = monotonic_ns(), departure = std::max(now, packet.due);
   auto& lane = lane_of(packet);
   auto& measured = measure_.of(packet.way);
   forget(packet);
@@ -333,10 +241,10 @@ bool PacketEngine::let_go(HeldPacket& packet) {
     // Sent after another for which it had waited: the pace is that of the limit, not of the sender.
     if (packet.queued > 0 && packet.due - packet.queued <= lane.last_departure) {
       lane.counts.busy_bytes += packet.wire_bytes;
-      lane.counts.busy_ns += now - lane.last_departure;
+      lane.counts.busy_ns += departure - lane.last_departure;
     }
   }
-  lane.last_departure = now;
+  lane.last_departure = departure;
   return true;
 }
 
@@ -365,21 +273,21 @@ bool PacketEngine::pass_limit(HeldPacket& packet) {
   return true;
 }
 
-void PacketEngine::deliver_next(std::int64_t now) {
+void PacketEngine::deliver_next(std::int64_t up_to) {
   const bool was_held = through_.empty() || (!held_.empty() && held_.next_due() < through_.next_due());
   auto packet = was_held ? held_.take_next() : through_.take_next();
   if (was_held && shape_.rate) {
     if (!pass_limit(packet)) return;
-    if (packet.due > now) return through_.add(std::move(packet));
+    if (packet.due > up_to) return through_.add(std::move(packet));
   }
   if (let_go(packet)) return;
-  packet.due = now + retry_ns;
+  packet.due = monotonic_ns() + retry_ns;
   through_.add(std::move(packet));
 }
 
-void PacketEngine::deliver(std::int64_t now) {
+void PacketEngine::deliver(std::int64_t up_to) {
   std::lock_guard lock{mutex_};
-  while (next_due() <= now) deliver_next(now);
+  while (next_due() <= up_to) deliver_next(up_to);
   for (auto& source : sources_) source->flush();
   publish();
 }
@@ -390,60 +298,6 @@ void PacketEngine::publish() {
     measure_.ways[way].counts = lanes_[way].counts;
     measure_.ways[way].holding = holding_[way];
   }
-}
-
-// What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the buffers of many
-// a receiver take.
-void PacketEngine::deliver_all() {
-  const auto begin = monotonic_ns(), until = begin + longest_release_ns, patience = until + settling_ns;
-  const auto first = next_due() == never ? begin : next_due(), last = std::max(held_.last_due(), through_.last_due());
-  const double faster = std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));
-  // A packet may be on its way into the queue on another processor for a moment: seen empty twice is empty.
-  for (int empty = 0; empty < 2 && monotonic_ns() < patience;) {
-    while (take()) continue;
-    const auto now = monotonic_ns();
-    release_due(now < until ? first + static_cast<std::int64_t>(static_cast<double>(now - begin) * faster) : never);
-    std::uint64_t waiting = 0;
-    for (auto& source : sources_) waiting += source->waiting();
-    empty = waiting == 0 && next_due() == never ? empty + 1 : 0;
-    const timespec moment{0, next_due() == never ? 15'000 : 100'000};
-    if (empty < 2) ::nanosleep(&moment, nullptr);
-  }
-  release_due(never);
-  give_up();
-  while (take()) continue;  // what the kernel said to the last verdicts
-}
-
-// Those behind a limited rate first: they were before the others.
-void PacketEngine::release_due(std::int64_t up_to) {
-  std::lock_guard lock{mutex_};
-  const auto now = monotonic_ns();
-  for (bool goes = true; goes;) {
-    auto& from = through_.empty() ? held_ : through_;
-    if (from.empty() || from.next_due() > up_to) break;
-    auto packet = from.take_next();
-    const bool early = packet.due > now;
-    if (early) packet.full_level = false;
-    goes = let_go(packet);
-    if (goes)
-      measure_.of(packet.way).released += early;
-    else
-      through_.add(std::move(packet));
-  }
-  for (auto& source : sources_) source->flush();
-  publish();
-}
-
-void PacketEngine::give_up() {
-  std::lock_guard lock{mutex_};
-  while (next_due() != never) {
-    auto packet = through_.empty() ? held_.take_next() : through_.take_next();
-    forget(packet);
-    ++measure_.lost;
-    packet.source->discard(packet);
-  }
-  for (auto& source : sources_) source->flush();
-  publish();
 }
 
 }  // namespace squall

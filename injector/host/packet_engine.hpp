@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,25 +45,8 @@ struct EngineMeasure {
   std::uint64_t overflowed = 0, lost = 0;
   std::uint64_t refused = 0;  // by the full queue of the device they were to leave by
 
-
   WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
   const WayMeasure& of(Way way) const { return ways[static_cast<std::size_t>(way)]; }
-};
-
-// Whether an engine of this process has stood still since the last call of each of them, a few in a row. For one caller,
-// at a pace at which an engine that is well has looked at its packets (PacketEngine::look_ms).
-class EngineWatch {
- public:
-  // True once the same engine has not looked for so many calls in a row.
-  bool hangs();
-
- private:
-  static constexpr int patience = 4;
-  struct Seen {
-    std::uint64_t looks = 0;
-    int still = 0;
-  };
-  std::map<const class PacketEngine*, Seen> seen_;
 };
 
 class PacketEngine {
@@ -100,14 +82,17 @@ class PacketEngine {
  private:
   void run();
   void wake();
-  void wait();
+  // Waits for what comes or is due; up to when packets may go thereafter, 0: up to now.
+  std::int64_t wait();
+  std::int64_t wait_for_group();
   bool many_come(std::int64_t now);
-  void wait_for_next();
+  std::int64_t longest_unread() const;
+  bool keeps_order() const { return shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor; }
   bool take();
   void look_away(const PacketSource&);
   std::int64_t next_due() const;
-  void deliver(std::int64_t now);
-  void deliver_next(std::int64_t now);
+  void deliver(std::int64_t up_to);
+  void deliver_next(std::int64_t up_to);
   bool pass_limit(HeldPacket&);
   void forget(const HeldPacket&);
   void publish();
@@ -122,6 +107,8 @@ class PacketEngine {
   void corrupt(HeldPacket&);
   PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);
+
+  static constexpr std::int64_t never = INT64_MAX;
 
   // What is drawn and reckoned for the packets of one way.
   struct Lane {
@@ -153,7 +140,7 @@ class PacketEngine {
   const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
   HeldPackets through_;  // their delay is over: they wait behind a limited rate, or could not go yet
-  std::int64_t armed_ = 0;
+  std::int64_t armed_ = 0, since_taken_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
   std::array<std::uint64_t, 2> holding_{};  // by Way
   std::int64_t counting_since_ = 0, came_ = 0;

@@ -48,6 +48,7 @@ class PacketQueue : public PacketSource {
   void flush() override;
   std::uint64_t waiting() override;
   std::uint64_t lost() const override { return lost_; }
+  bool stamps() const override { return true; }
   bool header_is_checked() const override { return true; }
 
  private:

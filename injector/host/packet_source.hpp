@@ -56,6 +56,8 @@ class PacketSource {
   virtual std::uint64_t found_full() const { return 0; }
   // Whether it was taken from us: no packet comes from it any more. From any thread.
   virtual bool gone() const { return false; }
+  // Whether packets tell when they came, however late they are taken.
+  virtual bool stamps() const { return false; }
   // Whether the kernel has looked at the checksum of the network's header before, and will not again.
   virtual bool header_is_checked() const { return false; }
 };
