@@ -171,9 +171,12 @@ int enumerate(const Options& options) {
   Totals totals;
   std::size_t trial_number = 0;
   const auto trials = stage.trials();
+  const auto wanted = [&](const Trial& trial) { return options.only.empty() || trial.fault == options.only; };
+  const auto count = static_cast<std::size_t>(std::count_if(trials.begin(), trials.end(), wanted));
+  if (count == 0) throw std::runtime_error(fmt::format("there is no fault {}", options.only));
   for (auto& trial : trials) {
     ++trial_number;
-    if (!options.only.empty() && trial.fault != options.only) continue;
+    if (!wanted(trial)) continue;
     const auto name = fmt::format("{} {}", trial.fault, trial.example);
     if (options.doctor) {
       ++totals.points;
@@ -195,7 +198,7 @@ int enumerate(const Options& options) {
     if (options.sample) {
       std::mt19937_64 random{options.seed * 1000 + trial_number};
       std::shuffle(points.begin(), points.end(), random);
-      points.resize(std::min(points.size(), std::max<std::size_t>(1, options.sample / trials.size())));
+      points.resize(std::min(points.size(), std::max<std::size_t>(1, options.sample / count)));
     }
     const auto before = totals;
     for (auto& point : points)
