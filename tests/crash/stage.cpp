@@ -56,9 +56,19 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
   for (;;) ::pause();
 }
 
+// What goes away with a device that is put down or carries too little, and has to come back: routes, one of them by a nexthop
+// object, neighbours, and a device that stands on it, where this kernel has such.
+void furnish_device() {
+  testing::shell("ip -6 route add fd98::/64 via fd99::2 && ip route add 10.98.0.0/24 via 10.99.0.2 && ip nexthop add id 7 via fd99::2 dev sqa && "
+                 "ip -6 route add fd97::/64 nhid 7 && ip neigh add fd99::2 lladdr 02:00:00:00:00:02 nud permanent dev sqa && ip neigh add proxy fd99::9 dev sqa");
+  testing::shell("ip link add sqm link sqa type macvlan 2>/dev/null || exit 0; "
+                 "ip -6 addr add fd96::1/64 dev sqm nodad && ip link set sqm up && ip -6 route add fd95::/64 via fd96::2");
+}
+
 }  // namespace
 
 Stage::Stage() : group_("crash") {
+  furnish_device();
   // Few enough to be killed at each.
   testing::shell("echo 40000 40019 >/proc/sys/net/ipv4/ip_local_port_range");
   const auto mounts = read_mounts();
@@ -90,7 +100,10 @@ HostState Stage::look() {
   int status = 0;
   // The tracer may have reaped it.
   if (::waitpid(process_, &status, WNOHANG) != 0) start_process();
-  return snapshot_host();
+  auto out = snapshot_host();
+  // Not part of a snapshot.
+  out["permanent neighbours"] = testing::shell("ip neigh show nud permanent");
+  return out;
 }
 
 std::vector<Trial> Stage::trials() const {
