@@ -40,6 +40,17 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
   return {word.substr(0, at), word.substr(at + 1)};
 }
 
+constexpr std::string_view question = "GET / HTTP/1.1\r\nHost: it\r\n\r\n", answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nit";
+
+// Nobody waits for long, and nothing of a connection is left at its end.
+void set_up(int socket) {
+  const timeval patience{0, 300'000};
+  const linger at_once{1, 0};
+  ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 // In the thread's network namespace, with a file of the disk open, in its cgroups, until it is killed.
 [[noreturn]] void be_the_process(const std::string& folder, const std::vector<std::string>& groups, int ready) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -55,7 +66,30 @@ std::pair<std::string, std::string> key_and_value(const std::string& word) {
   ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 8) != 0) ::_exit(13);
   if (::write(ready, "!", 1) != 1) ::_exit(14);
-  for (;;) ::pause();
+  for (;;) {
+    const int visitor = ::accept(listener, nullptr, nullptr);
+    if (visitor < 0) continue;
+    set_up(visitor);
+    char request[512];
+    if (::recv(visitor, request, sizeof request, 0) > 0) ::send(visitor, answer.data(), answer.size(), MSG_NOSIGNAL);
+    ::recv(visitor, request, sizeof request, 0);
+    ::close(visitor);
+  }
+}
+
+// Whether somebody at the other end is served.
+bool visit() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  set_up(socket);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  ::inet_pton(AF_INET, "10.99.0.1", &address.sin_addr);
+  char got[512];
+  const bool served = ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::send(socket, question.data(), question.size(), MSG_NOSIGNAL) > 0 &&
+                      ::recv(socket, got, sizeof got, 0) >= static_cast<ssize_t>(answer.size());
+  ::close(socket);
+  return served;
 }
 
 // What goes away with a device that is put down or carries too little, and has to come back: routes, one of them by a nexthop
@@ -80,16 +114,26 @@ bool of_another_test(const std::string& what) {
 
 }  // namespace
 
-Stage::Stage() : group_("crash") {
+Stage::Stage(bool visited) : group_("crash"), visited_(visited) {
   furnish_device();
   // Few enough to be killed at each.
   testing::shell("echo 40000 40019 >/proc/sys/net/ipv4/ip_local_port_range");
   const auto mounts = read_mounts();
   if (std::any_of(mounts.begin(), mounts.end(), [](auto& mount) { return mount.type == "cgroup2"; })) sockets_.emplace();
   start_process();
+  if (!visited) return;
+  visitor_ = ::fork();
+  if (visitor_ != 0) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  network_.go_to_the_other_end();
+  for (;; ::usleep(10'000)) visit();
 }
 
 Stage::~Stage() {
+  if (visitor_ > 0) {
+    ::kill(visitor_, SIGKILL);
+    ::waitpid(visitor_, nullptr, 0);
+  }
   ::kill(process_, SIGKILL);
   ::waitpid(process_, nullptr, 0);
 }
@@ -116,6 +160,7 @@ HostState Stage::look() {
   auto out = snapshot_host();
   std::erase_if(out, [](auto& one) { return of_another_test(one.first); });
   // Not part of a snapshot.
+  if (visited_) network_.at_the_other_end([&] { out["visit"] = visit() ? "served" : "not served"; });
   out["permanent neighbours"] = testing::shell("ip neigh show nud permanent");
   return out;
 }
