@@ -76,13 +76,16 @@ class Enumeration {
   static constexpr unsigned recovery_steps = 20;
 
   std::vector<json::object> requests() const {
-    return {
+    std::vector<json::object> out{
         {{"do", "hello"}, {"version", 1}},
         {{"do", "apply"}, {"step", "it"}, {"fault", trial_.fault}, {"with", trial_.with}, {"on", trial_.on}, {"for_ns", 30'000'000'000}, {"seed", 1}},
         {{"do", "dose"}, {"step", "it"}},
         {{"do", "undo"}, {"step", "it"}},
         {{"do", "bye"}},
     };
+    // Until some have come.
+    if (stage_.visited()) out.insert(out.begin() + 2, json::object{{"wait_ms", 60}});
+    return out;
   }
 
   Life try_one(const KillPoint& at) {
@@ -152,7 +155,7 @@ bool doctor_is_right(Stage& stage, const Trial& trial, const std::string& name) 
 
 struct Options {
   std::string only, at;
-  bool doctor = false;
+  bool doctor = false, visited = false;
   std::size_t cycles = 0;
   std::size_t sample = 0;
   std::uint64_t seed = 0;
@@ -166,14 +169,17 @@ KillPoint parse_point(const std::string& text) {
 }
 
 int enumerate(const Options& options) {
-  Stage stage;
+  Stage stage{options.visited};
   if (options.cycles) return soak(stage, options.cycles, options.seed) ? 1 : 0;
   Totals totals;
   std::size_t trial_number = 0;
   const auto trials = stage.trials();
+  const auto wanted = [&](const Trial& trial) { return options.only.empty() || trial.fault == options.only; };
+  const auto count = static_cast<std::size_t>(std::count_if(trials.begin(), trials.end(), wanted));
+  if (count == 0) throw std::runtime_error(fmt::format("there is no fault {}", options.only));
   for (auto& trial : trials) {
     ++trial_number;
-    if (!options.only.empty() && trial.fault != options.only) continue;
+    if (!wanted(trial)) continue;
     const auto name = fmt::format("{} {}", trial.fault, trial.example);
     if (options.doctor) {
       ++totals.points;
@@ -195,7 +201,7 @@ int enumerate(const Options& options) {
     if (options.sample) {
       std::mt19937_64 random{options.seed * 1000 + trial_number};
       std::shuffle(points.begin(), points.end(), random);
-      points.resize(std::min(points.size(), std::max<std::size_t>(1, options.sample / trials.size())));
+      points.resize(std::min(points.size(), std::max<std::size_t>(1, options.sample / count)));
     }
     const auto before = totals;
     for (auto& point : points)
@@ -221,6 +227,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "which of them");
   app.add_flag("--doctor", options.doctor, "kill nobody: try whether the doctor is right about every fault here");
   app.add_option("--cycles", options.cycles, "instead: so many random applies and undos, some ended by SIGKILL");
+  app.add_flag("--visited", options.visited, "connections come in all the while, so that faults have them in hand; a point is another step each time then");
   app.add_option("--at", options.at, "one kill point, as a difference names it");
   CLI11_PARSE(app, argc, argv);
   if (::geteuid() != 0) {

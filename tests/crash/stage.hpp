@@ -21,7 +21,8 @@ struct Trial {
 
 class Stage {
  public:
-  Stage();
+  // Visited: somebody at the other end connects to the process all the while.
+  explicit Stage(bool visited);
   ~Stage();
   Stage(const Stage&) = delete;
 
@@ -29,6 +30,7 @@ class Stage {
   std::vector<Trial> trials() const;
   // Sees to it that the process is there, then looks.
   HostState look();
+  bool visited() const { return visited_; }
 
  private:
   void start_process();
@@ -37,7 +39,8 @@ class Stage {
   testing::OwnDisk disk_;
   testing::OwnCgroup group_;
   std::optional<testing::OwnGroup> sockets_;  // by which the kernel knows its sockets; none where only net_cls does
-  pid_t process_ = -1;
+  pid_t process_ = -1, visitor_ = -1;
+  bool visited_;
 };
 
 }  // namespace squall::crash

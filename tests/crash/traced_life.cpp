@@ -138,6 +138,10 @@ class Caller {
   void speak() {
     int id = 0;
     for (auto& request : requests_) {
+      if (auto* wait = request.if_contains("wait_ms")) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{wait->as_int64()});
+        continue;
+      }
       request["id"] = ++id;
       const auto line = json::serialize(request) + "\n";
       if (::write(to_, line.data(), line.size()) < 0 || !answered(id)) break;
