@@ -111,10 +111,11 @@ void Connection::connect_to_next() {
   if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
   if (::connect(server_.fd(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
     return connected({errno, boost::system::system_category()});
-  await_server();
+  if (!proxy_->gather(*this)) await_server();
 }
 
 void Connection::await_server() {
+  if (!proxy_) return;
   // On this host it is made already: epoll would tell so in a turn that others wait for.
   pollfd made{server_.fd(), POLLOUT, 0};
   if (::poll(&made, 1, 0) == 1 && made.revents == POLLOUT) return connected({});

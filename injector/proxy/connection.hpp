@@ -23,6 +23,8 @@ class Connection : public LinkOwner, public SocketOwner, public std::enable_shar
   // False where the upstream's name is looked up first: no other client is to be accepted meanwhile, whose descriptor might be
   // the one that this takes. One name after the other is looked up anyway.
   bool dial();
+  // What follows when its server was called.
+  void await_server();
   void toxics_changed();
   void rule_changed();
   // The proxy is gone: it is told nothing any more.
@@ -44,7 +46,6 @@ class Connection : public LinkOwner, public SocketOwner, public std::enable_shar
   void connect(std::vector<tcp::endpoint> to);
   void connect_to_next();
   Fd open_server(const tcp&);
-  void await_server();
   void connected(boost::system::error_code);
   void leave();
 

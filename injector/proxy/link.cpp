@@ -41,7 +41,12 @@ void Link::start() {
   started_ = true;
   const auto now = Clock::now();
   for (auto& stage : stages_) stage->begin(now);
-  if (early_) arrived(*std::exchange(early_, {}));
+  if (const auto early = std::exchange(early_, {})) {
+    if (stages_.empty())
+      pass_on(early->bytes.data(), early->bytes.size());
+    else
+      arrived(*early);
+  }
   pump();
   read();
 }
@@ -114,18 +119,21 @@ std::size_t Link::read_plain() {
   const auto size = static_cast<std::size_t>(got);
   counters_.received_bytes += size;
   if (!spliced()) return arrived({.kind = Piece::Kind::data, .bytes = {data, size}, .arrived = Clock::now()}), size;
+  pass_on(data, size);
+  if (size == small && spliced() && !over_) pipe_ = engine_.pipes.take();  // more waits, most likely
+  return size;
+}
+
+// Without a stage, and without a copy where there is room for it.
+void Link::pass_on(const char* data, std::size_t size) {
   const auto sent = ::send(to_.fd(), data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent < 0 && !would_block(errno)) return owner_.broken(to_), 0;
+  if (sent < 0 && !would_block(errno)) return owner_.broken(to_);
   const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
   counters_.sent_bytes += done;
-  if (done < size) {
-    out_.push_back({.kind = Piece::Kind::data, .bytes = {data + done, size - done}, .arrived = Clock::now()});
-    out_bytes_ += size - done;
-    wait_until_writable();
-  } else if (size == small) {
-    pipe_ = engine_.pipes.take();  // more waits, most likely
-  }
-  return size;
+  if (done == size) return;
+  out_.push_back({.kind = Piece::Kind::data, .bytes = {data + done, size - done}, .arrived = Clock::now()});
+  out_bytes_ += size - done;
+  wait_until_writable();
 }
 
 std::size_t Link::read_for_stages() {

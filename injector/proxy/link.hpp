@@ -75,6 +75,7 @@ class Link {
   bool has_room() const;
   // How much was read.
   std::size_t read_plain();
+  void pass_on(const char* data, std::size_t);
   std::size_t read_for_stages();
   std::size_t splice();
   void failed_to_read();

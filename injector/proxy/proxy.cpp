@@ -106,7 +106,21 @@ void Proxy::enable() {
   listener_->socket.watch();
 }
 
+// All that wait are called first and carried then: the kernel's code for the one and the other does not fit into a
+// processor's cache together.
 void Proxy::accept() {
+  gathering_ = true;
+  accept_all();
+  gathering_ = false;
+  for (auto& one : std::exchange(called_, {})) one->await_server();
+}
+
+bool Proxy::gather(Connection& called) {
+  if (gathering_) called_.push_back(called.shared_from_this());
+  return gathering_;
+}
+
+void Proxy::accept_all() {
   constexpr int at_once = 64;
   const auto listener = listener_;  // which a client may bring to an end
   for (int count = 0; listener_ == listener && listener->socket.readable(); ++count) {

@@ -72,8 +72,11 @@ class Proxy {
   friend class Connection;
   struct Listener;
   void accept();
+  void accept_all();
   // False where the next one is accepted later: Connection::dial.
   bool take(Fd client);
+  // Whether it goes on when others have been accepted: Connection::await_server.
+  bool gather(Connection&);
   void accept_no_more();
   void accept_later();
   // A connection that looked its upstream up has done so.
@@ -92,6 +95,8 @@ class Proxy {
   std::shared_ptr<HttpControl> http_;
   std::shared_ptr<Listener> listener_;
   std::unordered_set<std::shared_ptr<Connection>> connections_;
+  std::vector<std::shared_ptr<Connection>> called_;
+  bool gathering_ = false;
 };
 
 }  // namespace squall::proxy
