@@ -275,7 +275,7 @@ class Session {
   const std::string name_ = fresh_session();
   std::string run_;
   asio::io_context io_{1};
-  Link link_;
+  CallerLink link_;
   asio::signal_set signals_;
   Safeguard safeguard_;
   InForce in_force_;
