@@ -31,7 +31,7 @@ class CommandLine {
     add_hosts();
     add_reports();
     add_proxy();
-    app_.add_subcommand("help", "this text, or a command's: squall help COMMAND")
+    app_.add_subcommand("help", "this text, a command's, or a fault's: squall help COMMAND")
         ->add_option("command", topic_, "the command")
         ->type_name("COMMAND");
   }
@@ -151,6 +151,10 @@ class CommandLine {
       fmt::print("{}", app_.get_subcommand(topic_)->help(app_.get_name()));
       return exit_pass;
     } catch (const CLI::OptionNotFound&) {
+      if (topic_.find('.') != std::string::npos) {
+        arguments_.fault = topic_;
+        return faults_command(arguments_);
+      }
       complain(fmt::format("no command is called \"{}\"; `squall help` tells them", topic_));
       return exit_input;
     }
