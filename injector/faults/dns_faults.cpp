@@ -101,6 +101,7 @@ const Object<DnsFault>& schema<Act::answer>() {
                 .between(&DnsFault::ttl, Duration{0}, Duration{86'400'000'000'000}))
           .rule([](const DnsFault& with, const Value& value, Diagnostics& diagnostics) {
             if (with.random && !with.address.empty()) diagnostics.error(place_of(value, "random"), "expected address or random, not both");
+            if (with.ttl.ns % 1'000'000'000 != 0) diagnostics.error(place_of(value, "ttl"), fmt::format("expected whole seconds, got {}", to_string(with.ttl)));
             for (auto& type : with.type)
               if (type != "A" && type != "AAAA") diagnostics.error(place_of(value, "type"), fmt::format("expected A or AAAA, which hold addresses, got {}", type));
           });
