@@ -105,9 +105,9 @@ void tell_targets(NetworkAim& aim) {
                                      conversations::remembered_s, aim.listeners.empty() ? "no port, since it listens on none" : "the ports that it listens on now, whoever else listens there"));
   if (!aim.includes_loopback() || !aim.cgroups.empty() || aim.own_port) return;
   if (aim.match.ports.empty())
-    aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is delayed twice");
+    aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is hit twice");
   else if (aim.direction != Direction::both)
-    aim.limits.push_back(fmt::format("on lo {} the port: a round trip is delayed once", aim.direction == Direction::out ? "out means towards" : "in means coming from"));
+    aim.limits.push_back(fmt::format("on lo {} the port: a round trip is hit once", aim.direction == Direction::out ? "out means towards" : "in means coming from"));
 }
 
 }  // namespace
