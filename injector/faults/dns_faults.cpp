@@ -210,7 +210,7 @@ class AnswersFault : public Fault {
     judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit(), 0}, "answers", word_for(act_));
     if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
     if (packets.overflowed) out.measured["packets_passed_unseen"] = packets.overflowed;
-    return out;
+    return in_view_of(aim_, std::move(out));
   }
 
  private:

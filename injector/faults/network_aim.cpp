@@ -234,4 +234,12 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const Targe
   return aim;
 }
 
+Dose in_view_of(const ProcessAim& aim, Dose dose) {
+  if (const auto why = aim.started_anew(); !why.empty()) {
+    dose.verified = false;
+    dose.reason = dose.reason.empty() ? why : why + "; " + dose.reason;
+  }
+  return dose;
+}
+
 }  // namespace squall::faults
