@@ -31,7 +31,7 @@ class CommandLine {
     add_hosts();
     add_reports();
     add_proxy();
-    app_.add_subcommand("help", "this text, or a command's or a fault's: squall help COMMAND")
+    app_.add_subcommand("help", "this text, a command's, or a fault's: squall help COMMAND")
         ->add_option("command", topic_, "the command, or the fault")
         ->type_name("COMMAND");
   }

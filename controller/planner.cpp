@@ -45,7 +45,46 @@ void check_blast_radius(const Scenario& scenario, const std::set<std::string>& t
                                          share, touched.size(), all, to_string(*radius.share)));
 }
 
+struct Times {
+  std::chrono::nanoseconds start, end;  // after the method's start
+};
+
+// When each step is in force, if everything takes no longer than it should.
+std::map<std::string, Times> times_of(const Scenario& scenario) {
+  std::map<std::string, Times> out;
+  // The reader has refused circles, so each round finds at least one.
+  for (std::size_t round = 0; round < scenario.method.size(); ++round)
+    for (auto& step : scenario.method) {
+      const auto before = step.after ? out.find(*step.after) : out.end();
+      if (step.after && before == out.end()) continue;
+      const auto start = step.after ? before->second.end : step.at.value_or(Duration{0}).chrono();
+      out[step.name] = {start, start + lasting(step)};
+    }
+  return out;
+}
+
 }  // namespace
+
+// How long an act without a `for:` is observed as the method's window.
+constexpr std::chrono::seconds act_window{10};
+
+std::chrono::nanoseconds lasting(const Step& step) { return step.lasts ? step.lasts->chrono() : act_window; }
+
+void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<std::vector<std::string>>& claims, Diagnostics& diagnostics) {
+  const auto times = times_of(scenario);
+  for (std::size_t later = 0; later < plan.faults.size() && later < claims.size(); ++later)
+    for (std::size_t earlier = 0; earlier < later; ++earlier) {
+      auto& one = plan.faults[earlier];
+      auto& other = plan.faults[later];
+      const auto a = times.find(one.step->name), b = times.find(other.step->name);
+      if (one.host != other.host || a == times.end() || b == times.end()) continue;
+      if (a->second.end <= b->second.start || b->second.end <= a->second.start) continue;
+      const auto common = std::find_first_of(claims[later].begin(), claims[later].end(), claims[earlier].begin(), claims[earlier].end());
+      if (common == claims[later].end()) continue;
+      diagnostics.error(other.step->place, fmt::format("step \"{}\" ({}) needs \"{}\" on {}, which step \"{}\" ({}) holds at the same time", other.step->name,
+                                                       other.step->fault, *common, other.host, one.step->name, one.step->fault));
+    }
+}
 
 std::string PlannedFault::deafness() const { return cannot_hear.empty() ? "" : fmt::format("{} cannot hear {}", host, fmt::join(cannot_hear, ", ")); }
 

@@ -1,6 +1,7 @@
 // From a scenario to which fault goes to which host: pure, so that the same seed gives the same drill.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,13 @@ struct Plan {
 
 // Picks the hosts of every step and checks the blast radius. What is refused goes to `diagnostics` with its place.
 Plan make_plan(const Scenario&, std::uint64_t seed, Diagnostics&);
+
+// How long a step lasts; an act, which is over at once, is observed for a while.
+std::chrono::nanoseconds lasting(const Step&);
+
+// Refuses steps that need the same thing of a host at the same time, each with its place. `claims` are what the faults of the
+// plan, in their order, told of themselves.
+void check_claims(const Scenario&, const Plan&, const std::vector<std::vector<std::string>>& claims, Diagnostics&);
 
 // The hosts that a selector means, in the order of their names, before `pick` and `share`.
 std::vector<std::string> matching_hosts(const Selector&, const Landscape&, const std::map<std::string, HostSpec>&);

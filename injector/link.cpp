@@ -20,15 +20,15 @@ constexpr std::size_t never_blocks = 4096;
 
 namespace asio = boost::asio;
 
-Link::Link(asio::io_context& io, int in, int out) : io_(io), in_(io, ::dup(in)), buffer_(longest_line), out_(out) {}
+CallerLink::CallerLink(asio::io_context& io, int in, int out) : io_(io), in_(io, ::dup(in)), buffer_(longest_line), out_(out) {}
 
-void Link::listen(std::function<void(std::string_view)> take, std::function<void(std::string)> ended) {
+void CallerLink::listen(std::function<void(std::string_view)> take, std::function<void(std::string)> ended) {
   take_ = std::move(take);
   ended_ = std::move(ended);
   read();
 }
 
-void Link::read() {
+void CallerLink::read() {
   asio::async_read_until(in_, buffer_, '\n', [this](auto error, std::size_t size) {
     if (!open_) return;
     if (error == asio::error::not_found) {
@@ -43,12 +43,12 @@ void Link::read() {
   });
 }
 
-bool Link::writable(int milliseconds) const {
+bool CallerLink::writable(int milliseconds) const {
   pollfd ready{out_, POLLOUT, 0};
   return ::poll(&ready, 1, milliseconds) == 1;
 }
 
-void Link::send(const boost::json::object& message) {
+void CallerLink::send(const boost::json::object& message) {
   const auto text = boost::json::serialize(message) + "\n";
   for (std::string_view rest = text; !rest.empty() && !deaf_;) {
     const auto wrote = writable(patience_ms) ? ::write(out_, rest.data(), std::min(rest.size(), never_blocks)) : 0;
@@ -60,17 +60,17 @@ void Link::send(const boost::json::object& message) {
   if (deaf_) asio::post(io_, [this] { lose("the caller takes nothing"); });
 }
 
-void Link::tell(const boost::json::object& message) {
+void CallerLink::tell(const boost::json::object& message) {
   if (writable(0)) send(message);
 }
 
-void Link::lose(std::string why) {
+void CallerLink::lose(std::string why) {
   if (!open_) return;
   close();
   ended_(std::move(why));
 }
 
-void Link::close() {
+void CallerLink::close() {
   open_ = false;
   boost::system::error_code ignored;
   in_.close(ignored);

@@ -11,10 +11,10 @@
 
 namespace squall {
 
-class Link {
+class CallerLink {
  public:
-  Link(boost::asio::io_context&, int in, int out);
-  Link(const Link&) = delete;
+  CallerLink(boost::asio::io_context&, int in, int out);
+  CallerLink(const CallerLink&) = delete;
 
   // Calls `take` with each line, and `ended` once with the reason when no more will come: end of file, a line of more
   // than 1 MiB, or a caller that takes nothing for a second.

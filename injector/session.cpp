@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <exception>
+#include <set>
 
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -17,6 +18,7 @@
 #include "injector/host/last_descriptors.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/in_force.hpp"
+#include "injector/journal.hpp"
 #include "injector/link.hpp"
 #include "injector/protocol.hpp"
 #include "injector/request.hpp"
@@ -49,6 +51,7 @@ class Session {
  public:
   explicit Session(const SessionOptions& options)
       : policy_(options.policy),
+        state_(options.state),
         link_(io_, options.in, options.out),
         signals_(io_, SIGINT, SIGTERM, SIGHUP),
         safeguard_(io_, options.state, name_, [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
@@ -128,6 +131,7 @@ class Session {
     if (verb == "diff") return diff();
     if (verb != "snapshot") throw Refused{"input", fmt::format("unknown request \"{}\"", verb)};
     snapshot_ = snapshot_host();
+    note_others();
     return {};
   }
 
@@ -221,10 +225,20 @@ class Session {
     auto out = in_force_.undo_all("bye", false);
     out["ended"] = json_texts(end_afterwards());
     if (!snapshot_) return out;
-    const auto compared = diff();
-    out["differences"] = compared.at("differences");
-    out["clean"] = out.at("clean").as_bool() && compared.at("clean").as_bool();
+    note_others();
+    auto found = differences(without_other_sessions(*snapshot_, name_), without_other_sessions(snapshot_host(), name_));
+    out["clean"] = out.at("clean").as_bool() && found.empty();
+    if (!found.empty()) found.insert(found.end(), others_.begin(), others_.end());
+    out["differences"] = json_texts(found);
     return out;
+  }
+
+  // Who else changes this host on purpose: what differs may be theirs.
+  void note_others() {
+    for (auto& journal : read_journals(state_, name_))
+      for (auto& fault : journal.faults)
+        others_.insert(fmt::format("meanwhile \"{}\" ({}) of {} was in force here, whose doing this may be", fault.step, fault.fault,
+                                   fault.run.empty() ? "another session" : fmt::format("the run \"{}\"", fault.run)));
   }
 
   json::object diff() {
@@ -257,14 +271,16 @@ class Session {
   }
 
   const Policy policy_;
+  const std::string state_;
   const std::string name_ = fresh_session();
   std::string run_;
   asio::io_context io_{1};
-  Link link_;
+  CallerLink link_;
   asio::signal_set signals_;
   Safeguard safeguard_;
   InForce in_force_;
   std::optional<HostState> snapshot_;
+  std::set<std::string> others_;
   std::map<std::string, PreparedFault> prepared_;
   bool leaving_ = false, bye_ = false;
 };

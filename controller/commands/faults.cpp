@@ -27,10 +27,18 @@ json::object as_json(const FaultType& fault) {
           {"parameters", fault.parameters->json_schema()}};
 }
 
+// The keys of a parameter that is a mapping.
+void describe_inner(const json::object& schema, std::string_view name, std::size_t wide) {
+  auto* inner = schema.at("properties").at(name).as_object().if_contains("properties");
+  if (!inner) return;
+  for (auto& [key, about] : inner->get_object()) fmt::print("  {:<{}}  {}.{}: {}\n", "", wide, name, std::string_view(key), std::string_view(about.at("description").as_string()));
+}
+
 void describe(const FaultType& fault) {
   fmt::print("{}: {}\n\n", fault.name, fault.sentence);
   fmt::print("parameters (with:, or key=value, of a list key=one,two or the key again)\n");
   const auto fields = fault.parameters->fields();
+  const auto schema = fault.parameters->json_schema();
   std::size_t wide = 0;
   for (auto& field : fields) wide = std::max(wide, field.name.size());
   for (auto& field : fields) {
@@ -39,6 +47,7 @@ void describe(const FaultType& fault) {
     if (!field.default_text.empty()) notes += ", default " + field.default_text;
     if (!field.bounds.empty()) notes += ", " + field.bounds;
     fmt::print("  {:<{}}  {}\n  {:<{}}  {}{}\n", field.name, wide, field.sentence, "", wide, field.type, notes);
+    if (field.type == "mapping") describe_inner(schema, field.name, wide);
   }
   fmt::print("\naimed with (on:, or --on key=value)\n  {}\n", fmt::join(fault.aims, ", "));
   fmt::print("\nundo\n  {}\n", fault.undo);

@@ -23,11 +23,31 @@ struct Wanted {
   std::string errors;
 };
 
+// Which argument each value comes from, as the line of its place, so that what is wrong with one can name it.
+void number(Value& value, std::string name, std::vector<std::string>& names) {
+  names.push_back(name);
+  value.place = {static_cast<int>(names.size()), 1};
+  for (auto& item : value.items) item.place = value.place;
+  for (auto& member : value.members) number(member.value, name.empty() ? member.key : name + (name.ends_with(' ') ? "" : ".") + member.key, names);
+}
+
+Diagnostics with_names(const Diagnostics& wrong, const std::vector<std::string>& names) {
+  Diagnostics out{wrong.name()};
+  for (auto& error : wrong.errors()) {
+    const auto name = error.place.line > 0 ? names.at(static_cast<std::size_t>(error.place.line) - 1) : "";
+    out.error({}, name.empty() || name.ends_with(' ') ? error.message : fmt::format("{}: {}", name, error.message));
+  }
+  return out;
+}
+
 Wanted parse(const Arguments& arguments, const FaultType& fault) {
   Wanted out;
   Diagnostics wrong{std::string(fault.name)};
   auto with = parameters_of(arguments.parameters, *fault.parameters, wrong);
-  const auto on = from_arguments(arguments.on, wrong);
+  auto on = from_arguments(arguments.on, wrong);
+  std::vector<std::string> names;
+  number(with, "", names);
+  number(on, "--on ", names);
   std::string of_samples;
   if (wrong.ok()) {
     fault.parameters->check(with, wrong);
@@ -43,10 +63,11 @@ Wanted parse(const Arguments& arguments, const FaultType& fault) {
     out.for_ns = fault.lasting ? 0 : 10'000'000'000;
   } else if (auto lasts = parse_duration(arguments.lasts); lasts) {
     out.for_ns = lasts->ns;
+    if (lasts->ns == 0) wrong.error({}, "--for: expected more than 0s");
   } else {
     wrong.error({}, "--for: " + lasts.error());
   }
-  out.errors = wrong.render() + of_samples;
+  out.errors = with_names(wrong, names).render() + of_samples;
   out.with = to_json(with).as_object();
   out.on = to_json(on).as_object();
   return out;

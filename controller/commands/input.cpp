@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 
 #include <unistd.h>
 
@@ -20,6 +21,11 @@ std::string beside(const std::string& file) {
 bool is_list(const ObjectSchema& schema, std::string_view key) {
   const auto fields = schema.fields();
   return std::any_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type.starts_with("list of ") && !field.type.ends_with("a line"); });
+}
+
+bool is_mapping(const ObjectSchema& schema, std::string_view key) {
+  const auto fields = schema.fields();
+  return std::any_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type == "mapping"; });
 }
 
 bool holds_commas(std::string_view key) { return key == "header" || key == "set"; }
@@ -92,9 +98,14 @@ ChosenHost choose_host(const Arguments& arguments) {
 Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema& schema, Diagnostics& diagnostics) {
   std::vector<std::string> single;
   std::vector<Member> lists;
+  std::map<std::string, std::vector<std::string>> mappings;
   for (auto& argument : arguments) {
     const auto at = argument.find('=');
     const auto key = argument.substr(0, at);
+    if (const auto dot = key.find('.'); at != std::string::npos && dot != std::string::npos && is_mapping(schema, key.substr(0, dot))) {
+      mappings[key.substr(0, dot)].push_back(argument.substr(dot + 1));
+      continue;
+    }
     if (at == std::string::npos || !is_list(schema, key)) {
       single.push_back(argument);
       continue;
@@ -116,6 +127,7 @@ Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchem
     if (list.value.items.size() == 1) list.value = list.value.items.front();
     out.members.push_back(std::move(list));
   }
+  for (auto& [key, inner] : mappings) out.members.push_back({key, {}, from_arguments(inner, diagnostics)});
   return out;
 }
 

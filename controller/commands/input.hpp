@@ -31,7 +31,8 @@ struct ChosenHost {
 ChosenHost choose_host(const Arguments&);
 
 // key=value parameters of a fault. Where the parameter is a list, commas part its entries, and the key may come again; but
-// entries that are headers of HTTP may hold commas themselves, so that for them the key comes again.
+// entries that are headers of HTTP may hold commas themselves, so that for them the key comes again. What stands in a mapping
+// is named with it: gilbert_elliott.worsens=1%.
 Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema&, Diagnostics&);
 
 // Whether colours go to this file descriptor: --color, NO_COLOR (no-color.org), TERM=dumb, and whether it is a terminal.

@@ -74,6 +74,7 @@ int plan_command(const Arguments& arguments) {
                }(),
                plan.hosts.size());
   std::map<std::string, std::unique_ptr<OneHost>> hosts;
+  std::vector<std::vector<std::string>> claims;
   for (auto& fault : plan.faults) {
     Reply reply = tl::unexpected(Refusal{});
     try {
@@ -85,9 +86,11 @@ int plan_command(const Arguments& arguments) {
     }
     if (!reply) {
       code = reply.error().kind == "input" ? exit_input : exit_could_not_run;
-      complain(fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
+      wrong.error(fault.step->place, fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
+      claims.emplace_back();
       continue;
     }
+    claims.push_back(claims_of(*reply));
     (*reply)["targets"] = told_targets(fault, *reply);
     if (!arguments.json()) {
       print_fault(fault, *reply);
@@ -101,6 +104,10 @@ int plan_command(const Arguments& arguments) {
     out.push_back(std::move(line));
   }
   if (arguments.json()) fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"plan", std::move(out)}}));
+  const auto refused = wrong.errors().size();
+  check_claims(read.scenario, plan, claims, wrong);
+  if (wrong.errors().size() > refused && code == exit_pass) code = exit_input;
+  fmt::print(stderr, "{}", wrong.render());
   return code;
 }
 

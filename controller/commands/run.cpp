@@ -37,6 +37,7 @@ int prepare(const Arguments& arguments, Prepared& out) {
   out.options.runs = arguments.runs;
   out.options.link.state = arguments.state;
   out.options.seed = arguments.seed ? *arguments.seed : out.read.scenario.seed.value_or(fresh_seed());
+  out.options.scenario_file = file;
   out.options.scenario_text = out.read.scenario_text;
   out.options.landscape_text = out.read.landscape_text;
   out.options.files = out.read.files;
@@ -87,7 +88,8 @@ int run_command(const Arguments& arguments) {
   try {
     if (failed) std::rethrow_exception(failed);
   } catch (const CannotStart& why) {
-    complain(why.text);
+    if (why.with_places) fmt::print(stderr, "{}", why.text);
+    else complain(why.text);
     return why.exit_code;
   } catch (const std::exception& e) {
     complain(e.what());

@@ -24,7 +24,7 @@ struct DrillOptions {
   std::string runs = "./runs";
   LinkOptions link;
   std::uint64_t seed = 1;
-  std::string scenario_text, landscape_text;
+  std::string scenario_file, scenario_text, landscape_text;
   std::vector<std::string> files;
 };
 
@@ -32,6 +32,7 @@ struct DrillOptions {
 struct CannotStart {
   int exit_code = 5;
   std::string text;
+  bool with_places = false;  // the text is what Diagnostics render
 };
 
 class Drill {
@@ -39,7 +40,7 @@ class Drill {
   Drill(boost::asio::io_context&, const Scenario&, const Plan&, DrillOptions);
   ~Drill();
 
-  // Connects to the hosts and has every fault planned there: throws CannotStart where one refuses.
+  // Connects to the hosts and has every fault planned there: throws CannotStart where one refuses, or two collide.
   boost::asio::awaitable<void> prepare();
   // Makes the run's folder. Between prepare and run, so that observers see the first event.
   RunLog& open_log();

@@ -12,14 +12,8 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 using namespace std::chrono_literals;
 
-namespace {
-// How long an act without a `for:` is observed as the method's window.
-constexpr std::chrono::nanoseconds act_window = 10s;
 // A third of the injector's default lease.
 constexpr std::chrono::nanoseconds lease_renewal = 3s;
-}  // namespace
-
-std::chrono::nanoseconds lasting(const Step& step) { return step.lasts ? step.lasts->chrono() : act_window; }
 
 asio::awaitable<void> Drill::prepare() {
   std::set<std::string> needed;
@@ -45,14 +39,18 @@ asio::awaitable<void> Drill::prepare() {
     if (!reply) throw CannotStart{5, fmt::format("reach the host {}: {}", name, reply.error().text)};
     raw->link->keep_alive(lease_renewal);
   }
+  std::vector<std::vector<std::string>> claims;
+  Diagnostics wrong{options_.scenario_file, options_.scenario_text};
   for (auto& fault : plan_.faults) {
     auto host = std::find_if(hosts_.begin(), hosts_.end(), [&](auto& h) { return h->name == fault.host; });
     auto request = fault_request("plan", fault);
     auto reply = co_await (*host)->link->ask(request);
-    if (!reply)
-      throw CannotStart{reply.error().kind == "input" ? 2 : 5,
-                        fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text)};
+    if (!reply) {
+      wrong.error(fault.step->place, fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
+      throw CannotStart{reply.error().kind == "input" ? 2 : 5, wrong.render(), true};
+    }
     auto& told = *reply;
+    claims.push_back(claims_of(told));
     planned_.push_back(json::object{{"step", fault.step->name},
                                     {"fault", fault.step->fault},
                                     {"host", fault.host},
@@ -62,6 +60,8 @@ asio::awaitable<void> Drill::prepare() {
                                     {"changes", told["changes"]}});
     active_.push_back({&fault, host->get()});
   }
+  check_claims(scenario_, plan_, claims, wrong);
+  if (!wrong.ok()) throw CannotStart{2, wrong.render(), true};
 }
 
 asio::awaitable<bool> Drill::prepare(Active& active) {

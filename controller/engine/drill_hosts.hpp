@@ -23,7 +23,4 @@ struct Drill::Active {
   boost::json::value dose;  // as it was last recorded
 };
 
-// How long a step is observed: as long as its fault lasts, or some seconds after an act.
-std::chrono::nanoseconds lasting(const Step&);
-
 }  // namespace squall

@@ -36,4 +36,13 @@ json::array told_targets(const PlannedFault& fault, const json::object& told) {
   return out;
 }
 
+std::vector<std::string> claims_of(const boost::json::object& told) {
+  std::vector<std::string> out;
+  auto* claims = told.if_contains("claims");
+  if (!claims || !claims->is_array()) return out;
+  for (auto& claim : claims->get_array())
+    if (claim.is_string()) out.emplace_back(claim.get_string());
+  return out;
+}
+
 }  // namespace squall

@@ -101,6 +101,7 @@ const Object<DnsFault>& schema<Act::answer>() {
                 .between(&DnsFault::ttl, Duration{0}, Duration{86'400'000'000'000}))
           .rule([](const DnsFault& with, const Value& value, Diagnostics& diagnostics) {
             if (with.random && !with.address.empty()) diagnostics.error(place_of(value, "random"), "expected address or random, not both");
+            if (with.ttl.ns % 1'000'000'000 != 0) diagnostics.error(place_of(value, "ttl"), fmt::format("expected whole seconds, got {}", to_string(with.ttl)));
             for (auto& type : with.type)
               if (type != "A" && type != "AAAA") diagnostics.error(place_of(value, "type"), fmt::format("expected A or AAAA, which hold addresses, got {}", type));
           });
@@ -209,7 +210,7 @@ class AnswersFault : public Fault {
     judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit(), 0}, "answers", word_for(act_));
     if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
     if (packets.overflowed) out.measured["packets_passed_unseen"] = packets.overflowed;
-    return out;
+    return in_view_of(aim_, std::move(out));
   }
 
  private:

@@ -105,9 +105,9 @@ void tell_targets(NetworkAim& aim) {
                                      conversations::remembered_s, aim.listeners.empty() ? "no port, since it listens on none" : "the ports that it listens on now, whoever else listens there"));
   if (!aim.includes_loopback() || !aim.cgroups.empty() || aim.own_port) return;
   if (aim.match.ports.empty())
-    aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is delayed twice");
+    aim.limits.emplace_back("on lo requests and answers both leave by the same device: a round trip is hit twice");
   else if (aim.direction != Direction::both)
-    aim.limits.push_back(fmt::format("on lo {} the port: a round trip is delayed once", aim.direction == Direction::out ? "out means towards" : "in means coming from"));
+    aim.limits.push_back(fmt::format("on lo {} the port: a round trip is hit once", aim.direction == Direction::out ? "out means towards" : "in means coming from"));
 }
 
 }  // namespace
@@ -232,6 +232,14 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const Targe
   if (!aim_at_processes(on, setting, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};
   tell_targets(aim);
   return aim;
+}
+
+Dose in_view_of(const ProcessAim& aim, Dose dose) {
+  if (const auto why = aim.started_anew(); !why.empty()) {
+    dose.verified = false;
+    dose.reason = dose.reason.empty() ? why : why + "; " + dose.reason;
+  }
+  return dose;
 }
 
 }  // namespace squall::faults

@@ -43,5 +43,7 @@ std::vector<HoldPoint> hold_points(const NetworkAim&, bool ethernet_only = true)
 // The points where packets are dropped; `told`: where their sender learns of it.
 std::vector<HoldPoint> drop_points(const NetworkAim&, bool told);
 bool marks_senders(const NetworkAim&);
+// A dose is not verified where what it was aimed at runs on without it.
+Dose in_view_of(const ProcessAim&, Dose);
 
 }  // namespace squall::faults

@@ -148,7 +148,6 @@ class Down : public Fault {
       counted_ = count();
     });
     const auto now = monotonic_ns();
-    if (is_down_ && up) down_ns_ += now - since_;
     since_ = now;
     is_down_ = !up;
     times_ += !up;
@@ -166,19 +165,23 @@ class Down : public Fault {
       // A nexthop waits for the carrier.
       if (!is_down_ && lost_) lost_ = links::bring_back(device_.state, false).absent.size();
       if (!is_down_) return;
-      const auto link = links::find(device_.state.link.name);
+      const auto link = links::find_again(device_.state.link);
       ++looks_;
       // Nothing of ours leaves by a device that somebody put up again.
       if (link && link->up)
         contradicted_ = true;
       else
         refused_ += !link || links::refusal_by(*link) != 0;
+      const auto at = monotonic_ns();
+      if (!link || !link->up) down_ns_ += at - since_;
+      since_ = at;
       const auto now = count();
       passed_ += now - std::min(now, std::exchange(counted_, now));
     });
   }
 
-  double seconds_down() const { return static_cast<double>(down_ns_ + (is_down_ ? monotonic_ns() - since_ : 0)) / 1e9; }
+  // Counted from look to look: it is down while nobody else puts it up.
+  double seconds_down() const { return static_cast<double>(down_ns_) / 1e9; }
 
   void wait() {
     if (!setting_.io || stopped_) return;

@@ -165,8 +165,9 @@ class PartitionFault : public Fault {
     const auto arrived = seen_.watched - std::min(seen_.watched, before_);
     out.verified = stopped > 0 && arrived == 0;
     if (arrived) out.reason = fmt::format("{} packets of these peers arrived all the same, by a way that is not cut off", arrived);
+    else if (!stopped && cut_) out.reason = fmt::format("{} connections were cut, and no packet came since: that nobody gets through was not seen", cut_);
     else if (!stopped) out.reason = "no packet matched: nobody was cut off";
-    return out;
+    return in_view_of(aim_, std::move(out));
   }
 
  private:

@@ -129,7 +129,7 @@ class Refuse : public Fault {
       out.samples = cut_;
       out.reason.clear();
     }
-    return out;
+    return in_view_of(aim_.network, std::move(out));
   }
 
  private:

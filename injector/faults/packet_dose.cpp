@@ -117,7 +117,9 @@ std::string doubt_of_rate(const RateShape& rate, const PacketCounts& counts) {
 
 std::string doubt(const Impairment& what, const PacketsSeen& seen, const OneWay& way) {
   if (way.packets == 0 && way.counts.losses.came == 0)
-    return way.holding ? fmt::format("no packet was through its delay yet; {} wait", way.holding) : "no packet matched: nothing was delayed";
+    return way.holding ? fmt::format("no packet was through its delay yet; {} wait", way.holding)
+                       : what.each_packet() && what.delay.delay_ns == 0 ? "no packet matched: none was hit"
+                                                                        : "no packet matched: nothing was delayed";
   if (seen.level < 1 && what.each_packet() && way.counts.losses.came == 0) return "still being ramped up";
   std::vector<std::string> reasons;
   auto add = [&](std::string reason) {

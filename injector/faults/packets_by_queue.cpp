@@ -109,7 +109,7 @@ class UserlandFault : public Fault {
       dose.verified = false;
       dose.reason = dose.reason.empty() ? gone : gone + "; " + dose.reason;
     }
-    return dose;
+    return in_view_of(aim_, std::move(dose));
   }
 
   std::vector<FaultEvent> events() override {

@@ -112,12 +112,13 @@ bool by_cgroup(const std::vector<Process>& processes, const std::string& name, c
   }
   for (auto& [path, cgroup] : cgroups) {
     aim.cgroups.push_back(cgroup);
+    aim.cgroup_folders.emplace_back(mount + path, cgroup.id);
     if (!tell_others("the cgroup " + path, others_in(mount + path, pids), permits, aim, diagnostics)) return false;
   }
   if (!cgroups.empty())
     aim.limits.emplace_back(
         "a process is recognised by its cgroup: sockets made before it was moved there are not its own, nor are what the kernel answers "
-        "in its stead (SYN-ACK, RST, ICMP)");
+        "in its stead (SYN-ACK, RST, ICMP); one that is started anew in a cgroup made anew, as systemd does, is not hit from then on");
   return others.empty() || by_class(others, name, permits, aim, diagnostics);
 }
 
@@ -130,6 +131,12 @@ bool alone(const std::vector<Process>& processes) {
 }
 
 }  // namespace
+
+std::string ProcessAim::started_anew() const {
+  for (auto& [folder, id] : cgroup_folders)
+    if (struct stat now {}; ::stat(folder.c_str(), &now) == 0 && now.st_ino != id) return fmt::format("{} was made anew: what was started in it since is not hit", folder);
+  return "";
+}
 
 bool find_namespace(const std::vector<Process>& processes, ProcessAim& aim, Diagnostics& diagnostics) {
   aim.network_namespace = current_network_namespace();

@@ -22,9 +22,14 @@ struct ProcessAim {
   pid_t namespace_pid = 0;              // a process in it; 0 where it is our own
   bool alone = false;                   // nobody else is in the namespace: its packets are theirs
   std::vector<SocketCgroup> cgroups;    // by which the kernel knows their sockets, where they were asked for
+  std::vector<std::pair<std::string, std::uint64_t>> cgroup_folders;  // of those of v2, each with its id
   std::vector<std::shared_ptr<net_cls::OwnGroup>> own_groups;  // to which they are moved for that
   std::vector<Listener> listeners;                             // of those whose arriving packets no socket tells
   std::vector<std::string> limits;
+
+  // Why what runs in them now is not known any more: a supervisor that starts a service anew makes its cgroup anew. "" where
+  // they are the same, or nobody is there.
+  std::string started_anew() const;
 };
 
 // Where they are. Reports what is wrong and returns false.

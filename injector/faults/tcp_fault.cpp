@@ -102,7 +102,7 @@ class TcpFault : public Fault {
     if (last_.unreachable) out.measured["connections_without_a_server"] = last_.unreachable;
     if (place_.cut) out.measured["connections_cut"] = cut_;
     if (!out.verified && !last_.connections) out.reason = "no connection was made: nobody was hit";
-    return out;
+    return in_view_of(aim_.network, std::move(out));
   }
 
  private:

@@ -77,7 +77,9 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   rules.exempt_peers = network->match.exempt_peers;
   out.targets = network->targets;
   out.targets.pop_back();  // which speaks of packets
-  std::string which = rules.listener ? fmt::format("new TCP connections to port {}", *rules.listener) : "new TCP connections that it makes";
+  std::string which = rules.listener          ? fmt::format("new TCP connections to port {}", *rules.listener)
+                      : out.targets.empty() ? "new TCP connections that this host makes"
+                                            : "new TCP connections that it makes";
   if (!place.port.empty()) which += fmt::format(" to port {}", fmt::join(place.port, " or "));
   if (!place.to.empty()) which += fmt::format(" {} {}", rules.listener ? "from" : "to", fmt::join(place.to, " or "));
   out.targets.push_back(which);

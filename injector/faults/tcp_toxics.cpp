@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "injector/faults/held_dose.hpp"
+#include "injector/faults/network_packets.hpp"
 #include "injector/faults/share_dose.hpp"
 #include "injector/faults/tcp_fault.hpp"
 #include "injector/faults/throttle_dose.hpp"
@@ -62,9 +63,7 @@ Dose latency_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   out.measured = {{"latency_ms", rounded(quantile(times.held, 0.5))}, {"latency_p95_ms", rounded(quantile(times.held, 0.95))}};
   // The order is kept: on a stream with jitter, pieces wait for those before them as well.
   if (jitter > 0) out.measured["rolled_ms"] = rounded(quantile(times.rolled, 0.5));
-  // The toxic counts in whole milliseconds.
-  auto whole = [](Duration d) { return Duration{in_ms(d) * 1'000'000}; };
-  out.reason = times.held.size() < 3 ? fmt::format("only {} pieces were sent: too few to tell", times.held.size()) : unlike(times, whole(with.latency), whole(with.jitter), "pieces");
+  out.reason = times.held.size() < 3 ? fmt::format("only {} pieces were sent: too few to tell", times.held.size()) : unlike(times, with.latency, with.jitter, "pieces");
   out.verified = out.reason.empty();
   return out;
 }
@@ -104,7 +103,8 @@ Dose slow_close_dose(const ProxyStatistics& seen, const TcpToxic& with) {
 
 Dose timeout_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   Dose out;
-  if (with.after.ns) out.prescribed = {{"closed_after_ms", with.after.milliseconds()}};
+  out.prescribed = {{"swallowed", "everything"}};
+  if (with.after.ns) out.prescribed["closed_after_ms"] = with.after.milliseconds();
   const auto swallowed = sum(seen, with.place, &LinkCounters::discarded_bytes);
   out.measured = {{"swallowed_bytes", swallowed}, {"connections_closed", seen.closed}};
   out.samples = seen.hit;
@@ -113,8 +113,9 @@ Dose timeout_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   return out;
 }
 
-Dose reset_dose(const ProxyStatistics& seen, const TcpToxic&) {
+Dose reset_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   Dose out;
+  out.prescribed = {{"reset_after_ms", with.after.milliseconds()}};
   out.measured = {{"connections_reset", seen.reset}};
   out.samples = seen.hit;
   out.verified = seen.reset > 0;
@@ -171,6 +172,13 @@ using Judge = Dose (*)(const ProxyStatistics&, const TcpToxic&);
 template <ToxicType type>
 const Object<TcpToxic>& schema();
 
+// Toxics count in whole milliseconds, but for the pause of the slicer: what they would leave out is refused.
+void in_whole_ms(const TcpToxic& with, const Value& value, Diagnostics& diagnostics) {
+  const std::pair<const char*, Duration> all[] = {{"latency", with.latency}, {"jitter", with.jitter}, {"delay", with.delay}, {"after", with.after}};
+  for (auto& [key, duration] : all)
+    if (duration.ns % 1'000'000 != 0) diagnostics.error(place_of(value, key), fmt::format("expected whole milliseconds, got {}", to_string(duration)));
+}
+
 template <ToxicType type, Judge judge>
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   TcpToxic with;
@@ -186,6 +194,10 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   effect.dose = [with](const ProxyStatistics& seen) {
     auto out = judge(seen, with);
     out.measured["connections_hit"] = seen.hit;
+    if (with.place.share.value < 100) {
+      out.prescribed["share_percent"] = with.place.share.value;
+      if (seen.connections) out.measured["share_percent"] = rounded(100 * static_cast<double>(seen.hit) / static_cast<double>(seen.connections));
+    }
     if (!out.verified && !seen.hit && with.place.share.value < 100) out.reason = fmt::format("of {} connections the share of {}% hit none", seen.connections, with.place.share.value);
     return out;
   };
@@ -199,7 +211,8 @@ const Object<TcpToxic>& schema<ToxicType::latency>() {
                               .between(&TcpToxic::latency, Duration{1'000'000}, Duration{600'000'000'000})
                               .optional("jitter", &TcpToxic::jitter, "so much more or less, uniformly; the order is kept", "0ms")
                               .between(&TcpToxic::jitter, Duration{0}, Duration{600'000'000'000})
-                              .including(&TcpToxic::place);
+                              .including(&TcpToxic::place)
+                              .rule(in_whole_ms);
   return out;
 }
 template <>
@@ -215,7 +228,8 @@ const Object<TcpToxic>& schema<ToxicType::slow_close>() {
   static const auto out = Object<TcpToxic>{"the end of a connection comes later"}
                               .required("delay", &TcpToxic::delay, "between the end and its arrival")
                               .between(&TcpToxic::delay, Duration{1'000'000}, Duration{600'000'000'000})
-                              .including(&TcpToxic::place);
+                              .including(&TcpToxic::place)
+                              .rule(in_whole_ms);
   return out;
 }
 template <>
@@ -223,7 +237,8 @@ const Object<TcpToxic>& schema<ToxicType::timeout>() {
   static const auto out = Object<TcpToxic>{"nothing that is sent arrives"}
                               .optional("after", &TcpToxic::after, "the connection is closed after this time", "never, until the fault ends")
                               .between(&TcpToxic::after, Duration{1'000'000}, Duration{600'000'000'000})
-                              .including(&TcpToxic::place);
+                              .including(&TcpToxic::place)
+                              .rule(in_whole_ms);
   return out;
 }
 template <>
@@ -231,7 +246,8 @@ const Object<TcpToxic>& schema<ToxicType::reset_peer>() {
   static const auto out = Object<TcpToxic>{"connections are reset when something is sent"}
                               .optional("after", &TcpToxic::after, "so long after the first data", "0ms")
                               .between(&TcpToxic::after, Duration{0}, Duration{600'000'000'000})
-                              .including(&TcpToxic::place);
+                              .including(&TcpToxic::place)
+                              .rule(in_whole_ms);
   return out;
 }
 template <>

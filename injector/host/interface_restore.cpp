@@ -52,11 +52,13 @@ class BringBack {
   BringBack(const InterfaceState& state, bool patient) : state_(state), until_(std::chrono::steady_clock::now() + std::chrono::milliseconds{patient ? 400 : 0}) {}
 
   BroughtBack all() {
-    if (!state_.link.up) return {};
-    put_up();
+    // Where it is gone, all of it went with it; a new one of that name is none of ours.
+    const auto now = find_again(state_.link);
+    if (!state_.link.up || !now) return {};
+    put_up(*now);
     for (auto& link : links::all()) there_.insert(link.index);
     add_addresses();
-    now_ = read_state(state_.link.name).value_or(InterfaceState{}).tables;
+    now_ = read_state(now->name).value_or(InterfaceState{}).tables;
     for (auto& one : now_.routes) routes_now_.insert(one.payload);
     for (auto& one : state_.tables.nexthops) add_nexthop(one);
     add_routes();
@@ -68,16 +70,16 @@ class BringBack {
  private:
   // With the device the kernel puts up all VLANs that are bound to it, also those that were down (vlan_device_event): so
   // these are not bound to it at that moment.
-  void put_up() {
+  void put_up(const Link& device) {
     const auto uppers = [&](const auto& act) {
       for (auto& upper : state_.uppers)
-        if (const auto now = find(upper.link.name); upper.goes_down && now && now->index == upper.link.index) act(upper.link, *now);
+        if (const auto now = find_again(upper.link); upper.goes_down && now) act(upper.link, *now);
     };
     uppers([](auto& before, auto& now) {
       if (!before.up && now.kind == "vlan" && !now.loose) set_loose(now.index, true);
     });
-    if (const auto now = find(state_.link.name); now && !now->up) {
-      set_up(now->index, true);
+    if (!device.up) {
+      set_up(device.index, true);
       out_.changed = true;
     }
     uppers([&](auto& before, auto& now) {

@@ -65,13 +65,6 @@ json::array list_of(const json::object& with, const char* key) {
   return list && list->is_array() ? list->get_array() : json::array{};
 }
 
-// The device, where it is still the same one.
-std::optional<links::Link> same(const json::object& with) {
-  auto link = links::find(text_of(with, "name"));
-  if (link && link->index != number_of(with, "index")) link.reset();
-  return link;
-}
-
 links::Link link_from(const json::object& with) {
   links::Link out;
   out.name = text_of(with, "name");
@@ -81,6 +74,9 @@ links::Link link_from(const json::object& with) {
   out.up = up && up->is_bool() && up->get_bool();
   return out;
 }
+
+// The device, where it is still the same one, also by another name.
+std::optional<links::Link> same(const json::object& with) { return links::find_again(link_from(with)); }
 
 std::string describe_up(const json::object& with) {
   auto out = fmt::format("put {} up again, with its {} IPv6 addresses, {} routes and {} permanent neighbours", text_of(with, "name"), list_of(with, "addresses").size(), list_of(with, "routes").size(),

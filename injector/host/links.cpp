@@ -53,6 +53,12 @@ std::optional<Link> find(const std::string& name) {
   return {};
 }
 
+std::optional<Link> find_again(const Link& as_it_was) {
+  for (auto& link : all())
+    if (link.index == as_it_was.index) return link;
+  return {};
+}
+
 Traffic traffic(std::uint32_t index) {
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;

@@ -25,6 +25,8 @@ struct Link {
 // The devices of the caller's network namespace.
 std::vector<Link> all();
 std::optional<Link> find(const std::string& name);
+// The device that this one was, whatever its name is now: the kernel gives an index again only when it has run out of new ones.
+std::optional<Link> find_again(const Link& as_it_was);
 
 // What a device has counted; all zero where there is none. "Received" by an ifb is what was led to it.
 struct Traffic {

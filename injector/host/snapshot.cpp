@@ -168,7 +168,29 @@ std::string difference(const std::string& name, const std::string* before, const
                 : fmt::format("{} is new: {}", name, *after);
 }
 
+// Names are "sq", the session's 8 hex digits, and which of its things it is, with more or less behind it.
+bool of_another_session(std::string_view word, std::string_view session) {
+  constexpr std::string_view hex = "0123456789abcdef";
+  if (word.starts_with("sqdoctor")) return true;
+  return word.size() > 10 && word.starts_with("sq") && word.substr(2, 9).find_first_not_of(hex) == word.npos && word.substr(2, 8) != session;
+}
+
+// "link sq1a2b3c4d1t00", "cgroup /run/net_cls/batch/sq1a2b3c4d1 net_cls.classid"
+bool names_another_session(std::string_view thing, std::string_view session) {
+  while (!thing.empty()) {
+    const auto end = std::min(thing.find_first_of(" /,"), thing.size());
+    if (of_another_session(thing.substr(0, end), session)) return true;
+    thing.remove_prefix(std::min(end + 1, thing.size()));
+  }
+  return false;
+}
+
 }  // namespace
+
+HostState without_other_sessions(HostState state, std::string_view session) {
+  std::erase_if(state, [&](auto& thing) { return names_another_session(thing.first, session); });
+  return state;
+}
 
 HostState snapshot_host() {
   HostState state;

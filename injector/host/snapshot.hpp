@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace squall {
@@ -17,6 +18,10 @@ using HostState = std::map<std::string, std::string>;
 // not read is left out too, so both snapshots of a comparison must be taken with the same privilege. Never
 // throws for a host's sake.
 HostState snapshot_host();
+
+// Without what other sessions than this one made ("sq1a2b3c4d1t00", tables and devices of a doctor): that comes and goes with
+// them, and is no difference that this one has to answer for.
+HostState without_other_sessions(HostState, std::string_view session);
 
 // One text for each thing that is new, gone or different; none where both are alike.
 std::vector<std::string> differences(const HostState& before, const HostState& after);

@@ -40,6 +40,18 @@ TEST_F(Inject, ends_well_where_the_ports_ran_out) {
   EXPECT_EQ(tool.run(words("network.exhaust_ports", {}, "interface=any", "1s")), 0) << tool.output();
 }
 
+TEST_F(Inject, names_the_argument_that_is_wrong) {
+  EXPECT_EQ(tool.run(words("network.delay", {"delay=2h", "dealy=1ms"}, "pid=abc", "0s")), 2);
+  for (auto* line : {"network.delay: error: delay: expected 0s to 1h, got 2h\n", "network.delay: error: unknown key \"dealy\"; did you mean \"delay\"?\n",
+                     "network.delay: error: --on pid: expected a whole number, got \"abc\"\n", "network.delay: error: --for: expected more than 0s\n"})
+    EXPECT_NE(tool.output().find(line), std::string::npos) << tool.output();
+}
+
+TEST_F(Inject, helps_with_a_fault_and_with_what_stands_in_its_mappings) {
+  EXPECT_EQ(tool.run({"help", "network.loss"}), 0) << tool.output();
+  EXPECT_NE(tool.output().find("gilbert_elliott.worsens: the chance to go from the good state"), std::string::npos) << tool.output();
+}
+
 TEST_F(Inject, tells_how_to_have_descriptors_for_all_ports) {
   shell("echo 40000 40999 >/proc/sys/net/ipv4/ip_local_port_range");
   std::string command = "setpriv --bounding-set=-sys_resource prlimit --nofile=700:700 " + bin_dir() + "/squall";

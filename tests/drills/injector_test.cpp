@@ -283,6 +283,26 @@ TEST_F(Injector, tells_a_second_caller_who_holds_what_until_when) {
   EXPECT_EQ(changed(), "[]");
 }
 
+// Neither answers for the rules and devices that come and go with the other, of whom it says what else may be its doing.
+TEST_F(Injector, answers_for_its_own_changes_alone) {
+  InjectorProcess first{state()}, second{state()};
+  first.must(hello("first"));
+  first.must({{"do", "snapshot"}});
+  first.must(slow("slow", "sqa"));
+  second.must(hello("second"));
+  second.must({{"do", "snapshot"}});
+  second.must(slow("elsewhere", "lo"));
+  const auto bye = first.must({{"do", "bye"}});
+  EXPECT_TRUE(bye.at("clean").as_bool()) << json::serialize(bye);
+  squall::testing::shell("ip link set sqa mtu 1400");
+  const auto changed = second.must({{"do", "bye"}});
+  EXPECT_FALSE(changed.at("clean").as_bool());
+  const auto text = json::serialize(changed.at("differences"));
+  EXPECT_NE(text.find("link sqa: was"), text.npos) << text;
+  EXPECT_NE(text.find(R"(meanwhile \"slow\" (network.delay) of the run \"first\" was in force here)"), text.npos) << text;
+  EXPECT_EQ(text.find("is gone"), text.npos) << text;
+}
+
 TEST_F(Injector, that_is_idle_does_not_wake_up) {
   InjectorProcess injector{state()};
   injector.must(hello("idle"));

@@ -286,9 +286,35 @@ TEST_F(Interface, somebody_else_who_puts_it_up_is_told) {
   RunFault down{"network.down", {}, {{"interface", "sqa"}}};
   down.apply();
   shell("ip link set sqa up");
-  EXPECT_FALSE(down->measure().verified);
+  ::usleep(500'000);
+  const auto dose = down->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_LT(dose.measured.at("seconds_down").to_number<double>(), 0.4) << "it was up for half a second";
   EXPECT_EQ(down.undo(), "");
   EXPECT_EQ(told(), before);
+}
+
+TEST_F(Interface, that_got_another_name_comes_back_by_that) {
+  for (const bool by_journal : {false, true}) {
+    RunFault down{"network.down", {}, {{"interface", "sqa"}}};
+    down.apply();
+    shell("ip link set sqa name sqz");
+    EXPECT_EQ(down.undo(by_journal), "");
+    EXPECT_TRUE(reachable()) << by_journal;
+    shell("ip link set sqz down && ip link set sqz name sqa && ip link set sqa up");
+  }
+}
+
+TEST_F(Interface, a_new_one_of_its_name_is_left_as_it_is) {
+  shell("ip link add sqc type veth peer name sqd && ip link set sqc up");
+  for (const bool by_journal : {false, true}) {
+    RunFault down{"network.down", {}, {{"interface", "sqc"}}};
+    down.apply();
+    shell("ip link delete sqc && ip link add sqc type veth peer name sqd");
+    EXPECT_EQ(down.undo(by_journal), "");
+    EXPECT_NE(shell("ip -o link show sqc").find("state DOWN"), std::string::npos) << by_journal;
+    shell("ip link set sqc up");
+  }
 }
 
 TEST_F(Interface, smaller_packets) {

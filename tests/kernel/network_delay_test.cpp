@@ -345,6 +345,26 @@ TEST_P(NetworkDelay, of_a_process_that_came_back_outside_its_cgroup_is_no_verifi
   EXPECT_EQ(dose.reason, "no packet matched: nothing was delayed");
 }
 
+TEST_P(NetworkDelay, of_a_service_that_was_started_anew_in_a_new_cgroup_is_no_verified_dose) {
+  if (kernel()) return;
+  auto group = std::make_unique<OwnGroup>();
+  auto service = std::make_unique<ServerProcess>(echo_at(port), group->folder);
+  RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", "in"}}, {{"pid", service->pid()}}};
+  fault.apply();
+  ping("127.0.0.1", port, 30, 1'000);
+  EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
+  service.reset();
+  group.reset();
+  EXPECT_TRUE(fault->measure().verified) << "it is gone, and was hit while it was there: " << fault->measure().reason;
+  group = std::make_unique<OwnGroup>();
+  service = std::make_unique<ServerProcess>(echo_at(port), group->folder);
+  EXPECT_LT(ping("127.0.0.1", port, 30, 1'000).median(), 15);
+  const auto dose = fault->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, group->folder + " was made anew: what was started in it since is not hit");
+  service.reset();
+}
+
 bool says(const std::vector<std::string>& limits, std::string_view begin) {
   return std::any_of(limits.begin(), limits.end(), [&](auto& text) { return text.starts_with(begin); });
 }

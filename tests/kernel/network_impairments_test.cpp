@@ -102,7 +102,7 @@ TEST_P(NetworkImpairments, a_direction_that_nothing_went_in_is_told) {
   ping("10.99.0.2", silent_port, 200, 1'000, 200);
   const auto dose = lossy->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_EQ(dose.reason, "direction in: no packet matched: nothing was delayed");
+  EXPECT_EQ(dose.reason, "direction in: no packet matched: none was hit");
 }
 
 TEST_P(NetworkImpairments, on_lo_a_port_tells_the_directions_apart) {

@@ -217,6 +217,23 @@ TEST_F(TcpFault, each_does_what_it_says_and_tells_its_dose) {
   }
 }
 
+TEST_F(TcpFault, its_dose_says_what_was_prescribed) {
+  auto reset = fault("tcp.reset_peer", {{"share", "50%"}, {"after", "5ms"}});
+  reset.apply();
+  for (int i = 0; i < 30; ++i) Client{"127.0.0.1", port}.round_trip_ms();
+  const auto dose = reset->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.prescribed.at("share_percent").to_number<int>(), 50);
+  EXPECT_EQ(dose.prescribed.at("reset_after_ms").to_number<int>(), 5);
+  const auto share = dose.measured.at("share_percent").to_number<double>();
+  EXPECT_NEAR(share, 100.0 * dose.measured.at("connections_reset").to_number<double>() / 30, 0.1);
+  EXPECT_TRUE(share > 15 && share < 85) << share;
+  reset.undo();
+  auto silent = fault("tcp.timeout", {});
+  silent.apply();
+  EXPECT_EQ(silent->measure().prescribed, (boost::json::object{{"swallowed", "everything"}}));
+}
+
 TEST_F(TcpFault, what_hit_nobody_is_not_verified) {
   auto slow = fault("tcp.latency", {{"latency", "200ms"}});
   slow.apply();

@@ -30,5 +30,21 @@ TEST(Parameters, that_are_wrong_are_told) {
   EXPECT_EQ(read("network.partition", {"protocol=132", "port=1"}), R"({"protocol":"132","port":"1"})");
 }
 
+TEST(Parameters, of_a_mapping_are_named_with_it) {
+  EXPECT_EQ(read("network.loss", {"gilbert_elliott.worsens=1%", "gilbert_elliott.recovers=20%", "direction=in"}),
+            R"({"direction":"in","gilbert_elliott":{"worsens":"1%","recovers":"20%"}})");
+  EXPECT_EQ(read("network.loss", {"loss.a=1%"}), "network.loss: error: unknown key \"loss.a\"; did you mean \"loss\"?\nnetwork.loss: error: expected a loss, or one of every, gilbert_elliott and markov\n");
+}
+
+TEST(Parameters, that_the_mechanism_could_not_do_are_refused) {
+  EXPECT_EQ(read("tcp.latency", {"latency=1500us"}), "tcp.latency: error: expected whole milliseconds, got 1500us\n");
+  EXPECT_EQ(read("tcp.latency", {"latency=2ms", "jitter=100us"}), "tcp.latency: error: expected whole milliseconds, got 100us\n");
+  EXPECT_EQ(read("tcp.slow_close", {"delay=1.5ms"}), "tcp.slow_close: error: expected whole milliseconds, got 1500us\n");
+  EXPECT_EQ(read("tcp.timeout", {"after=1.5ms"}), "tcp.timeout: error: expected whole milliseconds, got 1500us\n");
+  EXPECT_EQ(read("tcp.reset_peer", {"after=1.5ms"}), "tcp.reset_peer: error: expected whole milliseconds, got 1500us\n");
+  EXPECT_EQ(read("tcp.slicer", {"size=10B", "delay=100us"}), R"({"size":"10B","delay":"100us"})");
+  EXPECT_EQ(read("dns.answer", {"ttl=1500ms"}), "dns.answer: error: expected whole seconds, got 1500ms\n");
+}
+
 }  // namespace
 }  // namespace squall

@@ -46,6 +46,34 @@ TEST(Planner, a_landscape_without_hosts_means_this_one) {
   EXPECT_EQ(hosts_of(make_plan(scenario, 1, wrong)), (std::vector<std::string>{"here"}));
 }
 
+TEST(Planner, steps_that_need_the_same_thing_at_the_same_time_are_refused) {
+  auto scenario = scenario_with(2, {});
+  auto& first = scenario.method.front();
+  first.lasts = Duration{4'000'000'000};
+  auto second = first;
+  second.name = "slower";
+  second.place = {9, 5};
+  scenario.method.push_back(second);
+  const auto told = [&] {
+    Diagnostics wrong{"drill.yaml"};
+    const auto plan = make_plan(scenario, 1, wrong);
+    std::vector<std::vector<std::string>> claims;
+    for (auto& fault : plan.faults) claims.push_back({"packets of lo out", "packets of " + fault.host});
+    check_claims(scenario, plan, claims, wrong);
+    return wrong.render();
+  };
+  EXPECT_EQ(told(),
+            "drill.yaml:9:1: error: step \"slower\" (network.delay) needs \"packets of lo out\" on db1, which step \"slow\" (network.delay) holds at the same time\n"
+            "drill.yaml:9:1: error: step \"slower\" (network.delay) needs \"packets of lo out\" on db2, which step \"slow\" (network.delay) holds at the same time\n");
+  scenario.method[1].at = Duration{3'999'000'000};
+  EXPECT_NE(told(), "");
+  scenario.method[1].at = Duration{4'000'000'000};
+  EXPECT_EQ(told(), "") << "one begins when the other ends";
+  scenario.method[1].at.reset();
+  scenario.method[1].after = "slow";
+  EXPECT_EQ(told(), "");
+}
+
 TEST(Planner, labels_narrow_the_choice) {
   Selector on;
   on.labels["rack"] = "even";

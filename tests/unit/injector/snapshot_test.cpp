@@ -26,6 +26,20 @@ TEST(Snapshot, a_limit_without_a_line_is_at_its_default) {
             "process redis-server[12]: was stopped, is not stopped");
 }
 
+TEST(Snapshot, leaves_out_what_other_sessions_made) {
+  const HostState all{{"link eth0", "up"},
+                      {"link sqdeadbeef", "up"},  // somebody else's name
+                      {"link sq0000000a1t00", "tun"},
+                      {"link sq0000000b1t00", "tun"},
+                      {"address fe80::1/64 of sq0000000b1t00", "scope 253"},
+                      {"nftables table inet sq0000000b12", "3 chains"},
+                      {"nftables table netdev sqdoctor", "1 chains"},
+                      {"cgroup /run/net_cls/batch/sq0000000b1 net_cls.classid", "7"},
+                      {"filter at clsact egress of sq0000000b1, preference 1, handle 1", "bpf"}};
+  const HostState mine{{"link eth0", "up"}, {"link sqdeadbeef", "up"}, {"link sq0000000a1t00", "tun"}};
+  EXPECT_EQ(without_other_sessions(all, "0000000a"), mine);
+}
+
 TEST(Snapshot, of_this_host_is_the_same_a_moment_later_apart_from_what_others_did) {
   auto before = snapshot_host();
   EXPECT_TRUE(before.contains("link lo"));
