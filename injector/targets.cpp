@@ -258,6 +258,18 @@ bool is_alive(const Process& process) {
   return stat && stat->start_ticks == process.start_ticks && !stat->ended();
 }
 
+std::string none_matches(const TargetSpec& target) {
+  auto out = fmt::format("no process matches {}", target.to_string());
+  if (!target.exe) return out;
+  std::error_code unreadable;
+  for (auto& entry : fs::directory_iterator("/proc", unreadable)) {
+    const auto pid = std::atoi(entry.path().filename().c_str());
+    if (pid <= 0 || trimmed(read_file(proc(pid, "comm")).value_or("")) != *target.exe) continue;
+    if (const auto exe = executable_of(pid); !exe.empty()) return out + fmt::format("; {}[{}] runs {}", *target.exe, pid, exe);
+  }
+  return out;
+}
+
 tl::expected<std::vector<Process>, std::string> find_processes(const TargetSpec& target) {
   std::vector<Process> out;
   if (!target.selects_processes()) return out;

@@ -28,6 +28,8 @@ struct Process {
 // Every process that all the given process keys select, in the order of their pids; this process, its ancestors and
 // kernel threads are never among them. An error (a pid file that cannot be read, no such unit) is a text for a person; finding none is not an error.
 tl::expected<std::vector<Process>, std::string> find_processes(const TargetSpec&);
+// That there is none, and who is called so but runs another executable (a link to it, or a script): "no process matches exe=a".
+std::string none_matches(const TargetSpec&);
 
 // One process by its pid; nothing where it does not exist (any more).
 std::optional<Process> read_process(pid_t);

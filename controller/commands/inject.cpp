@@ -227,7 +227,11 @@ class Injection {
     options.state = arguments_.state;
     const auto recovered = recover_lost_host(spec_, options);
     const bool clean = recovered.clean;
-    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? "the host was put back by its guardian" : "the host was not put back", recovered.costs,
+    // An injector that is told to leave says first that it undid everything.
+    auto* why = undone_.if_contains("why");
+    const bool told_to = why && why->is_string() && why->get_string() == "a signal" && is_true(undone_, "clean");
+    const std::string how = told_to ? "it had undone the fault before, because of a signal (`squall undo` sends one)" : "the host was put back by its guardian";
+    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? how : "the host was not put back", recovered.costs,
                          clean ? "" : "\n" + left_text(&recovered.left)));
     if (arguments_.json())
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},

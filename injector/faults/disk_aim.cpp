@@ -94,7 +94,7 @@ Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, cons
                           std::vector<std::string>& limits) {
   auto processes = find_processes(on);
   if (!processes) return Error(processes.error());
-  if (processes->empty()) return Error(fmt::format("no process matches {}", on.to_string()));
+  if (processes->empty()) return Error(none_matches(on));
   Users users;
   for (auto& process : *processes) {
     auto group = cgroup::group_of(hierarchy, process.pid);

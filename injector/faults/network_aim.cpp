@@ -46,7 +46,7 @@ bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& 
   // Whose socket it is only root can see; the port is enough to plan with.
   const bool unseen = processes->empty() && on.listens_on && ::geteuid() != 0;
   if (processes->empty() && !unseen) {
-    diagnostics.error({}, fmt::format("no process matches {}", on.to_string()));
+    diagnostics.error({}, none_matches(on));
     return false;
   }
   for (auto& process : *processes) aim.targets.push_back(process.to_string());

@@ -12,7 +12,7 @@ std::optional<NetworkPlace> find_place(const TargetSpec& on, Diagnostics& diagno
   if (!on.selects_processes()) return here;
   const auto processes = find_processes(on);
   if (!processes || processes->empty()) {
-    diagnostics.error({}, processes ? fmt::format("no process matches {}", on.to_string()) : processes.error());
+    diagnostics.error({}, processes ? none_matches(on) : processes.error());
     return {};
   }
   const auto& first = processes->front();

@@ -273,7 +273,7 @@ std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Se
     return nullptr;
   }
   if (found->empty()) {
-    diagnostics.error({}, fmt::format("no process matches {}", on.to_string()));
+    diagnostics.error({}, none_matches(on));
     return nullptr;
   }
   return std::make_unique<Kill>(parameters, on, std::move(*found), setting);

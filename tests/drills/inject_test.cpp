@@ -40,6 +40,14 @@ TEST_F(Inject, ends_well_where_the_ports_ran_out) {
   EXPECT_EQ(tool.run(words("network.exhaust_ports", {}, "interface=any", "1s")), 0) << tool.output();
 }
 
+TEST_F(Inject, says_that_somebody_else_undid_it) {
+  tool.start(words("network.occupy", {"port=7030"}, "interface=any", "20s"));
+  for (int i = 0; i < 500 && tool.output().find("Ctrl-C undoes it") == std::string::npos; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  shell(bin_dir() + "/squall undo --state " + tool.state().string());
+  EXPECT_EQ(tool.wait(), 5) << tool.output();
+  EXPECT_NE(tool.output().find("it had undone the fault before, because of a signal (`squall undo` sends one)"), std::string::npos) << tool.output();
+}
+
 TEST_F(Inject, names_the_argument_that_is_wrong) {
   EXPECT_EQ(tool.run(words("network.delay", {"delay=2h", "dealy=1ms"}, "pid=abc", "0s")), 2);
   for (auto* line : {"network.delay: error: delay: expected 0s to 1h, got 2h\n", "network.delay: error: unknown key \"dealy\"; did you mean \"delay\"?\n",
