@@ -70,6 +70,8 @@ class Fault {
   virtual Dose measure() = 0;
   virtual std::vector<FaultEvent> events() { return {}; }
   virtual void stopping() {}
+  // Whether packets may wait for it in the kernel's queue, which drops them when anybody removes a hook: it is undone first.
+  virtual bool keeps_packets() const { return false; }
 };
 
 // Whether this host can take the fault, for `squall doctor`.

@@ -255,9 +255,11 @@ void InForce::end_and_say(const std::string& step, const std::string& why) {
 
 json::object InForce::undo(const std::string& step) { return end(find(step).order.step, "asked"); }
 
+// The last first, but for those whose packets would be lost with another's hook.
 json::object InForce::undo_all(const std::string& why, bool say) {
+  auto turn = [](auto& one) { return std::pair{one.second->order.fault->keeps_packets(), one.second->number}; };
   while (!running_.empty()) {
-    auto last = std::max_element(running_.begin(), running_.end(), [](auto& a, auto& b) { return a.second->number < b.second->number; });
+    auto last = std::max_element(running_.begin(), running_.end(), [&](auto& a, auto& b) { return turn(a) < turn(b); });
     const auto step = last->first;
     if (say)
       end_and_say(step, why);

@@ -57,6 +57,7 @@ class UserlandFault : public Fault {
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
   std::vector<std::string> claims() const override { return aim_.claims(); }
+  bool keeps_packets() const override { return uses_queue(detour_->plan().rules); }
 
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
