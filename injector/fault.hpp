@@ -70,8 +70,10 @@ class Fault {
   virtual Dose measure() = 0;
   virtual std::vector<FaultEvent> events() { return {}; }
   virtual void stopping() {}
-  // Whether packets may wait for it in the kernel's queue, which drops them when anybody removes a hook: it is undone first.
+  // Whether packets may wait for it in the kernel's queue, which drops them when anybody removes a hook: it is undone first,
   virtual bool keeps_packets() const { return false; }
+  // and where another fault is undone meanwhile, lets them pass at once until that is done.
+  virtual void make_way(bool /*on*/) {}
 };
 
 // Whether this host can take the fault, for `squall doctor`.

@@ -217,6 +217,11 @@ void InForce::say_events(Running& running) {
 
 json::object InForce::dose(const std::string& step) { return measured(*find(step).order.fault).json(); }
 
+void InForce::make_way(const Fault& of, bool on) {
+  for (auto& [step, running] : running_)
+    if (auto& fault = *running->order.fault; &fault != &of && fault.keeps_packets()) fault.make_way(on);
+}
+
 json::object InForce::end(const std::string& step, const std::string& why) {
   const auto begin = monotonic_ns();
   auto& running = find(step);
@@ -227,7 +232,9 @@ json::object InForce::end(const std::string& step, const std::string& why) {
   } catch (const std::exception& e) {
     at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", step, e.what())}});
   }
+  make_way(fault, true);
   const auto left = running.applied->undo({ended_record(step)});
+  make_way(fault, false);
   const auto undo_ns = monotonic_ns() - begin;
   at_.safeguard.hold(true);
   say_events(running);

@@ -63,6 +63,8 @@ class InForce {
   void tick();
   void say_events(Running&);
   boost::json::object end(const std::string& step, const std::string& why);
+  // Whether what other faults hold passes at once.
+  void make_way(const Fault& of, bool on);
   void end_and_say(const std::string& step, const std::string& why);
 
   Surroundings at_;

@@ -196,6 +196,8 @@ class AnswersFault : public Fault {
     detour::lead_packets(transaction, detour_, fmt::format("{}", fmt::join(aim_.targets, "; ")));
   }
   void set_level(double level) override { detour_->set_level(level_ = level); }
+  bool keeps_packets() const override { return act_ == Act::delay; }
+  void make_way(bool on) override { detour_->make_way(on); }
 
   Dose measure() override {
     Dose out;

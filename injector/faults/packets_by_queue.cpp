@@ -58,6 +58,7 @@ class UserlandFault : public Fault {
   std::vector<std::string> targets() const override { return aim_.targets; }
   std::vector<std::string> claims() const override { return aim_.claims(); }
   bool keeps_packets() const override { return uses_queue(detour_->plan().rules); }
+  void make_way(bool on) override { detour_->make_way(on); }
 
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
@@ -75,7 +76,7 @@ class UserlandFault : public Fault {
     if (uses_queue(detour_->plan().rules) && (what_.delay.delay_ns > 0 || what_.rate))
       out.emplace_back("programs that ask the kernel when a packet arrived (SO_TIMESTAMP; ping without -U) are told the time before it waited here");
     if (uses_queue(detour_->plan().rules))
-      out.emplace_back("whoever removes a netfilter hook of this network namespace meanwhile makes the kernel drop the packets that wait");
+      out.emplace_back("when another fault of the run ends, packets that wait pass at once; whoever else removes a netfilter hook of this network namespace makes the kernel drop them");
     if (what_.delay.delay_ns > 0 && uses_queue(detour_->plan().rules)) out.emplace_back("where another fault delays an arriving packet too, the longer delay counts, not both");
     if (what_.duplicate > 0 && uses_queue(detour_->plan().rules))
       out.emplace_back("the second of two arriving packets comes by the loopback device: a service that is bound to another one does not see it");

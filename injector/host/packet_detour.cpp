@@ -45,6 +45,10 @@ void PacketDetour::set_level(double level) {
   if (engine_) engine_->set_level(level);
 }
 
+void PacketDetour::make_way(bool on) {
+  if (engine_) engine_->make_way(on);
+}
+
 EngineMeasure PacketDetour::measure() {
   if (engine_ && owner_) {
     in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {

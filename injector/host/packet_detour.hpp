@@ -35,6 +35,8 @@ class PacketDetour {
   ~PacketDetour();
 
   void set_level(double level);
+  // Whether all packets pass at once for a moment.
+  void make_way(bool on);
   EngineMeasure measure();
   // Where somebody removed one of our taps, what is led to it is lost: lets all packets pass as they are, and says which.
   // Nothing where all are there.

@@ -129,7 +129,7 @@ void PacketEngine::run() {
     const auto group = grouped ? wait_for_group() : wait();
     since_taken_ = grouped ? monotonic_ns() - taken : 0;
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
-    deliver(std::max(monotonic_ns(), group));
+    making_way_ ? release_due(never) : deliver(std::max(monotonic_ns(), group));
   }
   since_taken_ = 0;
   deliver_all();

@@ -71,6 +71,8 @@ class PacketEngine {
   // Lets everything that waits go soon and in order, takes what still comes in until nothing does, and ends the
   // thread, all within 0.6 s. No new packet may be sent our way any more. Sources stay open.
   void release();
+  // While `on`, everything passes at once, what waits already too: it is gone when this comes back, or after 0.1 s.
+  void make_way(bool on);
   // Closes the sources.
   void close();
   EngineMeasure measure() const;
@@ -130,7 +132,7 @@ class PacketEngine {
   Fd epoll_, timer_, wake_;
   std::thread thread_;
   std::atomic<double> level_ = 1;
-  std::atomic<bool> releasing_ = false;
+  std::atomic<bool> releasing_ = false, making_way_ = false;
   std::atomic<std::uint64_t> looks_ = 0;
   std::unique_ptr<HeldCount> held_count_;
   std::atomic<HeldCount*> watched_ = nullptr;  // while it is

@@ -11,6 +11,7 @@ namespace {
 // What is held at the undo follows so many times as fast, and in so long a time at most.
 constexpr double release_pace = 5;
 constexpr std::int64_t longest_release_ns = 400'000'000, settling_ns = 200'000'000;
+constexpr std::int64_t longest_way_ns = 100'000'000;
 
 }  // namespace
 
@@ -34,6 +35,23 @@ void PacketEngine::deliver_all() {
   release_due(never);
   give_up();
   while (take()) continue;  // what the kernel said to the last verdicts
+}
+
+void PacketEngine::make_way(bool on) {
+  making_way_ = on;
+  if (!on || !thread_.joinable()) return;
+  wake();
+  auto holds = [this] {
+    std::lock_guard lock{mutex_};
+    return measure_.of(Way::out).holding + measure_.of(Way::in).holding > 0;
+  };
+  // One look may have begun before it was asked, the next has not.
+  const auto looks = looks_ + 2;
+  for (const auto patience = monotonic_ns() + longest_way_ns; (looks_ < looks || holds()) && monotonic_ns() < patience;) {
+    const timespec moment{0, 100'000};
+    ::nanosleep(&moment, nullptr);
+    wake();
+  }
 }
 
 // Those behind a limited rate first: they were before the others.

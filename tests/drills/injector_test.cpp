@@ -193,20 +193,22 @@ TEST_F(Injector, whose_packet_engine_hangs_ends_so_that_packets_flow_again) {
   EXPECT_TRUE(as_found_within(5s));
 }
 
-TEST_F(Injector, undoes_what_holds_packets_before_it_removes_other_hooks) {
-  const squall::testing::ServerProcess server{squall::testing::echo_at(7031)};
-  InjectorProcess injector{state()};
-  injector.must(hello("several"));
-  auto request = slow("slow", "sqa");
-  request["with"] = json::object{{"delay", "400ms"}, {"direction", "in"}, {"mechanism", "userland"}};
-  injector.must(request);
-  injector.must({{"do", "apply"}, {"step", "proxied"}, {"fault", "tcp.latency"}, {"on", json::object{{"listens_on", 7031}}}, {"with", json::object{{"latency", "10ms"}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}});
-  std::string pinged;
-  std::thread ping{[&] { pinged = squall::testing::shell("ping -n -q -c 60 -i 0.02 -W 2 10.99.0.2"); }};
-  std::this_thread::sleep_for(800ms);  // a score of answers waits
-  injector.must({{"do", "undo_all"}});
-  ping.join();
-  EXPECT_NE(pinged.find("60 packets transmitted, 60 received"), std::string::npos) << pinged;
+TEST_F(Injector, loses_no_packet_that_it_holds_when_another_fault_ends) {
+  for (const json::object& end : {json::object{{"do", "undo"}, {"step", "other"}}, json::object{{"do", "undo_all"}}}) {
+    InjectorProcess injector{state()};
+    injector.must(hello("several"));
+    auto request = slow("slow", "sqa");
+    request["with"] = json::object{{"delay", "400ms"}, {"direction", "in"}, {"mechanism", "userland"}};
+    injector.must(request);
+    injector.must({{"do", "apply"}, {"step", "other"}, {"fault", "network.partition"}, {"on", json::object{{"interface", "sqa"}}}, {"with", json::object{{"port", 7031}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}});
+    std::string pinged;
+    std::thread ping{[&] { pinged = squall::testing::shell("ping -U -n -q -c 60 -i 0.02 -W 2 10.99.0.2"); }};  // -U: it waits as long as answers take
+    std::this_thread::sleep_for(800ms);  // a score of answers waits
+    injector.must(end);
+    ping.join();
+    EXPECT_NE(pinged.find("60 packets transmitted, 60 received"), std::string::npos) << end << pinged;
+    if (end.contains("step")) EXPECT_TRUE(injector.must({{"do", "undo"}, {"step", "slow"}}).at("clean").as_bool());
+  }
 }
 
 TEST_F(Injector, that_is_killed_leaves_word_of_the_packets_that_it_held) {
