@@ -106,8 +106,7 @@ void Proxy::enable() {
   listener_->socket.watch();
 }
 
-// All that wait are called first and carried then: the kernel's code for the one and the other does not fit into a
-// processor's cache together.
+// All that wait are called first and carried then, so that the kernel does the like many times over.
 void Proxy::accept() {
   gathering_ = true;
   accept_all();
