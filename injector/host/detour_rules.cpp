@@ -291,6 +291,9 @@ void refusal_rules(netlink::Messages& messages, const Chain& hold, DetourRules::
 }
 
 // What becomes of the packets in the end.
+// Empty, but while packets are to pass a queue by.
+Chain pass_chain(const DetourRules& rules) { return {Family::inet, rules.table, "pass"}; }
+
 void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
   std::set<std::pair<Family, std::string>> known;
   for (auto& point : rules.points) {
@@ -306,8 +309,11 @@ void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
       refusal_rules(messages, hold, rules.answer);
     else if (at_device(point))
       Rule{messages, hold}.forward(point.tap);
-    else
+    else {
+      nft::add_chain(messages, pass_chain(rules));
+      Rule{messages, hold}.jump(pass_chain(rules).name);
       Rule{messages, hold}.count().queue(rules.queue, rules.compat_queue);
+    }
   }
 }
 
@@ -422,6 +428,17 @@ netlink::Messages add_peers(const DetourRules& rules, std::span<const Prefix> mo
 
 netlink::Messages delete_detour_rules(const DetourRules& rules) { return batch_of(rules, nft::delete_rules); }
 netlink::Messages delete_detour_tables(const DetourRules& rules) { return batch_of(rules, nft::delete_table); }
+
+netlink::Messages pass_queue_by(const DetourRules& rules, bool on) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  if (on)
+    Rule{messages, pass_chain(rules)}.accept();
+  else
+    nft::delete_rules(messages, pass_chain(rules));
+  nft::end_batch(messages);
+  return messages;
+}
 
 MatchedPackets matched(const DetourRules& rules) {
   MatchedPackets out;

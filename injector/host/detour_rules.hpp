@@ -70,6 +70,8 @@ netlink::Messages add_peers(const DetourRules&, std::span<const Prefix> more);
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 netlink::Messages delete_detour_rules(const DetourRules&);
 netlink::Messages delete_detour_tables(const DetourRules&);
+// One batch: what was to wait in the queue passes, or waits again.
+netlink::Messages pass_queue_by(const DetourRules&, bool on);
 // Packets that the rules took so far, or only watched, read in the caller's network namespace. Of rules that drop or refuse.
 struct MatchedPackets {
   std::uint64_t leaving = 0, arriving = 0, within_lo = 0;  // on lo, where no process is aimed at, the directions are one

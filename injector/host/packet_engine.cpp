@@ -1,6 +1,7 @@
 #include "injector/host/packet_engine.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -24,6 +25,10 @@ constexpr int rounds_between_deliveries = 16;
 // long of each other go together, in the middle of the first and the last: none is more than half of it early or late. So
 // as long as that is small beside the delay.
 constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
+// Where that many come for a while, it is enough to look at one in such a time: the others came between.
+constexpr std::int64_t steady_ns = 20'000'000, reconsider_ns = 1'000'000'000;
+constexpr double unheard_ns = 200'000;
+constexpr std::uint64_t most_unheard = 16;
 static_assert(retry_ns > together_ns / 2);  // or what could not go would be tried again in the same group
 
 // Of each direction its own; the first one's is the fault's.
@@ -107,6 +112,7 @@ EngineMeasure PacketEngine::measure() const {
   for (auto& source : sources_) {
     out.lost += source->lost();
     out.refused += source->found_full();
+    out.reckoned += source->reckoned();
   }
   return out;
 }
@@ -125,7 +131,8 @@ void PacketEngine::run() {
   while (!releasing_) {
     ++looks_;
     const auto taken = monotonic_ns();
-    const bool grouped = many_come(taken);
+    const bool grouped = many_come(taken) && !making_way_;
+    hear_of_one_in(enough(taken));
     const auto group = grouped ? wait_for_group() : wait();
     since_taken_ = grouped ? monotonic_ns() - taken : 0;
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
@@ -136,13 +143,29 @@ void PacketEngine::run() {
 }
 
 bool PacketEngine::many_come(std::int64_t now) {
-  const auto counted = now - counting_since_;
-  if (counted < stretch_ns) return many_;
-  many_ = came_ * stretch_ns > many * counted &&
+  const auto passed = now - counting_since_;
+  if (passed < stretch_ns) return many_;
+  many_ = static_cast<std::int64_t>(came_ - counted_) * stretch_ns > many * passed &&
           static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_groups * together_ns);
   counting_since_ = now;
-  came_ = 0;
+  counted_ = came_;
   return many_;
+}
+
+unsigned PacketEngine::enough(std::int64_t now) {
+  if (!many_ || shape_.rate || making_way_ || releasing_) return 1;
+  const auto passed = now - averaging_since_;
+  if (passed < (heard_of_ == 1 ? steady_ns : reconsider_ns)) return heard_of_;
+  const auto in_a_while = static_cast<std::uint64_t>(static_cast<double>(came_ - averaged_) * unheard_ns / static_cast<double>(passed));
+  averaging_since_ = now, averaged_ = came_;
+  return static_cast<unsigned>(std::bit_floor(std::clamp<std::uint64_t>(in_a_while, 1, most_unheard)));
+}
+
+void PacketEngine::hear_of_one_in(unsigned packets) {
+  if (packets == heard_of_) return;
+  heard_of_ = packets;
+  for (auto& source : sources_) source->hear_of_one_in(packets);
+  for (int round = 0; packets == 1 && round < rounds_between_deliveries && take();) ++round;
 }
 
 // How long packets may lie unread: where they tell when they came, until the first of them can be in a group.

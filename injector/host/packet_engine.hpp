@@ -43,6 +43,7 @@ struct WayMeasure {
 struct EngineMeasure {
   std::array<WayMeasure, 2> ways;
   std::uint64_t overflowed = 0, lost = 0;
+  std::uint64_t reckoned = 0;  // packets that were not looked at each: when they came is between others
   std::uint64_t refused = 0;  // by the full queue of the device they were to leave by
 
   WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
@@ -73,6 +74,8 @@ class PacketEngine {
   void release();
   // While `on`, everything passes at once, what waits already too: it is gone when this comes back, or after 0.1 s.
   void make_way(bool on);
+  // Once no more are led here: all that were are gone when this comes back, or after 0.1 s.
+  void wait_until_empty();
   // Closes the sources.
   void close();
   EngineMeasure measure() const;
@@ -84,10 +87,15 @@ class PacketEngine {
  private:
   void run();
   void wake();
+  bool holds() const;
+  void wait_while(const std::function<bool()>&);
   // Waits for what comes or is due; up to when packets may go thereafter, 0: up to now.
   std::int64_t wait();
   std::int64_t wait_for_group();
   bool many_come(std::int64_t now);
+  // Of how many packets that come one is looked at.
+  unsigned enough(std::int64_t now);
+  void hear_of_one_in(unsigned packets);
   std::int64_t longest_unread() const;
   bool keeps_order() const { return shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor; }
   bool take();
@@ -145,7 +153,9 @@ class PacketEngine {
   std::int64_t armed_ = 0, since_taken_ = 0;
   std::uint64_t order_ = 0, held_bytes_ = 0;
   std::array<std::uint64_t, 2> holding_{};  // by Way
-  std::int64_t counting_since_ = 0, came_ = 0;
+  std::int64_t counting_since_ = 0, averaging_since_ = 0;
+  std::uint64_t came_ = 0, counted_ = 0, averaged_ = 0;
+  unsigned heard_of_ = 1;
   bool many_ = false;
   std::string edited_;
 

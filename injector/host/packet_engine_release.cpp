@@ -18,6 +18,7 @@ constexpr std::int64_t longest_way_ns = 100'000'000;
 // What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the buffers of many
 // a receiver take.
 void PacketEngine::deliver_all() {
+  hear_of_one_in(1);
   const auto begin = monotonic_ns(), until = begin + longest_release_ns, patience = until + settling_ns;
   const auto first = next_due() == never ? begin : next_due(), last = std::max(held_.last_due(), through_.last_due());
   const double faster = std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));
@@ -40,17 +41,26 @@ void PacketEngine::deliver_all() {
 void PacketEngine::make_way(bool on) {
   making_way_ = on;
   if (!on || !thread_.joinable()) return;
-  wake();
-  auto holds = [this] {
-    std::lock_guard lock{mutex_};
-    return measure_.of(Way::out).holding + measure_.of(Way::in).holding > 0;
-  };
   // One look may have begun before it was asked, the next has not.
   const auto looks = looks_ + 2;
-  for (const auto patience = monotonic_ns() + longest_way_ns; (looks_ < looks || holds()) && monotonic_ns() < patience;) {
+  wait_while([&] { return looks_ < looks || holds(); });
+}
+
+void PacketEngine::wait_until_empty() {
+  if (!thread_.joinable()) return;
+  wait_while([&] { return std::any_of(sources_.begin(), sources_.end(), [](auto& source) { return source->waiting() > 0; }) || holds(); });
+}
+
+bool PacketEngine::holds() const {
+  std::lock_guard lock{mutex_};
+  return measure_.of(Way::out).holding + measure_.of(Way::in).holding > 0;
+}
+
+void PacketEngine::wait_while(const std::function<bool()>& still) {
+  for (const auto patience = monotonic_ns() + longest_way_ns; still() && monotonic_ns() < patience;) {
+    wake();
     const timespec moment{0, 100'000};
     ::nanosleep(&moment, nullptr);
-    wake();
   }
 }
 

@@ -1,6 +1,7 @@
 #include "injector/host/packet_queue.hpp"
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <linux/filter.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
@@ -37,6 +39,8 @@ struct Verdict {
 static_assert(sizeof(Verdict) == 32);
 
 std::uint16_t type_of(std::uint16_t message) { return static_cast<std::uint16_t>(NFNL_SUBSYS_QUEUE << 8 | message); }
+
+bool after(std::uint32_t id, std::uint32_t other) { return static_cast<std::int32_t>(id - other) > 0; }
 
 nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(number)}; }
 
@@ -117,20 +121,51 @@ void PacketQueue::configure(std::uint32_t longest) {
   ::setsockopt(fd(), SOL_NETLINK, NETLINK_NO_ENOBUFS, &yes, sizeof yes);
 }
 
-bool PacketQueue::take(const std::function<void(HeldPacket&&)>& keep) {
+// To read and copy a message is the most of what a packet costs us. Their numbers are enough to let packets go, and follow on
+// each other: the kernel keeps the packet and throws our message away where our own filter asks it to (netlink_unicast in
+// net/netlink/af_netlink.c; socket(7), SO_ATTACH_FILTER).
+void PacketQueue::hear_of_one_in(unsigned packets) {
+  if (packets == one_in_ || take_ == Take::bytes || !ways_.all || !stamps_) return;
+  if (packets > 1) {
+    if (state().sequence == 0) return;  // or we would not know of the last ones
+    const auto others = static_cast<std::uint32_t>(packets - 1);
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(type_of(NFQNL_MSG_PACKET)), 0, 5),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, sizeof(nlmsghdr) + sizeof(nfgenmsg) + offsetof(nlattr, nla_type)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(NFQA_PACKET_HDR), 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, sizeof(nlmsghdr) + sizeof(nfgenmsg) + sizeof(nlattr) + offsetof(nfqnl_msg_packet_hdr, packet_id)),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, others, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, ~0U),
+    };
+    const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+    if (::setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0) one_in_ = packets;
+    return;
+  }
+  const int none = 0;
+  ::setsockopt(fd(), SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+  one_in_ = 1;
+  // A packet has its number before the filter sees its message.
+  unheard_until_ = static_cast<std::uint32_t>(state().sequence);
+  rest_ = true;
+}
+
+bool PacketQueue::take(const Keep& keep) {
   const int got = ::recvmmsg(fd(), messages_.data(), batch, MSG_DONTWAIT, nullptr);
-  if (got <= 0) return false;
   now_ = monotonic_ns();
   wall_ahead_ = wall_ns() - now_;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
+  for (std::size_t i = 0; i < static_cast<std::size_t>(std::max(got, 0)); ++i) {
     // A packet's bytes come last and are not padded, but NLMSG_NEXT takes a multiple of four away.
     auto left = NLMSG_ALIGN(messages_[i].msg_len);
     for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
   }
-  return static_cast<std::size_t>(got) == batch;
+  const bool more = got == static_cast<int>(batch);
+  if (!more && (rest_ || (got <= 0 && one_in_ > 1))) reckon_rest(keep);
+  return more;
 }
 
-void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(HeldPacket&&)>& keep) {
+void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
   if (head->nlmsg_type == NLMSG_ERROR) {
     // The packet of a verdict is gone (ENOENT): whoever unregisters a netfilter hook makes the kernel drop all that
     // waits in the queues of the namespace. A verdict about many fails where none of them is left.
@@ -153,13 +188,6 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
     if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_PACKET_HDR) {
       packet.id = ntohl(reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->packet_id);
       hook = reinterpret_cast<const nfqnl_msg_packet_hdr*>(value)->hook;
-      untold_ += packet.id - last_id_ - 1;
-      if (fates_.empty()) first_id_ = packet.id;
-      const std::size_t known = packet.id - first_id_ + 1;
-      if (known > fates_.capacity()) fates_.set_capacity(std::max(known, 2 * fates_.capacity()));
-      while (fates_.size() + 1 < known) fates_.push_back(Fate::judged);
-      fates_.push_back(Fate::waits);
-      last_id_ = packet.id;
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_IFINDEX_INDEV) {
       std::memcpy(&device, value, sizeof device);
       device = ntohl(device);
@@ -187,7 +215,48 @@ void PacketQueue::read_message(const nlmsghdr* head, const std::function<void(He
     at += (attribute->nla_len + 3U) & ~3U;
   }
   packet.way = way_of(ways_, hook, device, told);
+  hear(std::move(packet), keep);
+}
+
+void PacketQueue::hear(HeldPacket&& packet, const Keep& keep) {
+  if (!after(packet.id, last_id_)) return;  // its message was still under way when it was reckoned with
+  const auto before = packet.id - last_id_ - 1;
+  const auto unheard = one_in_ > 1 ? before : after(unheard_until_, last_id_) ? std::min(before, unheard_until_ - last_id_) : 0;
+  const auto step = (packet.entered - last_entered_) / static_cast<std::int64_t>(before + 1);
+  if (unheard > 0) reckon(last_id_ + unheard, step, keep);
+  // The kernel could not tell us of these, and let them pass.
+  for (; last_id_ + 1 != packet.id; ++untold_) number(last_id_ + 1, Fate::judged);
+  pace_ns_ = step;
+  last_entered_ = packet.entered;
+  number(packet.id, Fate::waits);
   keep(std::move(packet));
+}
+
+void PacketQueue::reckon(std::uint32_t last, std::int64_t step, const Keep& keep) {
+  for (auto entered = last_entered_; last_id_ != last;) {
+    HeldPacket packet;
+    packet.source = this;
+    packet.id = last_id_ + 1;
+    packet.way = *ways_.all;
+    packet.entered = entered = std::min(entered + step, now_);
+    number(packet.id, Fate::waits);
+    ++reckoned_;
+    keep(std::move(packet));
+  }
+}
+
+// Those after the last of which we heard: they followed it as closely as it followed the one before.
+void PacketQueue::reckon_rest(const Keep& keep) {
+  if (one_in_ > 1) unheard_until_ = static_cast<std::uint32_t>(state().sequence);
+  rest_ = false;
+  if (after(unheard_until_, last_id_)) reckon(unheard_until_, std::max<std::int64_t>(pace_ns_, 0), keep);
+}
+
+void PacketQueue::number(std::uint32_t id, Fate fate) {
+  if (fates_.empty()) first_id_ = id;
+  if (fates_.full()) fates_.set_capacity(2 * fates_.capacity());
+  fates_.push_back(fate);
+  last_id_ = id;
 }
 
 bool PacketQueue::let_go(HeldPacket& packet) {
@@ -223,7 +292,7 @@ void PacketQueue::settle() {
   if (packets > 0) put(NFQNL_MSG_VERDICT_BATCH, last, NF_ACCEPT, packets);
   if (packets < accepted_.size())
     for (const auto id : accepted_) {
-      if (static_cast<std::int32_t>(id - first_id_) < 0) continue;
+      if (after(first_id_, id)) continue;
       fates_[id - first_id_] = Fate::judged;
       put(NFQNL_MSG_VERDICT, id, NF_ACCEPT, 1);
     }

@@ -25,6 +25,7 @@ Way way_of(const QueueWays&, std::uint8_t hook, std::uint32_t device, std::span<
 
 class PacketQueue : public PacketSource {
  public:
+  using Keep = std::function<void(HeldPacket&&)>;
   // Binds a free queue of the thread's network namespace, looking from `start` on. When `longest` packets wait already,
   // further ones pass at once (fail open). Throws std::runtime_error.
   enum class Take {
@@ -42,7 +43,9 @@ class PacketQueue : public PacketSource {
 
   void begin() override;
   int fd() const override { return socket_.fd(); }
-  bool take(const std::function<void(HeldPacket&&)>&) override;
+  bool take(const Keep&) override;
+  void hear_of_one_in(unsigned) override;
+  std::uint64_t reckoned() const override { return reckoned_; }
   bool let_go(HeldPacket&) override;
   void discard(HeldPacket&) override;
   void flush() override;
@@ -61,7 +64,11 @@ class PacketQueue : public PacketSource {
   void settle();
   void send_verdicts();
   void put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets, const HeldPacket* changed = nullptr);
-  void read_message(const struct nlmsghdr*, const std::function<void(HeldPacket&&)>&);
+  void read_message(const struct nlmsghdr*, const Keep&);
+  void hear(HeldPacket&&, const Keep&);
+  // Those after the last one up to `last`, a step of time after another.
+  void reckon(std::uint32_t last, std::int64_t step, const Keep&);
+  void reckon_rest(const Keep&);
 
   netlink::Socket socket_;
   Fd stamps_, states_;
@@ -70,6 +77,7 @@ class PacketQueue : public PacketSource {
   std::vector<char> verdicts_;
   // From the first packet that waits for its verdict to the last that we know of.
   enum class Fate : char { waits, accepted, judged };
+  void number(std::uint32_t id, Fate);
   boost::circular_buffer<Fate> fates_{1024};
   std::uint32_t first_id_ = 1;
   std::vector<std::uint32_t> accepted_;  // since the last verdicts
@@ -82,7 +90,11 @@ class PacketQueue : public PacketSource {
   std::size_t buffer_size_ = 0;
   std::unique_ptr<RawSender> sender_;
   std::uint32_t last_id_ = 0;
-  std::atomic<std::uint64_t> lost_ = 0, untold_ = 0;
+  std::int64_t last_entered_ = 0, pace_ns_ = 0;
+  unsigned one_in_ = 1;
+  std::uint32_t unheard_until_ = 0;  // of those up to here some may wait of which we were not told
+  bool rest_ = false;                // and they may be the last ones
+  std::atomic<std::uint64_t> lost_ = 0, untold_ = 0, reckoned_ = 0;
 };
 
 }  // namespace squall

@@ -41,6 +41,10 @@ class PacketSource {
   virtual int fd() const = 0;
   // Hands over what is there, a bounded number at a time; false where nothing was left.
   virtual bool take(const std::function<void(HeldPacket&&)>&) = 0;
+  // Of so many packets, a power of two, it is enough to hear of one; when the others came is reckoned. They are handed over
+  // all the same, in order, and those that are still owed by the next `take` once it is 1 again.
+  virtual void hear_of_one_in(unsigned) {}
+  virtual std::uint64_t reckoned() const { return 0; }
   // Lets a packet go on its way; may gather until flush. False: it cannot go now and stays the caller's.
   virtual bool let_go(HeldPacket&) = 0;
   // Drops a packet, silently as a network does; nothing where it is a copy.
@@ -48,7 +52,7 @@ class PacketSource {
   virtual void flush() = 0;
   // Begins what its destructor waits for; nothing else is asked of it afterwards. From any thread.
   virtual void leave() {}
-  // Packets that the kernel still keeps for us and has not handed over, or that we have not let go.
+  // Packets that the kernel still keeps for us and has not handed over, or that we have not let go. From any thread.
   virtual std::uint64_t waiting() = 0;
   // Packets lost since the start: the queue was full, or somebody made the kernel drop what waited.
   virtual std::uint64_t lost() const = 0;
