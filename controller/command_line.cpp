@@ -118,7 +118,7 @@ class CommandLine {
   void add_hosts() {
     with_host(add("doctor", "which faults a host can take, by which mechanism, and what is missing for the others", doctor_command));
     with_host(add("status", "what is in force on a host", status_command));
-    with_host(add("undo", "undo all that is in force on a host, now", undo_command));
+    with_host(add("undo", "undo all that is in force on a host, now; the drill that did it is halted", undo_command));
   }
 
   void add_reports() {

@@ -9,6 +9,7 @@
 
 #include "injector/carry_out.hpp"
 #include "injector/journal.hpp"
+#include "injector/protocol.hpp"
 
 namespace squall {
 namespace {
@@ -54,7 +55,7 @@ bool needs_root() {
 void end_injector(const JournalContent& journal) {
   auto pidfd = open_process(journal.pid, journal.start_ticks);
   if (!pidfd) return;
-  signal_process(pidfd, SIGTERM);
+  signal_process(pidfd, undo_signal);
   if (wait_for_end(pidfd, 5000)) return;
   signal_process(pidfd, SIGKILL);
   wait_for_end(pidfd, 5000);

@@ -7,7 +7,8 @@ namespace squall {
 
 // {"active": [{step, fault, session, run, pid, since, until, mechanism, owner_alive, undo: […]}]} or lines for people.
 int show_status(const std::string& state, bool json);
-// Live injectors are told to undo and leave (then killed, so that their guardians do); dead journals are carried out.
+// Live injectors are told to undo and leave, which halts their drills (those that do not are killed, so that their guardians
+// undo); dead journals are carried out.
 // 0, or 6 with what is left and the commands that remove it.
 int undo_host(const std::string& state, bool json);
 // Carries out the journals of dead injectors only: after a crash or a reboot.

@@ -25,12 +25,20 @@
 //   {"event": "dose",   "step", "at", "dose"}            while a fault is in force, about four times a second
 //   {"event": "fault",  "step", "at", "what", …}         what a fault noticed: process.died, process.returned …
 //   {"event": "undone", "step", "at", "why", "clean", "left", "dose"}   undone by itself: its time was over, lease, policy
+//   {"event": "leaving", "at", "why"}                   the session ends by itself ("SIGTERM", `squall undo`): what is in force
+//                                                        is undone next, each with an "undone" of its own
+//   {"event": "left",   …}                               then, its last word: what "bye" would have been answered
 //   {"event": "log",    "level", "text"}
 //
 // End of file on the link is the end of the lease: everything is undone at once.
 #pragma once
 
+#include <csignal>
+
 namespace squall {
 inline constexpr int protocol_version = 1;
 inline constexpr long long default_lease_ns = 10'000'000'000;
+// How `squall undo` asks a session to undo everything and to end, and the "why" that is then told.
+inline constexpr int undo_signal = SIGUSR1;
+inline constexpr char undone_by_hand[] = "`squall undo`";
 }  // namespace squall

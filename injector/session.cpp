@@ -38,6 +38,10 @@ std::string fresh_session() {
   return fmt::format("{:08x}", number);
 }
 
+std::string name_of_signal(int number) {
+  return number == undo_signal ? undone_by_hand : number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "SIGHUP";
+}
+
 std::string step_of(const json::object& request) {
   const auto step = text_of(request, "step");
   const bool plain = std::none_of(step.begin(), step.end(), [](unsigned char c) { return c < ' '; });
@@ -53,7 +57,7 @@ class Session {
       : policy_(options.policy),
         state_(options.state),
         link_(io_, options.in, options.out),
-        signals_(io_, SIGINT, SIGTERM, SIGHUP),
+        signals_(io_),
         safeguard_(io_, options.state, name_, [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
         in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); }}) {}
 
@@ -61,8 +65,9 @@ class Session {
     // Timers to the nanosecond: prctl(2), PR_SET_TIMERSLACK.
     ::prctl(PR_SET_TIMERSLACK, 1);
     in_force_.lease(default_lease_ns);
-    signals_.async_wait([this](auto error, int) {
-      if (!error) leave("a signal");
+    for (int number : {SIGINT, SIGTERM, SIGHUP, undo_signal}) signals_.add(number);
+    signals_.async_wait([this](auto error, int number) {
+      if (!error) leave_by_itself(name_of_signal(number));
     });
     link_.listen([this](auto line) { take(line); }, [this](auto why) { leave(why); });
     while (!run_until_done()) {
@@ -78,7 +83,7 @@ class Session {
       return true;
     } catch (const std::exception& e) {
       link_.send({{"event", "log"}, {"level", "error"}, {"text", e.what()}});
-      leave("an error of the injector");
+      leave_by_itself("an error of the injector");
       return false;
     }
   }
@@ -222,7 +227,11 @@ class Session {
 
   // In the end the host is compared, when nothing of ours is left that others use.
   json::object bye() {
-    auto out = in_force_.undo_all("bye", false);
+    return farewell("bye", false);
+  }
+
+  json::object farewell(const std::string& why, bool say) {
+    auto out = in_force_.undo_all(why, say);
     out["ended"] = json_texts(end_afterwards());
     if (!snapshot_) return out;
     note_others();
@@ -259,6 +268,16 @@ class Session {
     if (order.ramp_up_ns > 0 && !order.type->ramps) throw Refused{"input", fmt::format("{} cannot be ramped up", order.type->name)};
     arm();
     return in_force_.apply(std::move(order));
+  }
+
+  // The caller did not ask for it: it is told why, and what it would have asked.
+  void leave_by_itself(const std::string& why) {
+    if (leaving_) return;
+    link_.send({{"event", "leaving"}, {"at", wall_ns()}, {"why", why}});
+    auto last_word = farewell(why, true);
+    last_word["event"] = "left";
+    link_.send(last_word);
+    leave(why);
   }
 
   void leave(const std::string& why) {

@@ -9,6 +9,7 @@
 #include "controller/commands/one_host.hpp"
 #include "controller/hosts/child.hpp"
 #include "injector/fault.hpp"
+#include "injector/protocol.hpp"
 #include "reports/text.hpp"
 
 namespace squall {
@@ -171,6 +172,8 @@ class Injection {
     auto* what = event.if_contains("event");
     if (!what || !what->is_string()) return;
     if (what->get_string() == "undone") return finish(event);
+    if (what->get_string() == "leaving") undone_by_hand_ = event.contains("why") && event.at("why") == undone_by_hand;
+    if (what->get_string() == "left") farewell_ = event;
     if (what->get_string() != "dose" || arguments_.json()) return;
     auto* dose = event.if_contains("dose");
     if (!dose) return;
@@ -189,15 +192,16 @@ class Injection {
   int tell() {
     json::object restored{{"clean", false}, {"differences", json::array{}}};
     if (host_.lost.empty()) {
-      if (auto bye = host_.ask({{"do", "bye"}}))
-        for (auto* key : {"clean", "differences", "ended"}) restored[key] = (*bye)[key];
+      if (auto bye = host_.ask({{"do", "bye"}})) farewell_ = std::move(*bye);
       host_.close();
     }
+    if (farewell_.empty() && !host_.lost.empty()) return tell_lost();
+    if (!farewell_.empty())
+      for (auto* key : {"clean", "differences", "ended"}) restored[key] = farewell_[key];
     const bool undone = is_true(undone_, "clean");
     const bool clean = undone && is_true(restored, "clean");
     restored["clean"] = clean;
     if (auto* left = undone_.if_contains("left"); left && !undone) restored["left"] = *left;
-    if (!host_.lost.empty()) return tell_lost();
     auto dose = undone_.contains("dose") ? undone_["dose"] : json::value(json::object{});
     if (arguments_.json()) {
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault},
@@ -216,8 +220,13 @@ class Injection {
         for (auto& what : ended->get_array()) fmt::print("  {} ended with the session\n", std::string(what.as_string()));
       fmt::print("{}", left_text(undone_.if_contains("left")));
     }
+    if (undone_by_hand_)
+      complain(fmt::format("undone on {} by {}", name_, undone_by_hand));
+    else if (!host_.lost.empty())
+      complain(host_.lost);
     if (!clean) return exit_not_restored;
-    if (host_.interrupted) return exit_halted;
+    if (host_.interrupted || undone_by_hand_) return exit_halted;
+    if (!host_.lost.empty()) return exit_could_not_run;
     return dose.is_object() && is_true(dose.get_object(), "verified") ? exit_pass : exit_inconclusive;
   }
 
@@ -227,11 +236,7 @@ class Injection {
     options.state = arguments_.state;
     const auto recovered = recover_lost_host(spec_, options);
     const bool clean = recovered.clean;
-    // An injector that is told to leave says first that it undid everything.
-    auto* why = undone_.if_contains("why");
-    const bool told_to = why && why->is_string() && why->get_string() == "a signal" && is_true(undone_, "clean");
-    const std::string how = told_to ? "it had undone the fault before, because of a signal (`squall undo` sends one)" : "the host was put back by its guardian";
-    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? how : "the host was not put back", recovered.costs,
+    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? "the host was put back by its guardian" : "the host was not put back", recovered.costs,
                          clean ? "" : "\n" + left_text(&recovered.left)));
     if (arguments_.json())
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},
@@ -244,8 +249,8 @@ class Injection {
   HostSpec spec_;
   OneHost host_;
   std::string name_;
-  json::object applied_, undone_;
-  bool over_ = false;
+  json::object applied_, undone_, farewell_;
+  bool over_ = false, undone_by_hand_ = false;
   int doses_ = 0;
 };
 

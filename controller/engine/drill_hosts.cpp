@@ -5,6 +5,7 @@
 
 #include "controller/engine/requests.hpp"
 #include "injector/fault.hpp"
+#include "injector/protocol.hpp"
 
 namespace squall {
 
@@ -136,13 +137,18 @@ Drill::Active* Drill::find(const Host& host, const std::string& step) {
 }
 
 void Drill::from_host(Host& host, const json::object& event) {
-  if (!log_) return;
   auto text = [&](const char* key) {
     auto* member = event.if_contains(key);
     return member && member->is_string() ? std::string(member->get_string()) : std::string();
   };
   auto* active = find(host, text("step"));
   const auto what = text("event");
+  if (what == "leaving" && text("why") == squall::undone_by_hand) {
+    host.undone_by_hand = true;
+    halt(fmt::format("undone on {} by {}", host.name, squall::undone_by_hand), "user");
+  }
+  if (what == "left") host.farewell = event;
+  if (!log_) return;
   if (what == "undone" && active) return note_undone(*active, event);
   json::object line = event;
   line.erase("event");
@@ -160,24 +166,27 @@ void Drill::from_host(Host& host, const json::object& event) {
 void Drill::host_lost(Host& host, const std::string& why) {
   host.lost = true;
   if (!log_) return;
+  if (host.undone_by_hand) return wake_everybody();
   log_->add("error", {{"text", fmt::format("the link to {} was lost: {}", host.name, why)}});
   if (!recovering_) halt(fmt::format("the link to {} was lost", host.name), "host");
   wake_everybody();
 }
 
-// Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone, by what its
+// Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone without one, by what its
 // guardian left in the journal.
 asio::awaitable<void> Drill::restored(Host& host) {
   if (!host.touched) co_return;
   json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
   if (!host.lost) {
-    auto bye = co_await host.link->ask({{"do", "bye"}});
-    if (bye) {
-      for (auto* key : {"clean", "differences", "left", "ended"}) line[key] = (*bye)[key];
-      log_->add("restored", std::move(line));
+    if (auto bye = co_await host.link->ask({{"do", "bye"}})) {
+      host.farewell = std::move(*bye);
       host.link->close();
-      co_return;
     }
+  }
+  if (!host.farewell.empty()) {
+    for (auto* key : {"clean", "differences", "left", "ended"}) line[key] = host.farewell[key];
+    log_->add("restored", std::move(line));
+    co_return;
   }
   const auto recovered = recover_lost_host(host.spec, options_.link);
   line["clean"] = recovered.clean;

@@ -12,6 +12,8 @@ struct Drill::Host {
   std::unique_ptr<Link> link;
   bool touched = false;  // a fault was asked for there, so its state has to be compared
   bool lost = false;
+  bool undone_by_hand = false;   // by `squall undo`
+  boost::json::object farewell;  // what "bye" was answered, or said by itself
 };
 
 // One fault on its way: asked for, in force, over.

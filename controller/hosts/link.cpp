@@ -99,7 +99,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     auto value = json::parse(line, error);
     if (error || !value.is_object()) return;  // what a login shell prints before the injector speaks
     auto& object = value.get_object();
-    if (object.contains("event")) {
+    if (auto* event = object.if_contains("event")) {
+      if (*event == "leaving" && object.contains("why") && object["why"].is_string()) left_because = object["why"].get_string();
       if (sinks.event) sinks.event(object);
       return;
     }
@@ -155,6 +156,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     int status = 0;
     if (::waitpid(pid, &status, WNOHANG) != pid) return fmt::format("the injector on {} closed the link", host);
     if (WIFSIGNALED(status)) return fmt::format("the injector on {} was ended by signal {}", host, WTERMSIG(status));
+    if (!left_because.empty())
+      return fmt::format("the injector on {} ended because of {}, {}", host, left_because, WEXITSTATUS(status) == 0 ? "everything undone" : "not everything undone");
     const auto words = last_words();
     // ssh(1), EXIT STATUS. The host is on its own then, and its injector acts when the lease is over.
     if (spoke && WEXITSTATUS(status) == 255)
@@ -199,7 +202,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   std::int64_t next_id = 1;
   pid_t pid = -1;
   std::array<char, 4096> heard{};
-  std::string said;
+  std::string said, left_because;
   bool writing = false, closing = false, ended = false;
   bool spoke = false;  // it answered once
 };

@@ -1,4 +1,5 @@
 #include <csignal>
+#include <fstream>
 
 #include <gtest/gtest.h>
 
@@ -80,6 +81,31 @@ TEST_F(ProcessKillDrill, halt_stops_it_from_another_terminal) {
   ASSERT_EQ(::setenv("XDG_RUNTIME_DIR", squall.folder.path().c_str(), 1), 0);
   EXPECT_NO_THROW(run({bin_dir() + "/squall", "halt"}));
   EXPECT_EQ(squall.wait(), 4) << squall.output();
+}
+
+TEST_F(ProcessKillDrill, undo_halts_it_from_another_terminal) {
+  squall.start_drill(kill_drill(edge.process->pid(), other.address(), "SIGKILL", "60s"));
+  ASSERT_TRUE(squall.wait_for_record("fault.applied")) << squall.output();
+  EXPECT_NO_THROW(run({bin_dir() + "/squall", "undo", "--state", squall.state().string()}));
+  EXPECT_EQ(squall.wait(), 4) << squall.output();
+  const auto report = squall.report();
+  EXPECT_EQ(report.at("verdict").as_string(), "halted");
+  EXPECT_TRUE(report.at("restored").at("clean").as_bool());
+  EXPECT_NE(squall.output().find("undone on here by `squall undo`"), std::string::npos) << squall.output();
+  // It is not taken for an injector that was lost: it compares the host before it leaves.
+  EXPECT_EQ(squall.record().find("\"error\""), std::string::npos) << squall.record();
+  EXPECT_EQ(squall.record().find("its journal"), std::string::npos) << squall.record();
+}
+
+TEST_F(ProcessKillDrill, an_injector_that_a_signal_ends_is_told_with_that_signal) {
+  squall.start_drill(kill_drill(edge.process->pid(), other.address(), "SIGKILL", "60s"));
+  ASSERT_TRUE(squall.wait_for_record("fault.applied")) << squall.output();
+  pid_t injector = 0;
+  std::ifstream{fmt::format("/proc/{0}/task/{0}/children", squall.pid())} >> injector;
+  ASSERT_GT(injector, 0);
+  ::kill(injector, SIGTERM);
+  EXPECT_EQ(squall.wait(), 5) << squall.output();
+  EXPECT_NE(squall.output().find("the injector on here ended because of SIGTERM, everything undone"), std::string::npos) << squall.output();
 }
 
 TEST_F(ProcessKillDrill, a_killed_squall_leaves_a_record_and_no_journal) {
