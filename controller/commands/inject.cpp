@@ -191,10 +191,9 @@ class Injection {
 
   int tell() {
     json::object restored{{"clean", false}, {"differences", json::array{}}};
-    if (host_.lost.empty()) {
+    if (host_.lost.empty())
       if (auto bye = host_.ask({{"do", "bye"}})) farewell_ = std::move(*bye);
-      host_.close();
-    }
+    host_.close();
     if (farewell_.empty() && !host_.lost.empty()) return tell_lost();
     if (!farewell_.empty())
       for (auto* key : {"clean", "differences", "ended"}) restored[key] = farewell_[key];

@@ -2,6 +2,8 @@
 
 #include <csignal>
 
+#include "controller/terminal/interrupts.hpp"
+
 namespace squall {
 
 OneHost::OneHost(const Arguments& arguments, const ChosenHost& host, bool privileged)
@@ -18,6 +20,11 @@ OneHost::OneHost(const Arguments& arguments, const ChosenHost& host, bool privil
   signals_.async_wait([this](auto error, int) {
     if (!error) interrupted = true;
   });
+}
+
+void OneHost::close() {
+  link_->close();
+  ignore_interrupts(signals_);
 }
 
 Reply OneHost::ask(boost::json::object request) {

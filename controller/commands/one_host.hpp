@@ -22,7 +22,8 @@ class OneHost {
   Reply ask(boost::json::object request);
   // Runs the loop until the condition holds, or the link is lost.
   void run_until(const std::function<bool()>& done);
-  void close() { link_->close(); }
+  // The end: only telling is left, which no signal interrupts any more.
+  void close();
 
   bool interrupted = false;                                  // SIGINT, SIGTERM or SIGHUP came
   std::function<void(const boost::json::object&)> on_event;  // may be set before asking

@@ -13,6 +13,7 @@
 #include "controller/commands/reports.hpp"
 #include "controller/engine/active_runs.hpp"
 #include "controller/engine/drill.hpp"
+#include "controller/terminal/interrupts.hpp"
 #include "controller/terminal/progress.hpp"
 
 namespace squall {
@@ -81,7 +82,7 @@ int run_command(const Arguments& arguments) {
   boost::asio::co_spawn(io, drive(drill, arguments, prepared.read.scenario, registered, progress),
                         [&](std::exception_ptr error) {
                           failed = error;
-                          signals.cancel();
+                          ignore_interrupts(signals);
                           io.stop();
                         });
   io.run();

@@ -266,6 +266,7 @@ asio::awaitable<void> Drill::run() {
   wake_everybody();
   for (auto& host : hosts_)
     if (host->link) host->link->close();
+  halting_ = true;  // nobody halts it any more
   log_->add("run.ended");
 }
 

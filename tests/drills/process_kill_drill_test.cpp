@@ -75,6 +75,18 @@ TEST_F(ProcessKillDrill, a_signal_undoes_first_and_reports_after) {
   EXPECT_TRUE(squall.journals_gone());
 }
 
+TEST_F(ProcessKillDrill, no_signal_takes_the_verdict_away_once_it_is_over) {
+  squall.start_drill(kill_drill(edge.process->pid(), other.address()));
+  ASSERT_TRUE(squall.wait_for_record("run.ended")) << squall.output();
+  int signals = 0;
+  for (; squall.runs_still(); ++signals) squall.signal(signals % 2 ? SIGTERM : SIGINT);
+  EXPECT_GT(signals, 0);
+  EXPECT_EQ(squall.wait(), 0) << squall.output();
+  EXPECT_NE(squall.output().find("PASS"), std::string::npos) << squall.output();
+  EXPECT_NE(squall.output().find("reports in "), std::string::npos) << squall.output();
+  EXPECT_EQ(squall.report().at("verdict").as_string(), "pass");
+}
+
 TEST_F(ProcessKillDrill, halt_stops_it_from_another_terminal) {
   squall.start_drill(kill_drill(edge.process->pid(), other.address(), "SIGKILL", "60s"));
   ASSERT_TRUE(squall.wait_for_record("fault.applied")) << squall.output();

@@ -22,7 +22,7 @@ bool soon(std::chrono::seconds patience, const auto& holds) {
   const auto end = std::chrono::steady_clock::now() + patience;
   while (std::chrono::steady_clock::now() < end) {
     if (holds()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
   }
   return false;
 }
@@ -76,6 +76,11 @@ int Squall::drill(const std::string& scenario) {
 
 void Squall::signal(int number) const { ::kill(pid_, number); }
 
+bool Squall::runs_still() const {
+  siginfo_t ended{};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0;
+}
+
 std::string Squall::output() const { return content(folder.path() / "output"); }
 
 fs::path Squall::run_folder() const {
@@ -93,8 +98,7 @@ bool Squall::wait_for_record(const std::string& text) const {
   bool there = false;
   soon(std::chrono::seconds{30}, [&] {
     there = record().find(text) != std::string::npos;
-    siginfo_t ended{};
-    return there || (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0);
+    return there || !runs_still();
   });
   return there;
 }

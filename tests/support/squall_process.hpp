@@ -23,6 +23,7 @@ class Squall {
   int run(std::vector<std::string> arguments);
   int drill(const std::string& scenario);
   void signal(int number) const;
+  bool runs_still() const;
   pid_t pid() const { return pid_; }
 
   std::filesystem::path state() const { return folder.path() / "state"; }
