@@ -64,10 +64,11 @@ std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, F
   return Left{step, result.detail, result.by_hand, result.outcome == UndoOutcome::failed};
 }
 
-std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find) {
+std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find, bool* by_us) {
   const auto turn = take_turn(path);
   const auto journal = turn ? read_journal(path) : std::nullopt;
   if (!journal) return {};
+  if (by_us) *by_us = true;
   const bool same_boot = journal->boot.empty() || journal->boot == boot_id();
   std::vector<Left> left;
   std::vector<Cost> costs;
@@ -112,14 +113,18 @@ std::vector<Cost> take_costs(const std::string& state) {
   return out;
 }
 
+void Recovered::carry_out(const JournalContent& journal) {
+  bool by_us = false;
+  ++sessions;
+  for (auto& one : carry_out_journal(journal.path, find_undo_verb, &by_us)) left.push_back(std::move(one));
+  if (by_us) carried_out.push_back(journal.session);
+}
+
 Recovered recover(const std::string& state) {
   Recovered out;
   remove_unfinished_journals(state);
-  for (auto& journal : read_journals(state)) {
-    if (journal.owner_alive()) continue;
-    ++out.sessions;
-    for (auto& left : carry_out_journal(journal.path)) out.left.push_back(std::move(left));
-  }
+  for (auto& journal : read_journals(state))
+    if (!journal.owner_alive()) out.carry_out(journal);
   return out;
 }
 

@@ -29,17 +29,21 @@ std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoV
 
 // Every open inverse of a dead session, last change first; removes the journal when nothing is left. What lived in the
 // kernel alone is gone after a reboot, so of another boot's journal only the "file." verbs are carried out. Two processes
-// that do this at once take turns. What the death has cost is noted beside the journal. Never throws.
-std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb);
+// that do this at once take turns: `by_us` is set where it was not the other one who finished it. What the death has cost is
+// noted beside the journal. Never throws.
+std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb, bool* by_us = nullptr);
 
 // The costs that were noted below the state folder, once: they are forgotten then. Never throws.
 std::vector<Cost> take_costs(const std::string& state);
 
-// Does so for every journal below the state folder whose injector is dead; how many there were.
+// The sessions of a host that were brought to their end.
 struct Recovered {
   int sessions = 0;
+  std::vector<std::string> carried_out;  // those whose journal was carried out here, and not by their injector or its guardian
   std::vector<Left> left;
+  void carry_out(const JournalContent&);
 };
+// Carries out every journal below the state folder whose injector is dead.
 Recovered recover(const std::string& state);
 
 }  // namespace squall

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <thread>
 
 #include <unistd.h>
 
@@ -26,18 +27,20 @@ json::array undo_texts(const JournalContent& journal, const std::string& step) {
   return out;
 }
 
-int tell(const std::string& state, const std::vector<Left>& left, int sessions, bool as_json) {
-  json::array remains, cost;
+int tell(const std::string& state, const Recovered& done, bool as_json) {
+  auto& left = done.left;
+  json::array remains, cost, carried_out(done.carried_out.begin(), done.carried_out.end());
   for (auto& one : left) remains.push_back(one.json());
   const auto costs = take_costs(state);
   for (auto& one : costs) cost.push_back(one.json());
   if (as_json) {
-    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", sessions}, {"left", std::move(remains)}, {"costs", std::move(cost)}}));
+    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", done.sessions}, {"carried_out", std::move(carried_out)},
+                                                   {"left", std::move(remains)}, {"costs", std::move(cost)}}));
     return left.empty() ? 0 : 6;
   }
   for (auto& one : costs) fmt::print("when the injector of \"{}\" died: {}\n", one.step, one.text);
   if (left.empty()) {
-    fmt::print("{}\n", sessions ? "undone; nothing of ours is left on this host" : "nothing is in force on this host");
+    fmt::print("{}\n", done.sessions ? "undone; nothing of ours is left on this host" : "nothing is in force on this host");
   } else {
     fmt::print(stderr, "squall: error: this host could not be restored completely\n");
     for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", one.step, one.detail, one.by_hand);
@@ -51,6 +54,11 @@ bool needs_root() {
   return true;
 }
 
+// The guardian's turn, where there is one.
+void wait_for_guardian(const std::string& journal) {
+  for (int i = 0; i < 100 && ::access(journal.c_str(), F_OK) == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+}
+
 // Asks a live injector to leave; one that does not is killed, and its guardian undoes.
 void end_injector(const JournalContent& journal) {
   auto pidfd = open_process(journal.pid, journal.start_ticks);
@@ -58,7 +66,7 @@ void end_injector(const JournalContent& journal) {
   signal_process(pidfd, undo_signal);
   if (wait_for_end(pidfd, 5000)) return;
   signal_process(pidfd, SIGKILL);
-  wait_for_end(pidfd, 5000);
+  if (wait_for_end(pidfd, 5000)) wait_for_guardian(journal.path);
 }
 
 }  // namespace
@@ -89,19 +97,17 @@ int show_status(const std::string& state, bool as_json) {
 
 int recover_host(const std::string& state, bool as_json) {
   if (needs_root()) return 5;
-  const auto done = recover(state);
-  return tell(state, done.left, done.sessions, as_json);
+  return tell(state, recover(state), as_json);
 }
 
 int undo_host(const std::string& state, bool as_json) {
   if (needs_root()) return 5;
   Recovered done;
   for (auto& journal : read_journals(state)) {
-    ++done.sessions;
     if (journal.owner_alive()) end_injector(journal);
-    for (auto& left : carry_out_journal(journal.path)) done.left.push_back(std::move(left));
+    done.carry_out(journal);
   }
-  return tell(state, done.left, done.sessions, as_json);
+  return tell(state, done, as_json);
 }
 
 }  // namespace squall

@@ -164,6 +164,8 @@ class Judge {
   void findings() {
     for (auto& text : record_.lookouts) out_.findings.push_back(text);
     for (auto& host : record_.restored)
+      if (!host.note.empty()) out_.findings.push_back(fmt::format("{}: {}; it could not be compared with its state before the drill", host.host, host.note));
+    for (auto& host : record_.restored)
       for (auto& what : host.ended) out_.findings.push_back(fmt::format("{}: {} ended with the session, after the recovery window", host.host, what));
     for (auto& alert : out_.alerts)
       if (alert.outcome == AlertOutcome::preexisting)

@@ -10,6 +10,7 @@
 #include "controller/hosts/child.hpp"
 #include "injector/fault.hpp"
 #include "injector/protocol.hpp"
+#include "injector/request.hpp"
 #include "reports/text.hpp"
 
 namespace squall {
@@ -125,7 +126,9 @@ class Injection {
   }
 
   int run() {
-    if (int code = refused(host_.ask({{"do", "hello"}, {"version", 1}, {"run", "inject"}}), "reach"); code) return code;
+    const auto hello = host_.ask({{"do", "hello"}, {"version", 1}, {"run", "inject"}});
+    if (int code = refused(hello, "reach"); code) return code;
+    session_ = text_of(*hello, "session");
     if (int code = refused(host_.ask({{"do", "snapshot"}}), "take a snapshot of"); code) return code;
     auto applied = host_.ask({{"do", "apply"},
                               {"step", "inject"},
@@ -229,13 +232,13 @@ class Injection {
     return dose.is_object() && is_true(dose.get_object(), "verified") ? exit_pass : exit_inconclusive;
   }
 
-  // The injector is gone; whether its guardian put everything back is in the journal.
+  // The injector is gone without a word; whether everything was put back is in its journal.
   int tell_lost() {
     LinkOptions options;
     options.state = arguments_.state;
-    const auto recovered = recover_lost_host(spec_, options);
+    const auto recovered = recover_lost_host(spec_, options, session_);
     const bool clean = recovered.clean;
-    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? "the host was put back by its guardian" : "the host was not put back", recovered.costs,
+    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? "the host was put back by " + recovered.by : "the host was not put back", recovered.costs,
                          clean ? "" : "\n" + left_text(&recovered.left)));
     if (arguments_.json())
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},
@@ -247,7 +250,7 @@ class Injection {
   const Wanted& wanted_;
   HostSpec spec_;
   OneHost host_;
-  std::string name_;
+  std::string name_, session_;
   json::object applied_, undone_, farewell_;
   bool over_ = false, undone_by_hand_ = false;
   int doses_ = 0;

@@ -6,6 +6,7 @@
 #include "controller/engine/requests.hpp"
 #include "injector/fault.hpp"
 #include "injector/protocol.hpp"
+#include "injector/request.hpp"
 
 namespace squall {
 
@@ -38,6 +39,7 @@ asio::awaitable<void> Drill::prepare() {
     if (!scenario_.landscape.environment.empty()) hello["environment"] = scenario_.landscape.environment;
     auto reply = co_await raw->link->ask(hello);
     if (!reply) throw CannotStart{5, fmt::format("reach the host {}: {}", name, reply.error().text)};
+    raw->session = text_of(*reply, "session");
     raw->link->keep_alive(lease_renewal);
   }
   std::vector<std::vector<std::string>> claims;
@@ -188,10 +190,10 @@ asio::awaitable<void> Drill::restored(Host& host) {
     log_->add("restored", std::move(line));
     co_return;
   }
-  const auto recovered = recover_lost_host(host.spec, options_.link);
+  const auto recovered = recover_lost_host(host.spec, options_.link, host.session);
   line["clean"] = recovered.clean;
   line["left"] = recovered.left;
-  line["note"] = "the injector was lost; its journal tells" + recovered.costs;
+  line["note"] = fmt::format("the injector was lost; {} carried out its journal{}", recovered.by, recovered.costs);
   log_->add("restored", std::move(line));
 }
 

@@ -10,6 +10,7 @@ struct Drill::Host {
   std::string name;
   HostSpec spec;
   std::unique_ptr<Link> link;
+  std::string session;  // what the injector calls itself
   bool touched = false;  // a fault was asked for there, so its state has to be compared
   bool lost = false;
   bool undone_by_hand = false;   // by `squall undo`

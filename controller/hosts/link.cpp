@@ -59,7 +59,7 @@ std::vector<std::string> injector_command(const HostSpec& host, const LinkOption
   return command;
 }
 
-HostRecovered recover_lost_host(const HostSpec& host, const LinkOptions& options) {
+HostRecovered recover_lost_host(const HostSpec& host, const LinkOptions& options, const std::string& session) {
   const auto done = run_to_end(injector_command(host, options, "recover", {"--output", "json"}));
   HostRecovered out;
   out.clean = done.exit_code == 0;
@@ -70,6 +70,8 @@ HostRecovered recover_lost_host(const HostSpec& host, const LinkOptions& options
     const auto* value = about ? about->if_contains(key) : nullptr;
     return value && value->is_array() ? value->get_array() : json::array{};
   };
+  const auto ours = list("carried_out");
+  out.by = std::find(ours.begin(), ours.end(), json::value(session)) == ours.end() ? "its guardian" : "squall-injector recover, which squall started";
   auto left = list("left");
   if (!out.clean && left.empty()) left = {json::object{{"detail", done.out + done.err}}};
   out.left = std::move(left);

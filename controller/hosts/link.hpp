@@ -39,10 +39,11 @@ std::vector<std::string> injector_command(const HostSpec&, const LinkOptions&, c
 // What became of a host whose injector was lost: waits for its guardian, or does the guardian's work.
 struct HostRecovered {
   bool clean = false;
+  std::string by;  // who put it back, or tried to
   boost::json::value left;  // as `squall-injector recover` tells it
   std::string costs;  // "; slow: at least 217 packets that it held are lost", or nothing
 };
-HostRecovered recover_lost_host(const HostSpec&, const LinkOptions&);
+HostRecovered recover_lost_host(const HostSpec&, const LinkOptions&, const std::string& session);
 
 class Link {
  public:

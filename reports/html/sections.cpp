@@ -274,8 +274,10 @@ std::string restored(const RunRecord& record, const Verdict& verdict) {
                      : *verdict.restored ? mark("good", Sign::check, "Everything is as found.")
                                          : mark("bad", Sign::cross, "Not everything is as found.");
   std::vector<std::string> hosts;
-  for (auto& host : record.restored)
-    hosts.push_back(fmt::format("{}: {}{}", host.host, host.clean ? "compared with its state before the drill, no difference" : "not as found", host.note.empty() ? "" : " (" + host.note + ")"));
+  for (auto& host : record.restored) {
+    if (!host.note.empty()) hosts.push_back(fmt::format("{}: {}", host.host, host.note));
+    if (host.note.empty() || !host.clean) hosts.push_back(fmt::format("{}: {}", host.host, host.clean ? "compared with its state before the drill, no difference" : "not as found"));
+  }
   body += list(hosts, "plain") + list(verdict.differences, "plain");
   for (auto& left : verdict.left) {
     body += fmt::format("<p>{}: {}</p>", xml(left.host), xml(left.detail));

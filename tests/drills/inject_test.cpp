@@ -1,10 +1,13 @@
 // `squall inject` from its start to its exit code, by the real binaries in a network of the test's own.
 #include <chrono>
+#include <csignal>
+#include <fstream>
 #include <thread>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "injector/journal.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/squall_process.hpp"
@@ -46,6 +49,27 @@ TEST_F(Inject, is_halted_by_who_undoes_it_from_another_terminal) {
   shell(bin_dir() + "/squall undo --state " + tool.state().string());
   EXPECT_EQ(tool.wait(), 4) << tool.output();
   for (auto* told : {"undone; the host is as it was", "undone on here by `squall undo`"}) EXPECT_NE(tool.output().find(told), std::string::npos) << tool.output();
+}
+
+TEST_F(Inject, says_who_put_the_host_back_where_its_injector_was_killed) {
+  for (const bool guarded : {true, false}) {
+    Squall tool;
+    auto command = words("network.occupy", {"port=7030"}, "interface=any", "20s");
+    command.back() = tool.state();
+    tool.start(command);
+    for (int i = 0; i < 500 && tool.output().find("Ctrl-C undoes it") == std::string::npos; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    const auto journals = read_journals(tool.state().string());
+    ASSERT_EQ(journals.size(), 1U);
+    pid_t guardian = 0;
+    std::ifstream{fmt::format("/proc/{0}/task/{0}/children", journals[0].pid)} >> guardian;
+    ASSERT_GT(guardian, 0);
+    ::kill(journals[0].pid, SIGSTOP);  // it would start another guardian
+    if (!guarded) ::kill(guardian, SIGKILL);
+    ::kill(journals[0].pid, SIGKILL);
+    EXPECT_EQ(tool.wait(), 5) << tool.output();
+    EXPECT_NE(tool.output().find(guarded ? "the host was put back by its guardian" : "the host was put back by squall-injector recover, which squall started"), std::string::npos)
+        << tool.output();
+  }
 }
 
 TEST_F(Inject, names_the_argument_that_is_wrong) {

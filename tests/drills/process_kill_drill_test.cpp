@@ -120,6 +120,17 @@ TEST_F(ProcessKillDrill, an_injector_that_a_signal_ends_is_told_with_that_signal
   EXPECT_NE(squall.output().find("the injector on here ended because of SIGTERM, everything undone"), std::string::npos) << squall.output();
 }
 
+TEST_F(ProcessKillDrill, tells_who_carried_out_the_journal_of_a_killed_injector) {
+  squall.start_drill(kill_drill(edge.process->pid(), other.address(), "SIGKILL", "60s"));
+  ASSERT_TRUE(squall.wait_for_record("fault.applied")) << squall.output();
+  pid_t injector = 0;
+  std::ifstream{fmt::format("/proc/{0}/task/{0}/children", squall.pid())} >> injector;
+  ASSERT_GT(injector, 0);
+  ::kill(injector, SIGKILL);
+  EXPECT_EQ(squall.wait(), 5) << squall.output();
+  EXPECT_NE(squall.output().find("here: the injector was lost; its guardian carried out its journal; it could not be compared"), std::string::npos) << squall.output();
+}
+
 TEST_F(ProcessKillDrill, a_killed_squall_leaves_a_record_and_no_journal) {
   squall.start_drill(kill_drill(edge.process->pid(), other.address(), "SIGKILL", "60s"));
   ASSERT_TRUE(squall.wait_for_record("fault.applied")) << squall.output();
