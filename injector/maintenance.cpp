@@ -11,6 +11,7 @@
 #include "injector/carry_out.hpp"
 #include "injector/journal.hpp"
 #include "injector/protocol.hpp"
+#include "scenarios/times.hpp"
 
 namespace squall {
 namespace {
@@ -25,6 +26,28 @@ json::array undo_texts(const JournalContent& journal, const std::string& step) {
     out.emplace_back(verb ? verb->describe(it->inverse.with) : it->inverse.verb);
   }
   return out;
+}
+
+json::object status_json(const JournalContent& journal, const JournalledFault& fault) {
+  return {{"step", fault.step},
+          {"fault", fault.fault},
+          {"session", journal.session},
+          {"run", fault.run},
+          {"pid", journal.pid},
+          {"since", rfc3339(fault.since)},
+          {"until", fault.until ? json::value(rfc3339(fault.until)) : json::value{}},
+          {"mechanism", fault.mechanism},
+          {"owner_alive", journal.owner_alive()},
+          {"undo", undo_texts(journal, fault.step)}};
+}
+
+void print_status(const JournalContent& journal, const JournalledFault& fault) {
+  const auto left = std::max<std::int64_t>(fault.until - wall_ns(), 0) / 1'000'000'000;
+  fmt::print("{} ({}) by {}\n  {}\n", fault.step, fault.fault, fault.mechanism,
+             !journal.owner_alive() ? "its injector is dead: `squall undo` puts it back"
+             : fault.until          ? fmt::format("held by squall-injector[{}], {}s left", journal.pid, left)
+                                    : fmt::format("held by squall-injector[{}], until it is undone", journal.pid));
+  for (auto& undo : undo_texts(journal, fault.step)) fmt::print("  undo: {}\n", std::string(undo.as_string()));
 }
 
 int tell(const std::string& state, const Recovered& done, bool as_json) {
@@ -73,25 +96,15 @@ void end_injector(const JournalContent& journal) {
 
 int show_status(const std::string& state, bool as_json) {
   json::array active;
-  for (auto& journal : read_journals(state)) {
-    for (auto& fault : journal.faults)
-      active.push_back(json::object{{"step", fault.step}, {"fault", fault.fault}, {"session", journal.session}, {"run", fault.run},
-                                    {"pid", journal.pid}, {"since", fault.since}, {"until", fault.until}, {"mechanism", fault.mechanism},
-                                    {"owner_alive", journal.owner_alive()}, {"undo", undo_texts(journal, fault.step)}});
-  }
-  if (as_json) {
+  for (auto& journal : read_journals(state))
+    for (auto& fault : journal.faults) {
+      active.push_back(status_json(journal, fault));
+      if (!as_json) print_status(journal, fault);
+    }
+  if (as_json)
     fmt::print("{}\n", json::serialize(json::object{{"active", std::move(active)}}));
-    return 0;
-  }
-  if (active.empty()) fmt::print("nothing is in force on this host\n");
-  for (auto& one : active) {
-    auto& o = one.as_object();
-    const auto left = (o["until"].as_int64() - wall_ns()) / 1'000'000'000;
-    fmt::print("{} ({}) by {}\n  {}\n", std::string(o["step"].as_string()), std::string(o["fault"].as_string()), std::string(o["mechanism"].as_string()),
-               o["owner_alive"].as_bool() ? fmt::format("held by squall-injector[{}], {}s left", o["pid"].as_int64(), std::max<std::int64_t>(left, 0))
-                                          : std::string("its injector is dead: `squall undo` puts it back"));
-    for (auto& undo : o["undo"].as_array()) fmt::print("  undo: {}\n", std::string(undo.as_string()));
-  }
+  else if (active.empty())
+    fmt::print("nothing is in force on this host\n");
   return 0;
 }
 

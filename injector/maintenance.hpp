@@ -5,7 +5,8 @@
 
 namespace squall {
 
-// {"active": [{step, fault, session, run, pid, since, until, mechanism, owner_alive, undo: […]}]} or lines for people.
+// {"active": [{step, fault, session, run, pid, since, until, mechanism, owner_alive, undo: […]}]}, times in RFC 3339 and
+// "until" null where a fault lasts until it is undone; or lines for people.
 int show_status(const std::string& state, bool json);
 // Live injectors are told to undo and leave, which halts their drills (those that do not are killed, so that their guardians
 // undo); dead journals are carried out.

@@ -118,14 +118,6 @@ std::string count(std::int64_t n) {
   return out;
 }
 
-std::string rfc3339(std::int64_t wall_ns) {
-  const auto parts = utc(wall_ns);
-  char out[40];
-  std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%S", &parts);
-  const auto ms = ((wall_ns / 1'000'000) % 1000 + 1000) % 1000;
-  return fmt::format("{}.{:03}Z", out, ms);
-}
-
 std::string clock(std::int64_t wall_ns) {
   const auto parts = utc(wall_ns);
   char out[32];

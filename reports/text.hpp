@@ -12,6 +12,7 @@
 
 #include "reports/figures.hpp"
 #include "reports/record.hpp"
+#include "scenarios/times.hpp"
 
 namespace squall::text {
 
@@ -21,7 +22,7 @@ std::string percent(double share);                   // 0.9967 → "99.67 %"; ne
 std::string percent_interval(const Interval&);       // "98.8–99.96 %"
 std::string quantile_interval(const QuantileInterval&);  // of milliseconds
 std::string count(std::int64_t);                     // "12,345"
-std::string rfc3339(std::int64_t wall_ns);           // "2026-11-23T08:51:42.123Z"
+using squall::rfc3339;
 std::string clock(std::int64_t wall_ns);             // "08:51:42 UTC"
 std::string day(std::int64_t wall_ns);               // "23 November 2026"
 std::string labels(const std::map<std::string, std::string>&, std::string_view without = "");  // "{a=\"b\"}", "" for none

@@ -32,15 +32,6 @@ std::int64_t wall_clock_ns() {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-std::string utc_text(std::int64_t wall_ns) {
-  const time_t seconds = wall_ns / 1'000'000'000;
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[32];
-  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  return fmt::format("{}.{:03}Z", text, wall_ns / 1'000'000 % 1000);
-}
-
 RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(std::chrono::steady_clock::now()) {
   std::error_code error;
   std::filesystem::create_directories(runs, error);

@@ -48,7 +48,5 @@ class RunLog {
 };
 
 std::int64_t wall_clock_ns();
-// "2026-11-23T08:51:42.123Z"
-std::string utc_text(std::int64_t wall_ns);
 
 }  // namespace squall

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "injector/journal.hpp"
+#include "scenarios/times.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/squall_process.hpp"
@@ -70,6 +71,18 @@ TEST_F(Inject, says_who_put_the_host_back_where_its_injector_was_killed) {
     EXPECT_NE(tool.output().find(guarded ? "the host was put back by its guardian" : "the host was put back by squall-injector recover, which squall started"), std::string::npos)
         << tool.output();
   }
+}
+
+TEST_F(Inject, is_told_by_status_with_its_times) {
+  const auto before = rfc3339(wall_ns());
+  tool.start(words("network.occupy", {"port=7030"}, "interface=any", "20s"));
+  for (int i = 0; i < 500 && tool.output().find("Ctrl-C undoes it") == std::string::npos; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  const auto status = boost::json::parse(run({bin_dir() + "/squall", "status", "--output", "json", "--state", tool.state().string()}));
+  const auto& active = status.at("active").at(0);
+  const std::string since{active.at("since").as_string()}, until{active.at("until").as_string()}, now = rfc3339(wall_ns());
+  EXPECT_TRUE(before <= since && since <= now) << status;
+  EXPECT_EQ(until.size(), now.size()) << status;
+  EXPECT_GT(until, now) << status;
 }
 
 TEST_F(Inject, names_the_argument_that_is_wrong) {
