@@ -17,9 +17,9 @@
 //   undo     {step}                                      → {step, undone_at, undo_ns, clean, left: [{detail, by_hand}], dose}
 //   undo_all {}                                          → {clean, left}
 //   renew    {}                                          → {} ; extends the lease by lease_ns (10 s by default)
-//   bye      {}                                          → {clean, left, ended: [text…], differences?: [text…]} ; undoes
-//            everything, ends what goes on behind it for others (connections through a proxy), compares with the snapshot,
-//            then the injector ends
+//   bye      {}                                          → {clean, left, ended: [text…], differences?: [text…],
+//            see?: [command…]} ; undoes everything, ends what goes on behind it for others (connections through a proxy),
+//            compares with the snapshot ("see" shows what differs), then the injector ends
 //
 // Without being asked the injector sends
 //   {"event": "dose",   "step", "at", "dose"}            while a fault is in force, about four times a second

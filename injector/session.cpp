@@ -235,7 +235,9 @@ class Session {
     out["ended"] = json_texts(end_afterwards());
     if (!snapshot_) return out;
     note_others();
-    auto found = differences(without_other_sessions(*snapshot_, name_), without_other_sessions(snapshot_host(), name_));
+    const auto before = without_other_sessions(*snapshot_, name_), now = without_other_sessions(snapshot_host(), name_);
+    auto found = differences(before, now);
+    out["see"] = json_texts(commands_that_show_differences(before, now));
     out["clean"] = out.at("clean").as_bool() && found.empty();
     if (!found.empty()) found.insert(found.end(), others_.begin(), others_.end());
     out["differences"] = json_texts(found);

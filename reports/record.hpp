@@ -22,7 +22,7 @@
 //   alert.rule     {alert, labels, for_ns, interval_ns}                    (what the sources know at the start)
 //   lookout        {text}                                                  (a finding before the run: an alert that cannot fire in time, …)
 //   halt           {reason, by: "condition" | "user" | "host"}
-//   restored       {host, clean, differences: […], left: […], ended: […]}
+//   restored       {host, clean, differences: […], see: [commands that show them], left: […], ended: […]}
 //   error          {text}                                                  (why the drill could not run)
 //   run.ended      {}
 #pragma once
@@ -160,7 +160,7 @@ struct HaltRecord {
 struct HostRestored {
   std::string host, note;
   bool clean = false;
-  std::vector<std::string> differences;
+  std::vector<std::string> differences, see;
   std::vector<std::string> ended;  // that went on for others behind a fault until the session's end
   std::vector<LeftBehind> left;
 };

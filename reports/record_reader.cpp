@@ -295,6 +295,7 @@ void RecordReader::restored(const Object& event) {
   out.note = text(event, "note");
   out.clean = flag(event, "clean");
   out.differences = texts(event, "differences");
+  out.see = texts(event, "see");
   out.ended = texts(event, "ended");
   out.left = left(event, out.host);
   out_.restored.push_back(std::move(out));

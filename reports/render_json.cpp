@@ -128,6 +128,7 @@ json::object restored(const Verdict& verdict) {
   for (auto& one : verdict.left) left.push_back(json::object{{"host", one.host}, {"detail", one.detail}, {"by_hand", one.by_hand}});
   return {{"clean", verdict.restored ? json::value(*verdict.restored) : json::value{}},
           {"differences", texts(verdict.differences)},
+          {"next_steps", texts(verdict.next_steps)},
           {"left", std::move(left)}};
 }
 

@@ -94,6 +94,7 @@ void restored(std::string& out, const RunRecord& record, const Verdict& verdict)
   for (auto& left : verdict.left)
     out += fmt::format("- {}: {}{}\n", markdown(left.host), markdown(left.detail), left.by_hand.empty() ? "" : ". By hand: " + markdown(left.by_hand));
   for (auto& difference : verdict.differences) out += fmt::format("- {}\n", markdown(difference));
+  list(out, "What to do", verdict.next_steps);
 }
 
 }  // namespace

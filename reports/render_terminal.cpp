@@ -153,6 +153,7 @@ class Story {
     for (auto& left : verdict_.left)
       marked("✗", red, fmt::format("{}: {}{}", left.host, left.detail, left.by_hand.empty() ? "" : "; by hand: " + left.by_hand));
     for (auto& difference : verdict_.differences) marked("✗", red, difference);
+    for (auto& step : verdict_.next_steps) marked("→", yellow, step);
   }
 
   const RunRecord& record_;

@@ -118,6 +118,18 @@ std::string count(std::int64_t n) {
   return out;
 }
 
+std::vector<std::string> next_steps(bool all_undone, const std::map<std::string, std::vector<std::string>>& see) {
+  constexpr std::size_t enough = 5;
+  std::vector<std::string> out{fmt::format("{} somebody else's, or what a fault brought about",
+                                           all_undone ? "every change of Squall's own is undone; these are none of them:" : "what has no \"by hand\" here is no change of Squall's own:")};
+  for (auto& [host, commands] : see)
+    if (!commands.empty())
+      out.push_back(fmt::format("see on {}: {}{}", host, join({commands.begin(), commands.begin() + static_cast<std::ptrdiff_t>(std::min(commands.size(), enough))}, "; "),
+                                commands.size() > enough ? fmt::format("; and {} more", commands.size() - enough) : ""));
+  out.emplace_back("take back by hand what is not wanted; what is meant may stay: the next run compares with the host as it then is");
+  return out;
+}
+
 std::string clock(std::int64_t wall_ns) {
   const auto parts = utc(wall_ns);
   char out[32];

@@ -26,6 +26,8 @@ using squall::rfc3339;
 std::string clock(std::int64_t wall_ns);             // "08:51:42 UTC"
 std::string day(std::int64_t wall_ns);               // "23 November 2026"
 std::string labels(const std::map<std::string, std::string>&, std::string_view without = "");  // "{a=\"b\"}", "" for none
+// What to do about differences that are no change of Squall's own, the commands that show them by host.
+std::vector<std::string> next_steps(bool all_undone, const std::map<std::string, std::vector<std::string>>& see);
 std::string join(const std::vector<std::string>&, std::string_view separator = ", ");
 
 // A dose's value by its key, whose ending is its unit: ("delay_ms", 80) → "80 ms", ("write_bytes_per_s", 1048576) → "1 MiB/s".

@@ -153,12 +153,19 @@ class Judge {
       for (auto& difference : host.differences) out_.differences.push_back(fmt::format("{}: {}", host.host, difference));
       out_.left.insert(out_.left.end(), host.left.begin(), host.left.end());
     }
+    if (!out_.differences.empty()) next_steps();
     if (!touched)
       out_.restored = true;  // nothing was changed
     else if (!clean)
       out_.restored = false;
     else if (told)
       out_.restored = true;
+  }
+
+  void next_steps() {
+    std::map<std::string, std::vector<std::string>> see;
+    for (auto& host : record_.restored) see[host.host].insert(see[host.host].end(), host.see.begin(), host.see.end());
+    out_.next_steps = text::next_steps(out_.left.empty(), see);
   }
 
   void findings() {

@@ -41,6 +41,7 @@ struct Verdict {
   std::vector<std::string> findings;  // worth knowing, whatever the verdict: sources down, alerts firing before …
   std::optional<bool> restored;       // none: the record does not tell
   std::vector<std::string> differences;
+  std::vector<std::string> next_steps;  // where there are differences: whose they are, and what a person can do about them
   std::vector<LeftBehind> left;
 };
 

@@ -199,7 +199,7 @@ class Injection {
     host_.close();
     if (farewell_.empty() && !host_.lost.empty()) return tell_lost();
     if (!farewell_.empty())
-      for (auto* key : {"clean", "differences", "ended"}) restored[key] = farewell_[key];
+      for (auto* key : {"clean", "differences", "see", "ended"}) restored[key] = farewell_[key];
     const bool undone = is_true(undone_, "clean");
     const bool clean = undone && is_true(restored, "clean");
     restored["clean"] = clean;
@@ -218,6 +218,8 @@ class Injection {
       fmt::print("{}\n", clean ? "undone; the host is as it was" : "the host is NOT as it was");
       for (auto& difference : restored["differences"].is_array() ? restored["differences"].get_array() : json::array{})
         if (difference.is_string()) fmt::print("  {}\n", std::string(difference.get_string()));
+      if (auto* see = restored.if_contains("see"); see && see->is_array() && !see->get_array().empty())
+        for (auto& step : text::next_steps(undone, {{name_, json::value_to<std::vector<std::string>>(*see)}})) fmt::print("  → {}\n", step);
       if (auto* ended = restored.if_contains("ended"); ended && ended->is_array())
         for (auto& what : ended->get_array()) fmt::print("  {} ended with the session\n", std::string(what.as_string()));
       fmt::print("{}", left_text(undone_.if_contains("left")));

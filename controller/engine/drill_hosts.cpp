@@ -186,7 +186,7 @@ asio::awaitable<void> Drill::restored(Host& host) {
     }
   }
   if (!host.farewell.empty()) {
-    for (auto* key : {"clean", "differences", "left", "ended"}) line[key] = host.farewell[key];
+    for (auto* key : {"clean", "differences", "see", "left", "ended"}) line[key] = host.farewell[key];
     log_->add("restored", std::move(line));
     co_return;
   }

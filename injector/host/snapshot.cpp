@@ -168,6 +168,43 @@ std::string difference(const std::string& name, const std::string* before, const
                 : fmt::format("{} is new: {}", name, *after);
 }
 
+void each_difference(const HostState& before, const HostState& after, const auto& tell) {
+  auto old = before.begin();
+  auto now = after.begin();
+  while (old != before.end() || now != after.end()) {
+    auto order = old == before.end() ? 1 : now == after.end() ? -1 : old->first.compare(now->first);
+    if (order < 0) {
+      tell(old->first, &old->second, static_cast<const std::string*>(nullptr)), ++old;
+    } else if (order > 0) {
+      tell(now->first, static_cast<const std::string*>(nullptr), &now->second), ++now;
+    } else {
+      if (old->second != now->second) tell(old->first, &old->second, &now->second);
+      ++old, ++now;
+    }
+  }
+}
+
+// Of a name as snapshots give it: "filter at clsact egress of eth0, preference 1, handle 1".
+std::string command_that_shows(const std::string& name) {
+  const auto kind = name.substr(0, name.find(' ')), what = name.substr(std::min(kind.size() + 1, name.size()));
+  const auto of = name.rfind(" of ");
+  const auto device = of == name.npos ? "" : name.substr(of + 4, name.find(',', of) - of - 4);
+  if (kind == "link") return "ip -d link show " + what;
+  if (kind == "address") return "ip address show " + device;
+  if (kind == "route") return "ip route show table all; ip -6 route show table all";
+  if (kind == "nexthop") return "ip nexthop show";
+  if (kind == "proxy") return "ip neigh show proxy";
+  if (kind == "qdisc") return "tc qdisc show dev " + device;
+  if (kind == "class") return "tc class show dev " + device;
+  if (kind == "filter") return fmt::format("tc filter show dev {0}; tc filter show dev {0} ingress; tc filter show dev {0} egress", device);
+  if (kind == "nftables") return fmt::format("nft list {}", what);
+  if (kind == "mount") return fmt::format("findmnt '{}'", what.substr(0, what.find(" (over ")));
+  if (kind == "sysctl") return "sysctl " + what;
+  if (kind == "process") return fmt::format("ps -o pid,stat,lstart,args -p {}", std::atoi(what.c_str() + what.rfind('[') + 1));
+  if (kind == "cgroup") return fmt::format("cat '{}/{}'", what.substr(0, what.rfind(' ')), what.substr(what.rfind(' ') + 1));
+  return "";
+}
+
 // Names are "sq", the session's 8 hex digits, and which of its things it is, with more or less behind it.
 bool of_another_session(std::string_view word, std::string_view session) {
   constexpr std::string_view hex = "0123456789abcdef";
@@ -206,19 +243,16 @@ HostState snapshot_host() {
 
 std::vector<std::string> differences(const HostState& before, const HostState& after) {
   std::vector<std::string> out;
-  auto old = before.begin();
-  auto now = after.begin();
-  while (old != before.end() || now != after.end()) {
-    auto order = old == before.end() ? 1 : now == after.end() ? -1 : old->first.compare(now->first);
-    if (order < 0)
-      out.push_back(difference(old->first, &old->second, nullptr)), ++old;
-    else if (order > 0)
-      out.push_back(difference(now->first, nullptr, &now->second)), ++now;
-    else {
-      if (old->second != now->second) out.push_back(difference(old->first, &old->second, &now->second));
-      ++old, ++now;
-    }
-  }
+  each_difference(before, after, [&](auto& name, auto* was, auto* is) { out.push_back(difference(name, was, is)); });
+  return out;
+}
+
+std::vector<std::string> commands_that_show_differences(const HostState& before, const HostState& after) {
+  std::vector<std::string> out;
+  each_difference(before, after, [&](auto& name, auto*, auto*) {
+    auto command = command_that_shows(name);
+    if (!command.empty() && std::find(out.begin(), out.end(), command) == out.end()) out.push_back(std::move(command));
+  });
   return out;
 }
 

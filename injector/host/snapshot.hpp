@@ -25,5 +25,7 @@ HostState without_other_sessions(HostState, std::string_view session);
 
 // One text for each thing that is new, gone or different; none where both are alike.
 std::vector<std::string> differences(const HostState& before, const HostState& after);
+// The commands that show what differs as it is now, each once: "ip -d link show eth0".
+std::vector<std::string> commands_that_show_differences(const HostState& before, const HostState& after);
 
 }  // namespace squall

@@ -278,7 +278,7 @@ std::string restored(const RunRecord& record, const Verdict& verdict) {
     if (!host.note.empty()) hosts.push_back(fmt::format("{}: {}", host.host, host.note));
     if (host.note.empty() || !host.clean) hosts.push_back(fmt::format("{}: {}", host.host, host.clean ? "compared with its state before the drill, no difference" : "not as found"));
   }
-  body += list(hosts, "plain") + list(verdict.differences, "plain");
+  body += list(hosts, "plain") + list(verdict.differences, "plain") + list(verdict.next_steps, "plain");
   for (auto& left : verdict.left) {
     body += fmt::format("<p>{}: {}</p>", xml(left.host), xml(left.detail));
     if (!left.by_hand.empty()) body += fmt::format("<p>Remove it by hand:</p><pre>{}</pre>", xml(left.by_hand));

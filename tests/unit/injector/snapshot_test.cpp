@@ -26,6 +26,21 @@ TEST(Snapshot, a_limit_without_a_line_is_at_its_default) {
             "process redis-server[12]: was stopped, is not stopped");
 }
 
+TEST(Snapshot, what_differs_can_be_looked_at) {
+  const HostState before{{"link eth0", "device up"}, {"cgroup /sys/fs/cgroup/a cpu.max", "20000 100000"}, {"sysctl vm.swappiness", "60"}};
+  const HostState after{{"link eth0", "device down"},
+                        {"sysctl vm.swappiness", "60"},
+                        {"route to 10.70.0.0/16 in table 254, metric 0", "type 1"},
+                        {"route to 10.71.0.0/16 in table 254, metric 0", "type 1"},
+                        {"filter at clsact egress of eth0, preference 1, handle 1", "bpf"},
+                        {"nftables table inet theirs", "1 chains"},
+                        {"process redis-server (old)[12]", "stopped"}};
+  EXPECT_EQ(commands_that_show_differences(before, after),
+            (std::vector<std::string>{"cat '/sys/fs/cgroup/a/cpu.max'", "tc filter show dev eth0; tc filter show dev eth0 ingress; tc filter show dev eth0 egress",
+                                      "ip -d link show eth0", "nft list table inet theirs", "ps -o pid,stat,lstart,args -p 12",
+                                      "ip route show table all; ip -6 route show table all"}));
+}
+
 TEST(Snapshot, leaves_out_what_other_sessions_made) {
   const HostState all{{"link eth0", "up"},
                       {"link sqdeadbeef", "up"},  // somebody else's name

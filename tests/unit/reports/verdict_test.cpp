@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "reports/render.hpp"
 #include "tests/unit/reports/made_record.hpp"
 
 namespace squall {
@@ -45,6 +46,17 @@ TEST(Verdict, a_dose_that_was_not_measured_makes_everything_inconclusive) {
   EXPECT_EQ(verdict.reasons[0], "slow (network.delay) on here: no packet was delayed");
   EXPECT_EQ(verdict.expectations[0].outcome, Outcome::violated) << "what was seen is still said";
   EXPECT_EQ(exit_code(verdict), 3);
+}
+
+TEST(Verdict, where_others_changed_a_host_it_says_how_to_go_on) {
+  MadeRecord made{availability};
+  made.probes(0, 50, 5).fault().line(30.5, "restored", {{"host", "here"}, {"clean", false}, {"differences", boost::json::array{"link eth0: was up, is down"}}, {"see", boost::json::array{"ip -d link show eth0"}}, {"left", boost::json::array{}}});
+  const auto verdict = made.end().judged();
+  EXPECT_EQ(exit_code(verdict), 6);
+  ASSERT_EQ(verdict.next_steps.size(), 3u);
+  EXPECT_EQ(verdict.next_steps[0], "every change of Squall's own is undone; these are none of them: somebody else's, or what a fault brought about");
+  EXPECT_EQ(verdict.next_steps[1], "see on here: ip -d link show eth0");
+  EXPECT_NE(render_terminal(made.record(), verdict, false).find("  → see on here: ip -d link show eth0\n"), std::string::npos);
 }
 
 TEST(Verdict, a_host_that_is_not_as_found_decides_the_exit_code) {
