@@ -42,7 +42,8 @@ int main(int argc, char** argv) {
     if (*undo) return squall::undo_host(state, output == "json");
     if (*recover) return squall::recover_host(state, output == "json");
     if (*doctor) {
-      fmt::print("{}", output == "json" ? boost::json::serialize(squall::doctor_json()) + "\n" : squall::doctor_text());
+      const auto found = squall::examine_host();
+      fmt::print("{}", output == "json" ? boost::json::serialize(squall::doctor_json(found)) + "\n" : squall::doctor_text(found));
       return 0;
     }
     squall::SessionOptions options;

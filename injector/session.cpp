@@ -129,7 +129,7 @@ class Session {
   json::object answer_at_leisure(const std::string& verb, const json::object& request) {
     const Pause pause{*this};
     if (verb == "hello") return hello(request);
-    if (verb == "doctor") return {{"faults", doctor_json()}};
+    if (verb == "doctor") return {{"faults", doctor_json(examine_host())}};
     if (verb == "plan") return plan(request);
     if (verb == "prepare") return prepare(request);
     if (verb == "resolve") return resolve(request);
