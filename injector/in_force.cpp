@@ -70,10 +70,7 @@ std::string common(const std::vector<std::string>& ours, const std::vector<std::
 std::string until_text(std::int64_t until) {
   if (until == 0) return "until it is undone";
   const auto left = std::max<std::int64_t>(0, until - wall_ns()) / 1'000'000'000;
-  const auto at = static_cast<std::time_t>(until / 1'000'000'000);
-  std::tm utc{};
-  ::gmtime_r(&at, &utc);
-  return fmt::format("until {:02}:{:02}:{:02} UTC, {} s from now", utc.tm_hour, utc.tm_min, utc.tm_sec, left);
+  return fmt::format("until {}, {} s from now", time_of_day(until), left);
 }
 
 }  // namespace

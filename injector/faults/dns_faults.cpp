@@ -215,6 +215,8 @@ class AnswersFault : public Fault {
     return in_view_of(aim_, std::move(out));
   }
 
+  std::vector<FaultEvent> events() override { return aim_.watch->events(); }
+
  private:
   Act act_;
   DnsFault with_;

@@ -231,15 +231,16 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const Targe
   aim.direction = with.direction;
   if (!aim_at_processes(on, setting, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};
   tell_targets(aim);
+  aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
+  // Of any interface, those that others take away are not missed.
+  if (!aim.every_device) aim.watch->expect(aim.devices.front());
   return aim;
 }
 
-Dose in_view_of(const ProcessAim& aim, Dose dose) {
-  if (const auto why = aim.started_anew(); !why.empty()) {
-    dose.verified = false;
-    dose.reason = dose.reason.empty() ? why : why + "; " + dose.reason;
-  }
-  return dose;
+Dose in_view_of(const NetworkAim& aim, Dose dose) {
+  if (!aim.watch->look().empty()) return aim.watch->in_view(std::move(dose));
+  const auto why = aim.started_anew();
+  return why.empty() ? dose : doubted(std::move(dose), why);
 }
 
 }  // namespace squall::faults

@@ -1,10 +1,12 @@
 // From what a network fault is aimed at to the devices, packets and sockets of this host.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "injector/fault.hpp"
+#include "injector/faults/aim_watch.hpp"
 #include "injector/faults/network_packets.hpp"
 #include "injector/faults/process_aim.hpp"
 #include "injector/host/detour_rules.hpp"
@@ -21,6 +23,7 @@ struct NetworkAim : ProcessAim {
   PacketMatch match;                       // of either direction: the peer's side is set by `matching`
   std::optional<std::uint16_t> own_port;   // a listener's
   std::vector<std::string> targets;
+  std::shared_ptr<AimWatch> watch;
 
   // The packets of one direction on the loopback device or on others. Both directions of a conversation pass the loopback
   // device as leaving packets, so there a port tells them apart: out is towards it.
@@ -43,7 +46,7 @@ std::vector<HoldPoint> hold_points(const NetworkAim&, bool ethernet_only = true)
 // The points where packets are dropped; `told`: where their sender learns of it.
 std::vector<HoldPoint> drop_points(const NetworkAim&, bool told);
 bool marks_senders(const NetworkAim&);
-// A dose is not verified where what it was aimed at runs on without it.
-Dose in_view_of(const ProcessAim&, Dose);
+// A dose is not verified where what it was aimed at went, or runs on without it.
+Dose in_view_of(const NetworkAim&, Dose);
 
 }  // namespace squall::faults

@@ -109,7 +109,7 @@ class Down : public Fault {
     look();
     stopped_ = true;
     timer_.reset();
-    if (!is_down_) return;
+    if (!is_down_ || !device_.watch.look().empty()) return;
     // With what it got while it was up in between, which the journal does not know of.
     try {
       put(true);
@@ -131,10 +131,14 @@ class Down : public Fault {
       out.reason = "somebody else put it up again";
     else if (!refused_)
       out.reason = "packets are let out by it all the same";
-    return out;
+    return device_.watch.in_view(std::move(out));
   }
 
-  std::vector<FaultEvent> events() override { return std::exchange(events_, {}); }
+  std::vector<FaultEvent> events() override {
+    auto out = std::exchange(events_, {});
+    for (auto& event : device_.watch.events()) out.push_back(std::move(event));
+    return out;
+  }
 
  private:
   void put(bool up) {
@@ -160,20 +164,21 @@ class Down : public Fault {
   }
 
   void look() {
-    if (stopped_ || times_ == 0) return;
+    if (stopped_ || times_ == 0 || !device_.watch.look().empty()) return;
     device_.in_place([&] {
       // A nexthop waits for the carrier.
       if (!is_down_ && lost_) lost_ = links::bring_back(device_.state, false).absent.size();
       if (!is_down_) return;
       const auto link = links::find_again(device_.state.link);
+      if (!link) return;
       ++looks_;
       // Nothing of ours leaves by a device that somebody put up again.
-      if (link && link->up)
+      if (link->up)
         contradicted_ = true;
       else
-        refused_ += !link || links::refusal_by(*link) != 0;
+        refused_ += links::refusal_by(*link) != 0;
       const auto at = monotonic_ns();
-      if (!link || !link->up) down_ns_ += at - since_;
+      if (!link->up) down_ns_ += at - since_;
       since_ = at;
       const auto now = count();
       passed_ += now - std::min(now, std::exchange(counted_, now));
@@ -189,6 +194,7 @@ class Down : public Fault {
     timer_->async_wait([this](auto error) {
       if (error || stopped_) return;
       look();
+      if (!device_.watch.look().empty()) return;
       try {
         put(is_down_);
       } catch (const std::exception& e) {

@@ -134,8 +134,8 @@ class PartitionFault : public Fault {
   void stopping() override { read(); }
 
   std::vector<FaultEvent> events() override {
-    std::vector<FaultEvent> out;
-    if (!names_ || !table_.there()) return out;
+    auto out = aim_.watch->events();
+    if (!names_ || !table_.there() || withdrawn_) return out;
     for (auto& found : names_->look()) {
       if (!found.error.empty()) {
         if (unknown_.insert(found.name).second) out.push_back({"partition.lookup_failed", wall_ns(), {{"name", found.name}, {"error", found.error}}});
@@ -167,6 +167,7 @@ class PartitionFault : public Fault {
     if (arrived) out.reason = fmt::format("{} packets of these peers arrived all the same, by a way that is not cut off", arrived);
     else if (!stopped && cut_) out.reason = fmt::format("{} connections were cut, and no packet came since: that nobody gets through was not seen", cut_);
     else if (!stopped) out.reason = "no packet matched: nobody was cut off";
+    if (!aim_.watch->look().empty()) withdraw();
     return in_view_of(aim_, std::move(out));
   }
 
@@ -231,6 +232,13 @@ class PartitionFault : public Fault {
     return table_.remove(gone, rules_->table);
   }
 
+  // Rules on a device are put on another one of its name too, by Linux 6.16 and later: that one would be cut off in one direction.
+  void withdraw() {
+    if (!table_.there() || std::exchange(withdrawn_, true)) return;
+    auto pass = delete_detour_rules(*rules_);
+    table_.change(pass);
+  }
+
   void read() {
     if (!table_.there()) return;
     in_place([&] {
@@ -248,6 +256,7 @@ class PartitionFault : public Fault {
   MatchedPackets seen_;
   std::uint64_t before_ = 0;  // watched when it came into force
   std::uint64_t cut_ = 0;
+  bool withdrawn_ = false;
 };
 
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {

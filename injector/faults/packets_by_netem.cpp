@@ -116,15 +116,16 @@ class NetemFault : public Fault {
     // Of those that overtake it is told by their times which they are.
     seen.judges_spread = !what_.reorder;
     if (!what_.each_packet()) seen.lost = dropped();
-    return packet_dose(what_, seen);
+    return in_view_of(aim_, packet_dose(what_, seen));
   }
 
   std::vector<FaultEvent> events() override {
+    auto out = aim_.watch->events();
     // What netem loses on purpose and what it had no room for are one figure.
-    if (what_.each_packet()) return {};
+    if (what_.each_packet()) return out;
     if (const auto more = dropped() - std::exchange(told_lost_, dropped()))
-      return {{"packets.lost", wall_ns(), {{"packets", more}, {"why", fmt::format("more than {} waited", longest_queue(what_))}}}};
-    return {};
+      out.push_back({"packets.lost", wall_ns(), {{"packets", more}, {"why", fmt::format("more than {} waited", longest_queue(what_))}}});
+    return out;
   }
 
   void stopping() override {

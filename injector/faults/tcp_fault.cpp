@@ -105,6 +105,8 @@ class TcpFault : public Fault {
     return in_view_of(aim_.network, std::move(out));
   }
 
+  std::vector<FaultEvent> events() override { return aim_.network.watch->events(); }
+
  private:
   void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network.network_namespace, aim_.network.namespace_pid, act); }
 

@@ -77,9 +77,16 @@ std::vector<pid_t> processes_beside(pid_t pid) {
 }
 
 void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act) {
-  if (inode == 0 || inode == current_network_namespace()) return act();
+  if (!in_network_namespace_if_there(inode, hint, act)) throw std::runtime_error(fmt::format("enter the network namespace {}: no process is in it", inode));
+}
+
+bool in_network_namespace_if_there(std::uint64_t inode, pid_t hint, const std::function<void()>& act) {
+  if (inode == 0 || inode == current_network_namespace()) {
+    act();
+    return true;
+  }
   auto fd = open_network_namespace(inode, hint);
-  if (!fd) throw std::runtime_error(fmt::format("enter the network namespace {}: no process is in it", inode));
+  if (!fd) return false;
   std::exception_ptr thrown;
   std::thread{[&] {
     try {
@@ -91,6 +98,7 @@ void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<v
     }
   }}.join();
   if (thrown) std::rethrow_exception(thrown);
+  return true;
 }
 
 std::string refusal_in_fresh_namespace(const std::string& needs, const std::function<void()>& act) {

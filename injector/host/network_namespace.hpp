@@ -31,6 +31,9 @@ std::vector<pid_t> processes_beside(pid_t);
 // std::runtime_error where the namespace cannot be entered. `inode` 0 means the caller's own.
 void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act);
 
+// The same, but false, and nothing done, where the namespace is not there any more.
+bool in_network_namespace_if_there(std::uint64_t inode, pid_t hint, const std::function<void()>& act);
+
 // Why `act` fails in a network namespace that nobody else is in, with what it needs ("needs Linux 5.12"); "" where it does not.
 std::string refusal_in_fresh_namespace(const std::string& needs, const std::function<void()>& act);
 

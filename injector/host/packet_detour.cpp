@@ -76,9 +76,14 @@ const std::string& PacketDetour::flow_where_a_tap_is_gone() {
   if (!gone_.empty() || !owner_ || taps_.empty() || !engine_->lost_a_source()) return gone_;
   const auto gone = std::find_if(taps_.begin(), taps_.end(), [](auto* tap) { return tap->gone(); });
   gone_ = fmt::format("somebody removed our device {}, and what was led to it is lost; packets pass as they are since", (*gone)->name());
+  flow();
+  return gone_;
+}
+
+void PacketDetour::flow() {
+  if (!owner_ || std::exchange(flows_, true)) return;
   auto pass = delete_detour_rules(plan_.rules);
   owner_->exchange(pass);
-  return gone_;
 }
 
 void PacketDetour::get_ready() {

@@ -41,6 +41,8 @@ class PacketDetour {
   // Where somebody removed one of our taps, what is led to it is lost: lets all packets pass as they are, and says which.
   // Nothing where all are there.
   const std::string& flow_where_a_tap_is_gone();
+  // Lets all packets pass as they are from now on.
+  void flow();
 
   // Makes what nobody notices: sockets, the queue, and the thread where no tap is needed; what start_engine then need not.
   void get_ready();
@@ -61,6 +63,7 @@ class PacketDetour {
   double level_ = 1;
   EngineMeasure last_;
   bool started_ = false;
+  bool flows_ = false;  // its rules were taken away before its end
   std::string gone_;
   PacketQueue* queue_ = nullptr;  // the engine's
   std::vector<Tap*> taps_;        // the engine's

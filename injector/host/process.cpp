@@ -90,6 +90,12 @@ std::int64_t clock_ns(clockid_t clock) {
 }  // namespace
 
 std::int64_t wall_ns() { return clock_ns(CLOCK_REALTIME); }
+std::string time_of_day(std::int64_t wall_ns) {
+  const auto at = static_cast<std::time_t>(wall_ns / 1'000'000'000);
+  std::tm utc{};
+  ::gmtime_r(&at, &utc);
+  return fmt::format("{:02}:{:02}:{:02} UTC", utc.tm_hour, utc.tm_min, utc.tm_sec);
+}
 std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
 std::int64_t boottime_ns() { return clock_ns(CLOCK_BOOTTIME); }
 

@@ -59,6 +59,7 @@ std::vector<pid_t> own_line();
 // /proc/sys/kernel/random/boot_id: what is remembered across reboots is told apart by it.
 const std::string& boot_id();
 std::int64_t wall_ns();
+std::string time_of_day(std::int64_t wall_ns);  // "05:12:07 UTC"
 std::int64_t monotonic_ns();
 std::int64_t boottime_ns();  // goes on while the machine sleeps
 

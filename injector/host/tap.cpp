@@ -99,10 +99,26 @@ void Tap::open_way_out(std::uint32_t interface, std::uint32_t mark) {
   if (::setsockopt(out_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) refused("mark what a packet socket sends");
   if (::setsockopt(out_.get(), SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes) != 0) refused("let a packet socket send large segments");
   ::setsockopt(out_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+  if (!lead_to(interface)) refused("bind a packet socket");
+  char device[IF_NAMESIZE];
+  if (::if_indextoname(interface, device)) device_ = device;
+}
+
+bool Tap::lead_to(std::uint32_t interface) {
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_ifindex = static_cast<int>(interface);
-  if (::bind(out_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) refused("bind a packet socket");
+  if (::bind(out_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return false;
+  interface_ = interface;
+  return true;
+}
+
+bool Tap::lead_to_successor() {
+  ifreq request{};
+  device_.copy(request.ifr_name, IFNAMSIZ - 1);
+  if (device_.empty() || ::ioctl(out_.get(), SIOCGIFINDEX, &request) != 0) return false;
+  const auto found = static_cast<std::uint32_t>(request.ifr_ifindex);
+  return found != interface_ && lead_to(found);
 }
 
 bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
@@ -151,6 +167,7 @@ bool Tap::let_go(HeldPacket& packet) {
     }
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return false;
+    if (errno != ENOBUFS && lead_to_successor()) continue;
     // ENOBUFS: the device's own queue is full and drops, as it may have without us.
     ++(errno == ENOBUFS ? refused_ : lost_);
     return true;

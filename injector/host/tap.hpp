@@ -41,10 +41,14 @@ class Tap : public PacketSource {
   void open_tap(const std::string& name, Segments);
   void raise(const std::string& alias);
   void open_way_out(std::uint32_t interface, std::uint32_t mark);
+  bool lead_to(std::uint32_t interface);
+  // Since Linux 6.16 rules on a device that vanished are put on the next one of its name, whose packets come here then.
+  bool lead_to_successor();
 
   std::string name_;
   Fd tap_, out_;
-  std::uint32_t index_ = 0;
+  std::string device_;  // by which packets leave
+  std::uint32_t index_ = 0, interface_ = 0;
   unsigned char address_[6] = {};
   // Large frames are passed on as they are, not copied: what they lie in, and what is free of that.
   std::unique_ptr<char[]> buffer_, overlong_;

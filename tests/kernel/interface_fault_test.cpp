@@ -317,6 +317,28 @@ TEST_F(Interface, a_new_one_of_its_name_is_left_as_it_is) {
   }
 }
 
+TEST_F(Interface, that_vanishes_is_told_in_the_dose) {
+  for (const std::string fault : {"network.down", "network.mtu"})
+    for (const bool by_journal : {false, true}) {
+      shell("ip link add sqc type veth peer name sqd && ip link set sqc up && ip link set sqd up");
+      RunFault one{fault, fault == "network.mtu" ? boost::json::object{{"mtu", 1300}} : boost::json::object{}, {{"interface", "sqc"}}};
+      one.apply();
+      EXPECT_TRUE(one->measure().verified) << one->measure().reason;
+      shell("ip link delete sqc");
+      const auto dose = one->measure();
+      EXPECT_FALSE(dose.verified) << fault;
+      EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ") && dose.reason.ends_with(" UTC: nothing was hit since")) << dose.reason;
+      ::usleep(300'000);
+      const auto later = one->measure();
+      EXPECT_EQ(later.reason, dose.reason) << "the time is that of the first look";
+      EXPECT_EQ(later.measured, dose.measured) << "what is gone is not hit any more";
+      EXPECT_EQ(later.samples, dose.samples);
+      EXPECT_EQ(one.undo(by_journal), "");
+      EXPECT_EQ(one->measure().reason, dose.reason);
+    }
+  EXPECT_EQ(told(), before);
+}
+
 TEST_F(Interface, smaller_packets) {
   {
     RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", "sqa"}}};

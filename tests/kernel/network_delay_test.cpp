@@ -491,6 +491,66 @@ TEST_P(NetworkDelay, packets_flow_again_where_somebody_removes_a_device_of_ours)
   EXPECT_EQ(fault.undo(), "");
 }
 
+TEST_P(NetworkDelay, of_a_device_that_vanishes_is_no_verified_dose) {
+  const ServerProcess other_end{[this] {
+    network.go_to_the_other_end();
+    return std::make_shared<int>(0);
+  }};
+  for (auto* direction : {"out", "in", "both"}) {
+    const auto make = [&] {
+      testing::shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " + std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
+      network.at_the_other_end([] { testing::shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
+    };
+    make();
+    auto fault = delay({{"delay", "20ms"}, {"direction", direction}}, "sqc");
+    fault.apply();
+    ping("10.98.0.2", port, 30, gap_us());
+    EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
+    testing::shell("ip link delete sqc");
+    auto dose = fault->measure();
+    EXPECT_FALSE(dose.verified) << direction;
+    EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ") && dose.reason.ends_with(" UTC: nothing was hit since")) << dose.reason;
+    const auto told = [&] {
+      const auto events = fault->events();
+      return std::count_if(events.begin(), events.end(), [](auto& one) { return one.event == "fault.ineffective"; });
+    };
+    EXPECT_EQ(told(), 1);
+    EXPECT_EQ(told(), 0) << "once";
+    // Another one of its name is not what was meant, and loses nothing.
+    make();
+    ping("10.98.0.2", port, 1, 0, 3'000);  // until it knows its neighbour
+    const auto pings = ping("10.98.0.2", port, 30, gap_us());
+    EXPECT_EQ(pings.lost(), 0U) << direction;
+    EXPECT_LT(pings.median(), 15) << direction;
+    dose = fault->measure();
+    EXPECT_FALSE(dose.verified) << direction;
+    EXPECT_EQ(fault.undo(), "");
+    EXPECT_FALSE(fault->measure().verified) << direction;
+    testing::shell("ip link delete sqc");
+  }
+}
+
+TEST_P(UserlandDelay, of_any_device_loses_nothing_of_one_that_is_made_anew) {
+  const ServerProcess other_end{[this] {
+    network.go_to_the_other_end();
+    return std::make_shared<int>(0);
+  }};
+  const auto make = [&] {
+    testing::shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " + std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
+    network.at_the_other_end([] { testing::shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
+  };
+  make();
+  auto fault = delay({{"delay", "20ms"}}, "any");
+  fault.apply();
+  EXPECT_EQ(ping("10.98.0.2", port, 30, gap_us()).lost(), 0U);
+  testing::shell("ip link delete sqc");
+  make();
+  EXPECT_EQ(ping("10.98.0.2", port, 30, gap_us(), 3'000).lost(), 0U);
+  EXPECT_EQ(ping("10.99.0.2", port, 30, gap_us()).lost(), 0U);
+  EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
+  EXPECT_EQ(fault.undo(), "");
+}
+
 // Each tap device takes the kernel tens of milliseconds to remove, and the injector answers nobody meanwhile.
 TEST_P(NetworkDelay, of_many_devices_comes_and_goes_quickly) {
   if (kernel()) return;

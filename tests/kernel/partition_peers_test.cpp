@@ -1,4 +1,5 @@
 // network.partition of many peers, beside many rules of others, and of names whose addresses change.
+#include "injector/host/links.hpp"
 #include "tests/kernel/partition_under_test.hpp"
 
 namespace squall {
@@ -15,6 +16,34 @@ TEST_F(NetworkPartition, nothing_is_left_after_the_undo) {
     EXPECT_EQ(off.undo(), "");
     EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
   }
+}
+
+TEST_F(NetworkPartition, of_a_device_that_vanishes_is_no_verified_dose) {
+  const auto before = snapshot_host();
+  const auto make = [] {
+    shell("ip link add sqc type veth peer name sqd && ip link set sqd up && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && ip neigh add 10.98.0.2 lladdr 02:00:00:00:00:01 dev sqc");
+  };
+  for (auto* mode : {"drop", "reject"}) {
+    make();
+    auto off = partition({{"mode", mode}}, "sqc");
+    off.apply();
+    shell("ping -c 2 -i 0.1 -W 0.1 10.98.0.2 >/dev/null 2>&1 || true");
+    EXPECT_TRUE(off->measure().verified) << off->measure().reason;
+    shell("ip link delete sqc");
+    const auto dose = off->measure();
+    EXPECT_FALSE(dose.verified);
+    EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ")) << dose.reason;
+    EXPECT_EQ(off->events().size(), 1U);
+    // Rules on a device are put on another one of its name by Linux 6.16 and later.
+    make();
+    const auto sent = links::traffic(links::find("sqc")->index).sent;
+    shell("ping -c 2 -i 0.1 -W 0.1 10.98.0.2 >/dev/null 2>&1 || true");
+    EXPECT_GE(links::traffic(links::find("sqc")->index).sent - sent, 2U) << mode;
+    EXPECT_EQ(off->measure().measured, dose.measured);
+    EXPECT_EQ(off.undo(), "");
+    shell("ip link delete sqc");
+  }
+  EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
 }
 
 TEST_F(NetworkPartition, a_hundred_peers_are_cut_off) {
