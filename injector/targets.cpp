@@ -53,11 +53,6 @@ uid_t user_of(pid_t pid) {
   return ::stat(fmt::format("/proc/{}", pid).c_str(), &info) == 0 ? info.st_uid : static_cast<uid_t>(-1);
 }
 
-std::uint64_t network_namespace_of(pid_t pid) {
-  struct stat info {};
-  return ::stat(proc(pid, "ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
-}
-
 // Calls `take(piece)` for each piece of a text between separators.
 template <class Take>
 void split(std::string_view text, char separator, Take take) {
@@ -235,6 +230,11 @@ std::vector<pid_t> all_pids() {
 }
 
 }  // namespace
+
+std::uint64_t network_namespace_of(pid_t pid) {
+  struct stat info {};
+  return ::stat(proc(pid, "ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
+}
 
 std::string Process::to_string() const { return fmt::format("{}[{}]", name, pid); }
 

@@ -1,5 +1,6 @@
 #include "injector/faults/aim_watch.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <net/if.h>
@@ -10,6 +11,14 @@
 #include "injector/host/process.hpp"
 
 namespace squall::faults {
+namespace {
+
+// A search looks at every process of the host.
+constexpr std::int64_t search_ns = 1'000'000'000;
+// Whoever starts a process in a container puts it in the cgroup first and in the namespace a moment later.
+constexpr std::int64_t settled_ns = 500'000'000;
+
+}  // namespace
 
 Dose doubted(Dose dose, const std::string& why) {
   dose.verified = false;
@@ -17,14 +26,19 @@ Dose doubted(Dose dose, const std::string& why) {
   return dose;
 }
 
-const std::string& AimWatch::look() {
-  if (lost_.empty() && device_ && !device_is_there()) lose(fmt::format("{} was found gone at {}: nothing was hit since", device_->name, time_of_day(wall_ns())));
-  return lost_;
+void AimWatch::Loss::set(std::string what) {
+  why = std::move(what);
+  at = wall_ns();
 }
 
-void AimWatch::lose(std::string what) {
-  lost_ = std::move(what);
-  lost_at_ = wall_ns();
+void AimWatch::expect(const TargetSpec& target, const std::vector<Process>& processes) {
+  target_ = target;
+  for (auto& process : processes) pids_.push_back(process.pid);
+}
+
+const std::string& AimWatch::device_gone() {
+  if (gone_.why.empty() && device_ && !device_is_there()) gone_.set(fmt::format("{} was found gone at {}: nothing was hit since", device_->name, time_of_day(wall_ns())));
+  return gone_.why;
 }
 
 // By its index, which the kernel gives to no other before it has run out of new ones.
@@ -34,14 +48,44 @@ bool AimWatch::device_is_there() const {
   return in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] { there = ::if_indextoname(device_->index, name); }) && there;
 }
 
+const std::string& AimWatch::escaped() {
+  if (!escaped_.why.empty() || !target_ || all_are_in_place() || monotonic_ns() < next_search_) return escaped_.why;
+  next_search_ = monotonic_ns() + search_ns;
+  look_for_processes();
+  return escaped_.why;
+}
+
+bool AimWatch::all_are_in_place() const {
+  return !pids_.empty() && std::all_of(pids_.begin(), pids_.end(), [&](pid_t pid) { return network_namespace_of(pid) == network_namespace_; });
+}
+
+void AimWatch::look_for_processes() {
+  pids_.clear();
+  const auto found = find_processes(*target_);
+  if (!found) return;
+  for (auto& process : *found) {
+    const auto started = boot_ns_of(process.start_ticks);
+    if (process.network_namespace == network_namespace_)
+      pids_.push_back(process.pid);
+    else if (process.network_namespace && boottime_ns() - started >= settled_ns)
+      return escaped_.set(fmt::format("{}, started at {}, is in another network namespace than the one that is acted in, and is not hit", process.to_string(),
+                                      time_of_day(wall_ns() - boottime_ns() + started)));
+    else
+      next_search_ = 0;
+  }
+}
+
 std::vector<FaultEvent> AimWatch::events() {
-  if (lost_.empty() || std::exchange(told_, true)) return {};
-  return {{"fault.ineffective", lost_at_, {{"why", lost_}}}};
+  std::vector<FaultEvent> out;
+  for (auto* loss : {&gone_, &escaped_})
+    if (!loss->why.empty() && !std::exchange(loss->told, true)) out.push_back({"fault.ineffective", loss->at, {{"why", loss->why}}});
+  return out;
 }
 
 Dose AimWatch::in_view(Dose dose) {
-  const auto& lost = look();
-  return lost.empty() ? dose : doubted(std::move(dose), lost);
+  if (!escaped().empty()) dose = doubted(std::move(dose), escaped());
+  if (!device_gone().empty()) dose = doubted(std::move(dose), device_gone());
+  return dose;
 }
 
 }  // namespace squall::faults

@@ -1,4 +1,4 @@
-// Whether what a fault acts on is still there: what went is hit no more, whatever was measured before.
+// Whether what a fault is aimed at is still where it acts: what went is hit no more, whatever was measured before.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "injector/fault.hpp"
 #include "injector/host/links.hpp"
+#include "injector/targets.hpp"
 
 namespace squall::faults {
 
@@ -18,24 +19,36 @@ class AimWatch {
   AimWatch(std::uint64_t network_namespace, pid_t namespace_pid) : network_namespace_(network_namespace), namespace_pid_(namespace_pid) {}
   // The one device that is meant.
   void expect(const links::Link& device) { device_ = device; }
+  // These processes, all in the network namespace, and whoever the target means in their place later.
+  void expect(const TargetSpec&, const std::vector<Process>&);
 
-  // Looks again: what went and when that was seen, "" while all is there. What went once is told for good.
-  const std::string& look();
-  // "fault.ineffective", once.
+  // Looks again whether the device went: which and when that was seen, "" while it is there. What went once is told for good.
+  const std::string& device_gone();
+  // Looks again whether one that is meant runs in another network namespace, as a container that was started anew does.
+  const std::string& escaped();
+  // "fault.ineffective", once for each.
   std::vector<FaultEvent> events();
   // Not verified where something went.
   Dose in_view(Dose);
 
  private:
-  void lose(std::string what);
+  struct Loss {
+    std::string why;
+    std::int64_t at = 0;
+    bool told = false;
+    void set(std::string);
+  };
   bool device_is_there() const;
+  bool all_are_in_place() const;
+  void look_for_processes();
 
   std::uint64_t network_namespace_;
   pid_t namespace_pid_;
   std::optional<links::Link> device_;
-  std::string lost_;
-  std::int64_t lost_at_ = 0;
-  bool told_ = false;
+  std::optional<TargetSpec> target_;
+  std::vector<pid_t> pids_;
+  std::int64_t next_search_ = 0;
+  Loss gone_, escaped_;
 };
 
 // A dose that is not verified any more, and why.

@@ -16,6 +16,7 @@ NetemLine::NetemLine(const Impairment& what, const tc::Place& place, std::string
 }
 
 void NetemLine::in_place(const std::function<void()>& act) const { in_network_namespace(place_.network_namespace, place_.namespace_pid, act); }
+void NetemLine::in_place_if_there(const std::function<void()>& act) const { in_network_namespace_if_there(place_.network_namespace, place_.namespace_pid, act); }
 
 std::uint32_t NetemLine::limit() const { return longest_queue(what_); }
 
@@ -35,7 +36,7 @@ void NetemLine::apply(Transaction& transaction, const std::shared_ptr<double>& l
 }
 
 void NetemLine::set_level(double level) {
-  in_place([&] { tc::set_netem(holding(), what_, level, limit(), true); });
+  in_place_if_there([&] { tc::set_netem(holding(), what_, level, limit(), true); });
   full_since_ = level < 1 ? INT64_MAX : std::min(full_since_, wall_ns());
   if (level >= 1 && !full_from_) {
     read();
@@ -45,7 +46,7 @@ void NetemLine::set_level(double level) {
 
 void NetemLine::read() {
   read_times();
-  in_place([&] {
+  in_place_if_there([&] {
     if (auto found = links::find(copying())) now_.came = links::traffic(found->index).received;
     auto found = links::find(holding());
     if (!found) return;

@@ -37,6 +37,7 @@ class NetemLine {
     std::int64_t at = 0;
   };
   void in_place(const std::function<void()>& act) const;
+  void in_place_if_there(const std::function<void()>& act) const;
   void read_times();
   void read_rate(std::uint32_t device);
   PacketCounts counts_since(const Counters& from) const;

@@ -37,7 +37,11 @@ bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& dia
 }
 
 bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& aim, Diagnostics& diagnostics) {
-  if (!on.selects_processes()) return find_namespace({}, aim, diagnostics);
+  if (!on.selects_processes()) {
+    find_namespace({}, aim, diagnostics);
+    aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
+    return true;
+  }
   auto processes = find_processes(on);
   if (!processes) {
     diagnostics.error({}, processes.error());
@@ -51,6 +55,8 @@ bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& 
   }
   for (auto& process : *processes) aim.targets.push_back(process.to_string());
   if (!find_namespace(*processes, aim, diagnostics)) return false;
+  aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
+  aim.watch->expect(on, *processes);
   if (!on.listens_on) return recognise(*processes, own_name(setting), setting.permits, aim, diagnostics);
   aim.own_port = on.listens_on;
   aim.limits.push_back(fmt::format("a listener is recognised by its port {} alone, not by its process", *on.listens_on));
@@ -231,16 +237,14 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const Targe
   aim.direction = with.direction;
   if (!aim_at_processes(on, setting, aim, diagnostics) || !match_packets(with, aim, diagnostics) || !find_devices(on, aim, diagnostics)) return {};
   tell_targets(aim);
-  aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
   // Of any interface, those that others take away are not missed.
   if (!aim.every_device) aim.watch->expect(aim.devices.front());
   return aim;
 }
 
 Dose in_view_of(const NetworkAim& aim, Dose dose) {
-  if (!aim.watch->look().empty()) return aim.watch->in_view(std::move(dose));
-  const auto why = aim.started_anew();
-  return why.empty() ? dose : doubted(std::move(dose), why);
+  if (const auto why = aim.started_anew(); !why.empty() && aim.watch->escaped().empty()) dose = doubted(std::move(dose), why);
+  return aim.watch->in_view(std::move(dose));
 }
 
 }  // namespace squall::faults

@@ -15,7 +15,7 @@ void AimedDevice::in_place(const std::function<void()>& act) const { in_network_
 
 void AimedDevice::look_again() {
   in_place([&] { state = links::read_state(state.link.name).value_or(state); });
-  watch.expect(state.link);
+  place.watch.expect(state.link);
 }
 
 std::string AimedDevice::to_string() const { return place.pid ? fmt::format("{} of {}", state.link.name, place.name) : state.link.name; }
@@ -27,8 +27,7 @@ std::optional<AimedDevice> find_device(const TargetSpec& on, Diagnostics& diagno
   }
   auto place = find_place(on, diagnostics);
   if (!place) return {};
-  AimWatch watch{place->network_namespace, place->pid};
-  AimedDevice out{.state = {}, .place = std::move(*place), .uppers_elsewhere = {}, .watch = std::move(watch)};
+  AimedDevice out{.state = {}, .place = std::move(*place), .uppers_elsewhere = {}};
   std::optional<links::InterfaceState> state;
   std::vector<std::string> names;
   try {
@@ -46,7 +45,7 @@ std::optional<AimedDevice> find_device(const TargetSpec& on, Diagnostics& diagno
     return {};
   }
   out.state = std::move(*state);
-  out.watch.expect(out.state.link);
+  out.place.watch.expect(out.state.link);
   return out;
 }
 

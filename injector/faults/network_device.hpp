@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "injector/fault.hpp"
-#include "injector/faults/aim_watch.hpp"
 #include "injector/faults/network_place.hpp"
 #include "injector/host/interface_state.hpp"
 
@@ -18,7 +17,6 @@ struct AimedDevice {
   links::InterfaceState state;
   NetworkPlace place;
   std::vector<links::Elsewhere> uppers_elsewhere;
-  AimWatch watch;
 
   // The pid by which the journal finds the namespace again.
   pid_t hint() const;

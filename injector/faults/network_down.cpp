@@ -109,7 +109,7 @@ class Down : public Fault {
     look();
     stopped_ = true;
     timer_.reset();
-    if (!is_down_ || !device_.watch.look().empty()) return;
+    if (!is_down_ || !device_.place.watch.device_gone().empty()) return;
     // With what it got while it was up in between, which the journal does not know of.
     try {
       put(true);
@@ -131,12 +131,12 @@ class Down : public Fault {
       out.reason = "somebody else put it up again";
     else if (!refused_)
       out.reason = "packets are let out by it all the same";
-    return device_.watch.in_view(std::move(out));
+    return device_.place.watch.in_view(std::move(out));
   }
 
   std::vector<FaultEvent> events() override {
     auto out = std::exchange(events_, {});
-    for (auto& event : device_.watch.events()) out.push_back(std::move(event));
+    for (auto& event : device_.place.watch.events()) out.push_back(std::move(event));
     return out;
   }
 
@@ -164,7 +164,7 @@ class Down : public Fault {
   }
 
   void look() {
-    if (stopped_ || times_ == 0 || !device_.watch.look().empty()) return;
+    if (stopped_ || times_ == 0 || !device_.place.watch.device_gone().empty()) return;
     device_.in_place([&] {
       // A nexthop waits for the carrier.
       if (!is_down_ && lost_) lost_ = links::bring_back(device_.state, false).absent.size();
@@ -194,7 +194,7 @@ class Down : public Fault {
     timer_->async_wait([this](auto error) {
       if (error || stopped_) return;
       look();
-      if (!device_.watch.look().empty()) return;
+      if (!device_.place.watch.device_gone().empty()) return;
       try {
         put(is_down_);
       } catch (const std::exception& e) {

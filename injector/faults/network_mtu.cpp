@@ -71,14 +71,14 @@ class Mtu : public Fault {
     out.samples = looks_;
     out.verified = largest_ == std::min(with_.mtu, largest_ipv4);
     if (!out.verified) out.reason = largest_ ? "somebody else changed it" : "no packet can leave by it at all";
-    return device_.watch.in_view(std::move(out));
+    return device_.place.watch.in_view(std::move(out));
   }
 
-  std::vector<FaultEvent> events() override { return device_.watch.events(); }
+  std::vector<FaultEvent> events() override { return device_.place.watch.events(); }
 
  private:
   void look() {
-    if (stopped_ || !device_.watch.look().empty()) return;
+    if (stopped_ || !device_.place.watch.device_gone().empty()) return;
     largest_ = 0;
     device_.in_place([&] { largest_ = links::largest_packet_by(device_.state.link, with_.mtu); });
     ++looks_;

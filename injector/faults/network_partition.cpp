@@ -129,7 +129,7 @@ class PartitionFault : public Fault {
   void started() override {
     names_ = std::make_unique<NameWatch>(names_of_peers());
     // Packets that were on their way while the rules came.
-    in_place([&] { before_ = matched(*rules_).watched; });
+    in_place_if_there([&] { before_ = matched(*rules_).watched; });
   }
   void stopping() override { read(); }
 
@@ -167,7 +167,7 @@ class PartitionFault : public Fault {
     if (arrived) out.reason = fmt::format("{} packets of these peers arrived all the same, by a way that is not cut off", arrived);
     else if (!stopped && cut_) out.reason = fmt::format("{} connections were cut, and no packet came since: that nobody gets through was not seen", cut_);
     else if (!stopped) out.reason = "no packet matched: nobody was cut off";
-    if (!aim_.watch->look().empty()) withdraw();
+    if (!aim_.watch->device_gone().empty()) withdraw();
     return in_view_of(aim_, std::move(out));
   }
 
@@ -220,6 +220,8 @@ class PartitionFault : public Fault {
 
   void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network_namespace, aim_.namespace_pid, act); }
 
+  void in_place_if_there(const std::function<void()>& act) const { in_network_namespace_if_there(aim_.network_namespace, aim_.namespace_pid, act); }
+
   void add() {
     in_place([&] {
       auto messages = add_detour_rules(*rules_);
@@ -241,7 +243,7 @@ class PartitionFault : public Fault {
 
   void read() {
     if (!table_.there()) return;
-    in_place([&] {
+    in_place_if_there([&] {
       const auto now = matched(*rules_);
       if (now.taken() >= seen_.taken()) seen_ = now;
     });

@@ -8,7 +8,8 @@
 namespace squall::faults {
 
 std::optional<NetworkPlace> find_place(const TargetSpec& on, Diagnostics& diagnostics) {
-  NetworkPlace here{current_network_namespace(), 0, "this host"};
+  const auto own = current_network_namespace();
+  NetworkPlace here{own, 0, "this host", {own, 0}};
   if (!on.selects_processes()) return here;
   const auto processes = find_processes(on);
   if (!processes || processes->empty()) {
@@ -21,8 +22,10 @@ std::optional<NetworkPlace> find_place(const TargetSpec& on, Diagnostics& diagno
       diagnostics.error({}, fmt::format("{} and {} are in different network namespaces: aim at one of them", first.to_string(), process.to_string()));
       return {};
     }
-  if (first.network_namespace == here.network_namespace) return here;
-  return NetworkPlace{first.network_namespace, first.pid, fmt::format("the network namespace of {}", first.to_string())};
+  if (first.network_namespace != here.network_namespace)
+    here = {first.network_namespace, first.pid, fmt::format("the network namespace of {}", first.to_string()), {first.network_namespace, first.pid}};
+  here.watch.expect(on, *processes);
+  return here;
 }
 
 }  // namespace squall::faults

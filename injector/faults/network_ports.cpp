@@ -76,10 +76,14 @@ class PortsFault : public Fault {
 
   // Once the sockets are closed there is nothing more to see.
   void stopping() override {
-    last_ = look();
+    measure();
     stopped_ = true;
   }
-  Dose measure() override { return stopped_ ? last_ : look(); }
+  Dose measure() override {
+    if (!stopped_) in_network_namespace_if_there(place_.network_namespace, place_.pid, [&] { last_ = look(); });
+    return place_.watch.in_view(last_);
+  }
+  std::vector<FaultEvent> events() override { return place_.watch.events(); }
 
  protected:
   virtual Dose look() = 0;

@@ -139,7 +139,7 @@ class Refuse : public Fault {
 
   void read() {
     if (!table_.there()) return;
-    in_place([&] {
+    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] {
       refused_ = refused(aim_.rules);
       attempts_ = std::max(attempts(aim_.rules), refused_);
     });

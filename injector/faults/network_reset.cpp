@@ -83,10 +83,15 @@ class Reset : public Fault {
     out.samples = found_;
     out.verified = cut_ > 0;
     if (!out.verified) out.reason = found_ ? "the connections ended before they were cut" : "no connection matched: nothing was cut";
-    return out;
+    // What it did once it has done.
+    return with_.every ? in_view_of(aim_, std::move(out)) : out;
   }
 
-  std::vector<FaultEvent> events() override { return std::exchange(events_, {}); }
+  std::vector<FaultEvent> events() override {
+    auto out = aim_.watch->events();
+    for (auto& event : std::exchange(events_, {})) out.push_back(std::move(event));
+    return out;
+  }
 
  private:
   void strike() {

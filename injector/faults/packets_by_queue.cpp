@@ -113,7 +113,7 @@ class UserlandFault : public Fault {
     if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty()) dose = doubted(std::move(dose), gone);
     dose = in_view_of(aim_, std::move(dose));
     // Rules on a device are put on another one of its name too, by Linux 6.16 and later; our taps know this one alone.
-    if (!aim_.watch->look().empty()) detour_->flow();
+    if (!aim_.watch->device_gone().empty()) detour_->flow();
     return dose;
   }
 

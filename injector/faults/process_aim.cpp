@@ -149,7 +149,7 @@ bool find_namespace(const std::vector<Process>& processes, ProcessAim& aim, Diag
   if (processes.front().network_namespace != aim.network_namespace) {
     aim.network_namespace = processes.front().network_namespace;
     aim.namespace_pid = processes.front().pid;
-    aim.limits.push_back(fmt::format("acts in the network namespace of {}", processes.front().to_string()));
+    aim.limits.push_back(fmt::format("acts in the network namespace of {}: one that is started anew in another, as a container is, is not hit from then on", processes.front().to_string()));
   }
   return true;
 }

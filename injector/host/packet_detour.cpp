@@ -60,7 +60,7 @@ void PacketDetour::make_way(bool on) {
 
 EngineMeasure PacketDetour::measure() {
   if (engine_ && owner_) {
-    in_network_namespace(plan_.network_namespace, plan_.namespace_pid, [&] {
+    in_network_namespace_if_there(plan_.network_namespace, plan_.namespace_pid, [&] {
       if (queue_) passed_ = queue_->passed(matched_by_queue(plan_.rules));
       dropped_ = 0;
       for (auto* tap : taps_) dropped_ += tap->dropped();
