@@ -5,6 +5,7 @@
 
 #include "controller/seed.hpp"
 #include "controller/topology.hpp"
+#include "injector/claims.hpp"
 
 namespace squall {
 namespace {
@@ -79,10 +80,10 @@ void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<
       const auto a = times.find(one.step->name), b = times.find(other.step->name);
       if (one.host != other.host || a == times.end() || b == times.end()) continue;
       if (a->second.end <= b->second.start || b->second.end <= a->second.start) continue;
-      const auto common = std::find_first_of(claims[later].begin(), claims[later].end(), claims[earlier].begin(), claims[earlier].end());
-      if (common == claims[later].end()) continue;
-      diagnostics.error(other.step->place, fmt::format("step \"{}\" ({}) needs \"{}\" on {}, which step \"{}\" ({}) holds at the same time", other.step->name,
-                                                       other.step->fault, *common, other.host, one.step->name, one.step->fault));
+      const auto both = clash(claims[later], claims[earlier]);
+      if (!both) continue;
+      diagnostics.error(other.step->place, fmt::format("step \"{}\" ({}) needs {} on {}, which step \"{}\" ({}) holds at the same time", other.step->name,
+                                                       other.step->fault, both->told(), other.host, one.step->name, one.step->fault));
     }
 }
 

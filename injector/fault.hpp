@@ -61,7 +61,7 @@ class Fault {
   virtual std::vector<std::string> targets() const = 0;
   // What it cannot reach here, and what its dose measurement cannot see. Shown in plans and reports.
   virtual std::vector<std::string> limits() const { return {}; }
-  // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each other.
+  // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each other (claims.hpp).
   virtual std::vector<std::string> claims() const = 0;
   virtual void apply(Transaction&) = 0;
   virtual void started() {}

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "injector/claims.hpp"
 #include "injector/request.hpp"
 
 namespace squall {
@@ -61,12 +62,6 @@ Fd take_host_lock(const std::string& state) {
   return lock;
 }
 
-std::string common(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
-  for (auto& claim : ours)
-    if (std::find(theirs.begin(), theirs.end(), claim) != theirs.end()) return claim;
-  return "";
-}
-
 std::string until_text(std::int64_t until) {
   if (until == 0) return "until it is undone";
   const auto left = std::max<std::int64_t>(0, until - wall_ns()) / 1'000'000'000;
@@ -100,13 +95,13 @@ InForce::Running& InForce::find(const std::string& step) {
 void InForce::check_claims(const Order& order) const {
   const auto claims = order.fault->claims();
   for (auto& [step, other] : running_)
-    if (auto claim = common(claims, other->claims); !claim.empty())
-      throw Refused{"conflict", fmt::format("\"{}\" ({}) needs \"{}\", which \"{}\" ({}) holds {}", order.step, order.type->name, claim, step,
+    if (const auto both = clash(claims, other->claims))
+      throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) holds {}", order.step, order.type->name, both->told(), step,
                                             other->order.type->name, until_text(other->until))};
   for (auto& journal : read_journals(at_.state, at_.session))
     for (auto& other : journal.faults)
-      if (auto claim = common(claims, other.claims); !claim.empty())
-        throw Refused{"conflict", fmt::format("\"{}\" ({}) needs \"{}\", which \"{}\" ({}) of {} holds {}", order.step, order.type->name, claim, other.step,
+      if (const auto both = clash(claims, other.claims))
+        throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) of {} holds {}", order.step, order.type->name, both->told(), other.step,
                                               other.fault, other.run.empty() ? "another session" : fmt::format("the run \"{}\"", other.run),
                                               journal.owner_alive() ? until_text(other.until) : "although its injector is dead: run squall undo")};
 }

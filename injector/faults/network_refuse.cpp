@@ -75,6 +75,8 @@ class Refuse : public Fault {
     aim_.rules.fate = with.mode == RefusalMode::reject ? ConnectionRules::Fate::reject : ConnectionRules::Fate::drop;
     aim_.rules.share = with.share.fraction();
     aim_.rules.beyond = with.limit;
+    // What a proxy of ours brings comes from this host, in the stead of peers that are not these.
+    if (aim_.rules.listener && !aim_.rules.peers.empty()) aim_.rules.mark = proxied_mark;
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }

@@ -16,9 +16,6 @@ namespace squall::faults {
 namespace {
 
 constexpr std::string_view mechanism_name = "own TCP proxy, in front of it by an nftables redirection";
-// Without the bits 14 and 15, by which kube-proxy masquerades packets and drops them, and none of detoured_mark's.
-constexpr std::uint32_t proxied_mark = 0x5372211e;
-
 // Connections that were made through a fault's proxy go on when it is undone, and so do the rules by which the kernel
 // translates their packets.
 class CarriedOn : public Afterwards {

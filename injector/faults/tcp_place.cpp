@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "injector/claims.hpp"
+
 namespace squall {
 
 template <>
@@ -86,7 +88,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   auto claim = fmt::format("tcp connections{}", rules.listener ? fmt::format(" to port {}", *rules.listener) : "");
   for (auto& cgroup : rules.cgroups) claim += " of " + to_string(cgroup);
   if (network->namespace_pid) claim += fmt::format(" in the network namespace {}", network->network_namespace);
-  out.claims.push_back(std::move(claim));
+  out.claims.push_back(claim_with_peers(claim, rules.peers));
   for (auto& limit : network->limits)
     if (limit.find("packet") == std::string::npos && limit.find(" lo ") == std::string::npos) out.limits.push_back(limit);
   if (!place.cut) out.limits.emplace_back("connections that exist already stay as they are (cut: true ends them)");

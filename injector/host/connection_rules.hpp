@@ -13,6 +13,10 @@
 
 namespace squall {
 
+// Of what a proxy of ours sends to servers. Without the bits 14 and 15, by which kube-proxy masquerades packets and drops them, and none
+// of detoured_mark's.
+constexpr std::uint32_t proxied_mark = 0x5372211e;
+
 struct ConnectionRules {
   std::string table;  // inet, owned by the socket that adds it
   enum class Fate { lead, reject, drop } fate = Fate::lead;

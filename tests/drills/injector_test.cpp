@@ -301,6 +301,27 @@ TEST_F(Injector, tells_a_second_caller_who_holds_what_until_when) {
   EXPECT_EQ(changed(), "[]");
 }
 
+TEST_F(Injector, lets_two_callers_take_the_same_port_from_different_peers) {
+  const auto refuse = [](const char* step, json::array to) {
+    json::object out{{"do", "apply"}, {"step", step}, {"fault", "network.refuse"}, {"on", json::object{}}, {"with", json::object{{"port", 7007}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}};
+    if (!to.empty()) out["with"].as_object()["to"] = std::move(to);
+    return out;
+  };
+  InjectorProcess first{state()}, second{state()};
+  first.must(hello("first"));
+  second.must(hello("second"));
+  first.must(refuse("ours", {"192.0.2.0/25"}));
+  second.must(refuse("theirs", {"192.0.2.128/25", "fd99::7"}));
+  for (auto& asked : {refuse("some of them", {"192.0.2.200"}), refuse("all", {})}) {
+    const auto refused = first.ask(asked);
+    ASSERT_FALSE(refused.at("ok").as_bool());
+    EXPECT_EQ(refused.at("kind"), "conflict");
+  }
+  first.must({{"do", "bye"}});
+  second.must({{"do", "bye"}});
+  EXPECT_EQ(changed(), "[]");
+}
+
 // Neither answers for the rules and devices that come and go with the other, of whom it says what else may be its doing.
 TEST_F(Injector, answers_for_its_own_changes_alone) {
   InjectorProcess first{state()}, second{state()};

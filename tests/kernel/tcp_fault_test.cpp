@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/afterwards.hpp"
+#include "injector/claims.hpp"
 #include "injector/host/snapshot.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
@@ -123,6 +124,54 @@ TEST_F(TcpFault, other_ports_and_other_peers_are_not_hit) {
   EXPECT_TRUE(quick(Client("127.0.0.1", port).round_trip_ms()));
   EXPECT_GE(far_round_trip_ms(), 199);
   EXPECT_GE(far_round_trip_ms("fd99::1"), 199);
+}
+
+bool go_together(Fault& one, Fault& other) { return !clash(one.claims(), other.claims()); }
+
+TEST_F(TcpFault, two_of_different_peers_each_hit_their_own) {
+  const boost::json::object slow{{"latency", "200ms"}, {"to", {"10.99.0.2", "fd99::/64"}}}, slower{{"latency", "500ms"}, {"to", {"127.0.0.0/8"}}};
+  for (const bool other_order : {false, true}) {
+    auto one = fault("tcp.latency", other_order ? slower : slow), other = fault("tcp.latency", other_order ? slow : slower);
+    EXPECT_TRUE(go_together(one.fault(), other.fault()));
+    one.apply();
+    other.apply();
+    for (auto* address : {"10.99.0.1", "fd99::1"}) {
+      const auto took = far_round_trip_ms(address);
+      EXPECT_GE(took, 199) << address;
+      EXPECT_LT(took, 490) << address;
+    }
+    EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 499);
+    EXPECT_TRUE(quick(Client("10.99.0.1", port).round_trip_ms())) << "nobody means it";
+    for (auto* each : {&one, &other}) EXPECT_EQ((*each)->measure().measured.at("connections_hit").to_number<int>(), (each == &one) == other_order ? 1 : 2);
+    EXPECT_EQ(one.undo(), "");
+    EXPECT_GE(other_order ? far_round_trip_ms() : Client("127.0.0.1", port).round_trip_ms(), 199) << "the other one goes on";
+  }
+}
+
+// Our proxy comes from this host, as one of those that are refused.
+TEST_F(TcpFault, some_peers_are_slow_while_others_are_refused) {
+  RunFault refuse{"network.refuse", {{"to", {"10.99.0.1", "127.0.0.1"}}}, {{"listens_on", port}}};
+  auto slow = fault("tcp.latency", {{"latency", "200ms"}, {"to", {"10.99.0.2"}}});
+  EXPECT_TRUE(go_together(refuse.fault(), slow.fault()));
+  refuse.apply();
+  slow.apply();
+  EXPECT_GE(far_round_trip_ms(), 199);
+  for (auto* address : {"10.99.0.1", "127.0.0.1"}) EXPECT_EQ(Client(address, port).error, ECONNREFUSED) << address;
+  EXPECT_TRUE(refuse->measure().verified) << refuse->measure().reason;
+  EXPECT_EQ(slow->measure().measured.at("connections_hit").to_number<int>(), 1);
+}
+
+TEST_F(TcpFault, two_of_which_some_peer_is_of_both_exclude_one_another) {
+  const auto to = [](boost::json::array peers) {
+    boost::json::object with{{"latency", "200ms"}};
+    if (!peers.empty()) with["to"] = std::move(peers);
+    return fault("tcp.latency", std::move(with));
+  };
+  EXPECT_FALSE(go_together(to({}).fault(), to({"10.99.0.2"}).fault()));
+  EXPECT_FALSE(go_together(to({"10.99.0.2"}).fault(), to({}).fault()));
+  EXPECT_FALSE(go_together(to({"10.99.0.0/24", "fd99::1"}).fault(), to({"192.0.2.1", "10.99.0.2"}).fault()));
+  EXPECT_FALSE(go_together(to({"fd99::1"}).fault(), to({"fd99::/64"}).fault()));
+  EXPECT_TRUE(go_together(to({"10.99.0.0/25"}).fault(), to({"10.99.0.128/25", "fd99::/64"}).fault()));
 }
 
 TEST_F(TcpFault, leaves_link_local_addresses_alone_where_it_cannot_lead_them) {

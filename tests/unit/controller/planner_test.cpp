@@ -74,6 +74,22 @@ TEST(Planner, steps_that_need_the_same_thing_at_the_same_time_are_refused) {
   EXPECT_EQ(told(), "");
 }
 
+TEST(Planner, steps_that_need_the_same_of_different_peers_go_together) {
+  auto scenario = scenario_with(1, {});
+  scenario.method.push_back(scenario.method.front());
+  scenario.method[1].name = "slower";
+  const auto told = [&](const std::string& peers) {
+    Diagnostics wrong{"drill.yaml"};
+    check_claims(scenario, make_plan(scenario, 1, wrong), {{"tcp connections to port 6379 with 10.0.0.0/8"}, {"tcp connections to port 6379" + peers}}, wrong);
+    return wrong.render();
+  };
+  EXPECT_EQ(told(" with 192.0.2.7"), "");
+  EXPECT_NE(told(" with 192.0.2.7, 10.1.2.3").find("needs \"tcp connections to port 6379 with 192.0.2.7, 10.1.2.3\", which overlaps \"tcp connections to port 6379 with 10.0.0.0/8\" on db1, "
+                                                   "which step \"slow\" (network.delay) holds at the same time"),
+            std::string::npos);
+  EXPECT_NE(told(""), "");
+}
+
 TEST(Planner, labels_narrow_the_choice) {
   Selector on;
   on.labels["rack"] = "even";
