@@ -5,6 +5,8 @@
 #include <cmath>
 #include <ctime>
 
+#include "scenarios/readable.hpp"
+
 namespace squall::text {
 namespace {
 
@@ -32,35 +34,34 @@ std::string short_number(double value) {
   return out;
 }
 
-std::string binary_size(double bytes) {
-  static constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; std::abs(bytes) >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
-  return fmt::format("{} {}", short_number(bytes), units[unit]);
+// What was prescribed tells the system of units; without that, the binary one.
+std::string size(double bytes, const double* prescribed) {
+  const auto [value, unit] = readable(bytes, Size{prescribed ? std::llround(*prescribed) : 1024});
+  return fmt::format("{} {}", short_number(value), unit);
 }
 
 struct Unit {
   std::string_view ending;
-  std::string (*show)(double);
+  std::string (*show)(double, const double* prescribed);
 };
 
 // The longest ending first.
 constexpr std::array units{
-    Unit{"_bytes_per_second", [](double v) { return binary_size(v) + "/s"; }},
-    Unit{"_bytes_per_s", [](double v) { return binary_size(v) + "/s"; }},
-    Unit{"_packets_per_s", [](double v) { return short_number(v) + " packets/s"; }},
-    Unit{"_per_second", [](double v) { return short_number(v) + "/s"; }},
-    Unit{"_per_s", [](double v) { return short_number(v) + "/s"; }},
-    Unit{"_percent", [](double v) { return short_number(v) + "%"; }},
-    Unit{"_pct", [](double v) { return short_number(v) + "%"; }},
-    Unit{"_share", [](double v) { return percent(v); }},
-    Unit{"_bytes", [](double v) { return binary_size(v); }},
-    Unit{"_bps", [](double v) { return binary_size(v) + "/s"; }},
-    Unit{"_iops", [](double v) { return short_number(v) + "/s"; }},
-    Unit{"_ns", [](double v) { return milliseconds(v / 1e6); }},
-    Unit{"_us", [](double v) { return milliseconds(v / 1e3); }},
-    Unit{"_ms", [](double v) { return milliseconds(v); }},
-    Unit{"_s", [](double v) { return seconds(v); }},
+    Unit{"_bytes_per_second", [](double v, const double* prescribed) { return size(v, prescribed) + "/s"; }},
+    Unit{"_bytes_per_s", [](double v, const double* prescribed) { return size(v, prescribed) + "/s"; }},
+    Unit{"_packets_per_s", [](double v, const double*) { return short_number(v) + " packets/s"; }},
+    Unit{"_per_second", [](double v, const double*) { return short_number(v) + "/s"; }},
+    Unit{"_per_s", [](double v, const double*) { return short_number(v) + "/s"; }},
+    Unit{"_percent", [](double v, const double*) { return short_number(v) + "%"; }},
+    Unit{"_pct", [](double v, const double*) { return short_number(v) + "%"; }},
+    Unit{"_share", [](double v, const double*) { return percent(v); }},
+    Unit{"_bytes", [](double v, const double* prescribed) { return size(v, prescribed); }},
+    Unit{"_bps", [](double v, const double* prescribed) { return size(v, prescribed) + "/s"; }},
+    Unit{"_iops", [](double v, const double*) { return short_number(v) + "/s"; }},
+    Unit{"_ns", [](double v, const double*) { return milliseconds(v / 1e6); }},
+    Unit{"_us", [](double v, const double*) { return milliseconds(v / 1e3); }},
+    Unit{"_ms", [](double v, const double*) { return milliseconds(v); }},
+    Unit{"_s", [](double v, const double*) { return seconds(v); }},
 };
 
 const Unit* unit_of(std::string_view key) {
@@ -157,10 +158,10 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
   return out;
 }
 
-std::string dose_value(std::string_view key, const json::value& value) {
+std::string dose_value(std::string_view key, const json::value& value, const json::value* prescribed) {
   if (value.is_array()) {
     std::vector<std::string> parts;
-    for (auto& item : value.get_array()) parts.push_back(dose_value(key, item));
+    for (auto& item : value.get_array()) parts.push_back(dose_value(key, item, prescribed));
     return join(parts);
   }
   if (value.is_string()) return std::string(value.get_string());
@@ -168,7 +169,8 @@ std::string dose_value(std::string_view key, const json::value& value) {
   if (!value.is_number()) return value.is_null() ? "none" : json::serialize(value);
   json::error_code ignored;
   const double number = value.to_number<double>(ignored);
-  if (auto* unit = unit_of(key)) return unit->show(number);
+  const double asked = prescribed && prescribed->is_number() ? prescribed->to_number<double>(ignored) : 0;
+  if (auto* unit = unit_of(key)) return unit->show(number, prescribed && prescribed->is_number() ? &asked : nullptr);
   return value.is_double() ? short_number(number) : json::serialize(value);
 }
 
@@ -183,7 +185,7 @@ std::vector<DoseRow> dose_rows(const DoseRecord& dose) {
   std::vector<DoseRow> out;
   for (auto& [key, value] : dose.prescribed) {
     auto* measured = dose.measured.if_contains(key);
-    out.push_back({dose_name(key), dose_value(key, value), measured ? dose_value(key, *measured) : ""});
+    out.push_back({dose_name(key), dose_value(key, value, &value), measured ? dose_value(key, *measured, &value) : ""});
   }
   for (auto& [key, value] : dose.measured)
     if (!dose.prescribed.contains(key)) out.push_back({dose_name(key), "", dose_value(key, value)});

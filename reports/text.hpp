@@ -31,7 +31,8 @@ std::vector<std::string> next_steps(bool all_undone, const std::map<std::string,
 std::string join(const std::vector<std::string>&, std::string_view separator = ", ");
 
 // A dose's value by its key, whose ending is its unit: ("delay_ms", 80) → "80 ms", ("write_bytes_per_s", 1048576) → "1 MiB/s".
-std::string dose_value(std::string_view key, const boost::json::value&);
+// Bytes are told in the units that what was prescribed is round in: 499,900 beside 500,000 → "499.9 kB".
+std::string dose_value(std::string_view key, const boost::json::value&, const boost::json::value* prescribed = nullptr);
 // The key without its unit, in words: "delay", "write bytes".
 std::string dose_name(std::string_view key);
 

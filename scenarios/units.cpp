@@ -1,6 +1,8 @@
 #include "scenarios/units.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -111,6 +113,35 @@ std::string names(const std::array<Unit, N>& units) {
   return out;
 }
 
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  return out;
+}
+
+// Where a unit of this name is written with other capitals: `, write "10MB"`.
+template <std::size_t N>
+std::string other_capitals(const Number& number, const std::array<Unit, N>& units, std::string_view behind) {
+  for (auto& unit : units)
+    if (unit.written && lower(unit.name) == lower(number.rest)) return fmt::format(", write \"{}{}{}\"", number.text, unit.name, behind);
+  return "";
+}
+
+// How a rate is written that says bits or bytes a second in other words, as Mbit/s, Mbps, kb/s and MBps do; "" where it does not.
+std::string in_our_words(const Number& number) {
+  auto unit = number.rest;
+  const bool per_second = unit.ends_with("/s") || unit.ends_with("ps");
+  if (per_second) unit = trim(unit.substr(0, unit.size() - 2));
+  auto prefix = lower(unit.substr(0, 1));
+  const bool prefixed = unit.size() > 1 && (prefix == "k" || prefix == "m" || prefix == "g");
+  if (!prefixed) prefix.clear();
+  const auto rest = unit.substr(prefix.size());
+  const auto bits = fmt::format("\"{}{}bit\"", number.text, prefix), bytes = fmt::format("\"{}{}B/s\"", number.text, prefix == "m" ? "M" : prefix == "g" ? "G" : prefix);
+  if (lower(rest) == "bit" || lower(rest) == "bits") return bits;
+  if (per_second && rest == "b") return fmt::format("{} for bits, {} for bytes", bits, bytes);
+  return per_second && rest == "B" ? bytes : "";
+}
+
 template <std::size_t N>
 const Unit* find(const std::array<Unit, N>& units, std::string_view name) {
   for (auto& unit : units)
@@ -129,7 +160,7 @@ Parsed<std::int64_t> quantity(std::string_view text, std::string_view what, cons
   if (!number) return problem("");
   if (number->rest.empty()) return problem(fmt::format(": the unit is missing (one of {})", names(units)));
   const auto* unit = find(units, number->rest);
-  if (!unit) return problem(fmt::format(": unknown unit {} (one of {})", quote(number->rest), names(units)));
+  if (!unit) return problem(fmt::format(": unknown unit {} (one of {}){}", quote(number->rest), names(units), other_capitals(*number, units, shown.substr(text.size()))));
   if (number->negative) return problem(": it is below 0");
   const Wide divisor = number->scale * unit->denominator;
   const Wide value = (number->digits * unit->numerator + divisor / 2) / divisor;
@@ -204,6 +235,9 @@ Parsed<Rate> parse_rate(std::string_view text) {
   const auto number = leading_number(trimmed);
   if (number && find(bit_rate_units, number->rest))
     return quantity(trimmed, "a rate", bit_rate_units, "100mbit", trimmed).map(rate);
+  const auto known = trimmed.ends_with("/s") && number && find(size_units, trim(number->rest.substr(0, number->rest.size() - 2)));
+  if (const auto ours = number && !known ? in_our_words(*number) : ""; !ours.empty())
+    return tl::unexpected(fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}: unknown unit {}, write {}", quote(trimmed), quote(number->rest), ours));
   if (trimmed.ends_with("/s"))
     return quantity(trimmed.substr(0, trimmed.size() - 2), "a rate", size_units, "10MiB/s", trimmed).map(rate);
   if (number && find(size_units, number->rest))

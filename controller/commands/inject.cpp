@@ -82,8 +82,10 @@ std::string dose_text(const json::value& dose) {
     std::string out;
     auto* member = object.if_contains(key);
     if (!member || !member->is_object()) return out;
+    auto* asked = object.if_contains("prescribed");
     for (auto& [name, value] : member->get_object()) {
-      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text::dose_name(name), text::dose_value(name, value));
+      auto* prescribed = asked && asked->is_object() ? asked->get_object().if_contains(name) : nullptr;
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text::dose_name(name), text::dose_value(name, value, prescribed));
     }
     return out.empty() ? std::string("nothing yet") : out;
   };

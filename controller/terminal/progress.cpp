@@ -41,12 +41,12 @@ int columns(int fd) {
 
 // The first measured figure and whether it was verified: enough for a status line.
 std::string short_dose(const json::object& dose) {
-  auto* measured = dose.if_contains("measured");
+  auto *measured = dose.if_contains("measured"), *asked = dose.if_contains("prescribed");
   std::string out;
   if (measured && measured->is_object())
     for (auto& [name, value] : measured->get_object()) {
       if (!value.is_number()) continue;
-      out = fmt::format("{} {}", text::dose_name(name), text::dose_value(name, value));
+      out = fmt::format("{} {}", text::dose_name(name), text::dose_value(name, value, asked && asked->is_object() ? asked->get_object().if_contains(name) : nullptr));
       break;
     }
   if (out.empty()) out = "no effect yet";

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "scenarios/readable.hpp"
+
 namespace squall::faults {
 
 namespace {
@@ -112,7 +114,8 @@ std::string doubt_of_rate(const RateShape& rate, const PacketCounts& counts) {
   const double got = rate_seen(counts);
   // Late timers waste some of it.
   if (got <= 1.1 * rate.bytes_per_second && got >= 0.8 * rate.bytes_per_second) return "";
-  return fmt::format("expected {:.6g} kB/s, measured {:.6g} kB/s while packets waited", rate.bytes_per_second / 1000, got / 1000);
+  const Rate asked{std::llround(rate.bytes_per_second)};
+  return fmt::format("expected {}, measured {} while packets waited", readable(rate.bytes_per_second, asked), readable(got, asked));
 }
 
 std::string doubt(const Impairment& what, const PacketsSeen& seen, const OneWay& way) {

@@ -9,6 +9,7 @@
 #include "injector/faults/share_dose.hpp"
 #include "injector/faults/tcp_fault.hpp"
 #include "injector/faults/throttle_dose.hpp"
+#include "scenarios/readable.hpp"
 
 namespace squall {
 namespace faults {
@@ -82,7 +83,7 @@ Dose bandwidth_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   out.measured = {{"rate_bytes_per_second", std::round(rate)}, {"seconds_at_the_rate", rounded(seconds)}};
   out.verified = std::abs(rate / static_cast<double>(with.rate.bytes_per_second) - 1) <= 0.15;
   if (!out.verified)
-    out.reason = fmt::format("expected {} for each connection, measured {} while something waited", readable_rate(static_cast<double>(with.rate.bytes_per_second)), readable_rate(rate));
+    out.reason = fmt::format("expected {} for each connection, measured {} while something waited", readable(static_cast<double>(with.rate.bytes_per_second), with.rate), readable(rate, with.rate));
   return out;
 }
 

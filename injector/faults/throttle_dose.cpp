@@ -67,11 +67,4 @@ bool ThrottleWindows::reached() const {
   return (at_limit_.windows >= 2 || at_limit_.seconds >= 2) && at_limit_.seconds > over_.seconds;
 }
 
-std::string readable_rate(double rate) {
-  if (rate >= 1e9) return fmt::format("{:.1f} GB/s", rate / 1e9);
-  if (rate >= 1e6) return fmt::format("{:.1f} MB/s", rate / 1e6);
-  if (rate >= 1e3) return fmt::format("{:.0f} kB/s", rate / 1e3);
-  return fmt::format("{:.0f} B/s", rate);
-}
-
 }  // namespace squall::faults

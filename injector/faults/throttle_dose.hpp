@@ -58,7 +58,4 @@ class ThrottleWindows {
   WindowSum all_, at_limit_, over_;
 };
 
-// "1.2 MB/s", "34 kB/s": for sentences, rounded.
-std::string readable_rate(double bytes_per_second);
-
 }  // namespace squall::faults

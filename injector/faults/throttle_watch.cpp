@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "injector/host/read_file.hpp"
+#include "scenarios/readable.hpp"
 
 namespace squall::faults {
 namespace {
@@ -117,22 +118,23 @@ void ThrottleWatch::finish() {
 std::string ThrottleWatch::reason(const Watched& one, int direction) const {
   auto& windows = one.windows[direction];
   auto& limits = one.limits[direction];
+  const Rate asked{static_cast<std::int64_t>(limits.bytes.value_or(0))};
   auto done = windows.work();
   auto disk = work(one.disk_done, direction);
   auto& name = one.user.disk.name;
   if (windows.seconds() < 0.5) return fmt::format("the limit was watched for {:.1f} s only", windows.seconds());
   if (done.operations == 0 && disk.bytes > 0)
     return fmt::format("no {} of the target reached {} within its cgroup, while {} were {} there for others ({})", nouns[direction], name,
-                       readable_rate(static_cast<double>(disk.bytes) / windows.seconds()), direction == 0 ? "read" : "written",
+                       readable(static_cast<double>(disk.bytes) / windows.seconds(), asked), direction == 0 ? "read" : "written",
                        direction == 0 ? "what the cache answers is not read from the disk"
                                       : "a buffered write counts and is slowed only where its own cgroup writes it back");
   if (done.operations == 0)
     return fmt::format("no {} reached {}: the cache absorbed it, or the target was idle", nouns[direction], name);
   auto is = windows.over().windows ? windows.over() : windows.all().windows ? windows.all() : WindowSum{1, windows.seconds(), done};
-  std::string text = fmt::format("the target {} {}", verbs[direction], readable_rate(is.bytes_per_second()));
+  std::string text = fmt::format("the target {} {}", verbs[direction], readable(is.bytes_per_second(), asked));
   if (limits.operations) text += fmt::format(" in {:.1f} operations a second", is.operations_per_second());
   std::string limit;
-  if (limits.bytes) limit = to_string(Rate{static_cast<std::int64_t>(*limits.bytes)});
+  if (limits.bytes) limit = to_string(asked);
   if (limits.operations) limit += fmt::format("{}{} operations a second", limit.empty() ? "" : " and ", *limits.operations);
   if (windows.over().seconds > windows.at_limit().seconds) return fmt::format("{}, above the limit of {}: it did not hold", text, limit);
   if (windows.at_limit().windows) return fmt::format("the limit of {} was reached for {:.1f} s only", limit, windows.at_limit().seconds);

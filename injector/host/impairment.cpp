@@ -1,9 +1,12 @@
 #include "injector/host/impairment.hpp"
 
+#include <cmath>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include "scenarios/units.hpp"
 
 namespace squall {
 
@@ -16,7 +19,7 @@ std::string to_string(const Impairment& what) {
   if (what.duplicate > 0) parts.push_back(share(what.duplicate) + " repeated");
   if (what.corrupt > 0) parts.push_back(share(what.corrupt) + " corrupted");
   if (what.reorder) parts.push_back(share(what.reorder->share) + " let overtake");
-  if (what.rate) parts.push_back(fmt::format("{:.6g} kB/s at most", what.rate->bytes_per_second / 1000));
+  if (what.rate) parts.push_back(to_string(Rate{std::llround(what.rate->bytes_per_second)}) + " at most");
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

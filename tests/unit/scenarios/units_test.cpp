@@ -1,4 +1,4 @@
-#include "scenarios/units.hpp"
+#include "scenarios/readable.hpp"
 
 #include <gtest/gtest.h>
 
@@ -24,6 +24,30 @@ TEST(Units, text_and_value_agree_both_ways) {
   for (auto* text : {"10MiB/s", "500kB/s", "1GiB/s"}) EXPECT_EQ(to_string(*parse_rate(text)), text);
   EXPECT_EQ(to_string(*parse_percent("99.9%")), "99.9%");
   EXPECT_EQ(parse_rate("100mbit")->bytes_per_second, 12'500'000);
+}
+
+TEST(Units, a_rate_in_other_words_is_refused_with_ours) {
+  EXPECT_EQ(parse_rate("1Mbit/s").error(), "expected a rate such as 10MiB/s or 100mbit, got \"1Mbit/s\": unknown unit \"Mbit/s\", write \"1mbit\"");
+  const auto said = [](const std::string& text) {
+    const auto error = parse_rate(text).error();
+    const auto at = error.find(", write ");
+    return at == error.npos ? error : error.substr(at + 8);
+  };
+  for (auto* text : {"1.5Mbit", "1.5mbit/s", "1.5 mbits/s", "1.5MBIT"}) EXPECT_EQ(said(text), "\"1.5mbit\"") << text;
+  for (auto* text : {"1.5Mbps", "1.5 Mb/s", "1.5mb/s"}) EXPECT_EQ(said(text), "\"1.5mbit\" for bits, \"1.5MB/s\" for bytes") << text;
+  EXPECT_EQ(said("8bps"), "\"8bit\" for bits, \"8B/s\" for bytes");
+  EXPECT_EQ(said("10MBps"), "\"10MB/s\"");
+  EXPECT_EQ(said("10gBps"), "\"10GB/s\"");
+  EXPECT_EQ(said("10mib/s"), "\"10MiB/s\"");
+  for (auto* text : {"500kB/s", "500KB/s", "500kiB/s", "1mbit", "5B/s"}) EXPECT_TRUE(parse_rate(text).has_value()) << text;
+  EXPECT_NE(parse_size("10mb").error().find("), write \"10MB\""), std::string::npos);
+}
+
+TEST(Units, figures_are_read_in_the_units_of_the_one_that_was_written) {
+  EXPECT_EQ(readable(499'900, *parse_rate("500kB/s")), "499.9 kB/s");
+  EXPECT_EQ(readable(499'900, *parse_rate("512KiB/s")), "488.2 KiB/s");
+  EXPECT_EQ(readable(124'000, *parse_rate("1mbit")), "124 kB/s");
+  EXPECT_EQ(readable(3'000'000, *parse_rate("1MiB/s")), "2.861 MiB/s");
 }
 
 TEST(Units, no_digit_is_lost) {
