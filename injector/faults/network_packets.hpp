@@ -27,10 +27,17 @@ struct NetworkPackets {
 Place place_of(const Value&, const char* key);
 // An error at "port" where one is 0.
 void no_port_of_zero(const std::vector<std::uint16_t>&, const Value&, Diagnostics&);
+// The same, or where the protocol has none.
+void check_ports(const std::vector<std::uint16_t>&, PacketProtocol, const Value&, Diagnostics&);
 
 }  // namespace squall::faults
 
 namespace squall {
+template <>
+struct EnumNames<faults::Direction> {
+  using D = faults::Direction;
+  static constexpr std::array<std::pair<std::string_view, D>, 3> names{{{"out", D::out}, {"in", D::in}, {"both", D::both}}};
+};
 // A name, or the number of a protocol.
 template <>
 struct Codec<Protocol> {

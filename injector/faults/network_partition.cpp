@@ -25,8 +25,11 @@ struct NetworkPartition {
   RejectWith reject_with = RejectWith::automatic;
   bool cut = false;
   std::optional<Topology> topology;  // the planner has made `to` and `direction` of it before it comes to a host
-  // As of the other network faults, but for the direction: a partition is of both, unless said otherwise.
-  NetworkPackets packets{.direction = Direction::both, .to = {}, .port = {}, .mechanism = {}};
+  Direction direction = Direction::both;
+  std::vector<std::string> to;
+  std::vector<std::uint16_t> port;
+  PacketProtocol protocol = PacketProtocol::any;
+  bool allow_isolation = false;
 };
 
 }  // namespace faults
@@ -56,9 +59,15 @@ struct Describe<faults::NetworkPartition> {
                                    .optional("topology", &NetworkPartition::topology,
                                              "over the hosts of the step, in place of to and direction: isolate_one and all others cannot hear each other; halves cannot hear each other; in a majority_ring "
                                              "(of 4 or more) every host hears a majority and no two the same; one_way: one host is heard by nobody, and hears everybody; the seed chooses who")
-                                   .including(&NetworkPartition::packets)
+                                   .optional("direction", &NetworkPartition::direction, "seen from the target: what it sends, what it receives, or both", "both")
+                                   .optional("to", &NetworkPartition::to, "only packets exchanged with these peers: addresses, networks (10.0.0.0/8) or host names, looked up again every 5 s", "every peer")
+                                   .optional("port", &NetworkPartition::port,
+                                             "only TCP, UDP and SCTP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
+                                   .optional("protocol", &NetworkPartition::protocol, "only these packets: by name, or by the number that IP headers carry; ah in IPv4 alone", "any")
+                                   .optional("allow_isolation", &NetworkPartition::allow_isolation,
+                                             "cut off the control channel too (ssh, and the metadata address of clouds), which is spared else; a host that cannot be reached undoes by itself when its lease runs out", "false")
                                    .rule([](const NetworkPartition& with, const Value& value, Diagnostics& diagnostics) {
-                                     if (with.packets.mechanism) diagnostics.error(faults::place_of(value, "mechanism"), "expected no mechanism: a partition has only one, nftables");
+                                     faults::check_ports(with.port, with.protocol, value, diagnostics);
                                      if (with.mode != faults::PartitionMode::reject && value.find("reject_with"))
                                        diagnostics.error(faults::place_of(value, "reject_with"), "expected no reject_with but with mode: reject");
                                      for (auto* key : {"to", "direction"})
@@ -173,7 +182,7 @@ class PartitionFault : public Fault {
 
  private:
   std::vector<std::string> names_of_peers() const {
-    auto out = with_.packets.to;
+    auto out = with_.to;
     std::erase_if(out, [](auto& text) { return parse_prefix(text).has_value(); });
     return out;
   }
@@ -268,7 +277,8 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
     diagnostics.error(place_of(value, "topology"), "a topology is of several hosts: run a scenario that names them; for one host, name its peers with to");
     return nullptr;
   }
-  auto aim = aim_at_network(with.packets, on, setting, diagnostics);
+  const NetworkPackets packets{.direction = with.direction, .to = with.to, .port = with.port, .protocol = with.protocol, .mechanism = {}, .allow_isolation = with.allow_isolation};
+  auto aim = aim_at_network(packets, on, setting, diagnostics);
   if (!aim) return nullptr;
   if ((with.mode == PartitionMode::reject || !aim->cgroups.empty()) && !sees_what_arrives(*aim, diagnostics)) return nullptr;
   return std::make_unique<PartitionFault>(with, std::move(*aim), setting);

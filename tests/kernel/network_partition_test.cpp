@@ -45,6 +45,18 @@ TEST_F(NetworkPartition, cuts_off_the_peers_and_ports_that_are_meant) {
   }
 }
 
+TEST_F(NetworkPartition, offers_no_mechanism_since_it_has_one_only) {
+  try {
+    partition({{"mechanism", "kernel"}});
+    ADD_FAILURE() << "it was accepted";
+  } catch (const std::exception& e) {
+    EXPECT_NE(std::string(e.what()).find("unknown key \"mechanism\""), std::string::npos) << e.what();
+  }
+  const auto parameters = boost::json::serialize(find_fault("network.partition")->parameters->json_schema());
+  EXPECT_EQ(parameters.find("mechanism"), std::string::npos);
+  EXPECT_NE(parameters.find("what it receives, or both (default: both)"), std::string::npos) << parameters;
+}
+
 TEST_F(NetworkPartition, rejecting_tells_the_sender) {
   for (auto* direction : {"out", "in", "both"}) {
     auto off = partition({{"mode", "reject"}, {"protocol", "tcp"}, {"direction", direction}});
