@@ -1,6 +1,7 @@
 // dns.fail, dns.delay and dns.answer: what becomes of the answers of DNS servers, taken as they arrive.
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <random>
 
 #include <arpa/inet.h>
@@ -56,7 +57,41 @@ std::optional<dns::Address> address_of(const std::string& text) {
   return {};
 }
 
+// Why no name is like that; "" where one may be. Of a glob, what its wildcards stand for may be anything.
+std::string no_name(std::string_view glob) {
+  constexpr std::size_t longest_label = 63, longest_name = 253;  // RFC 1035, 2.3.4
+  if (glob == ".") return "";
+  if (glob.ends_with('.')) glob.remove_suffix(1);
+  std::size_t name = 0, label = 0;
+  bool empty = true;  // the label so far
+  const auto end_of_label = [&] { return empty ? "a label in it is empty" : label > longest_label ? "a label in it has more than 63 characters" : ""; };
+  for (std::size_t i = 0; i < glob.size(); ++i) {
+    const char c = glob[i];
+    if (c == '.') {
+      if (const std::string why = end_of_label(); !why.empty()) return why;
+      empty = true;
+      label = 0;
+      ++name;
+      continue;
+    }
+    empty = false;
+    if (c == '*') continue;
+    if (c == '[') {
+      i = glob.find(']', i + 2);
+      if (i == glob.npos) return "its [ has no ]";
+    } else if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view{"-_/?"}.find(c) == std::string_view::npos) {
+      return static_cast<unsigned char>(c) < 0x80 ? fmt::format("no name has a \"{}\"", c) : "other characters than ASCII are written in Punycode (xn--…)";
+    }
+    ++label;
+    ++name;
+  }
+  if (const std::string why = end_of_label(); !why.empty()) return why;
+  return name > longest_name ? "it has more than 253 characters" : "";
+}
+
 void check(const DnsFault& with, const Value& value, Diagnostics& diagnostics) {
+  for (auto& name : with.name)
+    if (const auto why = no_name(name); !why.empty()) diagnostics.error(place_of(value, "name"), fmt::format("expected a name such as db.example.org or *.example.org, got {}: {}", quote(name), why));
   for (auto& type : with.type)
     if (!dns::type_of(type)) diagnostics.error(place_of(value, "type"), fmt::format("expected a record type such as A, AAAA, SRV or TYPE65, got \"{}\"", type));
   no_port_of_zero(with.port, value, diagnostics);

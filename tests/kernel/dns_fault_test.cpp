@@ -80,6 +80,30 @@ TEST_F(DnsFaults, lookups_of_some_names_fail) {
   EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
 }
 
+// Why names are refused; "" where they are not.
+std::string refusal(const std::string& name) {
+  try {
+    const RunFault fault{"dns.fail", {{"name", {name}}}, {{"interface", "lo"}}};
+    return "";
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+}
+
+TEST_F(DnsFaults, what_no_name_is_like_is_refused) {
+  const std::string label(63, 'a'), three = label + "." + label + "." + label + ".";
+  EXPECT_NE(refusal("a..b").find("expected a name such as db.example.org or *.example.org, got \"a..b\": a label in it is empty"), std::string::npos) << refusal("a..b");
+  for (const std::string& name : {std::string(), std::string(".a"), std::string("*..b"), std::string("a..")}) EXPECT_NE(refusal(name).find("a label in it is empty"), std::string::npos) << name;
+  EXPECT_NE(refusal("a" + label + ".org").find("more than 63 characters"), std::string::npos);
+  EXPECT_NE(refusal(three + std::string(62, 'a')).find("more than 253 characters"), std::string::npos);
+  for (auto* name : {"a b", "a:53", "http://a", "a,b"}) EXPECT_NE(refusal(name).find("no name has a "), std::string::npos) << name;
+  EXPECT_NE(refusal("bücher.example").find("Punycode"), std::string::npos);
+  EXPECT_NE(refusal("web[12").find("its [ has no ]"), std::string::npos);
+  for (const std::string& name : {std::string("."), std::string("*"), std::string("web.TEST."), std::string("*.other.test"), std::string("web-?.test"), std::string("web[0-9].test"), std::string("web[!0].*"),
+                                  std::string("_sip._tcp.example.org"), std::string("1/25.2.0.192.in-addr.arpa"), three + std::string(61, 'a'), three + std::string(61, 'a') + "."})
+    EXPECT_EQ(refusal(name), "") << name;
+}
+
 TEST_F(DnsFaults, lookups_of_one_type_fail) {
   auto broken = fault("dns.fail", {{"type", "AAAA"}});
   broken.apply();
