@@ -13,7 +13,7 @@ namespace {
 constexpr const char* footer = R"(
 exit codes
   0 pass   1 fail   2 the input is wrong   3 inconclusive   4 halted   5 could not run
-  6 a host could not be restored (the message says what is left and how to remove it)
+  6 a host is not as found (the message says what is left and how to remove it, or what others changed)
 
 A first look:  squall plan FILE     what would be done, host by host; changes nothing
                squall doctor        which faults this host can take
@@ -109,6 +109,7 @@ class CommandLine {
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     inject->add_option("--for", arguments_.lasts, "how long, such as 30s")->type_name("DURATION");
+    inject->add_flag("--plan", arguments_.only_plan, "say what would be done and how it would be undone; changes nothing");
     with_host(inject), with_seed(inject);
 
     auto* faults = add("faults", "the catalogue of faults, or one of them in full", faults_command);

@@ -19,6 +19,7 @@ struct Arguments {
   std::vector<std::string> parameters;  // key=value
   std::vector<std::string> on;          // --on key=value
   std::string lasts;                    // --for 30s
+  bool only_plan = false;               // inject --plan
   std::string landscape;                // --landscape FILE; "" for landscape.yaml beside the scenario, if there is one
   std::string host;                     // --host NAME
   std::string state = "/var/lib/squall";

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "controller/commands/one_host.hpp"
+#include "controller/commands/told_plan.hpp"
 #include "controller/hosts/child.hpp"
 #include "injector/fault.hpp"
 #include "injector/protocol.hpp"
@@ -123,7 +124,7 @@ bool is_true(const json::object& object, const char* key) {
 class Injection {
  public:
   Injection(const Arguments& arguments, const ChosenHost& host, const Wanted& wanted)
-      : arguments_(arguments), wanted_(wanted), spec_(host.spec), host_(arguments, host, true), name_(host.name) {
+      : arguments_(arguments), wanted_(wanted), spec_(host.spec), host_(arguments, host, !arguments.only_plan), name_(host.name) {
     host_.on_event = [this](const json::object& event) { hear(event); };
   }
 
@@ -132,13 +133,10 @@ class Injection {
     if (int code = refused(hello, "reach"); code) return code;
     session_ = text_of(*hello, "session");
     if (int code = refused(host_.ask({{"do", "snapshot"}}), "take a snapshot of"); code) return code;
-    auto applied = host_.ask({{"do", "apply"},
-                              {"step", "inject"},
-                              {"fault", arguments_.fault},
-                              {"with", wanted_.with},
-                              {"on", wanted_.on},
-                              {"for_ns", wanted_.for_ns},
-                              {"seed", std::to_string(arguments_.seed.value_or(1))}});
+    auto request = about_the_fault("apply");
+    request["step"] = "inject";
+    request["for_ns"] = wanted_.for_ns;
+    auto applied = host_.ask(std::move(request));
     if (int code = refused(applied, fmt::format("apply {} on", arguments_.fault)); code) return code;
     applied_ = std::move(*applied);
     if (!arguments_.json()) announce();
@@ -150,7 +148,28 @@ class Injection {
     return tell();
   }
 
+  // What would be done.
+  int plan() {
+    auto told = host_.ask(about_the_fault("plan"));
+    if (int code = refused(told, fmt::format("plan {} on", arguments_.fault)); code) return code;
+    if (arguments_.json()) {
+      json::object out{{"fault", arguments_.fault}, {"host", name_}, {"for_ns", wanted_.for_ns}};
+      if (wanted_.samples) out["samples"] = describe(*wanted_.samples);
+      for (auto& [key, value] : *told)
+        if (key != "id" && key != "ok") out[key] = value;
+      fmt::print("{}\n", json::serialize(out));
+    } else {
+      fmt::print("{} on {}, for {}. Nothing is changed by planning.\n", arguments_.fault, name_, to_string(Duration{wanted_.for_ns}));
+      print_told_plan(*told, wanted_.samples);
+    }
+    return exit_pass;
+  }
+
  private:
+  json::object about_the_fault(const char* verb) const {
+    return {{"do", verb}, {"fault", arguments_.fault}, {"with", wanted_.with}, {"on", wanted_.on}, {"seed", std::to_string(arguments_.seed.value_or(1))}};
+  }
+
   int refused(const Reply& reply, const std::string& attempt) {
     if (reply) return 0;
     complain(fmt::format("{} {}: {}", attempt, name_, reply.error().text));
@@ -158,13 +177,8 @@ class Injection {
   }
 
   void announce() {
-    fmt::print("{} on {} by {}, for {}; Ctrl-C undoes it\n", arguments_.fault, name_, text("mechanism"),
-               to_string(Duration{wanted_.for_ns}));
-    if (wanted_.samples) fmt::print("  samples: {}\n", describe(*wanted_.samples));
-    for (auto* key : {"targets", "limits"})
-      if (auto* list = applied_.if_contains(key); list && list->is_array())
-        for (auto& item : list->get_array())
-          if (item.is_string()) fmt::print("  {}: {}\n", key, std::string(item.get_string()));
+    fmt::print("{} on {}, for {}; Ctrl-C undoes it\n", arguments_.fault, name_, to_string(Duration{wanted_.for_ns}));
+    print_told_plan(applied_, wanted_.samples);
     std::fflush(stdout);
   }
 
@@ -276,7 +290,8 @@ int inject_command(const Arguments& arguments) {
     return exit_input;
   }
   try {
-    return Injection{arguments, host, wanted}.run();
+    Injection injection{arguments, host, wanted};
+    return arguments.only_plan ? injection.plan() : injection.run();
   } catch (const std::exception& e) {
     complain(fmt::format("reach the host {}: {}", host.name, e.what()));
     return exit_could_not_run;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "controller/commands/one_host.hpp"
+#include "controller/commands/told_plan.hpp"
 #include "controller/engine/requests.hpp"
 #include "controller/planner.hpp"
 
@@ -10,11 +11,6 @@ namespace squall {
 namespace {
 
 namespace json = boost::json;
-
-std::string text_of(const json::object& object, const char* key) {
-  auto* member = object.if_contains(key);
-  return member && member->is_string() ? std::string(member->get_string()) : "";
-}
 
 std::string timeline(const Step& step) {
   std::string when = step.after ? fmt::format("after \"{}\"", *step.after)
@@ -27,22 +23,7 @@ std::string timeline(const Step& step) {
 void print_fault(const PlannedFault& fault, const json::object& told) {
   fmt::print("\n{} on {}: {}\n", fault.step->name, fault.host, fault.step->fault);
   fmt::print("  when       {}\n", timeline(*fault.step));
-  fmt::print("  mechanism  {}\n", text_of(told, "mechanism"));
-  auto list = [&](const char* key, const char* title) {
-    auto* member = told.if_contains(key);
-    if (!member || !member->is_array()) return;
-    for (auto& item : member->get_array())
-      if (item.is_string()) fmt::print("  {:<10} {}\n", std::exchange(title, ""), std::string(item.get_string()));
-  };
-  list("targets", "targets");
-  if (fault.step->samples) fmt::print("  samples    {}\n", describe(*fault.step->samples));
-  list("limits", "limits");
-  auto* changes = told.if_contains("changes");
-  if (!changes || !changes->is_array()) return;
-  for (auto& change : changes->get_array()) {
-    fmt::print("  do         {}\n", text_of(change.as_object(), "do"));
-    fmt::print("  undo       {}\n", text_of(change.as_object(), "undo"));
-  }
+  print_told_plan(told, fault.step->samples);
 }
 
 }  // namespace

@@ -44,6 +44,18 @@ TEST_F(Inject, ends_well_where_the_ports_ran_out) {
   EXPECT_EQ(tool.run(words("network.exhaust_ports", {}, "interface=any", "1s")), 0) << tool.output();
 }
 
+TEST_F(Inject, only_says_what_it_would_do_where_a_plan_is_asked_for) {
+  auto command = words("network.occupy", {"port=7030"}, "interface=any", "20s");
+  command.emplace_back("--plan");
+  EXPECT_EQ(tool.run(command), 0) << tool.output();
+  for (auto* told : {"network.occupy on here, for 20s. Nothing is changed", "mechanism  sockets bound to the ports", "do         ", "undo       "})
+    EXPECT_NE(tool.output().find(told), std::string::npos) << tool.output();
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path{tool.state()} / "journal")) << "a plan needs no journal";
+  auto refused = words("network.occupy", {"port=7030"}, "interface=nosuch0", "20s");
+  refused.emplace_back("--plan");
+  EXPECT_EQ(tool.run(refused), 2) << tool.output();
+}
+
 TEST_F(Inject, is_halted_by_who_undoes_it_from_another_terminal) {
   tool.start(words("network.occupy", {"port=7030"}, "interface=any", "20s"));
   for (int i = 0; i < 500 && tool.output().find("Ctrl-C undoes it") == std::string::npos; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
