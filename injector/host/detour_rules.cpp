@@ -1,6 +1,7 @@
 #include "injector/host/detour_rules.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <span>
@@ -25,11 +26,19 @@ using nft::Family;
 using nft::Rule;
 
 constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX in include/net/flow.h
-constexpr std::int32_t before_conntrack = -310, last_in_input = 200, last_in_output = 300, last_in_forward = 200;
+constexpr std::int32_t before_raw = -390, last_in_input = 200, last_in_output = 300, last_in_forward = 200;
 constexpr std::int32_t before_detours = -1;  // whose place is their number
 // The mark: eight bits for senders, eight that tell ours from others', bits 14 and 15 left alone, a number.
 constexpr std::uint32_t first_sender_bit = 24, sender_bits = 8, ours = 0x00710000, of_ours = 0x00ffffff, highest_number = 0x3fff;
 constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  // RFC 4861
+
+// Whoever puts a hook before others makes the kernel lead what waits in a queue of theirs there once more (nf_reinject in
+// net/netfilter/nf_queue.c counts on from the place of the hook): so each comes behind those that this process put there before.
+std::int32_t behind_ours(std::int32_t first) {
+  constexpr unsigned places = 80;
+  static std::atomic<unsigned> made = 0;
+  return first + static_cast<std::int32_t>(made++ % places);
+}
 
 bool at_device(const HoldPoint& point) { return point.at == HoldPoint::At::leaving || point.at == HoldPoint::At::entering; }
 Family family_of(const HoldPoint& point) { return at_device(point) ? Family::netdev : Family::inet; }
@@ -244,7 +253,7 @@ void arriving_rules(netlink::Messages& messages, const DetourRules& rules, HoldP
   if (!any) return;
   const bool early = at == HoldPoint::At::arriving;
   const Chain base{Family::inet, rules.table, early ? "arriving" : "delivered"};
-  nft::add_base_chain(messages, base, {early ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN, early ? before_conntrack : last_in_input, ""});
+  nft::add_base_chain(messages, base, {early ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN, behind_ours(early ? before_raw : last_in_input), ""});
   pass_detoured(messages, rules, base);
   for (std::size_t i = 0; i < rules.points.size(); ++i) {
     if (rules.points[i].at != at) continue;
