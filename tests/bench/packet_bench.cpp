@@ -50,6 +50,13 @@ double engine_seconds() {
   return out;
 }
 
+// Of all threads: who sends and who receives too, and what the kernel does for them.
+double all_seconds() {
+  timespec out{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &out);
+  return static_cast<double>(out.tv_sec) + static_cast<double>(out.tv_nsec) / 1e9;
+}
+
 // Takes datagrams in the namespace it is made in.
 class Receiver {
  public:
@@ -130,13 +137,13 @@ void packets(const OwnNetwork& network, double rate, double seconds, const std::
     fault = std::make_unique<RunFault>("network.delay", boost::json::object{{"delay", "1ms"}, {"direction", direction}, {"mechanism", "userland"}}, boost::json::object{{"interface", "sqa"}});
     fault->apply();
   }
-  const auto cpu = engine_seconds();
+  const auto cpu = engine_seconds(), all_before = all_seconds();
   std::uint64_t sent = 0;
   auto send = [&] { sent = send_to(in ? "10.99.0.1" : "10.99.0.2", rate, seconds, 32); };
   in ? network.at_the_other_end(send) : send();
   ::usleep(300'000);
   const auto got = receiver->count();
-  const auto used = engine_seconds() - cpu;
+  const auto used = engine_seconds() - cpu, all_used = all_seconds() - all_before;
   std::printf("%-22s %8.0f packets/s sent, %llu of %llu arrived", fault ? ("userland, 1 ms, " + direction).c_str() : "no fault", static_cast<double>(sent) / seconds, static_cast<unsigned long long>(got),
               static_cast<unsigned long long>(sent));
   if (fault) {
@@ -145,6 +152,7 @@ void packets(const OwnNetwork& network, double rate, double seconds, const std::
                 dose.measured.contains("delay_p99_ms") ? dose.measured.at("delay_p99_ms").to_number<double>() : 0.0);
     if (dose.measured.contains("undelayed_packets")) std::printf("; %s were not delayed", boost::json::serialize(dose.measured.at("undelayed_packets")).c_str());
   }
+  std::printf("; %.2f us each with sender and receiver", all_used * 1e6 / static_cast<double>(got));
   std::printf("; received after %.3f ms median, %.3f ms p99\n", receiver->quantile_ms(0.5), receiver->quantile_ms(0.99));
 }
 
@@ -287,7 +295,10 @@ int main(int argc, char** argv) {
       packets(network, rate, seconds, "in");
     }
   if (wanted("leaving"))
-    for (double rate : {50e3, 100e3}) packets(network, rate, seconds, "out");
+    for (double rate : {50e3, 100e3}) {
+      packets(network, rate, seconds, "");
+      packets(network, rate, seconds, "out");
+    }
   if (wanted("tcp")) {
     std::printf("TCP without a fault: %.1f Gbit/s\n", tcp_gbit(network, seconds));
     for (const char* direction : {"out", "both"}) {
