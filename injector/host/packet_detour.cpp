@@ -47,15 +47,12 @@ void PacketDetour::set_level(double level) {
 
 void PacketDetour::make_way(bool on) {
   if (!engine_) return;
-  const bool led = owner_ && uses_queue(plan_.rules);
-  auto pass = [&](bool by) {
-    auto batch = pass_queue_by(plan_.rules, by);
-    if (led) owner_->exchange(batch);
-  };
   engine_->make_way(on);
-  pass(on);
+  if (!owner_ || !uses_queue(plan_.rules)) return;
+  auto batch = pass_queue_by(plan_.rules, on);
+  owner_->exchange(batch);
   // While more came, some were always on their way to us.
-  if (on && led) engine_->wait_until_empty();
+  if (on) engine_->wait_until_empty();
 }
 
 EngineMeasure PacketDetour::measure() {
