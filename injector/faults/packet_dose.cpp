@@ -200,7 +200,7 @@ Dose packet_dose(const Impairment& what, const PacketsSeen& seen) {
   }
   if (seen.overflowed) out.measured["undelayed_packets"] = seen.overflowed;
   if (seen.lost) out.measured["lost_packets"] = seen.lost;
-  if (seen.reckoned) out.measured["reckoned_packets"] = seen.reckoned;
+  if (seen.interpolated) out.measured["interpolated_packets"] = seen.interpolated;
   if (seen.refused) out.measured["device_full_packets"] = seen.refused;
   out.samples = what.each_packet() ? all.counts.losses.came : all.held.count();
   out.reason = doubt(what, seen);

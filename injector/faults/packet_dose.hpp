@@ -21,7 +21,7 @@ struct PacketsSeen {
   };
   std::vector<OneWay> ways;           // those that were asked for
   std::uint64_t overflowed = 0, lost = 0;  // not meant: passed at once, dropped
-  std::uint64_t reckoned = 0;              // when they came is known from others
+  std::uint64_t interpolated = 0;              // when they came is known from others
   std::uint64_t refused = 0;               // had no room in the queue of the device they were to leave by
   double level = 1;
   bool sees_bursts = true;          // counts.losses.bursts means something

@@ -82,7 +82,7 @@ class UserlandFault : public Fault {
       out.emplace_back("the second of two arriving packets comes by the loopback device: a service that is bound to another one does not see it");
     if (what_.content()) out.emplace_back("packets of more than 65,531 bytes, as lo may carry, are neither repeated nor corrupted");
     if (uses_queue(detour_->plan().rules) && !what_.rate && !what_.content())
-      out.emplace_back("where more than 20 arrive in a millisecond for a while, one in 0.2 ms is looked at, or one in 16; when the others came is taken from that (reckoned_packets)");
+      out.emplace_back("where more than 20 arrive in a millisecond for a while, one in 0.2 ms is looked at, or one in 16; when the others came is taken from that (interpolated_packets)");
     out.emplace_back("measured from a packet's arrival in the queue to its release; what the application adds is not seen");
     return out;
   }
@@ -107,7 +107,7 @@ class UserlandFault : public Fault {
     seen.overflowed = measured.overflowed;
     seen.lost = measured.lost;
     seen.refused = measured.refused;
-    seen.reckoned = measured.reckoned;
+    seen.interpolated = measured.interpolated;
     seen.level = level_;
     auto dose = packet_dose(what_, seen);
     if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty()) dose = doubted(std::move(dose), gone);

@@ -27,8 +27,8 @@ constexpr int rounds_between_deliveries = 16;
 constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
 // Where that many come for a while, it is enough to look at one in such a time: the others came between.
 constexpr std::int64_t steady_ns = 20'000'000, reconsider_ns = 1'000'000'000;
-constexpr double unheard_ns = 200'000;
-constexpr std::uint64_t most_unheard = 16;
+constexpr double unsampled_ns = 200'000;
+constexpr std::uint64_t most_unsampled = 16;
 static_assert(retry_ns > together_ns / 2);  // or what could not go would be tried again in the same group
 
 // Of each direction its own; the first one's is the fault's.
@@ -112,7 +112,7 @@ EngineMeasure PacketEngine::measure() const {
   for (auto& source : sources_) {
     out.lost += source->lost();
     out.refused += source->found_full();
-    out.reckoned += source->reckoned();
+    out.interpolated += source->interpolated();
   }
   return out;
 }
@@ -132,7 +132,7 @@ void PacketEngine::run() {
     ++looks_;
     const auto taken = monotonic_ns();
     const bool grouped = many_come(taken) && !making_way_;
-    hear_of_one_in(enough(taken));
+    sample_one_in(enough(taken));
     const auto group = grouped ? wait_for_group() : wait();
     since_taken_ = grouped ? monotonic_ns() - taken : 0;
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
@@ -155,16 +155,16 @@ bool PacketEngine::many_come(std::int64_t now) {
 unsigned PacketEngine::enough(std::int64_t now) {
   if (!many_ || shape_.rate || making_way_ || releasing_) return 1;
   const auto passed = now - averaging_since_;
-  if (passed < (heard_of_ == 1 ? steady_ns : reconsider_ns)) return heard_of_;
-  const auto in_a_while = static_cast<std::uint64_t>(static_cast<double>(came_ - averaged_) * unheard_ns / static_cast<double>(passed));
+  if (passed < (sampled_one_in_ == 1 ? steady_ns : reconsider_ns)) return sampled_one_in_;
+  const auto in_a_while = static_cast<std::uint64_t>(static_cast<double>(came_ - averaged_) * unsampled_ns / static_cast<double>(passed));
   averaging_since_ = now, averaged_ = came_;
-  return static_cast<unsigned>(std::bit_floor(std::clamp<std::uint64_t>(in_a_while, 1, most_unheard)));
+  return static_cast<unsigned>(std::bit_floor(std::clamp<std::uint64_t>(in_a_while, 1, most_unsampled)));
 }
 
-void PacketEngine::hear_of_one_in(unsigned packets) {
-  if (packets == heard_of_) return;
-  heard_of_ = packets;
-  for (auto& source : sources_) source->hear_of_one_in(packets);
+void PacketEngine::sample_one_in(unsigned packets) {
+  if (packets == sampled_one_in_) return;
+  sampled_one_in_ = packets;
+  for (auto& source : sources_) source->sample_one_in(packets);
   for (int round = 0; packets == 1 && round < rounds_between_deliveries && take();) ++round;
 }
 

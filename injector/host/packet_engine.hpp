@@ -43,7 +43,7 @@ struct WayMeasure {
 struct EngineMeasure {
   std::array<WayMeasure, 2> ways;
   std::uint64_t overflowed = 0, lost = 0;
-  std::uint64_t reckoned = 0;  // packets that were not looked at each: when they came is between others
+  std::uint64_t interpolated = 0;  // packets that were not looked at each: when they came is between others
   std::uint64_t refused = 0;  // by the full queue of the device they were to leave by
 
   WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
@@ -95,7 +95,7 @@ class PacketEngine {
   bool many_come(std::int64_t now);
   // Of how many packets that come one is looked at.
   unsigned enough(std::int64_t now);
-  void hear_of_one_in(unsigned packets);
+  void sample_one_in(unsigned packets);
   std::int64_t longest_unread() const;
   bool keeps_order() const { return shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor; }
   bool take();
@@ -155,7 +155,7 @@ class PacketEngine {
   std::array<std::uint64_t, 2> holding_{};  // by Way
   std::int64_t counting_since_ = 0, averaging_since_ = 0;
   std::uint64_t came_ = 0, counted_ = 0, averaged_ = 0;
-  unsigned heard_of_ = 1;
+  unsigned sampled_one_in_ = 1;
   bool many_ = false;
   std::string edited_;
 

@@ -18,7 +18,7 @@ constexpr std::int64_t longest_way_ns = 100'000'000;
 // What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the buffers of many
 // a receiver take.
 void PacketEngine::deliver_all() {
-  hear_of_one_in(1);
+  sample_one_in(1);
   const auto begin = monotonic_ns(), until = begin + longest_release_ns, patience = until + settling_ns;
   const auto first = next_due() == never ? begin : next_due(), last = std::max(held_.last_due(), through_.last_due());
   const double faster = std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));

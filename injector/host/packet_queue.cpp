@@ -124,7 +124,7 @@ void PacketQueue::configure(std::uint32_t longest) {
 // To read and copy a message is the most of what a packet costs us. Their numbers are enough to let packets go, and follow on
 // each other: the kernel keeps the packet and throws our message away where our own filter asks it to (netlink_unicast in
 // net/netlink/af_netlink.c; socket(7), SO_ATTACH_FILTER).
-void PacketQueue::hear_of_one_in(unsigned packets) {
+void PacketQueue::sample_one_in(unsigned packets) {
   if (packets == one_in_ || take_ == Take::bytes || !ways_.all || !stamps_) return;
   if (packets > 1) {
     if (state().sequence == 0) return;  // or we would not know of the last ones
@@ -147,7 +147,7 @@ void PacketQueue::hear_of_one_in(unsigned packets) {
   ::setsockopt(fd(), SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
   one_in_ = 1;
   // A packet has its number before the filter sees its message.
-  unheard_until_ = static_cast<std::uint32_t>(state().sequence);
+  unsampled_until_ = static_cast<std::uint32_t>(state().sequence);
   rest_ = true;
 }
 
@@ -161,7 +161,7 @@ bool PacketQueue::take(const Keep& keep) {
     for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
   }
   const bool more = got == static_cast<int>(batch);
-  if (!more && (rest_ || (got <= 0 && one_in_ > 1))) reckon_rest(keep);
+  if (!more && (rest_ || (got <= 0 && one_in_ > 1))) interpolate_rest(keep);
   return more;
 }
 
@@ -219,11 +219,11 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
 }
 
 void PacketQueue::hear(HeldPacket&& packet, const Keep& keep) {
-  if (!after(packet.id, last_id_)) return;  // its message was still under way when it was reckoned with
+  if (!after(packet.id, last_id_)) return;  // its message was still under way when it was taken to have come
   const auto before = packet.id - last_id_ - 1;
-  const auto unheard = one_in_ > 1 ? before : after(unheard_until_, last_id_) ? std::min(before, unheard_until_ - last_id_) : 0;
+  const auto unsampled = one_in_ > 1 ? before : after(unsampled_until_, last_id_) ? std::min(before, unsampled_until_ - last_id_) : 0;
   const auto step = (packet.entered - last_entered_) / static_cast<std::int64_t>(before + 1);
-  if (unheard > 0) reckon(last_id_ + unheard, step, keep);
+  if (unsampled > 0) interpolate(last_id_ + unsampled, step, keep);
   // The kernel could not tell us of these, and let them pass.
   for (; last_id_ + 1 != packet.id; ++untold_) number(last_id_ + 1, Fate::judged);
   pace_ns_ = step;
@@ -232,7 +232,7 @@ void PacketQueue::hear(HeldPacket&& packet, const Keep& keep) {
   keep(std::move(packet));
 }
 
-void PacketQueue::reckon(std::uint32_t last, std::int64_t step, const Keep& keep) {
+void PacketQueue::interpolate(std::uint32_t last, std::int64_t step, const Keep& keep) {
   for (auto entered = last_entered_; last_id_ != last;) {
     HeldPacket packet;
     packet.source = this;
@@ -240,16 +240,16 @@ void PacketQueue::reckon(std::uint32_t last, std::int64_t step, const Keep& keep
     packet.way = *ways_.all;
     packet.entered = entered = std::min(entered + step, now_);
     number(packet.id, Fate::waits);
-    ++reckoned_;
+    ++interpolated_;
     keep(std::move(packet));
   }
 }
 
 // Those after the last of which we heard: they followed it as closely as it followed the one before.
-void PacketQueue::reckon_rest(const Keep& keep) {
-  if (one_in_ > 1) unheard_until_ = static_cast<std::uint32_t>(state().sequence);
+void PacketQueue::interpolate_rest(const Keep& keep) {
+  if (one_in_ > 1) unsampled_until_ = static_cast<std::uint32_t>(state().sequence);
   rest_ = false;
-  if (after(unheard_until_, last_id_)) reckon(unheard_until_, std::max<std::int64_t>(pace_ns_, 0), keep);
+  if (after(unsampled_until_, last_id_)) interpolate(unsampled_until_, std::max<std::int64_t>(pace_ns_, 0), keep);
 }
 
 void PacketQueue::number(std::uint32_t id, Fate fate) {

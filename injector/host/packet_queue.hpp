@@ -44,8 +44,8 @@ class PacketQueue : public PacketSource {
   void begin() override;
   int fd() const override { return socket_.fd(); }
   bool take(const Keep&) override;
-  void hear_of_one_in(unsigned) override;
-  std::uint64_t reckoned() const override { return reckoned_; }
+  void sample_one_in(unsigned) override;
+  std::uint64_t interpolated() const override { return interpolated_; }
   bool let_go(HeldPacket&) override;
   void discard(HeldPacket&) override;
   void flush() override;
@@ -67,8 +67,8 @@ class PacketQueue : public PacketSource {
   void read_message(const struct nlmsghdr*, const Keep&);
   void hear(HeldPacket&&, const Keep&);
   // Those after the last one up to `last`, a step of time after another.
-  void reckon(std::uint32_t last, std::int64_t step, const Keep&);
-  void reckon_rest(const Keep&);
+  void interpolate(std::uint32_t last, std::int64_t step, const Keep&);
+  void interpolate_rest(const Keep&);
 
   netlink::Socket socket_;
   Fd stamps_, states_;
@@ -92,9 +92,9 @@ class PacketQueue : public PacketSource {
   std::uint32_t last_id_ = 0;
   std::int64_t last_entered_ = 0, pace_ns_ = 0;
   unsigned one_in_ = 1;
-  std::uint32_t unheard_until_ = 0;  // of those up to here some may wait of which we were not told
+  std::uint32_t unsampled_until_ = 0;  // of those up to here some may wait of which we were not told
   bool rest_ = false;                // and they may be the last ones
-  std::atomic<std::uint64_t> lost_ = 0, untold_ = 0, reckoned_ = 0;
+  std::atomic<std::uint64_t> lost_ = 0, untold_ = 0, interpolated_ = 0;
 };
 
 }  // namespace squall

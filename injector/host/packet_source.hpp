@@ -41,10 +41,10 @@ class PacketSource {
   virtual int fd() const = 0;
   // Hands over what is there, a bounded number at a time; false where nothing was left.
   virtual bool take(const std::function<void(HeldPacket&&)>&) = 0;
-  // Of so many packets, a power of two, it is enough to hear of one; when the others came is reckoned. They are handed over
+  // Of so many packets, a power of two, it is enough to look at one; when the others came is interpolated. They are handed over
   // all the same, in order, and those that are still owed by the next `take` once it is 1 again.
-  virtual void hear_of_one_in(unsigned) {}
-  virtual std::uint64_t reckoned() const { return 0; }
+  virtual void sample_one_in(unsigned) {}
+  virtual std::uint64_t interpolated() const { return 0; }
   // Lets a packet go on its way; may gather until flush. False: it cannot go now and stays the caller's.
   virtual bool let_go(HeldPacket&) = 0;
   // Drops a packet, silently as a network does; nothing where it is a copy.

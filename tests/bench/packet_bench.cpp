@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -20,6 +19,7 @@
 
 #include "injector/host/hold_times.hpp"
 #include "injector/host/process.hpp"
+#include "tests/support/ipv4_address.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 #include "tests/support/server_process.hpp"
@@ -27,16 +27,11 @@
 namespace squall {
 namespace {
 
+using testing::ipv4_address;
 using testing::OwnNetwork;
 using testing::RunFault;
 
 constexpr std::uint16_t port = 7777;
-
-sockaddr_in address(const char* text) {
-  sockaddr_in out{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {}, .sin_zero = {}};
-  ::inet_pton(AF_INET, text, &out.sin_addr);
-  return out;
-}
 
 // Processor time of the thread that holds packets.
 double engine_seconds() {
@@ -61,7 +56,7 @@ double all_seconds() {
 class Receiver {
  public:
   Receiver() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    const auto at = address("0.0.0.0");
+    const auto at = ipv4_address("0.0.0.0", port);
     const int size = 64 << 20;
     const timeval patience{0, 100'000};
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
@@ -108,7 +103,7 @@ class Receiver {
 std::uint64_t send_to(const char* receiver, double rate, double seconds, unsigned in_a_row) {
   std::uint64_t sent = 0;
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  const auto to = address(receiver);
+  const auto to = ipv4_address(receiver, port);
   ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
   char bytes[64] = {};
   iovec part{bytes, sizeof bytes};
@@ -164,7 +159,7 @@ double tcp_gbit(const OwnNetwork& network, double seconds) {
     network.at_the_other_end([&] {
       const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-      const auto at = address("0.0.0.0");
+      const auto at = ipv4_address("0.0.0.0", port);
       ::bind(socket, reinterpret_cast<const sockaddr*>(&at), sizeof at);
       ::listen(socket, 1);
       listener = socket;
@@ -179,7 +174,7 @@ double tcp_gbit(const OwnNetwork& network, double seconds) {
   }};
   while (listener < 0) ::usleep(1000);
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const auto to = address("10.99.0.2");
+  const auto to = ipv4_address("10.99.0.2", port);
   ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
   const std::vector<char> data(1 << 20);
   const auto begin = monotonic_ns();
@@ -217,7 +212,7 @@ double silence_after_kill(const OwnNetwork& network) {
   char byte = 0;
   if (::read(ready[0], &byte, 1) != 1) return -1;
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  const auto at = address("0.0.0.0");
+  const auto at = ipv4_address("0.0.0.0", port);
   const timeval patience{1, 0};
   ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ::bind(socket, reinterpret_cast<const sockaddr*>(&at), sizeof at);

@@ -4,7 +4,6 @@
 #include <thread>
 #include <vector>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -13,22 +12,18 @@
 #include <gtest/gtest.h>
 
 #include "injector/host/process.hpp"
+#include "tests/support/ipv4_address.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 
 namespace squall {
 namespace {
 
+using testing::ipv4_address;
 using testing::OwnNetwork;
 using testing::RunFault;
 
 constexpr std::uint16_t port = 7009;
-
-sockaddr_in address(const char* text) {
-  sockaddr_in out{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {}, .sin_zero = {}};
-  ::inet_pton(AF_INET, text, &out.sin_addr);
-  return out;
-}
 
 struct Datagram {
   std::uint64_t number = 0;
@@ -39,7 +34,7 @@ struct Datagram {
 class Receiver {
  public:
   Receiver() : socket_{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
-    const auto at = address("0.0.0.0");
+    const auto at = ipv4_address("0.0.0.0", port);
     const int size = 64 << 20;
     const timeval patience{0, 20'000};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
@@ -110,7 +105,7 @@ class DensePackets : public ::testing::Test {
     network.at_the_other_end([&] {
       const OnOneProcessor one_processor;
       const Fd socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-      const auto to = address("10.99.0.1");
+      const auto to = ipv4_address("10.99.0.1", port);
       const auto begin = monotonic_ns();
       for (std::uint64_t row = 0; sent < least || row % 128 != 0 || !enough(); ++row) {
         while (monotonic_ns() < begin + static_cast<std::int64_t>(row) * 80'000) continue;
@@ -127,9 +122,9 @@ class DensePackets : public ::testing::Test {
       }
     });
   }
-  static std::uint64_t reckoned(RunFault& fault) {
+  static std::uint64_t interpolated(RunFault& fault) {
     const auto dose = fault->measure();
-    return dose.measured.contains("reckoned_packets") ? dose.measured.at("reckoned_packets").to_number<std::uint64_t>() : 0;
+    return dose.measured.contains("interpolated_packets") ? dose.measured.at("interpolated_packets").to_number<std::uint64_t>() : 0;
   }
 };
 
@@ -150,9 +145,9 @@ double share_under(const std::vector<Datagram>& came, double milliseconds) {
 TEST_F(DensePackets, all_wait_and_none_is_lost_though_not_each_is_looked_at) {
   auto delay = fault("network.delay", {{"delay", "20ms"}});
   delay.apply();
-  send(20'000, [&] { return reckoned(delay) > 10'000; });
+  send(20'000, [&] { return interpolated(delay) > 10'000; });
   auto& came = receiver.wait_for(sent);
-  ASSERT_GT(reckoned(delay), 10'000U) << "each was looked at: nothing was tested";
+  ASSERT_GT(interpolated(delay), 10'000U) << "each was looked at: nothing was tested";
   expect_all_in_order(came, sent);
   // Busy machines make packets later, not earlier: a few, where the sender was interrupted, by what it stood still.
   EXPECT_LT(share_under(came, 18), 0.01);
@@ -166,9 +161,9 @@ TEST_F(DensePackets, all_wait_and_none_is_lost_though_not_each_is_looked_at) {
 TEST_F(DensePackets, its_share_of_them_is_lost_and_no_other) {
   auto loss = fault("network.impair", {{"loss", "10%"}, {"delay", "2ms"}});
   loss.apply();
-  send(20'000, [&] { return reckoned(loss) > 10'000; });
+  send(20'000, [&] { return interpolated(loss) > 10'000; });
   const auto some = static_cast<double>(receiver.wait_for(sent).size()), all = static_cast<double>(sent);
-  ASSERT_GT(reckoned(loss), 10'000U) << "each was looked at: nothing was tested";
+  ASSERT_GT(interpolated(loss), 10'000U) << "each was looked at: nothing was tested";
   const auto dose = loss->measure();
   // The dose counts by what it decided, the receiver by what came.
   EXPECT_NEAR(100 * (1 - some / all), dose.measured.at("loss_percent").to_number<double>(), 0.01);
@@ -182,7 +177,7 @@ TEST_F(DensePackets, an_undo_under_them_loses_none) {
   std::uint64_t looked_past = 0;
   std::atomic<bool> done = false;
   std::thread undo{[&] {
-    for (int i = 0; i < 140 && (looked_past = reckoned(delay)) < 10'000; ++i) ::usleep(50'000);
+    for (int i = 0; i < 140 && (looked_past = interpolated(delay)) < 10'000; ++i) ::usleep(50'000);
     left = delay.undo();
     done = true;
   }};
@@ -200,7 +195,7 @@ TEST_F(DensePackets, make_way_loses_none) {
   std::atomic<bool> done = false;
   std::uint64_t looked_past = 0;
   std::thread other{[&] {
-    for (int i = 0; i < 140 && (looked_past = reckoned(delay)) < 10'000; ++i) ::usleep(50'000);
+    for (int i = 0; i < 140 && (looked_past = interpolated(delay)) < 10'000; ++i) ::usleep(50'000);
     for (int i = 0; i < 5; ++i) {
       RunFault partition{"network.partition", {{"to", boost::json::array{"10.200.0.0/24"}}}, {{"interface", "sqa"}}};
       delay->make_way(true);
