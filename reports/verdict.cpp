@@ -53,7 +53,7 @@ Observed observe(const RunRecord& record, const std::string& name, const std::ma
   out.verdict.time_to_recover_s = out.recovery.seconds;
   out.verdict.recovery = !out.recovery.seen           ? "not seen after the last fault's end"
                          : !out.recovery.seconds      ? "not back by the end"
-                         : *out.recovery.seconds == 0 ? "never away after the last fault's end"
+                         : *out.recovery.seconds == 0 ? "at once"
                                                       : fmt::format("back after {}", text::seconds(*out.recovery.seconds));
   return out;
 }
