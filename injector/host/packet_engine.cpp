@@ -22,8 +22,8 @@ namespace {
 constexpr std::int64_t retry_ns = 250'000;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
-// long of each other go together, in the middle of the first and the last: none is more than half of it early or late. So
-// as long as that is small beside the delay.
+// long of each other go together, half of them by the middle of the first and the last: none goes earlier than so long
+// before its time. So as long as that is small beside the delay.
 constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
 // Where that many come for a while, it is enough to look at one in such a time: the others came between.
 constexpr std::int64_t steady_ns = 20'000'000, reconsider_ns = 1'000'000'000;
@@ -130,15 +130,18 @@ void PacketEngine::run() {
   for (auto& source : sources_) source->begin();
   while (!releasing_) {
     ++looks_;
-    const auto taken = monotonic_ns();
-    const bool grouped = many_come(taken) && !making_way_;
-    sample_one_in(enough(taken));
+    const auto now = monotonic_ns();
+    const bool grouped = many_come(now) && !making_way_;
+    sample_one_in(enough(now));
     const auto group = grouped ? wait_for_group() : wait();
-    since_taken_ = grouped ? monotonic_ns() - taken : 0;
+    const auto awake = monotonic_ns();
+    unread_ = grouped;
     for (int round = 0; round < rounds_between_deliveries && take();) ++round;
-    making_way_ ? release_due(never) : deliver(std::max(monotonic_ns(), group));
+    const auto begin = monotonic_ns();
+    making_way_ ? release_due(never) : deliver(std::max(begin, group));
+    if (group) expect_lead(begin - awake + (monotonic_ns() - begin) / 2);
   }
-  since_taken_ = 0;
+  unread_ = false;
   deliver_all();
 }
 
@@ -179,12 +182,15 @@ std::int64_t PacketEngine::wait_for_group() {
   std::int64_t until = monotonic_ns() + longest_unread(), group = 0;
   if (const auto first = next_due(); first != never) {
     const auto last = std::max(held_.last_due_by(first + together_ns), through_.last_due_by(first + together_ns));
-    if (const auto middle = first + (last - first) / 2; middle <= until) until = middle, group = last;
+    if (const auto middle = first + (last - first) / 2 - lead_ns_; middle <= until) until = middle, group = last;
   }
   const timespec moment{until / 1'000'000'000, until % 1'000'000'000};
   ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
   return group;
 }
+
+// It takes a while to take what came, and to send a group, of which half should be gone in its middle.
+void PacketEngine::expect_lead(std::int64_t taken) { lead_ns_ += (std::min(taken, together_ns / 2) - lead_ns_) / 8; }
 
 std::int64_t PacketEngine::wait() {
   const auto next = next_due(), due = next == never ? 0 : next;
@@ -209,9 +215,23 @@ std::int64_t PacketEngine::wait() {
 bool PacketEngine::take() {
   bool more = false;
   for (auto& source : sources_) {
-    more |= source->take(keep_);
+    more |= unread_ && !source->stamps() ? take_unread(*source) : source->take(keep_);
     if (source->gone()) look_away(*source);
   }
+  last_taken_ = monotonic_ns();
+  return more;
+}
+
+// They came some time since the last look, and say no more of it: evenly, then.
+bool PacketEngine::take_unread(PacketSource& source) {
+  const bool more = source.take(gather_);
+  const auto step = (monotonic_ns() - last_taken_) / static_cast<std::int64_t>(gathered_.size() + 1);
+  auto entered = last_taken_;
+  for (auto& packet : gathered_) {
+    packet.entered = entered += step;
+    keep(std::move(packet));
+  }
+  gathered_.clear();
   return more;
 }
 

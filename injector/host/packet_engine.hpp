@@ -99,6 +99,8 @@ class PacketEngine {
   std::int64_t longest_unread() const;
   bool keeps_order() const { return shape_.delay.jitter_ns == 0 && !shape_.reorder && !shape_.editor; }
   bool take();
+  bool take_unread(PacketSource&);
+  void expect_lead(std::int64_t taken);
   void look_away(const PacketSource&);
   std::int64_t next_due() const;
   void deliver(std::int64_t up_to);
@@ -150,7 +152,10 @@ class PacketEngine {
   const std::function<void(HeldPacket&&)> keep_ = [this](HeldPacket&& packet) { keep(std::move(packet)); };
   HeldPackets held_;
   HeldPackets through_;  // their delay is over: they wait behind a limited rate, or could not go yet
-  std::int64_t armed_ = 0, since_taken_ = 0;
+  std::int64_t armed_ = 0, last_taken_ = 0, lead_ns_ = 0;
+  bool unread_ = false;  // packets lay there since the last look
+  std::vector<HeldPacket> gathered_;
+  const std::function<void(HeldPacket&&)> gather_ = [this](HeldPacket&& packet) { gathered_.push_back(std::move(packet)); };
   std::uint64_t order_ = 0, held_bytes_ = 0;
   std::array<std::uint64_t, 2> holding_{};  // by Way
   std::int64_t counting_since_ = 0, averaging_since_ = 0;

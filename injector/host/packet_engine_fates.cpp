@@ -49,7 +49,6 @@ void PacketEngine::keep(HeldPacket&& packet) {
   const double level = level_;
   ++came_;
   packet.full_level = level >= 1;
-  if (!packet.source->stamps()) packet.entered -= since_taken_ / 2;  // some time since then
   Fate fate;
   // A packet whose bytes did not all come can neither be repeated nor changed.
   const bool whole = !shape_.content() || packet.size > packet.content;
