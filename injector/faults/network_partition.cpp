@@ -7,6 +7,7 @@
 #include "injector/faults/network_aim.hpp"
 #include "injector/faults/packet_fault.hpp"
 #include "injector/host/name_watch.hpp"
+#include "injector/host/netfilter_hooks.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/owned_table.hpp"
 #include "injector/host/packet_detour.hpp"

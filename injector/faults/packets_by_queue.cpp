@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "injector/faults/packet_dose.hpp"
+#include "injector/host/netfilter_hooks.hpp"
 #include "injector/host/packet_detour.hpp"
 #include "injector/host/network_namespace.hpp"
 

@@ -11,6 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 #include <linux/rtnetlink.h>
 
+#include "injector/host/netfilter_hooks.hpp"
 #include "injector/host/packet_detour.hpp"
 
 namespace squall {
@@ -98,7 +99,8 @@ Chain base_of(const ConnectionRules& rules, unsigned hook) { return {Family::ine
 void base_chain(netlink::Messages& messages, const ConnectionRules& rules, unsigned hook) {
   const bool leads = rules.fate == ConnectionRules::Fate::lead;
   const auto base = base_of(rules, hook);
-  nft::add_base_chain(messages, base, {.number = hook, .priority = leads ? NF_IP_PRI_NAT_DST : NF_IP_PRI_FILTER, .device = "", .type = leads ? "nat" : "filter"});
+  const auto priority = leads ? NF_IP_PRI_NAT_DST : hook == NF_INET_LOCAL_IN ? behind_ours(last_in_input) : NF_IP_PRI_FILTER;
+  nft::add_base_chain(messages, base, {.number = hook, .priority = priority, .device = "", .type = leads ? "nat" : "filter"});
   exceptions(messages, base, rules);
   // They cannot be redirected from here: the address of loopback that they would be led to is not on their device.
   if (leads && hook == NF_INET_LOCAL_OUT) {

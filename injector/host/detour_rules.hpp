@@ -56,10 +56,6 @@ std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders);
 
 bool uses_queue(const DetourRules&);
 bool uses_devices(const DetourRules&);
-// The kernel patches its own code when the first netfilter hook of a kind is registered anywhere, and when the last one
-// goes (the static keys nf_hooks_needed in net/netfilter/core.c): half a millisecond each, on a host without a firewall.
-// Keeps one of each kind in a network namespace where nobody is, as long as the process lives. Once; never throws.
-void keep_hooks_switched_on();
 
 // One batch, begun and ended.
 netlink::Messages add_detour_rules(const DetourRules&);
