@@ -5,8 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
-#include <optional>
-#include <random>
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
