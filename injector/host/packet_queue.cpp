@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -19,12 +21,16 @@
 
 #include "injector/host/close_later.hpp"
 #include "injector/host/netfilter_sockets.hpp"
+#include "injector/host/network_namespace.hpp"
 #include "injector/host/packet_headers.hpp"
 
 namespace squall {
 
 namespace {
 
+// How old the stamp of a packet may be that came to us straight: as long as it may lie unread. Where no other queue can have
+// held it, other work may have made us later than that.
+constexpr std::int64_t longest_unread_ns = 1'000'000, oldest_stamp_ns = 200'000'000;
 constexpr std::size_t batch = 64, most_verdict_bytes = 16'384;
 constexpr std::size_t longest_packet = 0xffff - NLA_HDRLEN;  // of which a message tells
 constexpr std::uint32_t link_header = 14, loopback = 1;
@@ -41,6 +47,17 @@ static_assert(sizeof(Verdict) == 32);
 std::uint16_t type_of(std::uint16_t message) { return static_cast<std::uint16_t>(NFNL_SUBSYS_QUEUE << 8 | message); }
 
 bool after(std::uint32_t id, std::uint32_t other) { return static_cast<std::int32_t>(id - other) > 0; }
+
+// How many there are in the thread's network namespace.
+std::shared_ptr<std::atomic<int>> queues_here() {
+  static std::mutex mutex;
+  static std::map<std::uint64_t, std::weak_ptr<std::atomic<int>>> known;
+  const std::lock_guard lock{mutex};
+  auto& here = known[current_network_namespace()];
+  auto out = here.lock();
+  if (!out) here = out = std::make_shared<std::atomic<int>>(0);
+  return out;
+}
 
 nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(number)}; }
 
@@ -80,6 +97,8 @@ PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32
       throw std::runtime_error(fmt::format("bind a packet queue: {}", answer.text()));
   }
   configure(longest);
+  beside_ = queues_here();
+  ++*beside_;
   states_ = Fd{::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)};
 }
 
@@ -93,6 +112,7 @@ void PacketQueue::begin() {
 }
 
 PacketQueue::~PacketQueue() {
+  --*beside_;
   netlink::Messages unbind;
   unbind.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
   const nfqnl_msg_config_cmd command{NFQNL_CFG_CMD_UNBIND, 0, 0};
@@ -152,6 +172,7 @@ void PacketQueue::sample_one_in(unsigned packets) {
 }
 
 bool PacketQueue::take(const Keep& keep) {
+  const auto begin = monotonic_ns();
   const int got = ::recvmmsg(fd(), messages_.data(), batch, MSG_DONTWAIT, nullptr);
   now_ = monotonic_ns();
   wall_ahead_ = wall_ns() - now_;
@@ -161,6 +182,7 @@ bool PacketQueue::take(const Keep& keep) {
     for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
   }
   const bool more = got == static_cast<int>(batch);
+  if (!more) empty_at_ = begin;
   if (!more && (rest_ || (got <= 0 && one_in_ > 1))) interpolate_rest(keep);
   return more;
 }
@@ -195,8 +217,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
       nfqnl_msg_packet_timestamp stamp;
       std::memcpy(&stamp, value, sizeof stamp);
       const auto at_ns = static_cast<std::int64_t>(be64toh(stamp.sec) * 1'000'000'000 + be64toh(stamp.usec) * 1'000) - wall_ahead_;
-      // A clock that was set meanwhile, or a stamp of another host's making, is not believed.
-      if (at_ns <= now_ && at_ns > now_ - 200'000'000) packet.entered = at_ns;
+      packet.entered = entered(at_ns);
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_CAP_LEN) {
       std::uint32_t whole = 0;
       std::memcpy(&whole, value, sizeof whole);
@@ -216,6 +237,16 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
   }
   packet.way = way_of(ways_, hook, device, told);
   hear(std::move(packet), keep);
+}
+
+// When a packet that the kernel stamped came to us.
+std::int64_t PacketQueue::entered(std::int64_t stamp) const {
+  // A clock that was set meanwhile, or a stamp of another host's making, is not believed.
+  const auto believed = *beside_ > 1 ? longest_unread_ns : oldest_stamp_ns;
+  if (stamp <= now_ && stamp > now_ - believed) return stamp;
+  // It has waited in another queue of ours, and our delay comes on top. Where one in many is looked at, it came some time since
+  // the last look, else it was looked at when it came.
+  return one_in_ > 1 ? empty_at_ + (now_ - empty_at_) / 2 : now_;
 }
 
 void PacketQueue::hear(HeldPacket&& packet, const Keep& keep) {

@@ -65,6 +65,7 @@ class PacketQueue : public PacketSource {
   void send_verdicts();
   void put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets, const HeldPacket* changed = nullptr);
   void read_message(const struct nlmsghdr*, const Keep&);
+  std::int64_t entered(std::int64_t stamp) const;
   void hear(HeldPacket&&, const Keep&);
   // Those after the last one up to `last`, a step of time after another.
   void interpolate(std::uint32_t last, std::int64_t step, const Keep&);
@@ -73,6 +74,7 @@ class PacketQueue : public PacketSource {
   netlink::Socket socket_;
   Fd stamps_, states_;
   std::uint16_t number_ = 0;
+  std::shared_ptr<std::atomic<int>> beside_;  // queues of this network namespace, this one too
   std::uint32_t mark_ = 0;
   std::vector<char> verdicts_;
   // From the first packet that waits for its verdict to the last that we know of.
@@ -81,7 +83,7 @@ class PacketQueue : public PacketSource {
   boost::circular_buffer<Fate> fates_{1024};
   std::uint32_t first_id_ = 1;
   std::vector<std::uint32_t> accepted_;  // since the last verdicts
-  std::int64_t now_ = 0, wall_ahead_ = 0;
+  std::int64_t now_ = 0, empty_at_ = 0, wall_ahead_ = 0;
   Take take_;
   QueueWays ways_;
   std::vector<char> buffers_;  // `batch` of them
