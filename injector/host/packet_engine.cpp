@@ -20,6 +20,7 @@ namespace squall {
 namespace {
 
 constexpr std::int64_t retry_ns = 250'000;
+constexpr std::size_t sent_at_once = 16;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
 // long of each other go together, half of them by the middle of the first and the last: none goes earlier than so long
@@ -179,7 +180,7 @@ std::int64_t PacketEngine::longest_unread() const {
 }
 
 std::int64_t PacketEngine::wait_for_group() {
-  std::int64_t until = monotonic_ns() + longest_unread(), group = 0;
+  std::int64_t until = std::min(monotonic_ns() + longest_unread(), retry_at_), group = 0;
   if (const auto first = next_due(); first != never) {
     const auto last = std::max(held_.last_due_by(first + together_ns), through_.last_due_by(first + together_ns));
     if (const auto middle = first + (last - first) / 2 - lead_ns_; middle <= until) until = middle, group = last;
@@ -193,7 +194,7 @@ std::int64_t PacketEngine::wait_for_group() {
 void PacketEngine::expect_lead(std::int64_t taken) { lead_ns_ += (std::min(taken, together_ns / 2) - lead_ns_) / 8; }
 
 std::int64_t PacketEngine::wait() {
-  const auto next = next_due(), due = next == never ? 0 : next;
+  const auto next = std::min(next_due(), retry_at_), due = next == never ? 0 : next;
   if (due != armed_) {
     itimerspec when{};
     when.it_value = {due / 1'000'000'000, due % 1'000'000'000};
@@ -274,21 +275,35 @@ void PacketEngine::remember(const HeldPacket& packet) {
 // False where it cannot go now.
 bool PacketEngine::let_go(HeldPacket& packet) {
   if (!packet.source->let_go(packet)) return false;
-  const auto now = monotonic_ns(), departure = std::max(now, packet.due);
-  auto& lane = lane_of(packet);
-  auto& measured = measure_.of(packet.way);
   forget(packet);
-  ++measured.packets;
-  if (packet.full_level) {
-    measured.at_full_level.add(now - packet.entered - packet.queued);
-    // Sent after another for which it had waited: the pace is that of the limit, not of the sender.
-    if (packet.queued > 0 && packet.due - packet.queued <= lane.last_departure) {
-      lane.counts.busy_bytes += packet.wire_bytes;
-      lane.counts.busy_ns += departure - lane.last_departure;
-    }
-  }
-  lane.last_departure = departure;
+  leaving_.push_back({packet.way, packet.full_level, packet.due, packet.entered, packet.queued, packet.wire_bytes});
+  if (leaving_.size() >= sent_at_once) send();
   return true;
+}
+
+// To look at the clock, and to ask the kernel, costs as much for one as for several.
+void PacketEngine::send() {
+  const auto begin = monotonic_ns();
+  bool all = true;
+  for (auto& source : sources_) all = source->flush() && all;
+  const auto end = monotonic_ns(), now = begin + (end - begin) / 2;
+  retry_at_ = all ? never : end + retry_ns;
+  for (auto& packet : leaving_) {
+    const auto departure = std::max(now, packet.due);
+    auto& lane = lanes_[static_cast<std::size_t>(packet.way)];
+    auto& measured = measure_.of(packet.way);
+    ++measured.packets;
+    if (packet.full_level) {
+      measured.at_full_level.add(now - packet.entered - packet.queued);
+      // Sent after another for which it had waited: the pace is that of the limit, not of the sender.
+      if (packet.queued > 0 && packet.due - packet.queued <= lane.last_departure) {
+        lane.counts.busy_bytes += packet.wire_bytes;
+        lane.counts.busy_ns += departure - lane.last_departure;
+      }
+    }
+    lane.last_departure = departure;
+  }
+  leaving_.clear();
 }
 
 void PacketEngine::forget(const HeldPacket& packet) {
@@ -331,7 +346,7 @@ void PacketEngine::deliver_next(std::int64_t up_to) {
 void PacketEngine::deliver(std::int64_t up_to) {
   std::lock_guard lock{mutex_};
   while (next_due() <= up_to) deliver_next(up_to);
-  for (auto& source : sources_) source->flush();
+  send();
   publish();
 }
 

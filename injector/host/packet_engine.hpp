@@ -119,6 +119,7 @@ class PacketEngine {
   void corrupt(HeldPacket&);
   PacketEditor::Verdict edit(HeldPacket&, double level);
   bool let_go(HeldPacket&);
+  void send();
 
   static constexpr std::int64_t never = INT64_MAX;
 
@@ -156,6 +157,15 @@ class PacketEngine {
   bool unread_ = false;  // packets lay there since the last look
   std::vector<HeldPacket> gathered_;
   const std::function<void(HeldPacket&&)> gather_ = [this](HeldPacket&& packet) { gathered_.push_back(std::move(packet)); };
+  // Given to their sources, and perhaps not yet to the kernel.
+  struct Leaving {
+    Way way;
+    bool full_level;
+    std::int64_t due, entered, queued;
+    std::uint32_t wire_bytes;
+  };
+  std::vector<Leaving> leaving_;
+  std::int64_t retry_at_ = never;  // where some of those could not go
   std::uint64_t order_ = 0, held_bytes_ = 0;
   std::array<std::uint64_t, 2> holding_{};  // by Way
   std::int64_t counting_since_ = 0, averaging_since_ = 0;

@@ -80,7 +80,7 @@ void PacketEngine::release_due(std::int64_t up_to) {
     else
       through_.add(std::move(packet));
   }
-  for (auto& source : sources_) source->flush();
+  send();
   publish();
 }
 
@@ -92,7 +92,9 @@ void PacketEngine::give_up() {
     ++measure_.lost;
     packet.source->discard(packet);
   }
-  for (auto& source : sources_) source->flush();
+  send();
+  for (auto& source : sources_)
+    if (!source->flush()) measure_.lost += source->waiting();
   publish();
 }
 

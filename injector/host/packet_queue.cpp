@@ -353,9 +353,10 @@ void PacketQueue::put(std::uint16_t message, std::uint32_t id, std::uint32_t ver
   if (verdicts_.size() >= most_verdict_bytes) send_verdicts();
 }
 
-void PacketQueue::flush() {
+bool PacketQueue::flush() {
   settle();
   send_verdicts();
+  return true;
 }
 
 void PacketQueue::send_verdicts() {

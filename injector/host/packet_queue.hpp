@@ -48,7 +48,7 @@ class PacketQueue : public PacketSource {
   std::uint64_t interpolated() const override { return interpolated_; }
   bool let_go(HeldPacket&) override;
   void discard(HeldPacket&) override;
-  void flush() override;
+  bool flush() override;
   std::uint64_t waiting() override;
   std::uint64_t lost() const override { return lost_; }
   bool stamps() const override { return true; }

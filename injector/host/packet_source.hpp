@@ -49,7 +49,8 @@ class PacketSource {
   virtual bool let_go(HeldPacket&) = 0;
   // Drops a packet, silently as a network does; nothing where it is a copy.
   virtual void discard(HeldPacket&) = 0;
-  virtual void flush() = 0;
+  // False where some of those gathered cannot go now: it keeps them, and takes no more until they have gone.
+  virtual bool flush() = 0;
   // Begins what its destructor waits for; nothing else is asked of it afterwards. From any thread.
   virtual void leave() {}
   // Packets that the kernel still keeps for us and has not handed over, or that we have not let go. From any thread.

@@ -1,5 +1,6 @@
 #include "injector/host/tap.hpp"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -29,7 +30,7 @@ namespace {
 
 constexpr std::size_t offload_header = 10;  // struct virtio_net_hdr, whose header is not C++
 // As long as most devices' segments are, and as BIG TCP's may be.
-constexpr std::size_t large_frame = 68 << 10, longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64;
+constexpr std::size_t large_frame = 68 << 10, longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64, most_gathered = 64;
 constexpr std::uint32_t queue_length = 10'000;
 constexpr int frames_at_once = 256;
 
@@ -160,18 +161,43 @@ std::unique_ptr<char[]> Tap::spare() {
 std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }
 
 bool Tap::let_go(HeldPacket& packet) {
-  for (;;) {
-    if (::send(out_.get(), packet.frame.get(), packet.size, MSG_DONTWAIT) >= 0) {
-      if (packet.capacity == large_frame && packet.size > small_frame && !packet.changed && !packet.copy && spare_.size() < most_spare) spare_.push_back(std::move(packet.frame));
-      return true;
-    }
-    if (errno == EINTR) continue;
+  if (gathered_.size() >= most_gathered && !flush()) return false;
+  const bool large = packet.capacity == large_frame && packet.size > small_frame && !packet.changed && !packet.copy;
+  gathered_.push_back({std::move(packet.frame), packet.size, large});
+  return true;
+}
+
+bool Tap::flush() {
+  while (!gathered_.empty() && send_gathered()) continue;
+  unsent_ = gathered_.size();
+  return gathered_.empty();
+}
+
+// False where the first of them cannot go now.
+bool Tap::send_gathered() {
+  std::array<iovec, most_gathered> parts;
+  std::array<mmsghdr, most_gathered> messages{};
+  for (std::size_t i = 0; i < gathered_.size(); ++i) {
+    parts[i] = {gathered_[i].frame.get(), gathered_[i].size};
+    messages[i].msg_hdr.msg_iov = &parts[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  const int sent = ::sendmmsg(out_.get(), messages.data(), static_cast<unsigned>(gathered_.size()), MSG_DONTWAIT);
+  if (sent < 0) {
     if (errno == EAGAIN) return false;
-    if (errno != ENOBUFS && lead_to_successor()) continue;
+    if (errno == EINTR || (errno != ENOBUFS && lead_to_successor())) return true;
     // ENOBUFS: the device's own queue is full and drops, as it may have without us.
     ++(errno == ENOBUFS ? refused_ : lost_);
-    return true;
   }
+  forget_sent(sent < 0 ? 1 : static_cast<std::size_t>(sent));
+  return true;
+}
+
+void Tap::forget_sent(std::size_t count) {
+  const auto end = gathered_.begin() + static_cast<std::ptrdiff_t>(count);
+  for (auto one = gathered_.begin(); one != end; ++one)
+    if (one->large && spare_.size() < most_spare) spare_.push_back(std::move(one->frame));
+  gathered_.erase(gathered_.begin(), end);
 }
 
 }  // namespace squall

@@ -29,14 +29,22 @@ class Tap : public PacketSource {
   bool take(const std::function<void(HeldPacket&&)>&) override;
   bool let_go(HeldPacket&) override;
   void discard(HeldPacket&) override {}
-  void flush() override {}
+  bool flush() override;
   void leave() override;
-  std::uint64_t waiting() override { return 0; }
+  std::uint64_t waiting() override { return unsent_; }
   std::uint64_t lost() const override { return lost_; }
   std::uint64_t found_full() const override { return refused_; }
   bool gone() const override { return gone_; }
 
  private:
+  // What goes with the next flush.
+  struct Gathered {
+    std::unique_ptr<char[]> frame;
+    std::uint32_t size = 0;
+    bool large = false;
+  };
+  bool send_gathered();
+  void forget_sent(std::size_t count);
   std::unique_ptr<char[]> spare();
   void open_tap(const std::string& name, Segments);
   void raise(const std::string& alias);
@@ -53,6 +61,8 @@ class Tap : public PacketSource {
   // Large frames are passed on as they are, not copied: what they lie in, and what is free of that.
   std::unique_ptr<char[]> buffer_, overlong_;
   std::vector<std::unique_ptr<char[]>> spare_;
+  std::vector<Gathered> gathered_;
+  std::atomic<std::uint64_t> unsent_ = 0;  // of them, when the last flush was over
   std::atomic<std::uint64_t> lost_ = 0, refused_ = 0;
   std::atomic<bool> gone_ = false;
 };
