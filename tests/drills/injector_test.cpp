@@ -3,10 +3,12 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <gtest/gtest.h>
 
@@ -149,22 +151,23 @@ TEST_F(Injector, may_have_all_descriptors_and_its_guardian_as_many_as_before) {
   EXPECT_EQ(descriptor_limit(guardian), std::pair(rlim_t{512}, own.rlim_max));
 }
 
-// A debugger's hold on that one thread: the rest of the process goes on.
+// A debugger's hold on that one thread, as it enters one of these system calls: the rest of the process goes on.
 class Hold {
  public:
-  explicit Hold(pid_t process, const std::string& name) {
+  Hold(pid_t process, const std::string& name, const std::set<std::uint64_t>& calls) {
+    const auto until = std::chrono::steady_clock::now() + 10s;
     // A thread gives itself its name, when it has a turn.
-    for (const auto until = std::chrono::steady_clock::now() + 5s; thread_ < 0 && std::chrono::steady_clock::now() < until;)
+    while (thread_ < 0 && std::chrono::steady_clock::now() < until)
       for (auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
         std::string comm;
         std::getline(std::ifstream{task.path() / "comm"}, comm);
         if (comm == name) thread_ = std::stoi(task.path().filename());
       }
-    if (thread_ < 0 || ::ptrace(PTRACE_SEIZE, thread_, 0, 0) != 0) throw std::runtime_error("no hold on " + name);
+    if (thread_ < 0 || ::ptrace(PTRACE_SEIZE, thread_, 0, PTRACE_O_TRACESYSGOOD) != 0) throw std::runtime_error("no hold on " + name);
     ::ptrace(PTRACE_INTERRUPT, thread_, 0, 0);
-    int status = 0;
-    ::waitpid(thread_, &status, __WALL);
+    while (wait() && !(there_ = enters(calls)) && std::chrono::steady_clock::now() < until) ::ptrace(PTRACE_SYSCALL, thread_, 0, 0);
   }
+  bool there() const { return there_; }
   // Whether it died.
   bool dies_within(std::chrono::seconds patience) const {
     const auto until = std::chrono::steady_clock::now() + patience;
@@ -174,22 +177,57 @@ class Hold {
   }
 
  private:
+  bool wait() const {
+    int status = 0;
+    return ::waitpid(thread_, &status, __WALL) == thread_ && WIFSTOPPED(status);
+  }
+  bool enters(const std::set<std::uint64_t>& calls) const {
+    __ptrace_syscall_info info{};
+    return ::ptrace(PTRACE_GET_SYSCALL_INFO, thread_, sizeof info, &info) > 0 && info.op == PTRACE_SYSCALL_INFO_ENTRY && calls.contains(info.entry.nr);
+  }
   pid_t thread_ = -1;
+  bool there_ = false;
 };
 
-TEST_F(Injector, whose_packet_engine_hangs_ends_so_that_packets_flow_again) {
-  InjectorProcess injector{state()};
-  injector.must(hello("hung engine"));
-  auto request = slow("slow", "sqa");
-  request["with"] = json::object{{"delay", "50ms"}, {"mechanism", "userland"}};
-  injector.must(request);
-  const Hold hold{injector.pid(), "squall-packets"};
-  if (!hold.dies_within(15s)) {
-    ADD_FAILURE() << "it holds its packets for ever";
-    ::kill(injector.pid(), SIGKILL);
-    hold.dies_within(5s);
+class HungEngine : public Injector {
+ protected:
+  // How the injector ended: as wait(2) tells it.
+  int status_when_held_in(const std::set<std::uint64_t>& calls) const {
+    InjectorProcess injector{state()};
+    injector.must(hello("hung engine"));
+    auto request = slow("slow", "sqa");
+    request["with"] = json::object{{"delay", "50ms"}, {"mechanism", "userland"}};
+    injector.must(request);
+    std::jthread traffic{[](std::stop_token enough) {
+      while (!enough.stop_requested()) squall::testing::ping("10.99.0.2", 9, 1, 10'000, 0);
+    }};
+    const Hold hold{injector.pid(), "squall-packets", calls};
+    traffic.request_stop();
+    traffic.join();
+    EXPECT_TRUE(hold.there()) << "nothing is tested";
+    if (!hold.dies_within(15s)) {
+      ADD_FAILURE() << "it holds its packets for ever";
+      ::kill(injector.pid(), SIGKILL);
+      hold.dies_within(5s);
+    }
+    return injector.end();
   }
-  EXPECT_EQ(WEXITSTATUS(injector.end()), 70);
+};
+
+TEST_F(HungEngine, ends_its_injector_so_that_packets_flow_again) {
+  const int status = status_when_held_in({SYS_epoll_pwait,
+#ifdef SYS_epoll_wait
+                                          SYS_epoll_wait
+#endif
+  });
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 70) << status;
+  EXPECT_TRUE(as_found_within(5s));
+}
+
+// There it has the lock of what it measures, for which the injector waits when it tells the dose: both hang.
+TEST_F(HungEngine, that_hangs_while_it_sends_is_ended_with_its_injector_by_the_guardian) {
+  const int status = status_when_held_in({SYS_sendto});
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
   EXPECT_TRUE(as_found_within(5s));
 }
 
