@@ -31,10 +31,15 @@ void AimWatch::Loss::set(std::string what) {
   at = wall_ns();
 }
 
+AimWatch::AimWatch(std::uint64_t network_namespace, pid_t namespace_pid)
+    : network_namespace_(network_namespace), namespace_pid_(namespace_pid), cookie_(namespace_pid ? network_namespace_cookie(network_namespace, namespace_pid) : 0) {}
+
 void AimWatch::expect(const TargetSpec& target, const std::vector<Process>& processes) {
   target_ = target;
   for (auto& process : processes) pids_.push_back(process.pid);
 }
+
+bool AimWatch::namespace_is_there() const { return cookie_ == 0 || network_namespace_cookie(network_namespace_, namespace_pid_) == cookie_; }
 
 const std::string& AimWatch::device_gone() {
   if (gone_.why.empty() && device_ && !device_is_there()) gone_.set(fmt::format("{} was found gone at {}: nothing was hit since", device_->name, time_of_day(wall_ns())));
@@ -45,7 +50,7 @@ const std::string& AimWatch::device_gone() {
 bool AimWatch::device_is_there() const {
   bool there = false;
   char name[IF_NAMESIZE];
-  return in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] { there = ::if_indextoname(device_->index, name); }) && there;
+  return namespace_is_there() && in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] { there = ::if_indextoname(device_->index, name); }) && there;
 }
 
 const std::string& AimWatch::escaped() {
@@ -63,9 +68,10 @@ void AimWatch::look_for_processes() {
   pids_.clear();
   const auto found = find_processes(*target_);
   if (!found) return;
+  const bool there = namespace_is_there();
   for (auto& process : *found) {
     const auto started = boot_ns_of(process.start_ticks);
-    if (process.network_namespace == network_namespace_)
+    if (there && process.network_namespace == network_namespace_)
       pids_.push_back(process.pid);
     else if (process.network_namespace && boottime_ns() - started >= settled_ns)
       return escaped_.set(fmt::format("{}, started at {}, is in another network namespace than the one that is acted in, and is not hit", process.to_string(),

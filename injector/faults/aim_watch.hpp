@@ -16,12 +16,14 @@ namespace squall::faults {
 
 class AimWatch {
  public:
-  AimWatch(std::uint64_t network_namespace, pid_t namespace_pid) : network_namespace_(network_namespace), namespace_pid_(namespace_pid) {}
+  AimWatch(std::uint64_t network_namespace, pid_t namespace_pid);
   // The one device that is meant.
   void expect(const links::Link& device) { device_ = device; }
   // These processes, all in the network namespace, and whoever the target means in their place later.
   void expect(const TargetSpec&, const std::vector<Process>&);
 
+  // Whether the network namespace is there, and no other that the kernel has given its inode since.
+  bool namespace_is_there() const;
   // Looks again whether the device went: which and when that was seen, "" while it is there. What went once is told for good.
   const std::string& device_gone();
   // Looks again whether one that is meant runs in another network namespace, as a container that was started anew does.
@@ -44,6 +46,7 @@ class AimWatch {
 
   std::uint64_t network_namespace_;
   pid_t namespace_pid_;
+  std::uint64_t cookie_;  // of the namespace; 0 where it is our own, or not known
   std::optional<links::Link> device_;
   std::optional<TargetSpec> target_;
   std::vector<pid_t> pids_;

@@ -96,6 +96,7 @@ class Reset : public Fault {
  private:
   void strike() {
     CutConnections done;
+    if (!aim_.watch->namespace_is_there()) throw std::runtime_error("the network namespace that is acted in is gone");
     in_network_namespace(aim_.network_namespace, aim_.namespace_pid,
                          [&] { done = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups, with_.count, random_); });
     ++times_;

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <fmt/format.h>
@@ -61,6 +62,19 @@ Fd open_network_namespace(std::uint64_t inode, pid_t hint) {
   for (auto pid : pids())
     if (auto fd = open_if(namespace_file(pid), inode)) return fd;
   return {};
+}
+
+std::uint64_t network_namespace_cookie(std::uint64_t inode, pid_t hint) {
+  std::uint64_t out = 0;
+  try {
+    in_network_namespace_if_there(inode, hint, [&] {
+      const Fd socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+      socklen_t size = sizeof out;
+      if (!socket || ::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &out, &size) != 0) out = 0;
+    });
+  } catch (const std::exception&) {
+  }
+  return out;
 }
 
 std::vector<pid_t> processes_beside(pid_t pid) {

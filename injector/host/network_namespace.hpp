@@ -23,6 +23,10 @@ std::set<std::uint64_t> network_namespaces();
 // `hint`, a pid, is looked at first.
 Fd open_network_namespace(std::uint64_t inode, pid_t hint = 0);
 
+// What no other network namespace ever gets, unlike its inode, which the kernel gives to the next one once it is gone. 0 where
+// there is none, it may not be entered, or the kernel is older than 5.14 (SO_NETNS_COOKIE).
+std::uint64_t network_namespace_cookie(std::uint64_t inode, pid_t hint = 0);
+
 // The processes whose first threads are in the network namespace that this one's is in, itself among them.
 std::vector<pid_t> processes_beside(pid_t);
 

@@ -1,5 +1,6 @@
 // Services with a network namespace of their own, as containers have, that are started anew while a network fault is in force.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/host/snapshot.hpp"
+#include "injector/targets.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 
@@ -83,6 +85,25 @@ TEST_P(RestartedTarget, has_escaped_and_the_dose_says_so) {
   EXPECT_TRUE(told(fault.fault()));
   service.reset();
   EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
+}
+
+// The kernel gives the inode of a namespace that is gone to the next one.
+TEST_F(TargetInItsNamespace, has_escaped_to_one_that_got_the_inode_of_its_own) {
+  for (auto& [name, with, on] : {Case{"network.mtu", {{"mtu", 1500}}, {{"interface", "lo"}}}, Case{"network.reset", {{"every", "1s"}}, {}}}) {
+    auto service = start();
+    const auto before = network_namespace_of(service->pid());
+    RunFault fault{name, with, aim(on)};
+    fault.apply();
+    auto now = before + 1;
+    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{10}; now != before && std::chrono::steady_clock::now() < until;) {
+      service.reset();
+      service = start();
+      now = network_namespace_of(service->pid());
+    }
+    ASSERT_EQ(now, before) << "nothing is tested";
+    EXPECT_TRUE(told_in_time(fault.fault())) << name << ": " << fault->measure().reason;
+    EXPECT_EQ(fault.undo(), "");
+  }
 }
 
 TEST_F(TargetInItsNamespace, is_not_missed_while_processes_of_it_come_and_go_there) {
