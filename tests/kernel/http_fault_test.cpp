@@ -34,7 +34,8 @@ class HttpFaults : public ::testing::Test {
     nginx = test::start_nginx(fmt::format("location / {{ return 200 \"$request_method $uri $http_x_squad\\n\"; }} location /files/ {{ alias {}/; }}", files.path().string()), false, port);
   }
   static std::string curl(const std::string& what) { return shell(fmt::format("curl -s --max-time 20 {} || echo \"curl: $?\"", what)); }
-  static RunFault fault(const std::string& name, boost::json::object with) { return RunFault{name, std::move(with), {{"listens_on", port}}}; }
+  // By its pid too: servers of others may have the port in network namespaces of their own.
+  RunFault fault(const std::string& name, boost::json::object with) const { return RunFault{name, std::move(with), {{"listens_on", port}, {"pid", nginx.process->pid()}}}; }
 
   OwnNetwork network;
   test::TemporaryDirectory files;
