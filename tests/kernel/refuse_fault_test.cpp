@@ -209,7 +209,9 @@ TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
     EXPECT_EQ(dose.measured.at("ports").to_number<int>(), 2000);
     EXPECT_EQ(none.undo(), "");
   }
-  EXPECT_EQ(Client("127.0.0.1", port).error, 0);
+  Client again{"127.0.0.1", port};
+  EXPECT_EQ(again.error, 0);
+  again.reset();  // a port that waits (TIME_WAIT) may be one of those that are left
   RunFault few{"network.exhaust_ports", {{"leave", 5}}, {{"interface", "any"}}};
   few.apply();
   std::vector<std::unique_ptr<Client>> open;
