@@ -14,7 +14,6 @@
 namespace squall {
 namespace {
 
-using testing::as_prescribed;
 using testing::delay_of;
 using testing::expect_delay;
 using testing::ping;
@@ -52,21 +51,24 @@ TEST_P(UserlandDelay, two_on_one_device_each_hit_what_they_mean) {
 TEST_P(NetworkDelay, out_delays_what_leaves_and_says_so) {
   auto fault = delay({{"delay", "20ms"}});
   fault.apply();
-  testing::Pings pings;
+  double longest = 0;
   expect_delay(
       [&] {
-        pings = ping("10.99.0.2", port, 200, gap_us());
+        const auto pings = ping("10.99.0.2", port, 200, gap_us());
         EXPECT_EQ(pings.lost(), 0U);
         EXPECT_EQ(pings.reordered, 0U);
+        longest = std::max(longest, pings.median());
         return pings.median();
       },
       far_base, 20);
   const auto dose = fault->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_GE(dose.samples, 200U);
-  EXPECT_TRUE(as_prescribed(delay_of(dose), 0, pings.median() - far_base)) << delay_of(dose) << " ms, by pings " << pings.median() - far_base;
+  // Of all windows: it tells what was prescribed, or more, and no more than who waited saw.
+  EXPECT_GE(delay_of(dose), 18);
+  EXPECT_LE(delay_of(dose), longest - far_base.quickest_ms + 2);
   EXPECT_EQ(fault.undo(), "");
-  EXPECT_LT(far_median(), 5);
+  EXPECT_LT(undelayed_ms("10.99.0.2", port, 5), 5);
 }
 
 TEST_P(NetworkDelay, in_delays_what_arrives) {
@@ -84,7 +86,7 @@ TEST_P(NetworkDelay, both_delays_twice_in_a_round_trip) {
 
 TEST_P(NetworkDelay, on_lo_a_port_is_delayed_once_and_other_ports_are_not) {
   UdpEcho server{port}, other{other_port};
-  const auto base = ping("127.0.0.1", port, 50, gap_us()).median();
+  const auto base = testing::Base::of(ping("127.0.0.1", port, 50, gap_us()));
   auto fault = delay({{"delay", "80ms"}, {"port", port}}, "lo");
   fault.apply();
   unsigned sent = 0;
@@ -95,7 +97,7 @@ TEST_P(NetworkDelay, on_lo_a_port_is_delayed_once_and_other_ports_are_not) {
           return ping(address, port, 100, gap_us()).median();
         },
         base, 80);
-  EXPECT_LT(ping("127.0.0.1", other_port, 100, gap_us()).median(), 10);
+  EXPECT_LT(undelayed_ms("127.0.0.1", other_port, 10), 10);
   const auto dose = fault->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.samples, sent);
@@ -192,9 +194,13 @@ TEST_P(NetworkDelay, aims_by_peer_port_and_protocol) {
       with["direction"] = direction;
       auto fault = delay(with);
       fault.apply();
-      const auto pings = ping(one.address, one.to, 20, gap_us());
-      EXPECT_EQ(pings.lost(), 0U);
-      EXPECT_EQ(pings.median() > 25, one.hit) << boost::json::serialize(with) << " and " << one.address << " took " << pings.median() << " ms";
+      if (one.hit) {
+        const auto pings = ping(one.address, one.to, 20, gap_us());
+        EXPECT_EQ(pings.lost(), 0U);
+        EXPECT_GT(pings.quantile(0), 25) << boost::json::serialize(with) << " and " << one.address;
+      } else {
+        EXPECT_LT(undelayed_ms(one.address, one.to), 15) << boost::json::serialize(with) << " and " << one.address;
+      }
       const auto dose = fault->measure();
       if (one.hit)
         EXPECT_EQ(dose.samples, 20U) << boost::json::serialize(with) << dose.reason;
@@ -211,7 +217,7 @@ TEST_P(NetworkDelay, icmp_alone) {
   const auto at = said.find("mdev = ");
   ASSERT_NE(at, std::string::npos) << said;
   EXPECT_GE(std::stod(said.substr(at + 7)), 39);
-  EXPECT_LT(far_median(), 15);
+  EXPECT_LT(undelayed_ms("10.99.0.2", port), 15);
 }
 
 TEST_P(NetworkDelay, jitter_has_the_asked_distribution) {
@@ -231,7 +237,7 @@ TEST_P(NetworkDelay, jitter_has_the_asked_distribution) {
       late = timers.most_ms();
       EXPECT_EQ(pings.lost(), 0U);
       wrong.clear();
-      for (auto [what, is, should_be, tolerance] : {std::tuple{"median", pings.median() - far_base, 40.0, 3.0},
+      for (auto [what, is, should_be, tolerance] : {std::tuple{"median", pings.median() - far_base.quickest_ms, 40.0, 3.0},
                                                     {"lower end of the middle 68 %", pings.quantile(0.16) - pings.median(), 10 * one.low, 2.5},
                                                     {"upper end of the middle 68 %", pings.quantile(0.84) - pings.median(), 10 * one.high, 2.5}})
         if (std::abs(is - should_be) > tolerance + 2 * late) wrong += fmt::format("{}: {} is {:.1f} ms instead of {:.1f}, timers are late by {:.1f}\n", one.distribution, what, is, should_be, late);
@@ -250,16 +256,24 @@ TEST_P(NetworkDelay, a_ramp_delays_ever_more_and_counts_the_full_dose_only) {
   auto fault = delay({{"delay", "60ms"}});
   fault->set_level(0);
   fault.apply();
-  EXPECT_LT(far_median(), 15);
+  EXPECT_LT(undelayed_ms("10.99.0.2", port), 15);
   EXPECT_EQ(fault->measure().samples, 0U);
   EXPECT_EQ(fault->measure().reason, "still being ramped up");
   fault->set_level(0.5);
   expect_delay([this] { return far_median(); }, far_base, 30);
   fault->set_level(1);
-  expect_delay([this] { return far_median(); }, far_base, 60);
+  double longest = 0;
+  expect_delay(
+      [&] {
+        const double median = far_median();
+        longest = std::max(longest, median);
+        return median;
+      },
+      far_base, 60);
   const auto dose = fault->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
-  EXPECT_NEAR(delay_of(dose), 60, 0.05 * 60 + (kernel() ? 4 : 1));  // a guest's emulated processor is late with its timers
+  EXPECT_GE(delay_of(dose), 60 - 0.05 * 60 - (kernel() ? 4 : 1));  // a guest's emulated processor is late with its timers
+  EXPECT_LE(delay_of(dose), longest - far_base.quickest_ms + 4) << "packets that came before count too";
 }
 
 TEST_P(NetworkDelay, traffic_that_goes_elsewhere_is_no_verified_dose) {
