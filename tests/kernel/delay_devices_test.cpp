@@ -53,7 +53,7 @@ TEST_P(DelayDevices, of_a_device_that_vanishes_is_no_verified_dose) {
     make();
     auto fault = delay({{"delay", "20ms"}, {"direction", direction}}, "sqc");
     fault.apply();
-    ping("10.98.0.2", port, 30, gap_us());
+    testing::ping_until_verified(fault, [&] { ping("10.98.0.2", port, 30, gap_us()); });
     EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
     testing::shell("ip link delete sqc");
     auto dose = fault->measure();

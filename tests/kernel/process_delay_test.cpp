@@ -54,7 +54,7 @@ TEST_P(ProcessDelay, of_a_service_that_was_started_anew_in_a_new_cgroup_is_no_ve
   auto service = std::make_unique<ServerProcess>(echo_at(port), group->folder);
   RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", "in"}}, {{"pid", service->pid()}}};
   fault.apply();
-  ping("127.0.0.1", port, 30, 1'000);
+  testing::ping_until_verified(fault, [] { ping("127.0.0.1", port, 30, 1'000); });
   EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
   service.reset();
   group.reset();
