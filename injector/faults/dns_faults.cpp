@@ -237,6 +237,7 @@ class AnswersFault : public Fault {
   Dose measure() override {
     Dose out;
     if (act_ == Act::fail) out.prescribed["answer"] = enum_text(with_.answer);
+    if (act_ == Act::delay) out.prescribed["delay_ms"] = with_.delay.milliseconds();
     out.measured["answers"] = editor_->answers();
     if (level_ < 1)
       out.reason = "still being ramped up";

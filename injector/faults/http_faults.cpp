@@ -65,6 +65,9 @@ void check(const HttpFault& with, const Value& value, Diagnostics& diagnostics) 
   for (auto [key, list] : {std::pair{"header", &with.header}, std::pair{"set", &with.set}})
     for (auto& text : *list)
       if (!field_of(text)) diagnostics.error(place_of(value, key), fmt::format("expected \"Name: value\", got \"{}\"", text));
+  // Paths begin with a slash; the target of CONNECT is a host and its port, that of OPTIONS may be a *.
+  if (!with.path.empty() && std::string_view("/*?[\\").find(with.path.front()) == std::string_view::npos && (with.path.find(':') == std::string::npos || with.path.find("://") != std::string::npos))
+    diagnostics.error(place_of(value, "path"), fmt::format("expected a path such as /api/*, got \"{}\"", with.path));
   auto framing = [&](const char* key, const std::string& name) {
     for (auto* taken : {"Content-Length", "Transfer-Encoding"})
       if (proxy::same_name(name, taken)) diagnostics.error(place_of(value, key), fmt::format("{} says where a message ends, and cannot be changed", taken));
@@ -175,16 +178,18 @@ Dose judge(Act act, const ProxyStatistics& seen, const HttpFault& with) {
   Dose out;
   auto& http = seen.http;
   if (act == Act::abort) out.prescribed["status"] = with.status;
+  if (act == Act::delay) out.prescribed["delay_ms"] = with.delay.milliseconds();
   out.measured["requests"] = http.requests;
   const auto unread = fmt::format("{} connections spoke no HTTP/1 (TLS, HTTP/2), or not all the time: they were passed on as they are", http.other);
   if (http.other) out.measured["connections_unread"] = http.other;
   if (!http.requests) out.reason = http.other ? unread : "no request was made: nobody was hit";
-  judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open, http.unchanged}, "requests", word_for(act));
+  if (http.unanswered) out.measured["requests_without_an_answer"] = http.unanswered;
+  judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open + http.unanswered, http.unchanged}, "requests", word_for(act));
+  if (!http.done && http.unanswered) out.reason = fmt::format("of the {} requests that were hit, {} got no answer that could be {}", http.rolled, http.unanswered, word_for(act));
   if (http.other && http.requests && !out.verified) out.reason += "; " + unread;
   if (act != Act::delay || !http.done) return out;
   HeldTimes times;
   times.add(with.at == HttpRule::Side::request ? seen.up : seen.down);
-  out.prescribed["delay_ms"] = with.delay.milliseconds();
   if (with.jitter.ns > 0) out.prescribed["jitter_ms"] = with.jitter.milliseconds();
   if (!times.held.empty()) out.measured["delay_ms"] = rounded(quantile(times.held, 0.5));
   if (with.jitter.ns > 0 && !times.held.empty()) out.measured["rolled_ms"] = rounded(quantile(times.rolled, 0.5));

@@ -168,7 +168,9 @@ class TcpFault : public Fault {
       if (then->pieces && pieces < now->held_ms.size()) keep_latest(*now, pieces);
       now->pieces = pieces;
     }
-    for (auto field : {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled, &proxy::HttpCounters::done, &proxy::HttpCounters::unchanged})
+    for (auto field : {&proxy::ProxyStatistics::closed, &proxy::ProxyStatistics::reset, &proxy::ProxyStatistics::unnoticed}) last_.*field -= before_.*field;
+    for (auto field : {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled, &proxy::HttpCounters::done, &proxy::HttpCounters::unchanged,
+                       &proxy::HttpCounters::unanswered})
       last_.http.*field -= before_.http.*field;
   }
 

@@ -183,6 +183,8 @@ void Connection::over(Link&) {
 
 void Connection::end(bool reset) {
   if (proxy_ && hit_) ++(reset ? proxy_->statistics_.reset : proxy_->statistics_.closed);
+  // As a health check that connects and hangs up: it has gone, and does not learn of it.
+  if (proxy_ && hit_ && up_.has_ended() && !up_.has_carried() && !down_.has_carried()) ++proxy_->statistics_.unnoticed;
   close(reset);
 }
 

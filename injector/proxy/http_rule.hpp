@@ -43,6 +43,7 @@ struct HttpCounters {
   std::uint64_t rolled = 0;     // of them: the share
   std::uint64_t done = 0;       // that the rule changed something for, as seen by one of both sides
   std::uint64_t unchanged = 0;  // that had nothing it could change: no body, or a short one
+  std::uint64_t unanswered = 0;  // that the rule was to hit at their answer, which had not begun when the connection ended
   std::uint64_t other = 0;      // connections on which something else than HTTP/1 was spoken, TLS for instance, or answers came that
                                 // nobody had asked for; passed on as they are from there on
 };

@@ -100,6 +100,7 @@ struct HttpSession::Exchange {
   std::shared_ptr<const HttpRule> rule;  // that hits it on the response's side
   bool head = false, connect = false;
   bool answered_here = false;  // no server will
+  bool begun = false;          // its final answer is on its way
   bool last = false;           // the client expects the connection to end with it
   bool kept = false;           // or to be told that it does not, as in HTTP/1.0
 
@@ -349,6 +350,7 @@ class HttpSession::Responses : public Messages<false> {
     const auto status = reader_->status;
     final_ = status >= 200 || status == 101;
     const bool tunnel = status == 101 || (exchange.connect && status >= 200 && status < 300);
+    exchange.begun = exchange.begun || final_;
     if (final_ && exchange.rule && exchange.rule->act == Act::abort) {
       swallow_ = true;
       // The server speaks something else from now on, or nothing.
@@ -420,7 +422,9 @@ class HttpSession::Requests : public Messages<true> {
 
 HttpSession::HttpSession(std::shared_ptr<HttpControl> control, std::uint64_t connection)
     : state_(new State{.control = *control, .connection = connection}), control_(std::move(control)) {}
-HttpSession::~HttpSession() = default;
+HttpSession::~HttpSession() {
+  for (auto& exchange : state_->waiting) state_->control.counters.unanswered += exchange.rule && !exchange.begun;
+}
 
 std::unique_ptr<Stage> HttpSession::requests() {
   auto out = std::make_unique<Requests>(*this, *state_);

@@ -84,7 +84,7 @@ bool Link::read_early() {
   const auto got = from_.read(text, sizeof text);
   if (got < 0) failed_to_read();
   if (got <= 0) return false;  // the end is told again
-  counters_.received_bytes += static_cast<std::size_t>(got);
+  count_received(static_cast<std::size_t>(got));
   early_ = {.kind = Piece::Kind::data, .bytes = {text, static_cast<std::size_t>(got)}, .arrived = Clock::now()};
   return true;
 }
@@ -107,6 +107,11 @@ void Link::read() {
   reading_ = false;
 }
 
+void Link::count_received(std::size_t size) {
+  counters_.received_bytes += size;
+  carried_ = true;
+}
+
 void Link::failed_to_read() {
   if (!would_block(errno)) owner_.broken(from_);
 }
@@ -117,7 +122,7 @@ std::size_t Link::read_plain() {
   if (got < 0) return failed_to_read(), 0;
   if (got == 0) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = Clock::now()}), 0;
   const auto size = static_cast<std::size_t>(got);
-  counters_.received_bytes += size;
+  count_received(size);
   if (!spliced()) return arrived({.kind = Piece::Kind::data, .bytes = {data, size}, .arrived = Clock::now()}), size;
   pass_on(data, size);
   if (size == small && spliced() && !over_) pipe_ = engine_.pipes.take();  // more waits, most likely
@@ -143,7 +148,7 @@ std::size_t Link::read_for_stages() {
   if (got == 0) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = when}), 0;
   if (!from_.readable()) read_all_ = Clock::now();
   const auto size = static_cast<std::size_t>(got);
-  counters_.received_bytes += size;
+  count_received(size);
   arrived({.kind = Piece::Kind::data, .bytes = {engine_.buffer.data(), size}, .arrived = when});
   return size;
 }
@@ -156,7 +161,7 @@ std::size_t Link::splice() {
     return failed_to_read(), 0;
   }
   pipe_.holds = static_cast<std::size_t>(got);
-  counters_.received_bytes += pipe_.holds;
+  count_received(pipe_.holds);
   empty_pipe();
   return static_cast<std::size_t>(got);
 }

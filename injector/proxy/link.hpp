@@ -67,6 +67,10 @@ class Link {
   // them. May be called before start, and at any time.
   void set_toxics(const std::vector<Toxic>&, std::uint64_t seed);
   bool is_over() const { return over_; }
+  // The sender has said that nothing more comes.
+  bool has_ended() const { return ended_; }
+  // Anything has come, but for that.
+  bool has_carried() const { return carried_; }
   // Nothing more happens: the sockets are closed.
   void stop();
 
@@ -78,6 +82,7 @@ class Link {
   void pass_on(const char* data, std::size_t);
   std::size_t read_for_stages();
   std::size_t splice();
+  void count_received(std::size_t);
   void failed_to_read();
   bool empty_pipe();
   void arrived(Piece);
@@ -105,7 +110,7 @@ class Link {
   Pipe pipe_;
   std::optional<Piece> early_;
   Clock::time_point read_all_;  // when nothing was left to read
-  bool started_ = false, reading_ = false, writing_ = false, ended_ = false, over_ = false, stopped_ = false, pumping_ = false;
+  bool started_ = false, reading_ = false, writing_ = false, carried_ = false, ended_ = false, over_ = false, stopped_ = false, pumping_ = false;
 };
 
 }  // namespace squall::proxy

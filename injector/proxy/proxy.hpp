@@ -34,6 +34,7 @@ struct ProxyStatistics {
   std::uint64_t hit = 0;          // of those accepted or open when a toxic came: that at least one toxic hits
   std::uint64_t unreachable = 0;  // the upstream did not answer
   std::uint64_t closed = 0, reset = 0;  // by toxics
+  std::uint64_t unnoticed = 0;          // of those: nothing was ever sent over them, and the client had ended its side
   LinkCounters up, down;
   HttpCounters http;
 };

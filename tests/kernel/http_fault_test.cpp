@@ -31,7 +31,7 @@ class HttpFaults : public ::testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     files.write("big", std::string(1'000'000, 'x'));
     std::filesystem::permissions(files.path(), std::filesystem::perms{0755});
-    nginx = test::start_nginx(fmt::format("location / {{ return 200 \"$request_method $uri $http_x_squad\\n\"; }} location /files/ {{ alias {}/; }}", files.path().string()), false, port);
+    nginx = test::start_nginx(fmt::format("location / {{ return 200 \"$request_method $uri $http_x_squad\\n\"; }} location /closed {{ return 444; }} location /files/ {{ alias {}/; }}", files.path().string()), false, port);
   }
   static std::string curl(const std::string& what) { return shell(fmt::format("curl -s --max-time 20 {} || echo \"curl: $?\"", what)); }
   // By its pid too: servers of others may have the port in network namespaces of their own.
@@ -150,6 +150,21 @@ TEST_F(HttpFaults, what_has_nothing_to_change_is_told_apart) {
   EXPECT_EQ(none->measure().reason, "none of 1 requests had what was to be changed");
 }
 
+// A client that gave up, or a server that hung up: the fault had no answer to change, and hit all that there were.
+TEST_F(HttpFaults, requests_that_nobody_answers_do_not_count_against_the_share) {
+  auto changed = fault("http.headers", {{"at", "response"}, {"set", {"X-Squad: radio"}}});
+  changed.apply();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(curl("http://127.0.0.1:8080/closed"), "curl: 52\n");
+  auto dose = changed->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "of the 3 requests that were hit, 3 got no answer that could be changed");
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(curl("-i http://127.0.0.1:8080/a"), ::testing::HasSubstr("X-Squad: radio"));
+  dose = changed->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_EQ(dose.measured.at("requests_without_an_answer").to_number<int>(), 3);
+  EXPECT_EQ(changed.undo(), "");
+}
+
 TEST_F(HttpFaults, that_hit_nobody_say_why) {
   auto broken = fault("http.abort", {{"path", "/api/*"}});
   broken.apply();
@@ -166,7 +181,7 @@ TEST_F(HttpFaults, that_hit_nobody_say_why) {
 TEST_F(HttpFaults, bad_parameters_are_refused) {
   for (auto& [with, expected] : std::vector<std::pair<boost::json::object, std::string>>{
            {{{"set", {"Content-Length: 3"}}}, "says where a message ends"}, {{{"set", {"no colon"}}}, "\"Name: value\""}, {{{"remove", {"two words"}}}, "name of a header"}, {{}, "set, remove, or both"},
-           {{{"remove", "Age"}, {"method", "get"}}, "such as GET"}}) {
+           {{{"remove", "Age"}, {"method", "get"}}, "such as GET"}, {{{"remove", "Age"}, {"path", "api/*"}}, "such as /api/*"}}) {
     try {
       fault("http.headers", with);
       ADD_FAILURE() << expected;

@@ -298,6 +298,28 @@ TEST_F(TcpFault, what_hit_nobody_is_not_verified) {
   EXPECT_EQ(dose.reason, "nothing was sent over the connections: nothing was delayed");
 }
 
+TEST_F(TcpFault, a_check_that_connects_and_hangs_up_is_no_connection_that_was_reset_or_closed) {
+  for (auto& [name, with] : {std::pair{"tcp.reset_peer", boost::json::object{}}, std::pair{"tcp.timeout", boost::json::object{{"after", "1ms"}}}}) {
+    auto ends = fault(name, with);
+    ends.apply();
+    for (int i = 0; i < 3; ++i) {
+      Client check{"127.0.0.1", port};
+      EXPECT_EQ(check.error, 0);
+    }
+    ::usleep(200'000);
+    const auto dose = ends->measure();
+    EXPECT_EQ(dose.measured.at("connections").to_number<int>(), 3);
+    EXPECT_FALSE(dose.verified) << name;
+    EXPECT_TRUE(dose.reason.starts_with("nothing was sent over the connections")) << dose.reason;
+    // Whoever waits for an answer notices.
+    Client waits{"127.0.0.1", port};
+    waits.send("ping");
+    EXPECT_EQ(waits.receive(1), "");
+    EXPECT_TRUE(ends->measure().verified) << name << ": " << ends->measure().reason;
+    ends.undo();
+  }
+}
+
 TEST_F(TcpFault, jitter_on_a_stream_is_judged_by_what_was_rolled) {
   auto slow = fault("tcp.latency", {{"latency", "100ms"}, {"jitter", "80ms"}});
   slow.apply();
