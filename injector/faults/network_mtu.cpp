@@ -23,7 +23,7 @@ struct Describe<faults::NetworkMtu> {
   static const Object<faults::NetworkMtu>& object() {
     using faults::NetworkMtu;
     static const auto schema = Object<NetworkMtu>{"a device carries smaller packets"}
-                                   .required("mtu", &NetworkMtu::mtu, "bytes of the largest packet; with IPv6 on the device at least 1280, below which the kernel takes IPv6 away from it (RFC 8200, 5)")
+                                   .required("mtu", &NetworkMtu::mtu, "bytes of the largest packet, fewer than now; with IPv6 on the device at least 1280, below which the kernel takes IPv6 away from it (RFC 8200, 5)")
                                    .between(&NetworkMtu::mtu, 68U, 65'536U);
     return schema;
   }
@@ -105,6 +105,10 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   if (!Codec<NetworkMtu>::decode(value, with, diagnostics)) return nullptr;
   auto device = find_device(on, diagnostics);
   if (!device) return nullptr;
+  if (const auto now = device->state.link.mtu; with.mtu >= now) {
+    diagnostics.error(place_of(value, "mtu"), fmt::format("{} has an MTU of {} already: {} is no smaller, and would keep no packet back", device->state.link.name, now, with.mtu));
+    return nullptr;
+  }
   if (const auto name = loses_ipv6(device->state, with.mtu); !name.empty()) {
     diagnostics.error(place_of(value, "mtu"), fmt::format("{} has IPv6 addresses, which the kernel takes away, with all settings of IPv6 on it, below an MTU of {}{}", name, ipv6_needs,
                                                           name == device->state.link.name ? "" : fmt::format(", and it gets no larger one than {}", device->state.link.name)));

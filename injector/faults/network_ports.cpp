@@ -155,8 +155,12 @@ class Occupy : public PortsFault {
   std::vector<std::uint16_t> ports_;
 };
 
-// A port takes a descriptor.
-std::string too_few(std::size_t wanted, std::size_t room) {
+std::size_t count_of(const PortRange& range) { return static_cast<std::size_t>(range.last - range.first) + 1; }
+
+// A port takes a descriptor. "" where there is room for them all.
+std::string refused_for(std::size_t wanted) {
+  const auto room = make_room_for_descriptors(wanted);
+  if (room >= wanted) return "";
   return fmt::format("{} ports are to be held, and the injector may have descriptors for {} more, as it lacks CAP_SYS_RESOURCE: raise its hard limit of open files by {} (LimitNOFILE= of a systemd unit, --ulimit nofile= of a "
                      "container, nofile in limits.conf), or narrow net.ipv4.ip_local_port_range",
                      wanted, room, wanted - room);
@@ -166,7 +170,12 @@ class ExhaustPorts : public PortsFault {
  public:
   ExhaustPorts(const NetworkExhaustPorts& with, NetworkPlace place) : PortsFault(with.protocol, std::move(place)), leave_(with.leave) {
     in_place([&] { range_ = ephemeral_ports(); });
+    const auto all = count_of(range_);
+    wanted_ = all > leave_ ? all - leave_ : 0;
   }
+
+  // Why they cannot all be held; "" where they can.
+  std::string refused() const { return refused_for(wanted_); }
 
   std::vector<std::string> targets() const override {
     return {fmt::format("{} ports {} to {} of {}{}", enum_text(protocol_), range_.first, range_.last, place_.name, leave_ ? fmt::format(", but {}", leave_) : "")};
@@ -180,9 +189,7 @@ class ExhaustPorts : public PortsFault {
   void apply(Transaction& transaction) override {
     auto take = change(fmt::format("bind sockets to {}", targets().front()));
     take.act = [this] {
-      const std::size_t all = static_cast<std::size_t>(range_.last - range_.first) + 1;
-      wanted_ = all > leave_ ? all - leave_ : 0;
-      if (const auto room = make_room_for_descriptors(wanted_); room < wanted_) throw std::runtime_error(too_few(wanted_, room));
+      if (auto why = refused(); !why.empty()) throw std::runtime_error(why);
       in_place([&] { take_all(); });
     };
     transaction.add(std::move(take));
@@ -232,12 +239,21 @@ std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on,
   if (!Codec<NetworkExhaustPorts>::decode(value, with, diagnostics)) return nullptr;
   auto place = place_of_ports(on, diagnostics);
   if (!place) return nullptr;
-  return std::make_unique<ExhaustPorts>(with, std::move(*place));
+  auto out = std::make_unique<ExhaustPorts>(with, std::move(*place));
+  if (auto why = out->refused(); !why.empty()) {
+    diagnostics.error({}, std::move(why));
+    return nullptr;
+  }
+  return out;
 }
 
-std::vector<Capability> doctor() {
-  return {{.mechanism = std::string(mechanism_name), .possible = true, .chosen = true, .missing = "", .note = "", .measures = "whether anybody else could have the ports; not who wanted them"}};
+Capability by_sockets(std::string missing) {
+  const bool possible = missing.empty();
+  return {.mechanism = std::string(mechanism_name), .possible = possible, .chosen = possible, .missing = std::move(missing), .note = "", .measures = "whether anybody else could have the ports; not who wanted them"};
 }
+
+std::vector<Capability> doctor() { return {by_sockets("")}; }
+std::vector<Capability> doctor_of_all() { return {by_sockets(refused_for(count_of(ephemeral_ports())))}; }
 
 const std::vector<std::string>& aims() {
   static const std::vector<std::string> out{"interface", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"};
@@ -267,7 +283,7 @@ const FaultType network_exhaust_ports{
     .undo = "the sockets are closed, by the end of the injector at the latest",
     .examples = {"--on interface=any --for 30s", "protocol=udp leave=10 --on interface=any --for 30s"},
     .prepare = prepare_exhaust,
-    .doctor = doctor,
+    .doctor = doctor_of_all,
 };
 
 }  // namespace faults

@@ -387,11 +387,17 @@ TEST_F(Interface, its_mtu_is_measured_from_what_the_kernel_lets_out) {
   EXPECT_FALSE(small->measure().verified) << "its MTU is as asked, but no packet is of that length";
 }
 
+TEST_F(Interface, an_mtu_that_keeps_no_packet_back_is_refused) {
+  for (int mtu : {1500, 9000}) EXPECT_NE(refusal("network.mtu", {{"mtu", mtu}}, "sqa").find("sqa has an MTU of 1500 already"), std::string::npos) << mtu;
+  EXPECT_EQ(refusal("network.mtu", {{"mtu", 1499}}, "sqa"), "");
+}
+
 TEST_F(Interface, what_stands_on_it_in_another_network_namespace_is_not_made_smaller) {
   const testing::ServerProcess container{[] { return ::unshare(CLONE_NEWNET) == 0 ? std::make_shared<int>(0) : nullptr; }};
   shell("ip link add sqm link sqa type macvlan mode bridge && ip link set sqm netns " + std::to_string(container.pid()));
   EXPECT_NE(refusal("network.mtu", {{"mtu", 1300}}, "sqa").find("sqm in the network namespace"), std::string::npos);
-  EXPECT_EQ(refusal("network.mtu", {{"mtu", 1500}}, "sqa"), "");
+  shell("nsenter --net=/proc/" + std::to_string(container.pid()) + "/ns/net ip link set sqm mtu 1400");
+  EXPECT_EQ(refusal("network.mtu", {{"mtu", 1400}}, "sqa"), "");
   EXPECT_EQ(refusal("network.down", {}, "sqa"), "") << "it only loses its carrier";
 }
 

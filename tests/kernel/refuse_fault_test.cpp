@@ -3,8 +3,12 @@
 #include <cmath>
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -188,6 +192,39 @@ TEST_F(Refusal, an_occupied_port_cannot_be_listened_on) {
   RunFault late{"network.occupy", {{"port", {7031, 7030}}}, {{"interface", "any"}}};
   EXPECT_THROW(late.apply(), std::runtime_error);
   EXPECT_EQ(somebody.hold(PortProtocol::tcp, 7031), 0) << "half a fault stayed";
+}
+
+// A process that may open so many descriptors, and cannot change that.
+void may_open(rlim_t most) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  ::syscall(SYS_capget, &header, data);
+  data[0].effective &= ~(1U << CAP_SYS_RESOURCE);
+  data[0].permitted &= ~(1U << CAP_SYS_RESOURCE);
+  ::syscall(SYS_capset, &header, data);
+  const rlimit limit{most, most};
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+TEST_F(Refusal, more_ephemeral_ports_than_descriptors_are_refused_by_plan_and_doctor) {
+  testing::shell("echo 30000 60999 >/proc/sys/net/ipv4/ip_local_port_range");
+  const auto child = ::fork();
+  if (child == 0) {
+    may_open(4096);
+    int wrong = find_fault("network.exhaust_ports")->doctor().front().possible ? 1 : 0;
+    try {
+      RunFault all{"network.exhaust_ports", {}, {{"interface", "any"}}};
+      wrong += 2;
+    } catch (const std::runtime_error& e) {
+      wrong += std::string_view(e.what()).find("31000 ports are to be held") == std::string_view::npos ? 4 : 0;
+    }
+    RunFault some{"network.exhaust_ports", {{"leave", 30'000}}, {{"interface", "any"}}};
+    ::_exit(wrong);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
