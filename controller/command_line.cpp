@@ -104,7 +104,7 @@ class CommandLine {
     auto* inject = add("inject", "one fault by hand, with its measured dose, undone at the end or on Ctrl-C", inject_command);
     inject->add_option("fault", arguments_.fault, "its name, such as network.delay")->required()->type_name("FAULT");
     inject->add_option("parameters", arguments_.parameters, "its parameters, such as delay=80ms; lists as port=7001,7002")->type_name("key=value");
-    inject->add_option("--on", arguments_.on, "what it is aimed at, such as interface=eth0")
+    inject->add_option("--on", arguments_.on, "what it is aimed at, such as interface=eth0; without it a packet fault takes every interface, tcp.* and http.* every connection that this host makes")
         ->type_name("key=value")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "controller/vocabulary.hpp"
+#include "scenarios/samples.hpp"
 
 namespace squall {
 namespace {
@@ -21,6 +22,22 @@ std::string beside(const std::string& file) {
 bool is_list(const ObjectSchema& schema, std::string_view key) {
   const auto fields = schema.fields();
   return std::any_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type.starts_with("list of ") && !field.type.ends_with("a line"); });
+}
+
+// A list where it comes again or begins with a duration and a comma, else the name of a file.
+bool is_list_of_samples(const ObjectSchema& schema, std::string_view key, const std::vector<std::string>& arguments) {
+  const auto fields = schema.fields();
+  if (std::none_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type == Codec<Samples>::name(); })) return false;
+  int times = 0;
+  bool parted = false;
+  for (auto& argument : arguments) {
+    if (!argument.starts_with(fmt::format("{}=", key))) continue;
+    ++times;
+    const auto value = argument.substr(key.size() + 1);
+    const auto comma = value.find(',');
+    parted = parted || (comma != std::string::npos && parse_duration(value.substr(0, comma)));
+  }
+  return times > 1 || parted;
 }
 
 bool is_mapping(const ObjectSchema& schema, std::string_view key) {
@@ -106,7 +123,7 @@ Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchem
       mappings[key.substr(0, dot)].push_back(argument.substr(dot + 1));
       continue;
     }
-    if (at == std::string::npos || !is_list(schema, key)) {
+    if (at == std::string::npos || (!is_list(schema, key) && !is_list_of_samples(schema, key, arguments))) {
       single.push_back(argument);
       continue;
     }

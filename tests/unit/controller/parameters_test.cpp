@@ -21,6 +21,14 @@ TEST(Parameters, of_a_list_are_parted_by_commas_and_a_key_adds_when_it_comes_aga
   EXPECT_EQ(read("http.headers", {"set=Accept: text/html, text/plain", "set=X-A: b"}), R"({"set":["Accept: text/html, text/plain","X-A: b"]})");
 }
 
+TEST(Parameters, that_are_recorded_delays_are_a_list_or_a_file) {
+  EXPECT_EQ(read("network.delay", {"samples=10ms,20ms"}), R"({"samples":["10ms","20ms"]})");
+  EXPECT_EQ(read("network.delay", {"samples=10ms", "samples=20ms"}), R"({"samples":["10ms","20ms"]})");
+  EXPECT_EQ(read("network.delay", {"samples=rtt.txt"}), R"({"samples":"rtt.txt"})");
+  EXPECT_EQ(read("network.delay", {"samples=rtt,old.txt"}), R"({"samples":"rtt,old.txt"})");
+  EXPECT_EQ(read("network.delay", {"samples=10ms,soon"}), "network.delay: error: expected a duration such as 40ms, got \"soon\"\n");
+}
+
 TEST(Parameters, that_are_wrong_are_told) {
   EXPECT_EQ(read("network.partition", {"port=7001,"}), "network.partition: error: expected a whole number, got \"\"\n");
   EXPECT_EQ(read("network.partition", {"mode=drop", "mode=reject"}), "network.partition: error: duplicate key \"mode\"\n");
