@@ -174,8 +174,10 @@ void PacketQueue::sample_one_in(unsigned packets) {
 bool PacketQueue::take(const Keep& keep) {
   const auto begin = monotonic_ns();
   const int got = ::recvmmsg(fd(), messages_.data(), batch, MSG_DONTWAIT, nullptr);
+  // In this order: where other work comes between, a stamp is taken for later than it is, and no packet goes early.
+  const auto wall = wall_ns();
   now_ = monotonic_ns();
-  wall_ahead_ = wall_ns() - now_;
+  wall_ahead_ = wall - now_;
   for (std::size_t i = 0; i < static_cast<std::size_t>(std::max(got, 0)); ++i) {
     // A packet's bytes come last and are not padded, but NLMSG_NEXT takes a multiple of four away.
     auto left = NLMSG_ALIGN(messages_[i].msg_len);

@@ -226,7 +226,7 @@ TEST_F(HungEngine, ends_its_injector_so_that_packets_flow_again) {
 
 // There it has the lock of what it measures, for which the injector waits when it tells the dose: both hang.
 TEST_F(HungEngine, that_hangs_while_it_sends_is_ended_with_its_injector_by_the_guardian) {
-  const int status = status_when_held_in({SYS_sendto});
+  const int status = status_when_held_in({SYS_sendto, SYS_sendmmsg});
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
   EXPECT_TRUE(as_found_within(5s));
 }
