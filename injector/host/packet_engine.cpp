@@ -20,7 +20,7 @@ namespace squall {
 namespace {
 
 constexpr std::int64_t retry_ns = 250'000;
-constexpr std::size_t sent_at_once = 16;
+constexpr std::size_t sent_at_once = 32;
 constexpr int rounds_between_deliveries = 16;
 // A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
 // long of each other go together, half of them by the middle of the first and the last: none goes earlier than so long
