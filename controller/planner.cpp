@@ -6,6 +6,7 @@
 #include "controller/seed.hpp"
 #include "controller/topology.hpp"
 #include "injector/claims.hpp"
+#include "injector/fault.hpp"
 
 namespace squall {
 namespace {
@@ -64,6 +65,13 @@ std::map<std::string, Times> times_of(const Scenario& scenario) {
   return out;
 }
 
+// How to have both all the same.
+std::string in_one_step(const Step& one, const Step& other) {
+  const auto *a = find_fault(one.fault), *b = find_fault(other.fault);
+  if (!a || !b || a == b || a->together.empty() || a->together != b->together) return "";
+  return fmt::format("; {} does both in one step", a->together);
+}
+
 }  // namespace
 
 // How long an act without a `for:` is observed as the method's window.
@@ -82,8 +90,8 @@ void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<
       if (a->second.end <= b->second.start || b->second.end <= a->second.start) continue;
       const auto both = clash(claims[later], claims[earlier]);
       if (!both) continue;
-      diagnostics.error(other.step->place, fmt::format("step \"{}\" ({}) needs {} on {}, which step \"{}\" ({}) holds at the same time", other.step->name,
-                                                       other.step->fault, both->told(), other.host, one.step->name, one.step->fault));
+      diagnostics.error(other.step->place, fmt::format("step \"{}\" ({}) needs {} on {}, which step \"{}\" ({}) holds at the same time{}", other.step->name,
+                                                       other.step->fault, both->told(), other.host, one.step->name, one.step->fault, in_one_step(*one.step, *other.step)));
     }
 }
 

@@ -93,6 +93,7 @@ struct FaultType {
   std::vector<std::string> aims;  // keys of TargetSpec
   bool lasting = true;            // stays in force until its end; false: an act that is over at once
   bool ramps = false;
+  std::string_view together;  // the fault that does several of this kind at once, where they cannot be in force beside each other
   std::string_view undo;  // a sentence: how it is undone, or why it cannot be
   std::vector<std::string> examples;  // arguments after `squall inject NAME`
   // Checks and resolves; on errors reports them and returns nullptr. Changes nothing.

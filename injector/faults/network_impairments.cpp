@@ -324,6 +324,7 @@ FaultType type(std::string_view name, std::string_view sentence, std::string_vie
           .aims = packet_aims(),
           .lasting = true,
           .ramps = true,
+          .together = "network.impair",
           .undo = undo,
           .examples = std::move(examples),
           .prepare = prepare<schema>,

@@ -74,6 +74,20 @@ TEST(Planner, steps_that_need_the_same_thing_at_the_same_time_are_refused) {
   EXPECT_EQ(told(), "");
 }
 
+TEST(Planner, what_one_fault_does_in_one_step_is_told_where_two_cannot) {
+  auto scenario = scenario_with(1, {});
+  scenario.method.push_back(scenario.method.front());
+  scenario.method[1].name = "lossy";
+  const auto told = [&](const std::string& second) {
+    scenario.method[1].fault = second;
+    Diagnostics wrong{"drill.yaml"};
+    check_claims(scenario, make_plan(scenario, 1, wrong), {{"packets of lo out"}, {"packets of lo out"}}, wrong);
+    return wrong.render();
+  };
+  EXPECT_TRUE(told("network.loss").ends_with("holds at the same time; network.impair does both in one step\n")) << told("network.loss");
+  EXPECT_TRUE(told("network.partition").ends_with("holds at the same time\n"));
+}
+
 TEST(Planner, steps_that_need_the_same_of_different_peers_go_together) {
   auto scenario = scenario_with(1, {});
   scenario.method.push_back(scenario.method.front());
