@@ -92,6 +92,13 @@ bool visit() {
   return served;
 }
 
+// The one who serves may wait for a while yet for somebody whose way was cut.
+bool visit_in_time() {
+  for (int attempt = 0; attempt < 10; ++attempt)
+    if (visit()) return true;
+  return false;
+}
+
 // What goes away with a device that is put down or carries too little, and has to come back: routes, one of them by a nexthop
 // object, neighbours, and a device that stands on it, where this kernel has such.
 void furnish_device() {
@@ -160,7 +167,7 @@ HostState Stage::look() {
   auto out = snapshot_host();
   std::erase_if(out, [](auto& one) { return of_another_test(one.first); });
   // Not part of a snapshot.
-  if (visited_) network_.at_the_other_end([&] { out["visit"] = visit() ? "served" : "not served"; });
+  if (visited_) network_.at_the_other_end([&] { out["visit"] = visit_in_time() ? "served" : "not served"; });
   out["permanent neighbours"] = testing::shell("ip neigh show nud permanent");
   return out;
 }
