@@ -56,9 +56,21 @@ const FaultType* find_fault(std::string_view name) {
   return nullptr;
 }
 
+boost::json::object Share::json() const {
+  if (!unknown.empty()) return {{"of", of}, {"unknown", unknown}};
+  boost::json::object out{{"of", of}, {"met", met}, {"passed", passed}};
+  if (!by.empty()) out["by"] = boost::json::array(by.begin(), by.end());
+  return out;
+}
+
 boost::json::object Dose::json() const {
   boost::json::object out{{"prescribed", prescribed}, {"measured", measured}, {"samples", samples}, {"verified", verified}};
   if (!reason.empty()) out["reason"] = reason;
+  if (!shares.empty()) {
+    boost::json::array list;
+    for (auto& share : shares) list.push_back(share.json());
+    out["shares"] = std::move(list);
+  }
   return out;
 }
 

@@ -21,6 +21,16 @@ namespace squall {
 
 struct Process;
 
+// Of what a target did meanwhile: how much met the fault and how much went by it, counted by something other than the
+// fault itself (the sockets' own counters, io statistics of a cgroup, /proc). One for each parameter that was asked for.
+struct Share {
+  std::string of;                 // "connections", "bytes written"
+  std::uint64_t met = 0, passed = 0;
+  std::vector<std::string> by;    // what went by, and why where that is known: "289 came by a redirect of port 80 to 8080"
+  std::string unknown;            // where it cannot be had: why; met and passed mean nothing then
+  boost::json::object json() const;
+};
+
 // The dose: what was prescribed beside what was measured from the effect, never from our own setting read back.
 struct Dose {
   boost::json::object prescribed;  // {"delay_ms": 80}; each name ends in its unit
@@ -28,6 +38,7 @@ struct Dose {
   std::uint64_t samples = 0;       // how many packets, intervals, processes … it rests on
   bool verified = false;           // the effect was seen
   std::string reason;              // where it is not verified: why, for a person
+  std::vector<Share> shares;       // a fault that passed most of its target by is not verified
   boost::json::object json() const;
 };
 
