@@ -15,8 +15,8 @@ std::string render_junit(const RunRecord&, const Verdict&);
 std::string render_markdown(const RunRecord&, const Verdict&);
 // One file that opens offline: no request leaves it, and it reads well without its script.
 std::string render_html(const RunRecord&, const Verdict&);
-// The story in about twenty lines.
-std::string render_terminal(const RunRecord&, const Verdict&, bool color = false);
+// The story in about twenty lines, none longer than `width` columns (40 at least).
+std::string render_terminal(const RunRecord&, const Verdict&, bool color = false, std::size_t width = 100);
 
 // Two runs side by side, as Markdown that reads well on a terminal too.
 std::string render_comparison(const RunRecord& a, const Verdict&, const RunRecord& b, const Verdict&);

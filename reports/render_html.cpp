@@ -4,8 +4,32 @@
 #include "reports/render.hpp"
 
 namespace squall {
+namespace {
 
-std::string render_html(const RunRecord& record, const Verdict& verdict) {
+// "here" is where squall ran: whoever was not there needs its name.
+struct Named {
+  RunRecord record;
+  Verdict verdict;
+};
+
+Named by_name(RunRecord record, Verdict verdict) {
+  auto name = [&, here = record.host](std::string& host) {
+    if (host == "here" && !here.empty()) host = here;
+  };
+  if (record.scenario.landscape.hosts.contains("here")) return {std::move(record), std::move(verdict)};
+  for (auto& fault : record.faults) name(fault.host);
+  for (auto& step : record.plan) name(step.host);
+  for (auto& host : record.restored) name(host.host);
+  for (auto& left : verdict.left) name(left.host);
+  for (auto& difference : verdict.differences)
+    if (difference.starts_with("here: ") && !record.host.empty()) difference.replace(0, 4, record.host);
+  return {std::move(record), std::move(verdict)};
+}
+
+}  // namespace
+
+std::string render_html(const RunRecord& told, const Verdict& judged) {
+  const auto [record, verdict] = by_name(told, judged);
   const auto title = fmt::format("{}: {}", to_string(verdict.kind), record.title.empty() ? record.scenario_name : record.title);
   std::string out = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
   out += fmt::format("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n", page_policy);

@@ -1,3 +1,5 @@
+#include <map>
+
 #include "reports/markup.hpp"
 #include "reports/render.hpp"
 #include "reports/text.hpp"
@@ -14,10 +16,15 @@ std::string junit_seconds(double s) { return fmt::format("{:.3f}", s > 0 ? s : 0
 struct Suite {
   std::string name, class_name, cases;
   int tests = 0, failures = 0, errors = 0, skipped = 0;
+  double seconds = 0;  // how long what the next cases judge was watched
+  std::map<std::string, int> names;
 
-  void add(const std::string& test, const std::string& body = "") {
+  void add(const std::string& name_of_test, const std::string& body = "") {
     ++tests;
-    cases += fmt::format("    <testcase name=\"{}\" classname=\"{}\" time=\"0.000\"", xml(test), xml(class_name));
+    // Of two cases of one name, GitLab shows one.
+    const int again = ++names[name_of_test];
+    const auto test = again == 1 ? name_of_test : fmt::format("{} ({})", name_of_test, again);
+    cases += fmt::format("    <testcase name=\"{}\" classname=\"{}\" time=\"{}\"", xml(test), xml(class_name), junit_seconds(seconds));
     cases += body.empty() ? "/>\n" : ">" + body + "</testcase>\n";
   }
   void fail(const std::string& test, const std::string& type, const std::string& why) {
@@ -30,7 +37,12 @@ struct Suite {
   }
 };
 
-void expectations(Suite& suite, const Verdict& verdict) {
+double seconds_between(std::int64_t from, std::int64_t to) { return static_cast<double>(to - from) / 1e9; }
+
+// Expectations are judged from the first fault to the end of what was watched.
+void expectations(Suite& suite, const RunRecord& record, const Verdict& verdict) {
+  const auto window = record.fault_window();
+  suite.seconds = window ? seconds_between(window->start_t, record.last_t) : 0;
   for (auto& judged : verdict.expectations) {
     if (judged.outcome == Outcome::held)
       suite.add(judged.expectation, fmt::format("<system-out>{}</system-out>", xml(judged.evidence)));
@@ -44,6 +56,8 @@ void expectations(Suite& suite, const Verdict& verdict) {
 void doses(Suite& suite, const RunRecord& record) {
   for (auto& fault : record.faults) {
     const auto test = fmt::format("fault {} on {} has its effect", fault.step, fault.host);
+    const auto end = fault.end_t();
+    suite.seconds = fault.applied_t && end ? seconds_between(*fault.applied_t, *end) : 0;
     if (!fault.failed.empty())
       suite.error(test, "not applied", fault.failed);
     else if (fault.dose && fault.dose->verified)
@@ -56,6 +70,7 @@ void doses(Suite& suite, const RunRecord& record) {
 void restored(Suite& suite, const RunRecord& record, const Verdict& verdict) {
   if (record.faults.empty()) return;
   const std::string test = "everything is as found";
+  suite.seconds = 0;
   if (!verdict.restored) return suite.error(test, "unknown", "the record does not tell");
   if (*verdict.restored) return suite.add(test);
   std::vector<std::string> what = verdict.differences;
@@ -70,7 +85,7 @@ std::string render_junit(const RunRecord& record, const Verdict& verdict) {
   suite.class_name = "squall." + suite.name;
   const bool ran = verdict.kind != Verdict::Kind::error && verdict.kind != Verdict::Kind::halted;
   if (!ran) suite.error("the drill runs to its end", std::string(to_string(verdict.kind)), verdict.headline + " " + text::join(verdict.reasons, "; "));
-  expectations(suite, verdict);
+  expectations(suite, record, verdict);
   doses(suite, record);
   restored(suite, record, verdict);
   const auto took = junit_seconds(static_cast<double>(record.last_t) / 1e9);

@@ -6,14 +6,15 @@
 namespace squall {
 namespace {
 
-constexpr std::size_t width = 100;
+constexpr std::size_t least_width = 40;
 constexpr std::size_t most_rows = 6;  // of anything that can be long
 
 constexpr std::string_view bold = "1", dim = "2", red = "31", green = "32", yellow = "33";
 
 class Story {
  public:
-  Story(const RunRecord& record, const Verdict& verdict, bool color) : record_(record), verdict_(verdict), color_(color) {}
+  Story(const RunRecord& record, const Verdict& verdict, bool color, std::size_t columns)
+      : record_(record), verdict_(verdict), color_(color), width_(std::max(columns, least_width)) {}
 
   std::string tell() {
     headline();
@@ -31,7 +32,7 @@ class Story {
     return color_ ? fmt::format("\033[{}m{}\033[0m", style, text) : std::string(text);
   }
   void line(std::string_view text, std::string_view style = "") {
-    const auto cut = text::cut(text, width);
+    const auto cut = text::cut(text, width_);
     out_ += style.empty() ? cut : styled(style, cut);
     out_ += '\n';
   }
@@ -39,7 +40,7 @@ class Story {
   // A mark in its colour, then the text; what does not fit goes on below it, indented.
   void marked(std::string_view mark, std::string_view style, std::string_view text) {
     out_ += fmt::format("  {} ", styled(style, mark));
-    const std::size_t room = width - 4;
+    const std::size_t room = width_ - 4;
     bool first = true;
     while (!text.empty()) {
       auto part = text::columns(text) <= room ? std::string(text) : text::cut(text, room);
@@ -65,7 +66,7 @@ class Story {
         {Verdict::Kind::error, {"COULD NOT RUN", "1;31"}}};
     const auto& [word, style] = looks.at(verdict_.kind);
     line(fmt::format("{}{}", record_.scenario_name, record_.title.empty() ? "" : ": " + record_.title), bold);
-    out_ += fmt::format("{} {}\n", styled(style, word), text::cut(verdict_.headline, width - word.size() - 1));
+    out_ += fmt::format("{} {}\n", styled(style, word), text::cut(verdict_.headline, width_ - word.size() - 1));
     const bool told_below = verdict_.kind == Verdict::Kind::fail ||
                             (verdict_.kind == Verdict::Kind::inconclusive && verdict_.headline.find("expectation") != std::string::npos);
     if (told_below) return;
@@ -159,13 +160,14 @@ class Story {
   const RunRecord& record_;
   const Verdict& verdict_;
   bool color_;
+  std::size_t width_;
   std::string out_;
 };
 
 }  // namespace
 
-std::string render_terminal(const RunRecord& record, const Verdict& verdict, bool color) {
-  return Story{record, verdict, color}.tell();
+std::string render_terminal(const RunRecord& record, const Verdict& verdict, bool color, std::size_t width) {
+  return Story{record, verdict, color, width}.tell();
 }
 
 }  // namespace squall

@@ -23,6 +23,20 @@ std::string done(const RunRecord& record) {
   return fmt::format("At {} on {}, {}.", text::clock(record.wall_ns(window->start_t)), text::day(record.wall_start_ns), text::join(parts, "; "));
 }
 
+struct Felt {
+  bool fewer = false, slower = false;  // answers than before, and answers
+};
+
+Felt felt_by(const ServiceVerdict& service) {
+  auto during = service.windows.find("fault"), before = service.windows.find("baseline");
+  if (during == service.windows.end()) return {};
+  const bool known = before != service.windows.end();
+  auto& now = during->second;
+  return {.fewer = now.availability < (known ? before->second.availability : 1) - 0.001,
+          .slower = now.latency && known && before->second.latency && now.latency->p99_ms > 2 * before->second.latency->p99_ms &&
+                    now.latency->p99_ms > before->second.latency->p99_ms + 5};
+}
+
 // The worst of the services by what users felt, and how many felt nothing.
 std::string felt(const Verdict& verdict) {
   std::vector<std::string> parts;
@@ -33,9 +47,7 @@ std::string felt(const Verdict& verdict) {
     ++seen;
     auto before = service.windows.find("baseline");
     auto& now = during->second;
-    const bool fewer = now.availability < (before == service.windows.end() ? 1 : before->second.availability) - 0.001;
-    const bool slower = now.latency && before != service.windows.end() && before->second.latency &&
-                        now.latency->p99_ms > 2 * before->second.latency->p99_ms && now.latency->p99_ms > before->second.latency->p99_ms + 5;
+    const auto [fewer, slower] = felt_by(service);
     if (!fewer && !slower) {
       ++untouched;
       continue;
@@ -66,6 +78,11 @@ std::string noticed(const Verdict& verdict) {
 }
 
 }  // namespace
+
+bool was_affected(const ServiceVerdict& service) {
+  const auto [fewer, slower] = felt_by(service);
+  return fewer || slower || (!service.recovery.empty() && service.time_to_recover_s.value_or(1) > 0);
+}
 
 std::string in_force(const FaultRecord& fault) {
   if (!fault.lasting || !fault.applied_t || !fault.undone_t) return "";

@@ -154,7 +154,7 @@ std::string labels(const std::map<std::string, std::string>& labels, std::string
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
   std::string out;
-  for (auto& part : parts) out += (out.empty() ? "" : std::string(separator)) + part;
+  for (std::size_t i = 0; i < parts.size(); ++i) out += (i ? std::string(separator) : "") + parts[i];
   return out;
 }
 

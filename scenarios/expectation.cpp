@@ -143,16 +143,20 @@ void add_criterion(std::vector<std::string>& out, std::string_view service, std:
   if (bound) out.push_back(fmt::format("service {}: {} {}", service, what, to_string(*bound)));
 }
 
-// An alert is judged as one whole: "alert X fires within 30s, reaches storage and resolves within 1m".
+// An alert is judged as one whole: "alert X{part="a"} fires within 30s, reaches storage and resolves within 1m". Its labels tell
+// it from other expectations on an alert of that name.
 std::string describe_alert(const Expectation& entry) {
+  std::vector<std::string> labels;
+  for (auto& [key, value] : entry.labels) labels.push_back(fmt::format("{}=\"{}\"", key, value));
+  const auto name = labels.empty() ? *entry.alert : fmt::format("{}{{{}}}", *entry.alert, fmt::join(labels, ", "));
   std::vector<std::string> parts{"fires"};
   if (entry.fires_within) parts[0] += " within " + to_string(*entry.fires_within);
   if (entry.reaches) parts.push_back("reaches " + *entry.reaches);
   if (entry.resolves_within) parts.push_back("resolves within " + to_string(*entry.resolves_within));
   const auto last = parts.back();
   parts.pop_back();
-  return parts.empty() ? fmt::format("alert {} {}", *entry.alert, last)
-                       : fmt::format("alert {} {} and {}", *entry.alert, fmt::join(parts, ", "), last);
+  return parts.empty() ? fmt::format("alert {} {}", name, last)
+                       : fmt::format("alert {} {} and {}", name, fmt::join(parts, ", "), last);
 }
 
 boost::json::object one_subject() {

@@ -2,7 +2,20 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 namespace squall {
+namespace {
+
+// 0 where the character does not turn the direction of text; else its code point.
+unsigned direction_of(std::string_view character) {
+  if (character.size() != 3) return 0;
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  const unsigned code = (byte(0) & 0x0fU) << 12 | (byte(1) & 0x3fU) << 6 | (byte(2) & 0x3fU);
+  return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ? code : 0;
+}
+
+}  // namespace
 
 std::size_t sequence_length(std::string_view text) {
   auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
@@ -34,6 +47,24 @@ bool is_control(std::string_view character) {
   const auto first = character.empty() ? 0U : static_cast<unsigned char>(character[0]);
   return first < 0x20 || first == 0x7f ||
          (first == 0xc2 && character.size() > 1 && static_cast<unsigned char>(character[1]) < 0xa0);
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto length = sequence_length(text);
+    const auto character = text.substr(0, std::max<std::size_t>(1, length));
+    const bool plain = length && (character == "\n" || character == "\t" || !is_control(character));
+    if (const auto code = plain ? direction_of(character) : 0)
+      out += fmt::format("\\u{:04x}", code);
+    else if (plain)
+      out += character;
+    else
+      for (auto c : character) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    text.remove_prefix(character.size());
+  }
+  return out;
 }
 
 }  // namespace squall

@@ -9,6 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "scenarios/secrets.hpp"
+#include "scenarios/utf8.hpp"
+
 namespace squall {
 namespace {
 
@@ -22,6 +25,21 @@ std::string compact_utc(std::int64_t wall_ns) {
   char text[32];
   strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &parts);
   return text;
+}
+
+// What others say (labels of alerts, a command's output, an error of a server) may hold what a terminal would obey, bytes
+// that are no UTF-8, and passwords: none of it gets any further than here.
+boost::json::value harmless(boost::json::value value) {
+  if (auto* text = value.if_string()) {
+    *text = redacted(printable(*text));
+  } else if (auto* list = value.if_array()) {
+    for (auto& item : *list) item = harmless(std::move(item));
+  } else if (auto* object = value.if_object()) {
+    boost::json::object out;
+    for (auto& [key, member] : *object) out.insert_or_assign(printable(key), harmless(std::move(member)));
+    value = std::move(out);
+  }
+  return value;
 }
 
 }  // namespace
@@ -44,7 +62,7 @@ RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(st
     folder_ = fmt::format("{}-{}", stem, again);
   }
   const auto path = folder_ + "/events.jsonl";
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
   if (fd_ < 0) throw std::runtime_error(fmt::format("create \"{}\": {}", path, std::strerror(errno)));
   reserve();
   if (!trouble_.empty()) {
@@ -91,7 +109,7 @@ void RunLog::write(const std::string& line) {
 
 void RunLog::add(std::string_view kind, boost::json::object event) {
   boost::json::object line{{"t", now()}, {"at", wall_clock_ns()}, {"kind", kind}};
-  for (auto& [key, value] : event) line.emplace(key, std::move(value));
+  for (auto& [key, value] : event) line.emplace(key, harmless(std::move(value)));
   auto text = boost::json::serialize(line) + "\n";
   if (fd_ >= 0) write(text);
   text_ += text;

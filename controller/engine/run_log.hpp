@@ -22,7 +22,8 @@ class RunLog {
   ~RunLog();
   RunLog(const RunLog&) = delete;
 
-  // Appends an event; "t" and "at" are added here. An observer sees it after it is written.
+  // Appends an event; "t" and "at" are added here. Texts are made printable, and passwords in them are redacted: the
+  // file is its owner's only (mode 0600), and reports made of it can be passed around. An observer sees it after it is written.
   void add(std::string_view kind, boost::json::object event = {});
   void observe(Observer observer) { observers_.push_back(std::move(observer)); }
   // "" while every line could be written and room for more is reserved; then what went wrong, once and for all.

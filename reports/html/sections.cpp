@@ -1,6 +1,7 @@
 #include "reports/html/sections.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "reports/html/icons.hpp"
 #include "reports/html/timeline.hpp"
@@ -12,6 +13,9 @@ namespace squall::html {
 namespace {
 
 using markup::xml;
+
+// Of anything that a big host has thousands of: what a person reads through, and a browser lays out at once.
+constexpr std::size_t most_items = 60;
 
 struct Look {
   Sign sign;
@@ -59,50 +63,80 @@ std::string head(std::initializer_list<std::string_view> cells) {
 std::string list(const std::vector<std::string>& items, std::string_view kind) {
   if (items.empty()) return "";
   std::string out = fmt::format("<ul class=\"{}\">", kind);
-  for (auto& item : items) out += "<li>" + xml(item) + "</li>";
+  for (std::size_t i = 0; i < items.size() && i < most_items; ++i) out += "<li>" + xml(items[i]) + "</li>";
+  if (items.size() > most_items) out += fmt::format("<li>and {} more: the record and report.json have them all</li>", items.size() - most_items);
   return out + "</ul>";
 }
 
 std::string tile(std::string_view name, const std::string& value, const std::string& below, std::string_view tone = "") {
-  return fmt::format("<div class=\"tile {}\"><h3>{}</h3><b>{}</b><span>{}</span></div>\n", tone, name, xml(value), xml(below));
+  return fmt::format("<div class=\"tile {}\"><h2>{}</h2><b>{}</b><span>{}</span></div>\n", tone, name, xml(value), xml(below));
 }
 
+// The last question, and a short answer: what was measured stands below.
 std::string dose_tile(const RunRecord& record) {
   if (record.faults.empty()) return tile("Dose", "none", "nothing was injected", "open");
-  std::size_t proven = 0;
-  for (auto& fault : record.faults) proven += fault.dose && fault.dose->verified;
+  const auto proven = static_cast<std::size_t>(
+      std::count_if(record.faults.begin(), record.faults.end(), [](auto& fault) { return fault.dose && fault.dose->verified; }));
   const bool all = proven == record.faults.size();
+  const auto tone = all ? "" : "open";
   if (record.faults.size() > 1)
-    return tile("Dose", fmt::format("{} of {} measured", proven, record.faults.size()), all ? "every fault had its effect" : "a fault had no proven effect", all ? "" : "open");
+    return tile("Dose", fmt::format("{} of {} measured", proven, record.faults.size()), all ? "every fault had its effect" : "a fault had no proven effect", tone);
   auto& fault = record.faults.front();
-  if (!fault.dose) return tile("Dose", "not measured", fault.failed, "open");
+  if (!fault.dose) return tile("Dose", "not measured", fault.failed, tone);
   for (auto& row : text::dose_rows(*fault.dose))
     if (!row.prescribed.empty() && !row.measured.empty())
-      return tile("Dose", row.measured, fmt::format("measured {}, {} prescribed{}", row.name, row.prescribed, all ? "" : "; not verified"), all ? "" : "open");
-  return tile("Dose", all ? "delivered" : "not verified", all ? text::dose_summary(*fault.dose) : fault.dose->reason, all ? "" : "open");
+      return tile("Dose", row.measured, fmt::format("{}, {} prescribed{}", row.name, row.prescribed, all ? "" : "; not verified"), tone);
+  return tile("Dose", all ? "delivered" : "not verified", fault.fault, tone);
 }
 
-std::string users_tile(const Verdict& verdict) {
+// What the scenario asks of a service's availability during the fault: what it expects, else its SLO.
+std::optional<Comparison<Percent>> availability_bound(const RunRecord& record, const std::string& service) {
+  for (auto& expectation : record.scenario.expect)
+    if (expectation.service == service && expectation.availability) return expectation.availability;
+  return steady_state(record.scenario, service).availability;
+}
+
+std::string users_tile(const RunRecord& record, const Verdict& verdict) {
   const ServiceVerdict* worst = nullptr;
   for (auto& service : verdict.services)
     if (service.windows.contains("fault") && (!worst || service.windows.at("fault").availability < worst->windows.at("fault").availability)) worst = &service;
   if (!worst) return "";
   auto& seen = worst->windows.at("fault");
-  const bool all_fine = seen.ok == seen.probes;
-  return tile("Availability during the fault", text::percent(seen.availability),
-              all_fine ? "of every service" : fmt::format("{}, the worst of {} service{}", worst->service, verdict.services.size(), verdict.services.size() == 1 ? "" : "s"));
+  const auto bound = availability_bound(record, worst->service);
+  const bool missed = bound && !bound->holds(seen.availability, bound->bound.fraction());
+  std::vector<std::string> beside;
+  if (bound) beside.push_back("bound " + to_string(bound->bound));
+  if (auto before = worst->windows.find("baseline"); before != worst->windows.end()) beside.push_back("before " + text::percent(before->second.availability));
+  const auto whose = seen.ok == seen.probes                ? std::string("every probe of every service was answered")
+                     : verdict.services.size() == 1 ? worst->service
+                                                    : fmt::format("{}, the worst of {} services", worst->service, verdict.services.size());
+  return tile("Users during the fault", text::percent(seen.availability) + " available", text::join({whose, text::join(beside)}, beside.empty() ? "" : "; "), missed ? "bad" : bound ? "good" : "");
 }
 
-std::string alerts_tile(const Verdict& verdict) {
+// Who was paged, by squad, and by which alert.
+std::string paged_tile(const Verdict& verdict) {
   auto& score = verdict.score;
-  if (!score.expected) {
-    return score.unexpected ? tile("Alerts", fmt::format("{} unexpected", score.unexpected), "none was expected", "bad") : "";
+  std::vector<std::string> reached, names;
+  bool seen = true;
+  for (auto& alert : verdict.alerts) {
+    if (!alert.expected) continue;
+    seen = seen && alert.outcome != AlertOutcome::unseen;
+    names.push_back(fmt::format("{}: {}", alert.alert, to_string(alert.outcome)));
+    for (auto& whom : alert.reached)
+      if (std::find(reached.begin(), reached.end(), whom) == reached.end()) reached.push_back(whom);
   }
-  const auto extra = score.unexpected ? fmt::format(", {} unexpected", score.unexpected) : std::string();
-  if (score.mean_detection_s)
-    return tile("Detected after", text::seconds(*score.mean_detection_s), fmt::format("{} of {} expected alerts caught{}", score.caught, score.expected, extra),
-                score.caught == score.expected ? "" : "bad");
-  return tile("Detected", "no", fmt::format("none of {} expected alerts fired{}", score.expected, extra), score.missed ? "bad" : "open");
+  if (score.unexpected) names.push_back(fmt::format("{} unexpected", score.unexpected));
+  if (names.empty()) return "";
+  if (names.size() > 4) names.resize(4), names.push_back("…");
+  const bool right = score.caught == score.expected && !score.unexpected;
+  const bool any_fired = std::any_of(verdict.alerts.begin(), verdict.alerts.end(), [](auto& alert) { return alert.expected && alert.fired; });
+  return tile("Paged", !reached.empty() ? text::join(reached) : any_fired ? "an alert fired" : seen ? "nobody" : "not known", text::join(names),
+              right ? "good" : seen ? "bad" : "open");
+}
+
+std::string detection_tile(const Verdict& verdict) {
+  if (!verdict.score.mean_detection_s) return "";
+  return tile("Detected after", text::seconds(*verdict.score.mean_detection_s), fmt::format("{} of {} expected alerts caught", verdict.score.caught, verdict.score.expected));
 }
 
 std::string recovery_tile(const Verdict& verdict) {
@@ -113,9 +147,9 @@ std::string recovery_tile(const Verdict& verdict) {
     if (!slowest->time_to_recover_s) break;
   }
   if (!slowest) return "";
-  if (!slowest->time_to_recover_s) return tile("Recovered", "no", fmt::format("{}: {}", slowest->service, slowest->recovery), "bad");
-  if (*slowest->time_to_recover_s == 0) return tile("Recovered", "at once", "in steady state from the last fault's end on");
-  return tile("Recovered after", text::seconds(*slowest->time_to_recover_s), slowest->service);
+  if (!slowest->time_to_recover_s) return tile("Back", "no", fmt::format("{}: {}", slowest->service, slowest->recovery), "bad");
+  if (*slowest->time_to_recover_s == 0) return tile("Back", "at once", "in steady state from the last fault's end on", "good");
+  return tile("Back after", text::seconds(*slowest->time_to_recover_s), slowest->service);
 }
 
 std::string figures_row(const char* window, const Figures& seen) {
@@ -139,10 +173,14 @@ std::string outcome_mark(const AlertVerdict& alert) {
 std::string legend() {
   auto item = [](std::string_view drawing, std::string_view text) { return fmt::format("<li><svg viewBox=\"0 0 22 12\" aria-hidden=\"true\">{}</svg>{}</li>", drawing, text); };
   return "<ul class=\"legend\">" + item("<rect class=\"fault-bar\" width=\"22\" height=\"12\" rx=\"2\"/>", "fault in force") +
+         item("<rect class=\"fault-bar unproven\" x=\"1\" y=\"1\" width=\"20\" height=\"10\" rx=\"2\"/>", "fault without a proven effect") +
+         item("<polygon class=\"went\" points=\"6,1 16,1 11,11\"/>", "something died or broke") + item("<polygon class=\"came-back\" points=\"6,11 16,11 11,1\"/>", "it came back") +
          item("<line class=\"median\" x1=\"0\" x2=\"22\" y1=\"6\" y2=\"6\"/>", "latency, median") + item("<rect class=\"spread\" width=\"22\" height=\"12\"/>", "up to the slowest (logarithmic)") +
          item("<line class=\"bound\" x1=\"0\" x2=\"22\" y1=\"6\" y2=\"6\"/>", "p99 bound") + item("<rect class=\"failed\" width=\"22\" height=\"12\"/>", "share of failed probes") +
+         item("<line class=\"back\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "back in its steady state") +
          item("<rect class=\"pending\" width=\"22\" height=\"12\" rx=\"2\"/>", "alert pending") + item("<rect class=\"firing\" width=\"22\" height=\"12\" rx=\"2\"/>", "alert firing") +
-         item("<path class=\"told\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "squad notified") + item("<line class=\"deadline\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "must fire by") + "</ul>";
+         item("<path class=\"told\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "squad notified") + item("<path class=\"told-resolved\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "its resolution sent") +
+         item("<line class=\"deadline\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "must fire by") + "</ul>";
 }
 
 }  // namespace
@@ -166,12 +204,12 @@ std::string header(const RunRecord& record, const Verdict& verdict) {
 
 std::string glance(const RunRecord& record, const Verdict& verdict) {
   std::string out = "<section class=\"glance\" aria-label=\"At a glance\">\n";
-  out += dose_tile(record) + users_tile(verdict) + alerts_tile(verdict) + recovery_tile(verdict);
+  out += users_tile(record, verdict) + paged_tile(verdict) + detection_tile(verdict) + recovery_tile(verdict);
   if (!record.faults.empty())
     out += !verdict.restored   ? tile("Left behind", "not known", "the record does not tell", "open")
            : *verdict.restored ? tile("Left behind", "nothing", "every host is as found", "good")
                                : tile("Left behind", "something", "see what, below", "bad");
-  return out + "</section>\n";
+  return out + dose_tile(record) + "</section>\n";
 }
 
 std::string timeline(const RunRecord& record, const Verdict& verdict) {
@@ -179,7 +217,7 @@ std::string timeline(const RunRecord& record, const Verdict& verdict) {
   const auto drawn = draw_timeline(record, verdict);
   std::string body;
   for (auto& sentence : story(record, verdict)) body += fmt::format("<p>{}</p>\n", xml(sentence));
-  body += "<figure><div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">" + drawn.svg + "</div><div id=\"readout\" hidden></div>\n<figcaption>" + legend() + "</figcaption></figure>\n";
+  body += "<figure><p class=\"hint\" aria-hidden=\"true\">The chart scrolls sideways →</p><div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">" + drawn.svg + "</div><div id=\"readout\" hidden></div>\n<figcaption>" + legend() + "</figcaption></figure>\n";
   if (!drawn.table.empty()) body += "<details><summary>The same as a table</summary>" + scrolling("Timeline as a table", drawn.table) + "</details>\n";
   body += fmt::format("<script type=\"application/json\" id=\"timeline-data\">{}</script>\n", markup::script_json(drawn.json));
   return section("what-happened", "What happened", body);
@@ -192,7 +230,7 @@ std::string expectations(const Verdict& verdict) {
     const auto sign = judged.outcome == Outcome::held ? mark("good", Sign::check, "held") : judged.outcome == Outcome::violated ? mark("bad", Sign::cross, "violated") : mark("open", Sign::question, "inconclusive");
     rows += fmt::format("<tr><td>{}</td><th scope=\"row\">{}</th><td>{}</td></tr>\n", sign, xml(judged.expectation), xml(judged.evidence));
   }
-  return section("expectations", "What was expected", scrolling("Expectations", "<table>" + head({"Verdict", "Expectation", "Evidence"}) + "<tbody>" + rows + "</tbody></table>"));
+  return section("expectations", "What was expected", scrolling("Expectations, table", "<table class=\"stack\">" + head({"Verdict", "Expectation", "Evidence"}) + "<tbody>" + rows + "</tbody></table>"));
 }
 
 std::string faults(const RunRecord& record) {
@@ -209,7 +247,7 @@ std::string faults(const RunRecord& record) {
       std::string rows;
       for (auto& row : text::dose_rows(*fault.dose))
         rows += fmt::format("<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>\n", xml(row.name), row.prescribed.empty() ? "–" : xml(row.prescribed), row.measured.empty() ? "–" : xml(row.measured));
-      body += scrolling("Dose", "<table>" + head({"Dose", "#Prescribed", "#Measured"}) + "<tbody>" + rows + "</tbody></table>");
+      body += scrolling("Dose of " + xml(fault.step) + " on " + xml(fault.host), "<table>" + head({"Dose", "#Prescribed", "#Measured"}) + "<tbody>" + rows + "</tbody></table>");
       if (!proven) body += fmt::format("<p>{}</p>\n", xml(fault.dose->reason));
     }
     std::vector<std::string> how;
@@ -233,32 +271,66 @@ std::string faults(const RunRecord& record) {
   return section("faults", "What was done", body);
 }
 
+std::string service_group(const RunRecord& record, const ServiceVerdict& service) {
+  std::vector<std::string> rows;
+  for (auto* window : {"baseline", "fault", "recovery"})
+    if (auto found = service.windows.find(window); found != service.windows.end()) rows.push_back(figures_row(window, found->second));
+  if (rows.empty()) rows.push_back("<td colspan=\"7\">no probe was due</td>");
+  auto spec = record.scenario.landscape.services.find(service.service);
+  std::string below = service.squad.empty() ? "" : "squad " + service.squad;
+  if (spec != record.scenario.landscape.services.end() && !spec->second.depends_on.empty()) below += (below.empty() ? "" : ", ") + ("needs " + text::join(spec->second.depends_on));
+  auto out = fmt::format("<tbody class=\"group\"><tr><th scope=\"rowgroup\" rowspan=\"{}\">{}<br><small>{}</small></th>{}<td rowspan=\"{}\">{}</td></tr>\n", rows.size(), xml(service.service), xml(below), rows.front(), rows.size(), xml(service.recovery.empty() ? "–" : service.recovery));
+  for (std::size_t i = 1; i < rows.size(); ++i) out += "<tr>" + rows[i] + "</tr>\n";
+  return out + "</tbody>";
+}
+
+std::string services_table(std::string_view label, const std::string& groups) {
+  return scrolling(label, "<table>" + head({"Service", "Window", "#Probes", "#Availability (95% CI)", "#p50", "#p90", "#p99", "#Slowest", "Recovery"}) + groups + "</table>");
+}
+
+// Those that were worse off first; where there are some, the others are folded.
 std::string services(const RunRecord& record, const Verdict& verdict) {
   if (verdict.services.empty()) return "";
-  std::string groups;
+  std::string affected, others;
+  std::size_t unaffected = 0;
   for (auto& service : verdict.services) {
-    std::vector<std::string> rows;
-    for (auto* window : {"baseline", "fault", "recovery"})
-      if (auto found = service.windows.find(window); found != service.windows.end()) rows.push_back(figures_row(window, found->second));
-    if (rows.empty()) rows.push_back("<td colspan=\"7\">no probe was due</td>");
-    auto spec = record.scenario.landscape.services.find(service.service);
-    std::string below = service.squad.empty() ? "" : "squad " + service.squad;
-    if (spec != record.scenario.landscape.services.end() && !spec->second.depends_on.empty()) below += (below.empty() ? "" : ", ") + ("needs " + text::join(spec->second.depends_on));
-    groups += fmt::format("<tbody class=\"group\"><tr><th scope=\"rowgroup\" rowspan=\"{}\">{}<br><small>{}</small></th>{}<td rowspan=\"{}\">{}</td></tr>\n", rows.size(), xml(service.service), xml(below), rows.front(), rows.size(), xml(service.recovery.empty() ? "–" : service.recovery));
-    for (std::size_t i = 1; i < rows.size(); ++i) groups += "<tr>" + rows[i] + "</tr>\n";
-    groups += "</tbody>";
+    const bool worse = was_affected(service);
+    unaffected += !worse;
+    (worse ? affected : others) += service_group(record, service);
   }
+  std::string body;
+  if (!affected.empty()) body += services_table("Services, table", affected);
+  if (!others.empty() && affected.empty()) body += services_table("Services, table", others);
+  else if (!others.empty())
+    body += fmt::format("<details><summary>{} service{} felt nothing</summary>{}</details>\n", unaffected, unaffected == 1 ? "" : "s", services_table("Unaffected services, table", others));
   return section("services", "How users fared",
-                 scrolling("Services", "<table>" + head({"Service", "Window", "#Probes", "#Availability (95% CI)", "#p50", "#p90", "#p99", "#Slowest", "Recovery"}) + groups + "</table>") +
-                     "<p class=\"muted small-text\">Latency counts from when a probe was due. A timeout is a slow answer; a refused connection is none, and counts against availability alone.</p>");
+                 body + "<p class=\"muted small-text\">Latency counts from when a probe was due. A timeout is a slow answer; a refused connection is none, and counts against availability alone.</p>");
+}
+
+// Expected alerts, and as many of the others as one reads through; the rest by name.
+std::string alert_rows(const Verdict& verdict) {
+  std::string rows;
+  std::size_t shown = 0;
+  std::map<std::pair<std::string, std::string>, std::size_t> rest;
+  for (auto& alert : verdict.alerts) {
+    if (!alert.expected && ++shown > most_items) {
+      ++rest[{alert.alert, outcome_mark(alert)}];
+      continue;
+    }
+    rows += fmt::format("<tr><td>{}</td><th scope=\"row\">{}<br><small>{}</small></th><td>{}</td><td>{}</td></tr>\n", outcome_mark(alert), xml(alert.alert), xml(text::labels(alert.labels, "alertname")), alert.expected ? "yes" : "no", xml(alert.text));
+  }
+  std::size_t names = 0;
+  for (auto& [which, times] : rest) {
+    if (++names > most_items) continue;
+    rows += fmt::format("<tr><td>{}</td><th scope=\"row\">{}</th><td>no</td><td>{} more of this name</td></tr>\n", which.second, xml(which.first), text::count(static_cast<std::int64_t>(times)));
+  }
+  if (names > most_items) rows += fmt::format("<tr><td></td><td colspan=\"3\">{} more names: the record and report.json have them all</td></tr>\n", names - most_items);
+  return rows;
 }
 
 std::string alerts(const Verdict& verdict) {
   if (verdict.alerts.empty()) return "";
-  std::string rows;
-  for (auto& alert : verdict.alerts)
-    rows += fmt::format("<tr><td>{}</td><th scope=\"row\">{}<br><small>{}</small></th><td>{}</td><td>{}</td></tr>\n", outcome_mark(alert), xml(alert.alert), xml(text::labels(alert.labels, "alertname")), alert.expected ? "yes" : "no", xml(alert.text));
-  auto body = scrolling("Alerts", "<table>" + head({"Outcome", "Alert", "Expected", "What it did"}) + "<tbody>" + rows + "</tbody></table>");
+  auto body = scrolling("Alerts, table", "<table>" + head({"Outcome", "Alert", "Expected", "What it did"}) + "<tbody>" + alert_rows(verdict) + "</tbody></table>");
   auto& score = verdict.score;
   if (score.expected)
     body += fmt::format("<p class=\"muted small-text\">Caught {} of {}. Recall {}, precision {}{}.</p>", score.caught, score.expected, score.recall ? text::percent(*score.recall) : "–", score.precision ? text::percent(*score.precision) : "–",
@@ -299,7 +371,7 @@ std::string background(const RunRecord& record) {
       rows += fmt::format("<tr><td>{}</td><td>{}</td></tr>\n", xml(object ? member("do") : boost::json::serialize(change)), xml(member("undo")));
     }
     body += fmt::format("<h3>{} <span class=\"muted\">{} on {}{}</span></h3>\n", xml(step.step), xml(step.fault), xml(step.host), step.mechanism.empty() ? "" : " by " + xml(step.mechanism));
-    if (!rows.empty()) body += scrolling("Plan", "<table>" + head({"Change", "How it is undone"}) + "<tbody>" + rows + "</tbody></table>");
+    if (!rows.empty()) body += scrolling("Plan of " + xml(step.step) + " on " + xml(step.host), "<table>" + head({"Change", "How it is undone"}) + "<tbody>" + rows + "</tbody></table>");
   }
   std::string out;
   if (!body.empty()) out += "<details><summary>The plan: every change and its undo</summary>" + body + "</details>\n";

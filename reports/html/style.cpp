@@ -42,10 +42,12 @@ dl.facts dt { font-size: .78rem; color: var(--muted); } dl.facts dd { margin: 0;
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px; margin: 18px 0; }
 .glance { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 14px; margin: 18px 0; padding: 0; border: 0; background: none; }
 .tile { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; min-width: 0; }
-.tile h3 { font-size: .8rem; font-weight: 500; color: var(--muted); } .tile b { display: block; font-size: 1.45rem; line-height: 1.3; font-weight: 650; letter-spacing: -.01em; overflow-wrap: anywhere; }
+.tile h2 { font-size: .8rem; font-weight: 500; color: var(--muted); margin: 0; letter-spacing: 0; } .tile b { display: block; font-size: 1.45rem; line-height: 1.3; font-weight: 650; letter-spacing: -.01em; overflow-wrap: anywhere; }
 .tile span { font-size: .86rem; color: var(--muted); overflow-wrap: anywhere; }
 .tile.good b { color: var(--good); } .tile.bad b { color: var(--bad); } .tile.open b { color: var(--open); }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background: linear-gradient(to right, var(--paper) 30%, transparent) 0 0 / 40px 100% no-repeat local, linear-gradient(to left, var(--paper) 30%, transparent) 100% 0 / 40px 100% no-repeat local,
+  linear-gradient(to right, #0003, transparent) 0 0 / 12px 100% no-repeat scroll, linear-gradient(to left, #0003, transparent) 100% 0 / 12px 100% no-repeat scroll; }
+.hint { display: none; color: var(--muted); font-size: .84rem; margin: 0 0 4px; }
 .scroll:focus-visible, summary:focus-visible, svg:focus-visible { outline: 2px solid var(--latency); outline-offset: 2px; border-radius: 4px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } caption { text-align: left; color: var(--muted); font-size: .85rem; padding-bottom: 6px; }
 th { text-align: left; font-weight: 600; vertical-align: top; } thead th { font-size: .8rem; color: var(--muted); font-weight: 500; border-bottom: 1px solid var(--line); }
@@ -74,7 +76,8 @@ footer { color: var(--muted); font-size: .85rem; padding-bottom: 40px; }
 .back { stroke: var(--good); stroke-width: 1.5; stroke-dasharray: 5 3; } #timeline .back-text { fill: var(--good); font-weight: 500; }
 .hatch-back { fill: var(--pending); opacity: .45; } .hatch-line { stroke: var(--firing); stroke-width: 1.6; opacity: .7; } .pending { fill: url(#hatch); } .firing { fill: var(--firing); }
 .told { fill: var(--ink); stroke: var(--paper); } .told-resolved { fill: var(--paper); stroke: var(--ink); } .deadline { stroke: var(--ink); stroke-width: 2; } .cursor { stroke: var(--muted); }
-@media (max-width: 640px) { body { font-size: 15px; } h1 { font-size: 1.4rem; } main, header > div, footer { padding: 0 14px; } section { padding: 16px 14px; } .glance { grid-template-columns: 1fr 1fr; gap: 10px; } .tile { padding: 11px 12px; } .tile b { font-size: 1.15rem; } }
+@media (max-width: 640px) { body { font-size: 15px; } h1 { font-size: 1.4rem; } main, header > div, footer { padding: 0 14px; } section { padding: 16px 14px; } .glance { grid-template-columns: 1fr 1fr; gap: 10px; } .tile { padding: 11px 12px; } .tile b { font-size: 1.15rem; } .hint { display: block; }
+  table.stack thead { position: absolute; clip-path: inset(50%); } table.stack tr { display: block; padding: 8px 0; } table.stack tbody tr + tr { border-top: 1px solid var(--line); } table.stack td, table.stack th { display: block; padding: 2px 0; border: 0; } table.stack tbody tr + tr > * { border: 0; } }
 @media print { body { background: none; font-size: 11pt; } section, .tile { break-inside: avoid; border-color: #bbb; } header { border-bottom: 0; } #readout { display: none; } figure svg#timeline { min-width: 0; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 )css";
 

@@ -38,6 +38,21 @@ TEST(RunLog, every_event_is_a_line_on_disk_before_an_observer_sees_it) {
   EXPECT_EQ(seen.back(), '\n');
 }
 
+TEST(RunLog, what_others_say_is_harmless_on_a_terminal_and_holds_no_password) {
+  Folder folder;
+  RunLog log{folder.path, "drill"};
+  std::string seen;
+  log.observe([&](const boost::json::object& event) { seen = std::string(event.at("labels").at("alertname").as_string()); });
+  log.add("alert", {{"labels", {{"alertname", "W\x1b[2J\xff"}, {"a\x1b", 1}}}, {"error", "postgresql://app:s3cret@db/x: no route"}});
+  EXPECT_EQ(seen, "W\\x1b[2J\\xff");
+  const auto line = boost::json::parse(content(log.folder() + "/events.jsonl"));
+  EXPECT_EQ(line.at("error").as_string(), "postgresql://app:REDACTED@db/x: no route");
+  EXPECT_EQ(line.at("labels").at("a\\x1b").as_int64(), 1);
+  struct stat info {};
+  ASSERT_EQ(::stat((log.folder() + "/events.jsonl").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+}
+
 TEST(RunLog, two_runs_within_a_second_get_folders_of_their_own) {
   Folder folder;
   RunLog one{folder.path, "drill"}, two{folder.path, "drill"};

@@ -129,7 +129,7 @@ TEST(Reader, expectations_read_as_reports_print_them) {
                                                                      "service playlist: p99 latency <= 400ms"}));
   EXPECT_EQ(describe(drill.expect.at(1)), std::vector<std::string>{"service playlist recovers within 10s"});
   EXPECT_EQ(describe(drill.expect.at(2)),
-            std::vector<std::string>{"alert StorageWritesSlow fires within 30s, reaches storage and resolves within 1m"});
+            std::vector<std::string>{"alert StorageWritesSlow{squad=\"storage\"} fires within 30s, reaches storage and resolves within 1m"});
   EXPECT_EQ(describe(Expectation{.alert = "Slow", .fires_within = Duration{1'000'000'000}, .reaches = "edge"}),
             std::vector<std::string>{"alert Slow fires within 1s and reaches edge"});
   EXPECT_EQ(describe(Expectation{.alert = "Slow"}), std::vector<std::string>{"alert Slow fires"});

@@ -1,4 +1,6 @@
+#include "scenarios/secrets.hpp"
 #include "scenarios/text.hpp"
+#include "scenarios/utf8.hpp"
 
 #include <gtest/gtest.h>
 
@@ -46,6 +48,24 @@ TEST(Text, secrets_do_not_reach_reports) {
   EXPECT_EQ(without_secrets("postgresql://app:secret@db/catalogue?sslmode=require"), "db/catalogue");
   EXPECT_EQ(without_secrets("host=db port=5432 user=app password=secret dbname=catalogue"), "host=db port=5432 dbname=catalogue");
   EXPECT_EQ(without_secrets("host=db password='a host=secret'"), "");
+}
+
+TEST(Redacted, passwords_wherever_they_stand_and_nothing_else) {
+  EXPECT_EQ(redacted("http: \"https://user:s3c:r@t@a.example:8443/x\""), "http: \"https://user:REDACTED@a.example:8443/x\"");
+  EXPECT_EQ(redacted("host=db password=s3cret dbname=x"), "host=db password=REDACTED dbname=x");
+  EXPECT_EQ(redacted("host=db password='two words' x"), "host=db password='REDACTED' x");
+  EXPECT_EQ(redacted("{headers: {Authorization: \"Bearer abc.def\", X: y}}"), "{headers: {Authorization: \"Bearer REDACTED\", X: y}}");
+  EXPECT_EQ(redacted("{\"password\": \"x\"}"), "{\"password\": \"REDACTED\"}");
+  EXPECT_EQ(redacted("GET /a?token=1&b=2"), "GET /a?token=REDACTED&b=2");
+  for (auto* plain : {"http://a:80/x@y", "http://127.0.0.1:8080/", "a tokenizer: x", "password: {env: PW}", "secret", "password:", "://", ""})
+    EXPECT_EQ(redacted(plain), plain);
+}
+
+TEST(Printable, is_what_a_terminal_does_not_obey_and_a_record_may_hold) {
+  EXPECT_EQ(printable("W\x1b[2J\x7f\xff\xc2\x9b"), "W\\x1b[2J\\x7f\\xff\\xc2\\x9b");
+  EXPECT_EQ(printable("a\tb\nc \xc3\xa9 \xe2\x82\xac"), "a\tb\nc \xc3\xa9 \xe2\x82\xac");
+  EXPECT_EQ(printable("x\xe2\x80\xaey"), "x\\u202ey");
+  EXPECT_EQ(printable("half \xc3"), "half \\xc3");
 }
 
 }  // namespace
