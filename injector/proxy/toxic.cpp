@@ -75,6 +75,12 @@ bool read_stream(std::string_view text, Stream& stream) {
   return true;
 }
 
+std::vector<std::string_view> attributes_of(ToxicType type) {
+  std::vector<std::string_view> out;
+  for (auto& one : of(type).attributes) out.emplace_back(one.name);
+  return out;
+}
+
 bool read_attributes(const boost::json::object& with, Toxic& toxic) {
   for (auto& one : of(toxic.type).attributes) {
     auto* value = with.if_contains(one.name);

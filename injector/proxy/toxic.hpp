@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/json.hpp>
 
@@ -40,5 +41,7 @@ boost::json::object to_json(const Toxic&);
 bool read_type(std::string_view, ToxicType&);
 bool read_stream(std::string_view, Stream&);  // in any case of letters
 bool read_attributes(const boost::json::object&, Toxic&);
+// The names of a type's attributes.
+std::vector<std::string_view> attributes_of(ToxicType);
 
 }  // namespace squall::proxy

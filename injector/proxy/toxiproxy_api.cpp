@@ -1,12 +1,14 @@
 #include "injector/proxy/toxiproxy_api.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 #include <stdexcept>
 #include <vector>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace squall::proxy {
 
@@ -36,10 +38,33 @@ json::value parse(const std::string& body) {
   return out;
 }
 
-json::object parse_object(const std::string& body) {
+constexpr std::initializer_list<std::string_view> proxy_fields{"name", "listen", "upstream", "enabled", "toxics"};
+constexpr std::initializer_list<std::string_view> toxic_fields{"name", "type", "stream", "toxicity", "attributes"};
+
+std::string in_lower_case(std::string_view text) {
+  std::string out{text};
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// With its names in lower case, as Go reads them in any: of two that are one the last counts. toxiproxy passes a name that it does not
+// know over, and its caller believes that it set it; here it is refused.
+template <class Names>
+json::object with_known_names(const json::object& from, const Names& known) {
+  json::object out;
+  for (auto& [key, value] : from) {
+    const auto name = in_lower_case(key);
+    if (std::find(std::begin(known), std::end(known), name) == std::end(known))
+      throw ApiError{400, fmt::format("bad request body: unknown field \"{}\", expected one of {}", std::string_view(key), fmt::join(known, ", "))};
+    out.insert_or_assign(name, value);
+  }
+  return out;
+}
+
+json::object parse_object(const std::string& body, std::initializer_list<std::string_view> known) {
   auto out = parse(body);
   if (!out.is_object()) throw ApiError{400, "bad request body: expected an object"};
-  return out.as_object();
+  return with_known_names(out.as_object(), known);
 }
 
 // A member of that type, or nothing where it is missing or null.
@@ -67,7 +92,7 @@ void read_toxicity(const json::object& from, Toxic& toxic) {
 void read_attributes_of(const json::object& from, Toxic& toxic) {
   auto* value = from.if_contains("attributes");
   if (!value || value->is_null()) return;
-  if (!value->is_object() || !read_attributes(value->as_object(), toxic)) throw ApiError{400, "bad request body: an attribute is no whole number"};
+  if (!value->is_object() || !read_attributes(with_known_names(value->as_object(), attributes_of(toxic.type)), toxic)) throw ApiError{400, "bad request body: an attribute is no whole number"};
 }
 
 json::array toxics_json(const Proxy& proxy) {
@@ -178,7 +203,7 @@ ApiAnswer ToxiproxyApi::collection(const ApiRequest& request) {
     return ok(out);
   }
   if (request.method != "POST") return wrong_method();
-  const auto with = parse_object(request.body);
+  const auto with = parse_object(request.body, proxy_fields);
   const auto name = text(with, "name").value_or(""), upstream = text(with, "upstream").value_or("");
   if (name.empty()) throw ApiError{400, "missing required field: name"};
   if (upstream.empty()) throw ApiError{400, "missing required field: upstream"};
@@ -190,18 +215,17 @@ ApiAnswer ToxiproxyApi::collection(const ApiRequest& request) {
 }
 
 ApiAnswer ToxiproxyApi::populated(const std::string& body) {
-  const auto with = parse(body);
-  if (!with.is_array()) throw ApiError{400, "bad request body: expected an array"};
-  std::size_t number = 0;
-  for (auto& one : with.as_array()) {
-    ++number;
+  const auto given = parse(body);
+  if (!given.is_array()) throw ApiError{400, "bad request body: expected an array"};
+  std::vector<json::object> wanted;
+  for (auto& one : given.as_array()) {
     if (!one.is_object()) throw ApiError{400, "bad request body: expected objects"};
+    wanted.push_back(with_known_names(one.as_object(), proxy_fields));
     for (auto* key : {"name", "upstream"})
-      if (text(one.as_object(), key).value_or("").empty()) throw ApiError{400, fmt::format("missing required field: {} at proxy {}", key, number)};
+      if (text(wanted.back(), key).value_or("").empty()) throw ApiError{400, fmt::format("missing required field: {} at proxy {}", key, wanted.size())};
   }
   json::array done;
-  for (auto& one : with.as_array()) {
-    const auto& o = one.as_object();
+  for (auto& o : wanted) {
     const auto name = *text(o, "name"), listen = text(o, "listen").value_or(""), upstream = *text(o, "upstream");
     auto& there = proxies_[name];
     if (!there || there->plan().upstream != upstream || (there->plan().listen != listen && there->listen() != listen)) {
@@ -244,7 +268,7 @@ ApiAnswer ToxiproxyApi::one_proxy(const ApiRequest& request, const std::string& 
     return {204, ""};
   }
   if (request.method != "POST" && request.method != "PATCH") return wrong_method();
-  const auto with = parse_object(request.body);
+  const auto with = parse_object(request.body, proxy_fields);
   const bool enabled = boolean(with, "enabled").value_or(proxy.enabled());
   const auto listen = text(with, "listen").value_or(proxy.listen()), upstream = text(with, "upstream").value_or(proxy.plan().upstream);
   if (upstream != proxy.plan().upstream || (listen != proxy.listen() && listen != proxy.plan().listen)) {
@@ -261,7 +285,7 @@ ApiAnswer ToxiproxyApi::one_proxy(const ApiRequest& request, const std::string& 
 ApiAnswer ToxiproxyApi::toxics(const ApiRequest& request, Proxy& proxy) {
   if (request.method == "GET") return ok(toxics_json(proxy));
   if (request.method != "POST") return wrong_method();
-  const auto with = parse_object(request.body);
+  const auto with = parse_object(request.body, toxic_fields);
   Toxic toxic;
   if (!read_stream(text(with, "stream").value_or("downstream"), toxic.stream)) throw ApiError{400, "stream was invalid, can be either upstream or downstream"};
   const auto type = text(with, "type").value_or("");
@@ -288,7 +312,7 @@ ApiAnswer ToxiproxyApi::one_toxic(const ApiRequest& request, Proxy& proxy, const
     return {204, ""};
   }
   if (request.method != "POST" && request.method != "PATCH") return wrong_method();
-  const auto with = parse_object(request.body);
+  const auto with = parse_object(request.body, toxic_fields);
   read_toxicity(with, *toxic);
   read_attributes_of(with, *toxic);
   const auto changed = *toxic;

@@ -76,6 +76,17 @@ TEST_F(ToxiproxyApi, toxics_have_their_defaults_and_keep_what_an_update_does_not
   EXPECT_TRUE(boost::json::parse(ask("GET", "/proxies/a").body).at("enabled").as_bool());
 }
 
+TEST_F(ToxiproxyApi, names_of_fields_are_read_in_any_case_and_none_is_passed_over) {
+  EXPECT_EQ(ask("POST", "/proxies", R"({"Name":"a","Listen":"127.0.0.1:0","Upstream":"127.0.0.1:1","toxics":[]})").status, 201);
+  expect(ask("POST", "/proxies/a/toxics", R"({"Type":"bandwidth","Stream":"upstream","Toxicity":0.5,"Attributes":{"Rate":100}})"), 200,
+         R"({"attributes":{"rate":100},"name":"bandwidth_upstream","type":"bandwidth","stream":"upstream","toxicity":5E-1})");
+  expect(ask("POST", "/proxies/a/toxics", R"({"type":"latency","attributes":{"latncy":100}})"), 400,
+         "{\"error\":\"bad request body: unknown field \\\"latncy\\\", expected one of latency, jitter\",\"status\":400}\n");
+  EXPECT_EQ(ask("POST", "/proxies/a/toxics", R"({"type":"latency","toxicty":0.1})").status, 400);
+  EXPECT_EQ(ask("POST", "/populate", R"([{"name":"b","upstream":"b:1","enable":false}])").status, 400);
+  EXPECT_EQ(boost::json::parse(ask("GET", "/proxies/a/toxics").body).as_array().size(), 1U) << "what was refused is there";
+}
+
 TEST_F(ToxiproxyApi, what_is_beyond_all_measure_is_as_much_as_can_be) {
   make();
   expect(ask("POST", "/proxies/a/toxics", R"({"type":"latency","attributes":{"latency":1e16,"jitter":9223372036854775807}})"), 200,
