@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/records.hpp"
+
 namespace squall {
 
 std::string undo_text(const Change& change) {
@@ -13,6 +15,10 @@ std::string undo_text(const Change& change) {
 void Applied::commit(Transaction&& transaction, std::vector<boost::json::object> also) {
   auto records = std::move(also);
   std::vector<Done> coming;
+  std::vector<Inverse*> inverses;
+  for (auto& change : transaction.changes())
+    if (change.inverse) inverses.push_back(&*change.inverse);
+  undo::tell_namespaces_apart(inverses);
   for (auto& change : transaction.changes()) {
     const auto seq = change.inverse ? journal_.next_seq() : 0;
     if (seq) records.push_back(intent_record(seq, step_, *change.inverse));
@@ -46,8 +52,18 @@ std::optional<Left> Applied::take_back(Done& done) {
 }
 
 std::vector<Left> Applied::undo(std::vector<boost::json::object> also) {
-  std::vector<Left> left;
   std::vector<boost::json::object> records;
+  auto left = undo(std::move(also), records);
+  try {
+    if (!records.empty()) journal_.append(records);
+  } catch (const std::exception&) {
+    // The inverses are idempotent: whoever reads the journal next finds nothing left to do.
+  }
+  return left;
+}
+
+std::vector<Left> Applied::undo(std::vector<boost::json::object> also, std::vector<boost::json::object>& records) {
+  std::vector<Left> left;
   std::vector<Done> remaining;
   for (auto it = done_.rbegin(); it != done_.rend(); ++it) {
     if (auto remains = take_back(*it)) {
@@ -59,11 +75,6 @@ std::vector<Left> Applied::undo(std::vector<boost::json::object> also) {
   }
   done_ = std::move(remaining);
   if (left.empty()) records.insert(records.end(), std::make_move_iterator(also.begin()), std::make_move_iterator(also.end()));
-  try {
-    if (!records.empty()) journal_.append(records);
-  } catch (const std::exception&) {
-    // The inverses are idempotent: whoever reads the journal next finds nothing left to do.
-  }
   return left;
 }
 

@@ -23,6 +23,8 @@ class Applied {
   // Takes back what is still there, last change first, and says what could not be. Never throws; once is enough, again
   // tries what failed. `also` goes to the journal in the same write where nothing is left.
   std::vector<Left> undo(std::vector<boost::json::object> also = {});
+  // The same where many are undone at once: what belongs in the journal is added to `records`, which the caller appends.
+  std::vector<Left> undo(std::vector<boost::json::object> also, std::vector<boost::json::object>& records);
   // Nothing of it is on the host any more.
   bool gone() const { return done_.empty(); }
   std::size_t size() const { return done_.size(); }

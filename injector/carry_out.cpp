@@ -10,6 +10,9 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/read_file.hpp"
+#include "injector/host_sessions.hpp"
+
 namespace squall {
 
 namespace fs = std::filesystem;
@@ -34,6 +37,21 @@ Fd take_turn(const std::string& path) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0 || info.st_nlink == 0) return Fd{};
   return fd;
+}
+
+std::string name_of(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+
+// Its folder was taken away: whoever looks for what is left finds it where it was.
+void put_back(const std::string& path, const std::string& bytes) {
+  std::error_code error;
+  fs::create_directories(fs::path{path}.parent_path(), error);
+  const auto making = path + ".new";
+  {
+    std::ofstream file{making, std::ios::trunc};
+    file << bytes;
+    if (!file.flush()) return;
+  }
+  fs::rename(making, path, error);
 }
 
 // Nothing depends on it: where the disk is full it stays unsaid.
@@ -64,32 +82,70 @@ std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, F
   return Left{step, result.detail, result.by_hand, result.outcome == UndoOutcome::failed};
 }
 
-std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find, bool* by_us) {
-  const auto turn = take_turn(path);
-  const auto journal = turn ? read_journal(path) : std::nullopt;
-  if (!journal) return {};
-  if (by_us) *by_us = true;
-  const bool same_boot = journal->boot.empty() || journal->boot == boot_id();
+namespace {
+
+std::string damage(const JournalContent& journal) {
+  if (!journal.unreadable.empty()) return fmt::format("the undo journal \"{}\" cannot be read: {}", journal.path, journal.unreadable);
+  if (journal.boot.empty()) return fmt::format("the undo journal \"{}\" has no beginning that can be read: the disk damaged it", journal.path);
+  return fmt::format("{} records of the undo journal \"{}\" cannot be read: the disk damaged them", journal.damaged, journal.path);
+}
+
+struct CarriedOut {
   std::vector<Left> left;
-  std::vector<Cost> costs;
   std::vector<std::uint64_t> undone;
-  for (auto it = journal->open.rbegin(); it != journal->open.rend(); ++it) {
+};
+
+CarriedOut replay(const JournalContent& journal, FindUndoVerb find) {
+  const bool same_boot = journal.boot.empty() || journal.boot == boot_id();
+  CarriedOut out;
+  std::vector<Cost> costs;
+  for (auto it = journal.open.rbegin(); it != journal.open.rend(); ++it) {
     const bool survives = same_boot || it->inverse.verb.starts_with("file.");
     auto remains = survives ? carry_out(it->step, it->inverse, find, &costs) : std::nullopt;
     if (remains)
-      left.push_back(std::move(*remains));
+      out.left.push_back(std::move(*remains));
     else
-      undone.push_back(it->seq);
+      out.undone.push_back(it->seq);
   }
-  if (journal->damaged > 0)
-    left.push_back({"", fmt::format("{} records of the undo journal \"{}\" cannot be read: the disk damaged them", journal->damaged, path),
-                    fmt::format("look the host over, then rm '{}'", path)});
-  note_costs(path, costs);
-  if (left.empty())
-    ::unlink(path.c_str());
-  else
-    append_undone(*journal, undone);
-  return left;
+  if (journal.damaged > 0) out.left.push_back({"", damage(journal), fmt::format("look the host over, then rm '{}'", journal.path)});
+  note_costs(journal.path, costs);
+  return out;
+}
+
+}  // namespace
+
+std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb find, bool* by_us) {
+  const auto turn = take_turn(path);
+  auto journal = read_journal(path);
+  if (!journal || (!turn && journal->unreadable.empty())) return {};
+  if (by_us) *by_us = true;
+  auto done = replay(*journal, find);
+  // Before its name goes: who holds it open sees that it is done.
+  append_undone(*journal, done.undone);
+  end_session(journal->session, done.left.empty());
+  if (done.left.empty()) ::unlink(path.c_str());
+  return std::move(done.left);
+}
+
+std::vector<Left> carry_out_journal(const Fd& held, const std::string& path, FindUndoVerb find, bool* by_us) {
+  ::flock(held.get(), LOCK_EX);
+  const auto bytes = read_file(name_of(held));
+  if (!bytes) return carry_out_journal(path, find, by_us);
+  const auto journal = parse_journal(path, *bytes);
+  if (!journal) return {};
+  struct stat info {};
+  const bool named = ::fstat(held.get(), &info) == 0 && info.st_nlink > 0;
+  if (by_us && (named || !journal->open.empty())) *by_us = true;
+  auto done = replay(*journal, find);
+  append_undone(*journal, done.undone, name_of(held));
+  end_session(journal->session, done.left.empty());
+  std::error_code error;
+  const auto name = fs::read_symlink(name_of(held), error).string();
+  if (done.left.empty() && named && !error)
+    ::unlink(name.c_str());
+  else if (!done.left.empty() && !named)
+    put_back(path, read_file(name_of(held)).value_or(*bytes));
+  return std::move(done.left);
 }
 
 std::vector<Cost> take_costs(const std::string& state) {
@@ -110,21 +166,6 @@ std::vector<Cost> take_costs(const std::string& state) {
     }
     fs::remove(entry.path(), error);
   }
-  return out;
-}
-
-void Recovered::carry_out(const JournalContent& journal) {
-  bool by_us = false;
-  ++sessions;
-  for (auto& one : carry_out_journal(journal.path, find_undo_verb, &by_us)) left.push_back(std::move(one));
-  if (by_us) carried_out.push_back(journal.session);
-}
-
-Recovered recover(const std::string& state) {
-  Recovered out;
-  remove_unfinished_journals(state);
-  for (auto& journal : read_journals(state))
-    if (!journal.owner_alive()) out.carry_out(journal);
   return out;
 }
 

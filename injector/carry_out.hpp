@@ -32,18 +32,11 @@ std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoV
 // that do this at once take turns: `by_us` is set where it was not the other one who finished it. What the death has cost is
 // noted beside the journal. Never throws.
 std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb, bool* by_us = nullptr);
+// The same of one that the caller holds open, whatever became of its name and its folder: where something is left it is at
+// `path` again.
+std::vector<Left> carry_out_journal(const Fd& held, const std::string& path, FindUndoVerb = find_undo_verb, bool* by_us = nullptr);
 
 // The costs that were noted below the state folder, once: they are forgotten then. Never throws.
 std::vector<Cost> take_costs(const std::string& state);
-
-// The sessions of a host that were brought to their end.
-struct Recovered {
-  int sessions = 0;
-  std::vector<std::string> carried_out;  // those whose journal was carried out here, and not by their injector or its guardian
-  std::vector<Left> left;
-  void carry_out(const JournalContent&);
-};
-// Carries out every journal below the state folder whose injector is dead.
-Recovered recover(const std::string& state);
 
 }  // namespace squall

@@ -1,6 +1,7 @@
 #include "injector/claims.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -8,14 +9,15 @@
 namespace squall {
 namespace {
 
-constexpr std::string_view with = " with ", between = ", ";
+constexpr std::string_view with = " with ", between = ", ", in_namespace = " in the network namespace ";
 
 struct Claim {
   std::string_view what;
   std::vector<Prefix> peers;  // empty: every peer
+  std::uint64_t network_namespace = 0;  // 0: it is no matter of one
 };
 
-Claim read(std::string_view text) {
+Claim read_peers(std::string_view text) {
   Claim out{text, {}};
   const auto begin = text.rfind(with);
   if (begin == std::string_view::npos) return out;
@@ -30,11 +32,23 @@ Claim read(std::string_view text) {
   return out;
 }
 
+// Two injectors in different network namespaces may hold the same, and may mean one thing by two texts.
+Claim read(std::string_view text, std::uint64_t own) {
+  auto out = read_peers(text);
+  if (!out.what.starts_with("packets of ") && !out.what.starts_with("tcp connections")) return out;
+  out.network_namespace = own;
+  const auto at = out.what.rfind(in_namespace);
+  if (at == std::string_view::npos) return out;
+  const auto number = out.what.substr(at + in_namespace.size());
+  if (std::from_chars(number.data(), number.data() + number.size(), out.network_namespace).ec == std::errc{}) out.what = out.what.substr(0, at);
+  return out;
+}
+
 bool overlap(const std::vector<Prefix>& some, const std::vector<Prefix>& others) {
   return std::any_of(some.begin(), some.end(), [&](auto& one) { return std::any_of(others.begin(), others.end(), [&](auto& other) { return one.covers(other) || other.covers(one); }); });
 }
 
-bool exclude(const Claim& one, const Claim& other) { return one.what == other.what && (one.peers.empty() || other.peers.empty() || overlap(one.peers, other.peers)); }
+bool exclude(const Claim& one, const Claim& other) { return one.what == other.what && one.network_namespace == other.network_namespace && (one.peers.empty() || other.peers.empty() || overlap(one.peers, other.peers)); }
 
 }  // namespace
 
@@ -46,13 +60,13 @@ std::string claim_with_peers(const std::string& what, const std::vector<Prefix>&
 
 std::string Clash::told() const { return ours == theirs ? fmt::format("\"{}\"", ours) : fmt::format("\"{}\", which overlaps \"{}\"", ours, theirs); }
 
-std::optional<Clash> clash(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
+std::optional<Clash> clash(const Claims& ours, const Claims& theirs) {
   std::vector<Claim> held;
-  for (auto& text : theirs) held.push_back(read(text));
-  for (auto& text : ours) {
-    const auto claim = read(text);
+  for (auto& text : theirs.texts) held.push_back(read(text, theirs.network_namespace));
+  for (auto& text : ours.texts) {
+    const auto claim = read(text, ours.network_namespace);
     const auto found = std::find_if(held.begin(), held.end(), [&](auto& other) { return exclude(claim, other); });
-    if (found != held.end()) return Clash{text, theirs[static_cast<std::size_t>(found - held.begin())]};
+    if (found != held.end()) return Clash{text, theirs.texts[static_cast<std::size_t>(found - held.begin())]};
   }
   return {};
 }

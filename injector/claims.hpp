@@ -1,6 +1,7 @@
 // What a fault cannot share with another fault on the same host: a text, which excludes its like.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,7 +18,13 @@ struct Clash {
   // "A" in quotes, or "A", which overlaps "B".
   std::string told() const;
 };
+// Of one injector: its claims, and the network namespace that those mean which name none.
+struct Claims {
+  std::vector<std::string> texts;
+  std::uint64_t network_namespace = 0;
+};
 // The first of ours that is one of theirs as well. Two that name their peers are one only where an address is of both.
-std::optional<Clash> clash(const std::vector<std::string>& ours, const std::vector<std::string>& theirs);
+std::optional<Clash> clash(const Claims& ours, const Claims& theirs);
+inline std::optional<Clash> clash(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) { return clash(Claims{ours}, Claims{theirs}); }
 
 }  // namespace squall

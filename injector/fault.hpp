@@ -85,6 +85,10 @@ class Fault {
   virtual bool keeps_packets() const { return false; }
   // and where another fault is undone meanwhile, lets them pass at once until that is done.
   virtual void make_way(bool /*on*/) {}
+  // Where several are undone at once: begins to let go of what waits, which takes its time, beside the others,
+  virtual void begin_letting_go() {}
+  // and comes back when that is done. The undo follows.
+  virtual void finish_letting_go() {}
 };
 
 // Whether this host can take the fault, for `squall doctor`.

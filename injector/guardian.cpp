@@ -10,12 +10,14 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <fmt/format.h>
 
 #include "injector/carry_out.hpp"
 #include "injector/host/descriptor_limit.hpp"
+#include "injector/host/passed_descriptor.hpp"
 #include "injector/host/read_file.hpp"
 
 extern char** environ;
@@ -54,10 +56,17 @@ std::pair<Fd, Fd> make_pipe() {
   return {Fd{ends[0]}, Fd{ends[1]}};
 }
 
+std::pair<Fd, Fd> make_socket() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw std::runtime_error(fmt::format("start the guardian: make a socket: {}", std::strerror(errno)));
+  return {Fd{ends[0]}, Fd{ends[1]}};
+}
+
 int periods_of_patience(Beat beat) { return beat == Beat::busy ? 20 : 4; }
 
-// True when the injector is dead, dying, or was killed because it hangs; false when it has let go in order.
-bool watch(const Fd& injector) {
+// True when the injector is dead, dying, or was killed because it hangs; false when it has let go in order. `journal` is the
+// last one that it was given to hold.
+bool watch(const Fd& injector, Fd& journal) {
   auto beat = Beat::idle;
   int silent = 0;
   for (;;) {
@@ -69,7 +78,7 @@ bool watch(const Fd& injector) {
     silent = ready == 0 ? silent + 1 : 0;
     if (events[1].revents) {
       char beats[256];
-      const auto got = ::read(STDIN_FILENO, beats, sizeof beats);
+      const auto got = receive_with_descriptor(STDIN_FILENO, beats, journal);
       if (got <= 0) return true;
       beat = static_cast<Beat>(beats[got - 1]);
       if (beat == Beat::over) return false;
@@ -93,13 +102,13 @@ void be_spared_by_the_oom_killer() {
 }  // namespace
 
 Guardian::Guardian(const std::string& journal) {
-  auto [beats, beats_in] = make_pipe();
+  auto [beats, beats_in] = make_socket();
   auto [armed, armed_in] = make_pipe();
   const auto self = read_process_stat(::getpid());
   pid_ = start({"squall-injector", "guardian", "--journal", journal, "--pid", std::to_string(::getpid()), "--ticks",
                 std::to_string(self ? self->start_ticks : 0)},
                beats.get(), armed_in.get());
-  pipe_ = std::move(beats_in);
+  socket_ = std::move(beats_in);
   armed_in.reset();
   if (auto stat = read_process_stat(pid_)) pidfd_ = open_process(pid_, stat->start_ticks);
   pollfd ready{armed.get(), POLLIN, 0};
@@ -109,18 +118,23 @@ Guardian::Guardian(const std::string& journal) {
     ::waitpid(pid_, nullptr, 0);
     throw std::runtime_error("start the guardian: it did not arm");
   }
-  ::fcntl(pipe_.get(), F_SETFL, O_NONBLOCK);
+  ::fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
 }
 
 Guardian::~Guardian() {
   beat(Beat::over);
-  pipe_.reset();
+  socket_.reset();
   if (wait_for_end(pidfd_, 2000)) ::waitpid(pid_, nullptr, WNOHANG);
 }
 
 void Guardian::beat(Beat beat) {
   const auto byte = static_cast<char>(beat);
-  [[maybe_unused]] auto ignored = ::write(pipe_.get(), &byte, 1);
+  last_ = beat;
+  ::send(socket_.get(), &byte, 1, MSG_NOSIGNAL);
+}
+
+void Guardian::hold(int journal) {
+  if (!send_descriptor(socket_.get(), static_cast<char>(last_), journal)) throw std::runtime_error(fmt::format("hand the undo journal to the guardian: {}", std::strerror(errno)));
 }
 
 bool Guardian::alive() const { return !wait_for_end(pidfd_, 0); }
@@ -133,13 +147,14 @@ int guard(const std::string& path, pid_t injector, std::uint64_t start_ticks) {
   if (!pidfd || ::write(STDOUT_FILENO, &armed_byte, 1) != 1) return 5;
   ::close(STDOUT_FILENO);
   ::open("/dev/null", O_WRONLY);
-  if (!watch(pidfd)) return 0;
+  Fd journal;
+  if (!watch(pidfd, journal)) return 0;
   // Its end of the pipe is closed: it is dying. Nobody may act on the host beside us.
   if (!wait_for_end(pidfd, 200)) {
     signal_process(pidfd, SIGKILL);
     wait_for_end(pidfd, 5000);
   }
-  const bool clean = carry_out_journal(path).empty();
+  const bool clean = (journal ? carry_out_journal(journal, path) : carry_out_journal(path)).empty();
   ::unlink((path + ".new").c_str());  // where the injector died while it made the journal
   return clean ? 0 : 6;
 }

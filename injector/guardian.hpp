@@ -1,5 +1,6 @@
 // The guardian: a process of its own, started and armed before the first change, that undoes everything when the injector
-// dies, hangs or lets its lease run out. It knows the journal, a pidfd on the injector, and a pipe with its heartbeat.
+// dies, hangs or lets its lease run out. It holds the journal open, whatever becomes of its name, a pidfd on the injector, and a socket
+// with its heartbeat.
 #pragma once
 
 #include <string>
@@ -25,17 +26,20 @@ class Guardian {
   ~Guardian();  // lets it go: it ends without touching the host
   Guardian(const Guardian&) = delete;
   void beat(Beat);
+  // Gives it the journal's descriptor to hold; throws std::runtime_error where it does not take it.
+  void hold(int journal);
   bool alive() const;
   // Readable when the guardian has ended.
   int pidfd() const { return pidfd_.get(); }
   pid_t pid() const { return pid_; }
 
  private:
-  Fd pipe_, pidfd_;
+  Fd socket_, pidfd_;
   pid_t pid_ = -1;
+  Beat last_ = Beat::idle;
 };
 
-// The guardian's whole life: stdin is the pipe, stdout gets one byte when it is armed. Returns its exit code: 0, 5 where
+// The guardian's whole life: stdin is the socket, stdout gets one byte when it is armed. Returns its exit code: 0, 5 where
 // it could not guard, 6 where something is left.
 int guard(const std::string& journal, pid_t injector, std::uint64_t start_ticks);
 

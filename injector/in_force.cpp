@@ -1,14 +1,10 @@
 #include "injector/in_force.hpp"
 
-#include <cerrno>
-#include <cstring>
-
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <fmt/format.h>
 
 #include "injector/claims.hpp"
+#include "injector/host/network_namespace.hpp"
+#include "injector/host_sessions.hpp"
 #include "injector/request.hpp"
 
 namespace squall {
@@ -22,6 +18,8 @@ constexpr auto dose_period = 250ms;
 constexpr auto ramp_period = 100ms;
 // More than so many changes may take as long as a hang: the guardian is told.
 constexpr std::size_t many_changes = 20;
+// Of many that are undone at once: how long what is done may be without a record.
+constexpr std::int64_t longest_unnoted_ns = 200'000'000;
 
 json::array left_json(const std::vector<Left>& left) {
   json::array out;
@@ -36,14 +34,18 @@ void later(asio::steady_timer& timer, std::chrono::nanoseconds after, std::funct
   });
 }
 
-Dose measured(Fault& fault) {
+Dose measured(Fault& fault, std::int64_t unattended_ns) {
+  Dose dose;
   try {
-    return fault.measure();
+    dose = fault.measure();
   } catch (const std::exception& e) {
-    Dose dose;
     dose.reason = fmt::format("measuring failed: {}", e.what());
-    return dose;
   }
+  if (unattended_ns == 0) return dose;
+  dose.measured["unattended_ms"] = unattended_ns / 1'000'000;
+  dose.verified = false;
+  dose.reason = fmt::format("for {:.1f} s of it nobody looked: the injector stood still{}{}", static_cast<double>(unattended_ns) / 1e9, dose.reason.empty() ? "" : "; ", dose.reason);
+  return dose;
 }
 
 std::vector<FaultEvent> events_of(Fault& fault) {
@@ -52,14 +54,6 @@ std::vector<FaultEvent> events_of(Fault& fault) {
   } catch (const std::exception& e) {
     return {{"fault.error", wall_ns(), {{"text", e.what()}}}};
   }
-}
-
-// Held from the look at other injectors' claims until ours are in the journal.
-Fd take_host_lock(const std::string& state) {
-  const auto path = state + "/lock";
-  Fd lock{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
-  if (!lock || ::flock(lock.get(), LOCK_EX) != 0) throw std::runtime_error(fmt::format("lock \"{}\": {}", path, std::strerror(errno)));
-  return lock;
 }
 
 std::string until_text(std::int64_t until) {
@@ -79,6 +73,7 @@ struct InForce::Running {
   std::unique_ptr<Applied> applied;
   std::int64_t since = 0, until = 0;  // CLOCK_REALTIME; 0: not by itself
   std::int64_t over_at = 0;           // CLOCK_BOOTTIME
+  std::int64_t unattended_ns = 0;     // while the injector stood still
   asio::steady_timer over, ramp;
 };
 
@@ -93,17 +88,20 @@ InForce::Running& InForce::find(const std::string& step) {
 
 // Who on this host holds one of the claims already: this session, or another injector that is alive.
 void InForce::check_claims(const Order& order) const {
-  const auto claims = order.fault->claims();
+  const auto here = current_network_namespace();
+  const Claims claims{order.fault->claims(), here};
   for (auto& [step, other] : running_)
-    if (const auto both = clash(claims, other->claims))
+    if (const auto both = clash(claims, {other->claims, here}))
       throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) holds {}", order.step, order.type->name, both->told(), step,
                                             other->order.type->name, until_text(other->until))};
-  for (auto& journal : read_journals(at_.state, at_.session))
+  for (auto& journal : read_host_journals(at_.state, at_.session))
     for (auto& other : journal.faults)
-      if (const auto both = clash(claims, other.claims))
+      if (const auto both = clash(claims, {other.claims, other.network_namespace ? other.network_namespace : here}))
         throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) of {} holds {}", order.step, order.type->name, both->told(), other.step,
                                               other.fault, other.run.empty() ? "another session" : fmt::format("the run \"{}\"", other.run),
-                                              journal.owner_alive() ? until_text(other.until) : "although its injector is dead: run squall undo")};
+                                              journal.owner_alive() ? until_text(other.until)
+                                                                    : fmt::format("although its injector is dead: run squall undo{}",
+                                                                                  journal.path == journal_path(at_.state, journal.session) ? "" : fmt::format(" --state '{}'", journal.state())))};
 }
 
 json::object InForce::apply(Order order) {
@@ -115,7 +113,7 @@ json::object InForce::apply(Order order) {
   const auto for_ns = running->order.for_ns;
   at_.safeguard.hold(true);
   try {
-    const auto lock = take_host_lock(at_.state);
+    const auto lock = take_host_lock();
     check_claims(running->order);
     if (running->order.ramp_up_ns > 0) fault.set_level(0);
     Transaction transaction;
@@ -125,7 +123,7 @@ json::object InForce::apply(Order order) {
     running->over_at = for_ns > 0 ? boottime_ns() + for_ns : 0;
     if (transaction.changes().size() > many_changes) at_.safeguard.expect_a_pause();
     running->applied->commit(std::move(transaction), {fault_record({step, std::string(running->order.type->name), fault.mechanism(), running->order.run,
-                                                                    running->claims, running->since, running->until})});
+                                                                    running->claims, running->since, running->until, current_network_namespace()})});
   } catch (...) {
     if (!running->applied->gone())
       remains_.push_back(std::move(running->applied));
@@ -143,7 +141,7 @@ json::object InForce::apply(Order order) {
   try {
     start(kept);
   } catch (const std::exception&) {
-    end(step, "it could not be started");
+    end({step}, "it could not be started", [](auto) {});
     throw;
   }
   return {{"step", step},
@@ -157,9 +155,10 @@ json::object InForce::apply(Order order) {
 void InForce::start(Running& running) {
   running.order.fault->started();
   if (running.order.for_ns > 0)
-    later(running.over, std::chrono::nanoseconds{running.order.for_ns}, [this, step = running.order.step] { end_and_say(step, "its time was over"); });
+    later(running.over, std::chrono::nanoseconds{running.order.for_ns}, [this] { end_those_over(); });
   if (running.order.ramp_up_ns > 0) ramp(running.order.step);
   if (running_.size() > 1) return;
+  looked_at_ = boottime_ns();
   later(ticks_, dose_period, [this] { tick(); });
   renew();
 }
@@ -172,22 +171,32 @@ void InForce::ramp(const std::string& step) {
   try {
     running.order.fault->set_level(std::clamp(level, 0.0, 1.0));
   } catch (const std::exception& e) {
-    return end_and_say(step, fmt::format("raise its level: {}", e.what()));
+    return end_and_say({step}, fmt::format("raise its level: {}", e.what()));
   }
   if (level < 1) later(running.ramp, ramp_period, [this, step] { ramp(step); });
 }
 
-void InForce::tick() {
-  // Timers stand still while the machine sleeps; what has to end does not.
+// Nobody but a signal, a freezer or a sleep of the machine keeps the timer waiting for so long where nothing else was done.
+void InForce::notice_gap() {
+  constexpr std::int64_t longest_ns = 2'000'000'000;  // the guardian's patience
   const auto now = boottime_ns();
-  std::vector<std::string> over;
-  for (auto& [step, running] : running_)
-    if (running->over_at > 0 && running->over_at <= now) over.push_back(step);
-  for (auto& step : over) end_and_say(step, "its time was over");
-  if (lease_ns_ > 0 && now >= lease_until_) undo_all("the lease ran out", true);
+  const auto gap = now - std::exchange(looked_at_, now);
+  if (std::exchange(busy_, false) || gap < longest_ns) return;
+  for (auto& [step, running] : running_) {
+    running->unattended_ns += gap;
+    at_.say({{"event", "fault"}, {"step", step}, {"what", "fault.unattended"}, {"at", wall_ns()}, {"seconds", static_cast<double>(gap / 1'000'000) / 1000},
+             {"why", "the injector stood still: stopped, frozen, or without a processor"}});
+  }
+}
+
+void InForce::tick() {
+  notice_gap();
+  // Timers stand still while the machine sleeps; what has to end does not.
+  end_those_over();
+  if (lease_ns_ > 0 && boottime_ns() >= lease_until_) undo_all("the lease ran out", true);
   for (auto& [step, running] : running_) {
     say_events(*running);
-    at_.tell({{"event", "dose"}, {"step", step}, {"at", wall_ns()}, {"dose", measured(*running->order.fault).json()}});
+    at_.tell({{"event", "dose"}, {"step", step}, {"at", wall_ns()}, {"dose", measured(*running->order.fault, running->unattended_ns).json()}});
   }
   if (!running_.empty()) later(ticks_, dose_period, [this] { tick(); });
 }
@@ -207,64 +216,118 @@ void InForce::say_events(Running& running) {
   }
 }
 
-json::object InForce::dose(const std::string& step) { return measured(*find(step).order.fault).json(); }
-
-void InForce::make_way(const Fault& of, bool on) {
-  for (auto& [step, running] : running_)
-    if (auto& fault = *running->order.fault; &fault != &of && fault.keeps_packets()) fault.make_way(on);
+json::object InForce::dose(const std::string& step) { 
+  auto& running = find(step);
+  return measured(*running.order.fault, running.unattended_ns).json();
 }
 
-json::object InForce::end(const std::string& step, const std::string& why) {
+void InForce::make_way(const std::vector<Running*>& besides, bool on) {
+  for (auto& [step, running] : running_)
+    if (auto& fault = *running->order.fault; fault.keeps_packets() && std::find(besides.begin(), besides.end(), running.get()) == besides.end()) fault.make_way(on);
+}
+
+// The last first, but for those whose packets would be lost with another's hook.
+std::vector<InForce::Running*> InForce::in_order_of_undo(const std::vector<std::string>& steps) {
+  std::vector<Running*> out;
+  for (auto& step : steps) out.push_back(&find(step));
+  const auto turn = [](auto* one) { return std::pair{one->order.fault->keeps_packets(), one->number}; };
+  std::sort(out.begin(), out.end(), [&](auto* one, auto* other) { return turn(one) > turn(other); });
+  return out;
+}
+
+void InForce::end(const std::vector<std::string>& steps, const std::string& why, const Told& told) {
+  notice_gap();
+  busy();
   const auto begin = monotonic_ns();
-  auto& running = find(step);
-  auto& fault = *running.order.fault;
-  if (running.applied->size() > many_changes) at_.safeguard.expect_a_pause();
-  try {
-    fault.stopping();
-  } catch (const std::exception& e) {
-    at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", step, e.what())}});
+  const auto order = in_order_of_undo(steps);
+  std::size_t changes = 0;
+  for (auto* running : order) changes += running->applied->size();
+  if (changes > many_changes || order.size() > 1) at_.safeguard.expect_a_pause();
+  for (auto* running : order) try {
+      running->order.fault->stopping();
+    } catch (const std::exception& e) {
+      at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", running->order.step, e.what())}});
+    }
+  const bool others = running_.size() > order.size();
+  if (others) make_way(order, true);
+  if (order.size() > 1) {
+    for (auto* running : order) running->order.fault->begin_letting_go();
+    for (auto* running : order) running->order.fault->finish_letting_go();
   }
-  make_way(fault, true);
-  const auto left = running.applied->undo({ended_record(step)});
-  make_way(fault, false);
+  std::vector<json::object> records;
+  auto noted = begin;
+  for (auto* running : order) {
+    told(undo(*running, begin, why, records));
+    if (const auto now = monotonic_ns(); now - noted > longest_unnoted_ns) {
+      note(records);
+      noted = now;
+      at_.safeguard.expect_a_pause();
+    }
+  }
+  note(records);
+  if (others) make_way({}, false);
+  at_.safeguard.hold(!running_.empty());
+  if (!running_.empty()) return;
+  ticks_.cancel();
+  lease_.cancel();
+}
+
+json::object InForce::undo(Running& running, std::int64_t begin, const std::string& why, std::vector<json::object>& records) {
+  const auto step = running.order.step;
+  const auto left = running.applied->undo({ended_record(step)}, records);
   const auto undo_ns = monotonic_ns() - begin;
-  at_.safeguard.hold(true);
   say_events(running);
   json::object told{{"step", step},           {"undone_at", wall_ns()},    {"undo_ns", undo_ns},
                     {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},
-                    {"dose", measured(fault).json()}};
-  // Where the disk is too full for that, only `squall status` misses it: every inverse is idempotent.
+                    {"dose", measured(*running.order.fault, running.unattended_ns).json()}};
   if (!left.empty()) remains_.push_back(std::move(running.applied));
   running_.erase(step);
-  if (running_.empty()) {
-    ticks_.cancel();
-    lease_.cancel();
-    at_.safeguard.hold(false);
-  }
   return told;
 }
 
-void InForce::end_and_say(const std::string& step, const std::string& why) {
-  if (!running_.contains(step)) return;
-  auto told = end(step, why);
-  told["event"] = "undone";
-  told["at"] = told["undone_at"];
-  at_.say(told);
+// Where the disk is too full for that, only `squall status` misses it: every inverse is idempotent.
+void InForce::note(std::vector<json::object>& records) {
+  try {
+    if (!records.empty()) at_.safeguard.journal().append(records);
+  } catch (const std::exception&) {
+  }
+  records.clear();
 }
 
-json::object InForce::undo(const std::string& step) { return end(find(step).order.step, "asked"); }
+void InForce::end_and_say(const std::vector<std::string>& steps, const std::string& why) {
+  std::vector<std::string> there;
+  for (auto& step : steps)
+    if (running_.contains(step)) there.push_back(step);
+  if (there.empty()) return;
+  end(there, why, [this](auto told) {
+    told["event"] = "undone";
+    told["at"] = told["undone_at"];
+    at_.say(told);
+  });
+}
 
-// The last first, but for those whose packets would be lost with another's hook.
+// All of them at once: while one is undone, others' time comes.
+void InForce::end_those_over() {
+  const auto now = boottime_ns();
+  std::vector<std::string> over;
+  for (auto& [step, running] : running_)
+    if (running->over_at > 0 && running->over_at <= now) over.push_back(step);
+  end_and_say(over, "its time was over");
+}
+
+json::object InForce::undo(const std::string& step) {
+  json::object out;
+  end({find(step).order.step}, "asked", [&](auto told) { out = std::move(told); });
+  return out;
+}
+
 json::object InForce::undo_all(const std::string& why, bool say) {
-  auto turn = [](auto& one) { return std::pair{one.second->order.fault->keeps_packets(), one.second->number}; };
-  while (!running_.empty()) {
-    auto last = std::max_element(running_.begin(), running_.end(), [&](auto& a, auto& b) { return turn(a) < turn(b); });
-    const auto step = last->first;
-    if (say)
-      end_and_say(step, why);
-    else
-      end(step, why);
-  }
+  std::vector<std::string> all;
+  for (auto& [step, running] : running_) all.push_back(step);
+  if (say)
+    end_and_say(all, why);
+  else if (!all.empty())
+    end(all, why, [](auto) {});
   std::vector<Left> left;
   for (auto& one : remains_)
     for (auto& what : one->undo()) left.push_back(std::move(what));

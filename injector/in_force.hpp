@@ -50,6 +50,9 @@ class InForce {
   void lease(std::int64_t ns) { lease_ns_ = ns; }
   void renew();
 
+  // Something takes its time, and no dose is taken meanwhile: that is no standing still.
+  void busy() { busy_ = true; }
+
   bool empty() const { return running_.empty(); }
   bool clean() const { return running_.empty() && remains_.empty(); }
 
@@ -62,10 +65,17 @@ class InForce {
   void ramp(const std::string& step);
   void tick();
   void say_events(Running&);
-  boost::json::object end(const std::string& step, const std::string& why);
-  // Whether what other faults hold passes at once.
-  void make_way(const Fault& of, bool on);
-  void end_and_say(const std::string& step, const std::string& why);
+  using Told = std::function<void(boost::json::object)>;
+  // Undoes them together: whoever holds packets is asked only once to let them pass. `told` gets what became of each, in the
+  // order of their undo.
+  void end(const std::vector<std::string>& steps, const std::string& why, const Told& told);
+  std::vector<Running*> in_order_of_undo(const std::vector<std::string>& steps);
+  boost::json::object undo(Running&, std::int64_t begin, const std::string& why, std::vector<boost::json::object>& records);
+  void note(std::vector<boost::json::object>& records);
+  // Whether what the other faults hold passes at once.
+  void make_way(const std::vector<Running*>& besides, bool on);
+  void end_and_say(const std::vector<std::string>& steps, const std::string& why);
+  void end_those_over();
 
   Surroundings at_;
   boost::asio::steady_timer ticks_, lease_;
@@ -73,6 +83,9 @@ class InForce {
   std::map<std::string, std::unique_ptr<Running>> running_;
   std::vector<std::unique_ptr<Applied>> remains_;  // what could not be undone
   std::uint64_t order_ = 0;
+  void notice_gap();
+  std::int64_t looked_at_ = 0;  // CLOCK_BOOTTIME
+  bool busy_ = false;
 };
 
 }  // namespace squall

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/json.hpp>
 
@@ -36,6 +37,11 @@ struct UndoVerb {
   std::string_view name;  // "file.restore"
   std::string (*describe)(const boost::json::object& with);
   Undone (*carry_out)(const boost::json::object& with);
+  // What a snapshot has to look at so that it sees whatever this verb, and the change that it takes back, can leave: the
+  // first words of its lines ("link", "qdisc").
+  std::vector<std::string_view> seen_in = {};
+  // Settings of a device that the kernel changes along, below /proc/sys, with * in place of its name: the snapshot looks at those too.
+  std::vector<std::string_view> changes_along = {};
 };
 
 // The closed set, in undo_catalogue.cpp.

@@ -1,5 +1,6 @@
 #include "injector/journal.hpp"
 
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -109,7 +110,7 @@ class Reading {
   }
   void fault(const json::object& record) {
     JournalledFault fault{text_of(record, "step"), text_of(record, "fault"), text_of(record, "mechanism"), text_of(record, "run"), {},
-                          number_of(record, "since"), number_of(record, "until")};
+                          number_of(record, "since"), number_of(record, "until"), number_of<std::uint64_t>(record, "netns")};
     if (auto* claims = record.if_contains("claims"); claims && claims->is_array())
       for (auto& claim : claims->get_array())
         if (claim.is_string()) fault.claims.emplace_back(claim.get_string());
@@ -186,12 +187,13 @@ void Journal::append(const std::vector<json::object>& records) {
   open_ = open;
 }
 
-void Journal::compact() {
-  if (open_ > 0 || end_ < compact_from) return;
+bool Journal::compact() {
+  if (open_ > 0 || end_ < compact_from) return false;
   try {
     begin_file(path_);
+    return true;
   } catch (const std::exception&) {
-    // The old file goes on.
+    return false;  // The old file goes on.
   }
 }
 
@@ -206,31 +208,58 @@ json::object fault_record(const JournalledFault& fault) {
   json::array claims;
   for (auto& claim : fault.claims) claims.emplace_back(claim);
   return {{"k", "fault"},       {"step", fault.step},   {"fault", fault.fault}, {"mechanism", fault.mechanism},
-          {"run", fault.run},   {"since", fault.since}, {"until", fault.until}, {"claims", std::move(claims)}};
+          {"run", fault.run},   {"since", fault.since}, {"until", fault.until}, {"claims", std::move(claims)},
+          {"netns", fault.network_namespace}};
+}
+
+// What a write that broke off leaves: the beginning of a line, and zeros behind it. Nothing else does.
+static bool torn(std::string_view tail) {
+  for (std::size_t i = 0; i < tail.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(tail[i]);
+    if (i < 8 ? !std::isxdigit(byte) : i == 8 ? byte != ' ' : i == 9 ? byte != '{' : byte < ' ') return false;
+  }
+  return true;
+}
+
+std::optional<JournalContent> parse_journal(const std::string& path, std::string_view text) {
+  Reading reading{path};
+  bool begun = false;
+  int damaged = 0;
+  std::int64_t whole = 0;
+  const auto take = [&](std::string_view line) {
+    auto record = record_of(line);
+    if (!record) return false;
+    begun = begun || text_of(*record, "k") == "begin";
+    reading.take(*record);
+    return true;
+  };
+  std::size_t at = 0;
+  for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1) {
+    // A line with its end was written to its end: where its sum is wrong, somebody changed it since.
+    if (!take(text.substr(at, end - at))) ++damaged;
+    whole = static_cast<std::int64_t>(end) + 1;
+  }
+  const auto tail = text.substr(at, text.find('\0', at) - at);
+  if (take(tail) || (!tail.empty() && take(tail.substr(0, tail.size() - 1))))  // all but its line feed, or another byte in its place
+    whole = static_cast<std::int64_t>(at + tail.size()) + 1;
+  else if (!torn(tail) || text.find_first_not_of('\0', at + tail.size()) != text.npos)
+    ++damaged, whole = static_cast<std::int64_t>(text.size());
+  if (!begun && damaged == 0) return {};
+  return reading.finish(damaged, whole);
 }
 
 std::optional<JournalContent> read_journal(const std::string& path) {
   const auto text = read_file(path);
-  if (!text) return {};
-  Reading reading{path};
-  bool begun = false;
-  int damaged = 0, doubtful = 0;
-  std::int64_t whole = 0;
-  for (std::size_t at = 0; at < text->size();) {
-    const auto end = text->find('\n', at);
-    if (end == std::string::npos) break;
-    if (auto record = record_of(std::string_view(*text).substr(at, end - at))) {
-      begun = begun || text_of(*record, "k") == "begin";
-      reading.take(*record);
-      damaged += std::exchange(doubtful, 0);
-      whole = static_cast<std::int64_t>(end) + 1;
-    } else {
-      ++doubtful;  // the torn end, unless something whole follows
-    }
-    at = end + 1;
+  if (text) {
+    auto out = parse_journal(path, *text);
+    // Made under another name and synced before it gets its own: never without a beginning.
+    if (!out && path.ends_with(".journal")) out = Reading{path}.finish(1, 0);
+    return out;
   }
-  if (!begun && damaged == 0) return {};
-  return reading.finish(damaged, whole);
+  if (errno == ENOENT || errno == ENOTDIR) return {};
+  auto out = Reading{path}.finish(1, 0);
+  out.unreadable = std::strerror(errno);
+  return out;
 }
 
 std::vector<JournalContent> read_journals(const std::string& state, const std::string& except) {
@@ -263,13 +292,15 @@ void remove_unfinished_journals(const std::string& state) {
   }
 }
 
-void append_undone(const JournalContent& journal, const std::vector<std::uint64_t>& seqs) {
+void append_undone(const JournalContent& journal, const std::vector<std::uint64_t>& seqs, const std::string& file) {
   if (seqs.empty()) return;
   std::string text;
   for (auto seq : seqs) text += line_of(undone_record(seq));
-  Fd fd{::open(journal.path.c_str(), O_RDWR | O_DSYNC | O_CLOEXEC)};
+  Fd fd{::open((file.empty() ? journal.path : file).c_str(), O_RDWR | O_DSYNC | O_CLOEXEC)};
   if (fd) write_all(fd.get(), text, journal.end);
 }
+
+std::string JournalContent::state() const { return fs::path{path}.parent_path().parent_path().string(); }
 
 bool JournalContent::owner_alive() const {
   if (boot != boot_id()) return false;

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   CLI::App app{"The host side of Squall: applies faults, measures them, undoes them. `squall` starts it; one seldom does."};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("squall-injector ") + SQUALL_VERSION);
-  std::string state = "/var/lib/squall", policy, output = "text", journal;
+  std::string state = "/var/lib/squall", policy, output = "text", journal, session;
   std::int64_t pid = 0;
   std::uint64_t ticks = 0;
   auto add = [&](const char* name, const char* sentence) {
@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
   auto* status = add("status", "what is in force on this host");
   auto* undo = add("undo", "undo all of it, now");
   auto* recover = add("recover", "undo what dead injectors left, after a crash or a reboot");
+  auto* rescue = add("rescue", "")->group("");  // started by squall where an injector says nothing any more
+  rescue->add_option("--session", session)->required();
   auto* doctor = add("doctor", "which faults this host can take");
   auto* guardian = app.add_subcommand("guardian", "")->group("");  // started by the injector itself
   guardian->add_option("--journal", journal)->required();
@@ -41,6 +43,7 @@ int main(int argc, char** argv) {
     if (*status) return squall::show_status(state, output == "json");
     if (*undo) return squall::undo_host(state, output == "json");
     if (*recover) return squall::recover_host(state, output == "json");
+    if (*rescue) return squall::rescue_session(state, session);
     if (*doctor) {
       const auto found = squall::examine_host();
       fmt::print("{}", output == "json" ? boost::json::serialize(squall::doctor_json(found)) + "\n" : squall::doctor_text(found));

@@ -12,6 +12,9 @@ int show_status(const std::string& state, bool json);
 // undo); dead journals are carried out.
 // 0, or 6 with what is left and the commands that remove it.
 int undo_host(const std::string& state, bool json);
+// For a caller whose injector says nothing any more: where it is stopped or frozen, it is woken to undo and leave, or killed and
+// its journal carried out. {"suspended": false} where it only is slow; else as `recover` tells it.
+int rescue_session(const std::string& state, const std::string& session);
 // Carries out the journals of dead injectors only: after a crash or a reboot.
 int recover_host(const std::string& state, bool json);
 

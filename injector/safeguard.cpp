@@ -1,8 +1,10 @@
 #include "injector/safeguard.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "injector/carry_out.hpp"
+#include "injector/host_sessions.hpp"
+#include "injector/recovery.hpp"
 
 namespace squall {
 
@@ -13,10 +15,31 @@ Safeguard::Safeguard(asio::io_context& io, std::string state, std::string sessio
 
 void Safeguard::arm() {
   // A fault on top of a forgotten one would take that one for how the host was.
-  if (!journal_) recover(state_);
+  if (!journal_) {
+    recover(state_);
+    forget_old_sessions();
+  }
   // It is there before the journal, so that a journal is never without somebody who cleans it up.
   if (!guardian_ || !guardian_->alive()) start_guardian();
-  if (!journal_) journal_ = std::make_unique<Journal>(state_, session_);
+  if (journal_) return;
+  journal_ = std::make_unique<Journal>(state_, session_);
+  try {
+    entrust();
+  } catch (...) {
+    journal_->remove();
+    journal_.reset();
+    throw;
+  }
+}
+
+void Safeguard::entrust() {
+  if (!journal_) return;
+  guardian_->hold(journal_->descriptor());
+  struct stat file {};
+  ::fstat(journal_->descriptor(), &file);
+  const auto self = read_process_stat(::getpid()), guardian = read_process_stat(guardian_->pid());
+  note_session({.session = session_, .state = state_, .boot = boot_id(), .pid = ::getpid(), .guardian = guardian_->pid(), .ticks = self ? self->start_ticks : 0,
+                .guardian_ticks = guardian ? guardian->start_ticks : 0, .device = file.st_dev, .inode = file.st_ino});
 }
 
 void Safeguard::start_guardian() {
@@ -24,6 +47,7 @@ void Safeguard::start_guardian() {
   guardian_.reset();
   guardian_ = std::make_unique<Guardian>(journal_path(state_, session_));
   guardian_->beat(in_force_ ? Beat::in_force : Beat::idle);
+  entrust();
   death_ = std::make_unique<asio::posix::stream_descriptor>(io_, ::dup(guardian_->pidfd()));
   death_->async_wait(asio::posix::stream_descriptor::wait_read, [this](auto error) {
     if (error) return;
@@ -41,7 +65,12 @@ void Safeguard::hold(bool in_force) {
   if (in_force && !was) beat();
   if (in_force) return;
   beats_.cancel();
-  if (journal_) journal_->compact();
+  if (!journal_ || !journal_->compact()) return;
+  try {
+    entrust();
+  } catch (const std::exception&) {
+    guardian_.reset();  // another one is started before the next change
+  }
 }
 
 void Safeguard::beat() {
@@ -66,7 +95,10 @@ void Safeguard::expect_a_pause() {
 void Safeguard::end(bool everything_is_undone) {
   beats_.cancel();
   death_.reset();
-  if (journal_ && everything_is_undone) journal_->remove();
+  if (journal_ && everything_is_undone) {
+    forget_session(session_);  // before the journal: who dies between them leaves what says that all is undone
+    journal_->remove();
+  }
   guardian_.reset();
   journal_.reset();
 }

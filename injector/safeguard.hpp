@@ -35,6 +35,8 @@ class Safeguard {
 
  private:
   void start_guardian();
+  // Gives the guardian the journal to hold, and tells the host of both.
+  void entrust();
   void beat();
 
   boost::asio::io_context& io_;

@@ -17,6 +17,7 @@
 #include "injector/host/descriptor_limit.hpp"
 #include "injector/host/last_descriptors.hpp"
 #include "injector/host/snapshot.hpp"
+#include "injector/host_sessions.hpp"
 #include "injector/in_force.hpp"
 #include "injector/journal.hpp"
 #include "injector/link.hpp"
@@ -142,7 +143,10 @@ class Session {
 
   // The guardian is told not to take the time that something needs for a hang.
   struct Pause {
-    explicit Pause(Session& session) : of(session) { of.safeguard_.expect_a_pause(); }
+    explicit Pause(Session& session) : of(session) {
+      of.safeguard_.expect_a_pause();
+      of.in_force_.busy();
+    }
     ~Pause() {
       if (!of.in_force_.empty()) of.safeguard_.hold(true);
     }
@@ -246,7 +250,7 @@ class Session {
 
   // Who else changes this host on purpose: what differs may be theirs.
   void note_others() {
-    for (auto& journal : read_journals(state_, name_))
+    for (auto& journal : read_host_journals(state_, name_))
       for (auto& fault : journal.faults)
         others_.insert(fmt::format("meanwhile \"{}\" ({}) of {} was in force here, whose doing this may be", fault.step, fault.fault,
                                    fault.run.empty() ? "another session" : fmt::format("the run \"{}\"", fault.run)));

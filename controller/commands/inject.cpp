@@ -126,6 +126,7 @@ class Injection {
   Injection(const Arguments& arguments, const ChosenHost& host, const Wanted& wanted)
       : arguments_(arguments), wanted_(wanted), spec_(host.spec), host_(arguments, host, !arguments.only_plan), name_(host.name) {
     host_.on_event = [this](const json::object& event) { hear(event); };
+    host_.on_silence = [this](auto for_how_long) { look_after_it(for_how_long); };
   }
 
   int run() {
@@ -203,6 +204,19 @@ class Injection {
     std::fflush(stdout);
   }
 
+  // An injector that was stopped or frozen cannot undo, and its guardian may be as well.
+  void look_after_it(std::chrono::nanoseconds for_how_long) {
+    if (session_.empty() || over_) return;
+    LinkOptions options;
+    options.state = arguments_.state;
+    const auto begin = std::chrono::steady_clock::now() - for_how_long;
+    const auto found = rescue_host(spec_, options, session_);
+    if (!found.suspended) return;
+    unattended_ = fmt::format("the injector on {} was stopped or frozen, and nobody looked after the fault for {:.1f} s; {}", name_,
+                              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), found.text);
+    complain(unattended_);
+  }
+
   void finish(const json::object& undone) {
     if (std::exchange(over_, true)) return;
     undone_ = undone;
@@ -221,6 +235,7 @@ class Injection {
     restored["clean"] = clean;
     if (auto* left = undone_.if_contains("left"); left && !undone) restored["left"] = *left;
     auto dose = undone_.contains("dose") ? undone_["dose"] : json::value(json::object{});
+    if (!unattended_.empty() && dose.is_object()) dose.get_object()["verified"] = false, dose.get_object()["reason"] = unattended_;
     if (arguments_.json()) {
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault},
                                                       {"host", name_},
@@ -246,7 +261,7 @@ class Injection {
       complain(host_.lost);
     if (!clean) return exit_not_restored;
     if (host_.interrupted || undone_by_hand_) return exit_halted;
-    if (!host_.lost.empty()) return exit_could_not_run;
+    if (!host_.lost.empty() || !unattended_.empty()) return exit_could_not_run;
     return dose.is_object() && is_true(dose.get_object(), "verified") ? exit_pass : exit_inconclusive;
   }
 
@@ -271,6 +286,7 @@ class Injection {
   std::string name_, session_;
   json::object applied_, undone_, farewell_;
   bool over_ = false, undone_by_hand_ = false;
+  std::string unattended_;
   int doses_ = 0;
 };
 

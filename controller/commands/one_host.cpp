@@ -15,7 +15,10 @@ OneHost::OneHost(const Arguments& arguments, const ChosenHost& host, bool privil
                                  Link::Sinks{[this](const boost::json::object& event) {
                                                if (on_event) on_event(event);
                                              },
-                                             [this](const std::string& why) { lost = why; }});
+                                             [this](const std::string& why) { lost = why; },
+                                             [this](auto for_how_long) {
+                                               if (on_silence) on_silence(for_how_long);
+                                             }});
   link_->keep_alive(std::chrono::seconds{3});
   signals_.async_wait([this](auto error, int) {
     if (!error) interrupted = true;

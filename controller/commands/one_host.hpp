@@ -28,6 +28,8 @@ class OneHost {
   bool interrupted = false;                                  // SIGINT, SIGTERM or SIGHUP came
   std::function<void(const boost::json::object&)> on_event;  // may be set before asking
   std::string lost;                                          // why the link is gone, "" while it stands
+  // Nothing came for so long, though the link stands.
+  std::function<void(std::chrono::nanoseconds)> on_silence;
 
  private:
   boost::asio::io_context io_;

@@ -71,6 +71,8 @@ class Drill {
   boost::asio::awaitable<void> watch_for_halt();
   void from_host(Host&, const boost::json::object& event);
   void host_lost(Host&, const std::string& why);
+  void host_silent(Host&, std::chrono::nanoseconds for_how_long);
+  void host_rescued(Host&, std::int64_t silent_since, const HostRescued&);
   void note_undone(Active&, const boost::json::object& told);
   void start_record();
   Active* find(const Host&, const std::string& step);

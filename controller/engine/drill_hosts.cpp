@@ -1,6 +1,7 @@
 // The hosts' side of a drill: plans, faults that come and go, what the hosts tell, and whether they are as found.
 #include "controller/engine/drill_hosts.hpp"
 
+#include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
 #include "controller/engine/requests.hpp"
@@ -30,7 +31,8 @@ asio::awaitable<void> Drill::prepare() {
       host->link = std::make_unique<Link>(
           io_, name, command,
           Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
-                      [this, raw](const std::string& why) { host_lost(*raw, why); }});
+                      [this, raw](const std::string& why) { host_lost(*raw, why); },
+                      [this, raw](auto for_how_long) { host_silent(*raw, for_how_long); }});
     } catch (const std::exception& e) {
       throw CannotStart{5, fmt::format("reach the host {}: {}", name, e.what())};
     }
@@ -171,6 +173,40 @@ void Drill::host_lost(Host& host, const std::string& why) {
   if (host.undone_by_hand) return wake_everybody();
   log_->add("error", {{"text", fmt::format("the link to {} was lost: {}", host.name, why)}});
   if (!recovering_) halt(fmt::format("the link to {} was lost", host.name), "host");
+  wake_everybody();
+}
+
+// Noticed before its lease would be over. Another link to the host looks what is the matter, on a thread of its own: probes go on.
+void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
+  if (host.rescuer || host.lost || !log_) return;
+  const auto since = wall_clock_ns() - for_how_long.count();
+  host.rescuer = std::make_unique<std::thread>([this, &host, since] {
+    HostRescued found{true, false, ""};
+    try {
+      found = rescue_host(host.spec, options_.link, host.session);
+    } catch (const std::exception& e) {
+      found.text = fmt::format("nobody could look after it: {}", e.what());
+    }
+    asio::post(io_, [this, &host, since, found] { host_rescued(host, since, found); });
+  });
+}
+
+void Drill::host_rescued(Host& host, std::int64_t since, const HostRescued& found) {
+  host.rescuer->join();
+  host.rescuer.reset();
+  if (!found.suspended) return;  // slow: what it says is read when it comes
+  const auto now = wall_clock_ns();
+  const auto text = fmt::format("the injector on {} was stopped or frozen, and nobody looked after its faults for {:.1f} s; {}", host.name, static_cast<double>(now - since) / 1e9, found.text);
+  log_->add("error", {{"text", text}});
+  for (auto& active : active_) {
+    if (active.host != &host || !active.in_force || active.over) continue;
+    log_->add("fault.event", {{"step", active.fault->step->name}, {"host", host.name}, {"what", "fault.unattended"}, {"happened_at", now}, {"why", text}});
+    auto dose = active.dose.is_object() ? active.dose.get_object() : json::object{};
+    dose["verified"] = false;
+    dose["reason"] = text;
+    note_undone(active, {{"undone_at", now}, {"why", "the injector was stopped or frozen"}, {"clean", found.clean}, {"dose", std::move(dose)}});
+  }
+  halt(fmt::format("the injector on {} was stopped or frozen", host.name), "host");
   wake_everybody();
 }
 

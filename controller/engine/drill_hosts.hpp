@@ -1,18 +1,24 @@
 // What a drill knows of its hosts and of the faults it asks them for.
 #pragma once
 
+#include <thread>
+
 #include "controller/engine/drill.hpp"
 #include "controller/hosts/child.hpp"
 
 namespace squall {
 
 struct Drill::Host {
+  ~Host() {
+    if (rescuer) rescuer->join();
+  }
   std::string name;
   HostSpec spec;
   std::unique_ptr<Link> link;
   std::string session;  // what the injector calls itself
   bool touched = false;  // a fault was asked for there, so its state has to be compared
   bool lost = false;
+  std::unique_ptr<std::thread> rescuer;  // looks after an injector that says nothing
   bool undone_by_hand = false;   // by `squall undo`
   boost::json::object farewell;  // what "bye" was answered, or said by itself
 };

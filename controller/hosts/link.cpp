@@ -70,8 +70,8 @@ HostRecovered recover_lost_host(const HostSpec& host, const LinkOptions& options
     const auto* value = about ? about->if_contains(key) : nullptr;
     return value && value->is_array() ? value->get_array() : json::array{};
   };
-  const auto ours = list("carried_out");
-  out.by = std::find(ours.begin(), ours.end(), json::value(session)) == ours.end() ? "its guardian" : "squall-injector recover, which squall started";
+  const auto is_in = [&](const json::array& sessions) { return std::find(sessions.begin(), sessions.end(), json::value(session)) != sessions.end(); };
+  out.by = is_in(list("carried_out")) ? "squall-injector recover, which squall started" : is_in(list("ended")) ? "its guardian" : "the injector itself, before its end";
   auto left = list("left");
   if (!out.clean && left.empty()) left = {json::object{{"detail", done.out + done.err}}};
   out.left = std::move(left);
@@ -79,6 +79,16 @@ HostRecovered recover_lost_host(const HostSpec& host, const LinkOptions& options
     if (auto* one = cost.if_object(); one && one->contains("step") && one->contains("text"))
       out.costs += fmt::format("; {}: {}", json::value_to<std::string>(one->at("step")), json::value_to<std::string>(one->at("text")));
   return out;
+}
+
+HostRescued rescue_host(const HostSpec& host, const LinkOptions& options, const std::string& session) {
+  const auto done = run_to_end(injector_command(host, options, "rescue", {"--session", session, "--output", "json"}));
+  boost::system::error_code broken;
+  const auto said = json::parse(done.out, broken);
+  const auto* about = broken ? nullptr : said.if_object();
+  if (!about) return {true, false, fmt::format("nobody could look after it: {}{}", done.out, done.err)};
+  if (about->contains("suspended")) return {};
+  return {true, done.exit_code == 0, done.exit_code == 0 ? "it was undone by another way" : fmt::format("not all of it could be undone: {}", json::serialize(about->contains("left") ? about->at("left") : json::value{}))};
 }
 
 struct Link::State : std::enable_shared_from_this<Link::State> {
@@ -97,6 +107,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   }
 
   void take(const std::string& line) {
+    heard_since_renewal = true;
     json::error_code error;
     auto value = json::parse(line, error);
     if (error || !value.is_object()) return;  // what a login shell prints before the injector speaks
@@ -207,6 +218,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   std::string said, left_because;
   bool writing = false, closing = false, ended = false;
   bool spoke = false;  // it answered once
+  bool heard_since_renewal = true;
+  int unheard_renewals = 0;
 };
 
 Link::Link(asio::io_context& io, std::string host, const std::vector<std::string>& command, Sinks sinks)
@@ -258,6 +271,9 @@ void Link::keep_alive(std::chrono::nanoseconds every) {
   state_->renewal.expires_after(every);
   state_->renewal.async_wait([this, every, state = state_](auto error) {
     if (error || state->closing || state->ended) return;
+    // Counted in our own renewals, not in time: while we stood still ourselves, nothing was read either.
+    state->unheard_renewals = std::exchange(state->heard_since_renewal, false) ? 0 : state->unheard_renewals + 1;
+    if (state->unheard_renewals > 0 && state->unheard_renewals % 2 == 0 && state->sinks.silent) state->sinks.silent(state->unheard_renewals * every);
     request({{"do", "renew"}}, [](Reply) {});
     keep_alive(every);
   });

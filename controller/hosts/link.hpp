@@ -45,11 +45,22 @@ struct HostRecovered {
 };
 HostRecovered recover_lost_host(const HostSpec&, const LinkOptions&, const std::string& session);
 
+// Looks after an injector that says nothing any more, by another link: one that is stopped or frozen is woken to undo and leave,
+// or killed, and its journal carried out.
+struct HostRescued {
+  bool suspended = false;  // false: it only is slow, and nothing was done
+  bool clean = false;
+  std::string text;  // what was found and done, for a person
+};
+HostRescued rescue_host(const HostSpec&, const LinkOptions&, const std::string& session);
+
 class Link {
  public:
   struct Sinks {
     std::function<void(const boost::json::object&)> event;
     std::function<void(const std::string& why)> closed;  // once, and only when it was not closed by `close`
+    // It stands, but nothing came through it while the lease was renewed twice; again after each such time.
+    std::function<void(std::chrono::nanoseconds for_how_long)> silent = {};
   };
 
   // Starts the child; throws std::runtime_error naming the command when it cannot.

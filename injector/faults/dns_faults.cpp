@@ -233,6 +233,8 @@ class AnswersFault : public Fault {
   void set_level(double level) override { detour_->set_level(level_ = level); }
   bool keeps_packets() const override { return act_ == Act::delay; }
   void make_way(bool on) override { detour_->make_way(on); }
+  void begin_letting_go() override { detour_->begin_letting_go(); }
+  void finish_letting_go() override { detour_->finish_letting_go(); }
 
   Dose measure() override {
     Dose out;

@@ -60,6 +60,8 @@ class UserlandFault : public Fault {
   std::vector<std::string> claims() const override { return aim_.claims(); }
   bool keeps_packets() const override { return uses_queue(detour_->plan().rules); }
   void make_way(bool on) override { detour_->make_way(on); }
+  void begin_letting_go() override { detour_->begin_letting_go(); }
+  void finish_letting_go() override { detour_->finish_letting_go(); }
 
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;

@@ -169,7 +169,7 @@ Undone carry_out(const boost::json::object& with) {
   auto by_hand = fmt::format("echo -{} > {}", controller, file);
   if (auto user = user_below(folder, controller); !user.empty())
     return {UndoOutcome::conflict, fmt::format("the {} controller stays enabled below {}: {} uses it", controller, folder, user),
-            by_hand};
+            fmt::format("leave it, or once {} needs it no more: {}", user, by_hand)};
   try {
     write_file(file, "-" + controller, describe(with));
   } catch (const std::exception& error) {
@@ -181,6 +181,6 @@ Undone carry_out(const boost::json::object& with) {
 }  // namespace
 
 extern const UndoVerb cgroup_controller;
-const UndoVerb cgroup_controller{"cgroup.controller", describe, carry_out};
+const UndoVerb cgroup_controller{"cgroup.controller", describe, carry_out, {"cgroup"}};
 
 }  // namespace squall::undo

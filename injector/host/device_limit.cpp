@@ -160,6 +160,6 @@ Undone carry_out(const boost::json::object& with) {
 }  // namespace
 
 extern const UndoVerb cgroup_device_limit;
-const UndoVerb cgroup_device_limit{"cgroup.device_limit", describe, carry_out};
+const UndoVerb cgroup_device_limit{"cgroup.device_limit", describe, carry_out, {"cgroup"}};
 
 }  // namespace squall::undo

@@ -15,44 +15,17 @@
 #include <linux/close_range.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/passed_descriptor.hpp"
 
 namespace squall {
 
 namespace {
 
-// A descriptor on its way to the other table (SCM_RIGHTS in unix(7)).
-union Passed {
-  cmsghdr head;
-  char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-bool pass(int through, int fd) {
-  char byte = 0;
-  iovec part{&byte, 1};
-  Passed passed{};
-  passed.head = {CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
-  std::memcpy(CMSG_DATA(&passed.head), &fd, sizeof fd);
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = &passed;
-  message.msg_controllen = sizeof passed;
-  return ::sendmsg(through, &message, MSG_NOSIGNAL) == 1;
-}
-
 Fd receive(int from) {
   char byte = 0;
-  iovec part{&byte, 1};
-  Passed passed{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = &passed;
-  message.msg_controllen = sizeof passed;
-  if (::recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1 || message.msg_controllen == 0) return {};
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(&passed.head), sizeof fd);
-  return Fd{fd};
+  Fd out;
+  receive_with_descriptor(from, {&byte, 1}, out, MSG_DONTWAIT);
+  return out;
 }
 
 // Leaves the thread a table of its own with this descriptor and the first three, which lead nowhere.
@@ -91,7 +64,7 @@ class Keeper {
   Fd take(int fd) {
     std::lock_guard turn{turn_};
     Fd out;
-    if (pass(outside_.get(), fd)) run_now([&] { out = receive(inside_.get()); });
+    if (send_descriptor(outside_.get(), 0, fd)) run_now([&] { out = receive(inside_.get()); });
     return out;
   }
 
@@ -99,7 +72,7 @@ class Keeper {
   Fd give_back(Fd fd) {
     std::lock_guard turn{turn_};
     run_now([&] {
-      pass(inside_.get(), fd.get());
+      send_descriptor(inside_.get(), 0, fd.get());
       fd.reset();
     });
     return receive(outside_.get());

@@ -1,6 +1,7 @@
 #include "injector/host/interface_restore.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <thread>
@@ -9,6 +10,8 @@
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
+
+#include "injector/host/ipv6_mtu.hpp"
 
 namespace squall::links {
 namespace {
@@ -64,6 +67,7 @@ class BringBack {
     add_routes();
     make_ordinary();
     for (auto& one : state_.tables.neighbours) add_neighbour(one);
+    put_back_ipv6();
     return std::move(out_);
   }
 
@@ -88,6 +92,25 @@ class BringBack {
       set_up(now.index, before.up);
       out_.changed = true;
     });
+  }
+
+  // Coming up, or having a carrier again, the device takes its own MTU for that of IPv6: only then it can be set.
+  void put_back_ipv6() {
+    put_back_ipv6(state_.link);
+    for (auto& upper : state_.uppers)
+      if (upper.goes_down) put_back_ipv6(upper.link);
+  }
+
+  void put_back_ipv6(const Link& before) {
+    if (!before.up || !before.ipv6_mtu || before.ipv6_mtu == before.mtu) return;
+    const std::array made{before.mtu};
+    constexpr int settled = 3;  // looks
+    for (int looks = 0;; std::this_thread::sleep_for(std::chrono::milliseconds{10})) {
+      const auto now = find_again(before);
+      if (!now || (looks += now->running) >= settled || now->ipv6_mtu == now->mtu || std::chrono::steady_clock::now() >= until_) break;
+    }
+    out_.changed |= put_back_ipv6_mtu(before, made);
+    out_.changed |= put_back_mtus(routes_with_mtu(state_.tables.routes), made);
   }
 
   // True where it is there now. What was on a device that is there no more went with that.

@@ -7,6 +7,7 @@
 
 #include "injector/host/interface_restore.hpp"
 #include "injector/host/ip_commands.hpp"
+#include "injector/host/ipv6_mtu.hpp"
 #include "injector/host/records.hpp"
 
 namespace squall {
@@ -15,7 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
-json::object of_link(const Link& link) { return {{"name", link.name}, {"index", link.index}, {"up", link.up}, {"mtu", link.mtu}}; }
+json::object of_link(const Link& link) { return {{"name", link.name}, {"index", link.index}, {"up", link.up}, {"mtu", link.mtu}, {"ipv6_mtu", link.ipv6_mtu}}; }
 
 json::object record(const InterfaceState& state, std::uint64_t network_namespace, pid_t in) {
   auto out = of_link(state.link);
@@ -50,6 +51,9 @@ Inverse mtu_again(const InterfaceState& state, std::uint32_t ours, std::uint64_t
   for (auto& upper : state.uppers)
     if (upper.shrinks && upper.link.mtu != ours) uppers.emplace_back(of_link(upper.link));
   with["uppers"] = std::move(uppers);
+  json::array routes;
+  for (auto& route : routes_with_mtu(state.tables.routes)) routes.emplace_back(to_json(route));
+  with["routes"] = std::move(routes);
   return {"interface.mtu", std::move(with)};
 }
 
@@ -70,6 +74,7 @@ links::Link link_from(const json::object& with) {
   out.name = text_of(with, "name");
   out.index = static_cast<std::uint32_t>(number_of(with, "index"));
   out.mtu = static_cast<std::uint32_t>(number_of(with, "mtu"));
+  out.ipv6_mtu = static_cast<std::uint32_t>(number_of(with, "ipv6_mtu"));
   auto* up = with.if_contains("up");
   out.up = up && up->is_bool() && up->get_bool();
   return out;
@@ -112,9 +117,18 @@ Undone bring_up(const json::object& with) {
 
 std::string describe_mtu(const json::object& with) {
   auto out = fmt::format("set the MTU of {} to {} again", text_of(with, "name"), number_of(with, "mtu"));
+  if (const auto ipv6 = number_of(with, "ipv6_mtu"); ipv6 && ipv6 != number_of(with, "mtu")) out += fmt::format(" (of IPv6: {})", ipv6);
   for (auto& upper : list_of(with, "uppers"))
     if (upper.is_object()) out += fmt::format(", of {} to {}", text_of(upper.get_object(), "name"), number_of(upper.get_object(), "mtu"));
   return out;
+}
+
+// With that of IPv6 on it: what somebody has set since, a router for one, is put back too.
+void set_both_mtus(const links::Link& now, const links::Link& as_it_was, std::uint32_t ours) {
+  auto wanted = as_it_was;
+  if (now.ipv6_mtu != ours) wanted.ipv6_mtu = now.ipv6_mtu;
+  links::set_mtu(now.index, as_it_was.mtu);
+  links::put_back_ipv6_mtu(wanted, std::array{as_it_was.mtu});
 }
 
 // The lower one first: none may exceed it.
@@ -126,11 +140,16 @@ Undone set_mtus(const json::object& with) {
   bool stuck = false;  // the lowest one is somebody else's now
   for (auto& device : devices) {
     const auto link = same(device);
-    const auto mtu = link_from(device).mtu;
-    if (!link || link->mtu == mtu) continue;
+    const auto before = link_from(device);
+    const auto mtu = before.mtu;
+    if (!link) continue;
+    if (link->mtu == mtu) {  // we died before the rest of it
+      if (links::put_back_ipv6_mtu(before, std::array{mtu}) && out.outcome == UndoOutcome::already) out.outcome = UndoOutcome::undone;
+      continue;
+    }
     const bool is_ours = link->mtu == number_of(with, "ours");
     if (is_ours && !stuck) {
-      links::set_mtu(link->index, mtu);
+      set_both_mtus(*link, before, link->mtu);
       if (out.outcome == UndoOutcome::already) out.outcome = UndoOutcome::undone;
       continue;
     }
@@ -140,6 +159,11 @@ Undone set_mtus(const json::object& with) {
     out.outcome = UndoOutcome::conflict;
     stuck |= &device == devices.data();
   }
+  std::vector<links::Kept> routes;
+  for (auto& one : list_of(with, "routes"))
+    if (one.is_object()) routes.push_back(links::kept_from(one.get_object()));
+  const std::array made{static_cast<std::uint32_t>(number_of(with, "ours")), static_cast<std::uint32_t>(number_of(with, "mtu"))};
+  if (!stuck && links::put_back_mtus(routes, made) && out.outcome == UndoOutcome::already) out.outcome = UndoOutcome::undone;
   return out;
 }
 
@@ -149,8 +173,8 @@ Undone carry_out_mtu(const json::object& with) { return in_namespace_of(with, se
 }  // namespace
 
 extern const UndoVerb interface_up, interface_mtu;
-const UndoVerb interface_up{"interface.up", describe_up, carry_out_up};
-const UndoVerb interface_mtu{"interface.mtu", describe_mtu, carry_out_mtu};
+const UndoVerb interface_up{"interface.up", describe_up, carry_out_up, {"link", "address", "route", "nexthop", "proxy"}, {"net/ipv6/conf/*/mtu"}};
+const UndoVerb interface_mtu{"interface.mtu", describe_mtu, carry_out_mtu, {"link", "route"}, {"net/ipv6/conf/*/mtu"}};
 
 }  // namespace undo
 }  // namespace squall

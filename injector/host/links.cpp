@@ -21,6 +21,14 @@ bool loosely_bound(const nlattr* info) {
   return netlink::value<ifla_vlan_flags>(netlink::find(netlink::find(info, IFLA_INFO_DATA), IFLA_VLAN_FLAGS)).flags & VLAN_FLAG_LOOSE_BINDING;
 }
 
+std::uint32_t ipv6_mtu(const nlattr* settings) {
+  constexpr std::size_t place = 2;  // DEVCONF_MTU6 in linux/ipv6.h, which quarrels with netinet/in.h
+  const auto all = netlink::payload(netlink::find(settings, IFLA_INET6_CONF));
+  std::uint32_t out = 0;
+  if (all.size() >= (place + 1) * sizeof out) std::memcpy(&out, all.data() + place * sizeof out, sizeof out);
+  return out;
+}
+
 }  // namespace
 
 std::vector<Link> all() {
@@ -32,6 +40,7 @@ std::vector<Link> all() {
     Link link;
     link.index = static_cast<std::uint32_t>(info->ifi_index);
     link.up = info->ifi_flags & IFF_UP;
+    link.running = info->ifi_flags & IFF_RUNNING;
     link.loopback = info->ifi_flags & IFF_LOOPBACK;
     link.ethernet = info->ifi_type == ARPHRD_ETHER;
     link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
@@ -42,6 +51,7 @@ std::vector<Link> all() {
     if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID)) link.lower_namespace = netlink::value<int>(elsewhere);
     if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
     if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
+    link.ipv6_mtu = ipv6_mtu(netlink::find(netlink::find(message, sizeof *info, IFLA_AF_SPEC), AF_INET6));
     out.push_back(std::move(link));
   });
   return out;
@@ -84,12 +94,11 @@ namespace {
 
 std::string describe(const boost::json::object& with) { return fmt::format("remove the device {}", text_of(with, "name")); }
 
+// Another device of its name is not ours to touch; it goes with the process that made it, whatever its name is.
 Undone remove(const boost::json::object& with) {
   const auto name = text_of(with, "name");
   const auto link = links::find(name);
-  if (!link) return {UndoOutcome::already, "", ""};
-  if (link->alias != text_of(with, "alias"))
-    return {UndoOutcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), ""};
+  if (!link || link->alias != text_of(with, "alias")) return {UndoOutcome::already, "", ""};
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   ifinfomsg info{};
@@ -105,6 +114,6 @@ Undone carry_out(const boost::json::object& with) { return in_namespace_of(with,
 
 }  // namespace
 
-const UndoVerb link_delete{"link.delete", describe, carry_out};
+const UndoVerb link_delete{"link.delete", describe, carry_out, {"link"}};
 
 }  // namespace squall::undo

@@ -279,13 +279,13 @@ Undone carry_out(const boost::json::object& with) {
   if (auto why = move_all(folder, parent); !why.empty()) return {UndoOutcome::failed, why, by_hand};
   if (::rmdir(folder.c_str()) == 0 || errno == ENOENT) return {};
   if (std::any_of(std::filesystem::directory_iterator{folder}, {}, [](auto& entry) { return entry.is_directory(); }))
-    return {UndoOutcome::conflict, fmt::format("{} stays: others have made groups in it", folder), by_hand};
+    return {UndoOutcome::conflict, fmt::format("{} stays: others have made groups in it", folder), fmt::format("once those are gone: rmdir {}", folder)};
   return {UndoOutcome::failed, fmt::format("remove {}: {}", folder, std::strerror(errno)), by_hand};
 }
 
 }  // namespace
 
 extern const UndoVerb cgroup_class;
-const UndoVerb cgroup_class{"cgroup.class", describe, carry_out};
+const UndoVerb cgroup_class{"cgroup.class", describe, carry_out, {"cgroup"}};
 
 }  // namespace squall::undo

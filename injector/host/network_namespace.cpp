@@ -64,14 +64,17 @@ Fd open_network_namespace(std::uint64_t inode, pid_t hint) {
   return {};
 }
 
+std::uint64_t current_network_namespace_cookie() {
+  std::uint64_t out = 0;
+  socklen_t size = sizeof out;
+  const Fd socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  return socket && ::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &out, &size) == 0 ? out : 0;
+}
+
 std::uint64_t network_namespace_cookie(std::uint64_t inode, pid_t hint) {
   std::uint64_t out = 0;
   try {
-    in_network_namespace_if_there(inode, hint, [&] {
-      const Fd socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-      socklen_t size = sizeof out;
-      if (!socket || ::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &out, &size) != 0) out = 0;
-    });
+    in_network_namespace_if_there(inode, hint, [&] { out = current_network_namespace_cookie(); });
   } catch (const std::exception&) {
   }
   return out;

@@ -27,6 +27,9 @@ Fd open_network_namespace(std::uint64_t inode, pid_t hint = 0);
 // there is none, it may not be entered, or the kernel is older than 5.14 (SO_NETNS_COOKIE).
 std::uint64_t network_namespace_cookie(std::uint64_t inode, pid_t hint = 0);
 
+// That of the calling thread; 0 where there is none.
+std::uint64_t current_network_namespace_cookie();
+
 // The processes whose first threads are in the network namespace that this one's is in, itself among them.
 std::vector<pid_t> processes_beside(pid_t);
 

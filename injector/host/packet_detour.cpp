@@ -55,6 +55,15 @@ void PacketDetour::make_way(bool on) {
   if (on) engine_->wait_until_empty();
 }
 
+void PacketDetour::begin_letting_go() {
+  flow();
+  if (engine_) engine_->begin_release();
+}
+
+void PacketDetour::finish_letting_go() {
+  if (engine_) engine_->release();
+}
+
 EngineMeasure PacketDetour::measure() {
   if (engine_ && owner_) {
     in_network_namespace_if_there(plan_.network_namespace, plan_.namespace_pid, [&] {
@@ -150,11 +159,11 @@ void PacketDetour::add_rules() {
     if (answer) lacks_queue_expression = true;
   }
   if (!answer) throw std::runtime_error(answer.text());
+  flows_ = false;
 }
 
 Undone PacketDetour::remove_rules() {
-  auto pass = delete_detour_rules(plan_.rules);
-  owner_->exchange(pass);
+  flow();
   engine_->release();
   auto gone = delete_detour_tables(plan_.rules);
   const auto answer = owner_->exchange(gone);
@@ -267,6 +276,6 @@ Undone carry_out(const boost::json::object& with) { return in_namespace_of(with,
 
 }  // namespace
 
-const UndoVerb nft_table{"nft.table", describe, carry_out};
+const UndoVerb nft_table{"nft.table", describe, carry_out, {"nftables"}};
 
 }  // namespace squall::undo

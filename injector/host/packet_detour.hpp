@@ -37,6 +37,9 @@ class PacketDetour {
   void set_level(double level);
   // Whether all packets pass at once for a moment.
   void make_way(bool on);
+  // Where several end at once: packets pass again, and those that are held begin to go on; and then: they are gone.
+  void begin_letting_go();
+  void finish_letting_go();
   EngineMeasure measure();
   // Where somebody removed one of our taps, what is led to it is lost: lets all packets pass as they are, and says which.
   // Nothing where all are there.

@@ -97,11 +97,16 @@ void PacketEngine::wake() {
   [[maybe_unused]] auto ignored = ::write(wake_.get(), &one, sizeof one);
 }
 
-void PacketEngine::release() {
-  if (!thread_.joinable()) return;
+void PacketEngine::begin_release() {
+  if (!thread_.joinable() || releasing_) return;
   EngineWatch::remove(this);
   releasing_ = true;
   wake();
+}
+
+void PacketEngine::release() {
+  if (!thread_.joinable()) return;
+  begin_release();
   thread_.join();
   watched_ = nullptr;
   held_count_.reset();

@@ -72,6 +72,8 @@ class PacketEngine {
   // Lets everything that waits go soon and in order, takes what still comes in until nothing does, and ends the
   // thread, all within 0.6 s. No new packet may be sent our way any more. Sources stay open.
   void release();
+  // The same, but it does not wait for the end: release does.
+  void begin_release();
   // While `on`, everything passes at once, what waits already too: it is gone when this comes back, or after 0.1 s.
   void make_way(bool on);
   // Once no more are led here: all that were are gone when this comes back, or after 0.1 s.

@@ -4,10 +4,12 @@
 
 #include <array>
 #include <cstring>
+#include <set>
 
 #include "injector/host/mounts.hpp"
 #include "injector/host/read_file.hpp"
 #include "injector/host/snapshot_network.hpp"
+#include "injector/inverse.hpp"
 
 namespace squall {
 namespace {
@@ -140,6 +142,21 @@ void add_sysctls(HostState& state) {
     }
 }
 
+// Those of each device that the kernel changes along with what a verb puts back, whatever verbs there are.
+void add_device_sysctls(HostState& state) {
+  std::set<std::string_view> all;
+  for (auto* verb : undo_verbs()) all.insert(verb->changes_along.begin(), verb->changes_along.end());
+  for (const auto setting : all) {
+    const auto at = setting.find('*');
+    if (at == setting.npos) continue;
+    const auto before = std::string(setting.substr(0, at)), behind = std::string(setting.substr(at + 1));
+    each_folder("/proc/sys/" + before, [&](std::string_view device) {
+      if (const auto text = read_file(fmt::format("/proc/sys/{}{}{}", before, device, behind)))
+        state[fmt::format("sysctl {}{}{}", before, device, behind)] = trimmed(*text);
+    });
+  }
+}
+
 // T is stopped by a signal; t, stopped by a tracer, is a debugger's business (proc_pid_stat(5)).
 void add_stopped(HostState& state) {
   each_folder("/proc", [&](std::string_view pid) {
@@ -168,7 +185,18 @@ std::string difference(const std::string& name, const std::string* before, const
                 : fmt::format("{} is new: {}", name, *after);
 }
 
-void each_difference(const HostState& before, const HostState& after, const auto& tell) {
+// A setting that came or went with its device, of which the device's own line tells: "sysctl net/ipv6/conf/eth0/mtu".
+bool went_with_device(const std::string& name, const HostState& before, const HostState& after) {
+  if (!name.starts_with("sysctl net/")) return false;
+  const auto end = name.rfind('/'), begin = name.rfind('/', end - 1) + 1;
+  const auto link = "link " + name.substr(begin, end - begin);
+  return before.contains(link) != after.contains(link);
+}
+
+void each_difference(const HostState& before, const HostState& after, const auto& all) {
+  const auto tell = [&](const std::string& name, const std::string* was, const std::string* is) {
+    if ((was && is) || !went_with_device(name, before, after)) all(name, was, is);
+  };
   auto old = before.begin();
   auto now = after.begin();
   while (old != before.end() || now != after.end()) {
@@ -235,6 +263,7 @@ HostState snapshot_host() {
   add_mounts(mounts, state);
   add_cgroups(mounts, state);
   add_sysctls(state);
+  add_device_sysctls(state);
   add_stopped(state);
   snapshot::add_devices(state);
   snapshot::add_nftables(state);

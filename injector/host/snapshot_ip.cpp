@@ -53,6 +53,11 @@ void add_addresses(Dumper& route, const Names& links, HostState& state) {
   });
 }
 
+std::string mtu_text(const nlattr* metrics) {
+  const auto mtu = number(find(metrics, RTAX_MTU));
+  return mtu ? fmt::format(", mtu {}", mtu) : "";
+}
+
 void add_routes(Dumper& route, const Names& links, HostState& state) {
   for (unsigned char family : {AF_INET, AF_INET6}) {
     rtmsg request{};
@@ -64,7 +69,7 @@ void add_routes(Dumper& route, const Names& links, HostState& state) {
       auto* target = attribute(RTA_DST);
       const auto nexthop = number(attribute(RTA_NH_ID));
       state[fmt::format("route to {}/{} in table {}, metric {}", target ? address_text(target) : family == AF_INET ? "0.0.0.0" : "::", one->rtm_dst_len, number(attribute(RTA_TABLE)), number(attribute(RTA_PRIORITY)))] =
-          fmt::format("type {} by {} on {}{}", one->rtm_type, address_text(attribute(RTA_GATEWAY)), name_of(links, number(attribute(RTA_OIF)), "several"), nexthop ? fmt::format(", nexthop {}", nexthop) : "");
+          fmt::format("type {} by {} on {}{}", one->rtm_type, address_text(attribute(RTA_GATEWAY)), name_of(links, number(attribute(RTA_OIF)), "several"), nexthop ? fmt::format(", nexthop {}", nexthop) : "") + mtu_text(attribute(RTA_METRICS));
     });
   }
 }

@@ -1,5 +1,6 @@
 #include "injector/host/traffic_control.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 
@@ -69,14 +70,15 @@ void put_mirred(netlink::Messages& messages, std::uint16_t order, std::uint32_t 
   messages.bytes(TCA_MIRRED_PARMS, &mirred, sizeof mirred);
 }
 
-std::uint32_t last_target(const nlattr* actions) {
-  std::uint32_t out = 0;
+std::vector<std::uint32_t> targets(const nlattr* actions) {
+  std::vector<std::uint32_t> out;
   netlink::each_attribute(netlink::payload(actions), [&](const nlattr* action) {
     const auto* parameters = netlink::find(netlink::find(action, TCA_ACT_OPTIONS), TCA_MIRRED_PARMS);
     const auto bytes = netlink::payload(parameters);
     tc_mirred mirred{};
-    if (bytes.size() >= sizeof mirred) std::memcpy(&mirred, bytes.data(), sizeof mirred);
-    out = mirred.ifindex;
+    if (bytes.size() < sizeof mirred) return;
+    std::memcpy(&mirred, bytes.data(), sizeof mirred);
+    out.push_back(mirred.ifindex);
   });
   return out;
 }
@@ -163,11 +165,22 @@ std::vector<Filter> filters(std::uint32_t interface, Hook hook) {
     if (filter.kind == "bpf") {
       const auto* options = netlink::find(message, sizeof *info, TCA_OPTIONS);
       filter.digest = digest_of(netlink::payload(netlink::find(options, TCA_BPF_OPS)));
-      filter.to = last_target(netlink::find(options, TCA_BPF_ACT));
+      filter.leads_to = targets(netlink::find(options, TCA_BPF_ACT));
     }
     out.push_back(std::move(filter));
   });
   return out;
+}
+
+std::string led_here(std::uint32_t interface) {
+  for (auto& link : links::all())
+    for (auto hook : {Hook::egress, Hook::ingress}) {
+      if (link.index == interface) continue;
+      for (auto& filter : filters(link.index, hook))
+        if (std::find(filter.leads_to.begin(), filter.leads_to.end(), interface) != filter.leads_to.end())
+          return fmt::format("{} of {}, preference {}", hook == Hook::egress ? "egress" : "ingress", link.name, filter.priority);
+    }
+  return "";
 }
 
 Anchor anchor(std::uint32_t interface) {
@@ -189,8 +202,10 @@ Anchor anchor(std::uint32_t interface) {
 
 void add_ifb(Transaction& transaction, const Place& place, const std::string& name, const std::string& alias) {
   auto with = record(place, name, 0);
-  with["alias"] = alias;
-  add(transaction, place, fmt::format("add the device {} (ifb)", name), {"ifb.delete", std::move(with)}, [=] { make_ifb(name, alias); });
+  // Also told by it where somebody gave it another name: no two are alike.
+  const auto own_alias = alias + " " + name;
+  with["alias"] = own_alias;
+  add(transaction, place, fmt::format("add the device {} (ifb)", name), {"ifb.delete", std::move(with)}, [=] { make_ifb(name, own_alias); });
 }
 
 void add_clsact(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface) {

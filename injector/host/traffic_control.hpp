@@ -25,9 +25,11 @@ struct Filter {
   std::uint32_t handle = 0;
   std::string kind;
   std::string digest;           // of its classic BPF program
-  std::uint32_t to = 0;         // where its last action redirects to
+  std::vector<std::uint32_t> leads_to;  // devices that its actions copy packets or redirect them to
 };
 std::vector<Filter> filters(std::uint32_t interface, Hook);
+// Where packets of other devices are led to this one, of whosever filters: "egress of eth0, preference 40000". "" where none are.
+std::string led_here(std::uint32_t interface);
 // Whether others look at packets there before a filter of ours would: filters, or programs of tcx (Linux 6.6). One that
 // decides ends the classification.
 bool classified(std::uint32_t interface, Hook);

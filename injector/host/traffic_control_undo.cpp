@@ -23,11 +23,11 @@ namespace tc = traffic_control;
 
 constexpr std::int64_t drain_ns = 450'000'000;
 
-// The device of a record as it is now; nothing where it is gone or another of the same name came instead.
+// The device of a record, whatever its name is now; nothing where it is gone or another of the same name came instead.
 std::optional<links::Link> device_of(const boost::json::object& with) {
-  auto link = links::find(text_of(with, "device"));
-  if (link && number_of(with, "index") && link->index != number_of(with, "index")) return {};
-  return link;
+  links::Link as_it_was;
+  as_it_was.index = static_cast<std::uint32_t>(number_of(with, "index"));
+  return links::find_again(as_it_was);
 }
 
 Undone outcome(const netlink::Answer& answer, const std::string& attempt, const std::string& by_hand) {
@@ -54,31 +54,52 @@ void drain(std::uint32_t interface) {
   }
 }
 
+// By its alias, whatever its name is now; by its name where it has no alias yet: we died between making it and naming it.
+std::optional<links::Link> our_ifb(const boost::json::object& with) {
+  for (auto& link : links::all())
+    if (link.kind == "ifb" && (link.alias == text_of(with, "alias") || (link.alias.empty() && link.name == text_of(with, "device")))) return link;
+  return {};
+}
+
+// What goes in passes as it is.
+void let_pass(std::uint32_t interface) {
+  drain(interface);
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  tcmsg header{};
+  header.tcm_ifindex = static_cast<int>(interface);
+  header.tcm_parent = TC_H_ROOT;
+  messages.begin(RTM_DELQDISC, NLM_F_ACK, header);
+  route.exchange(messages);
+}
+
 Undone remove_ifb(const boost::json::object& with) {
-  const auto name = text_of(with, "device");
-  const auto link = links::find(name);
+  const auto link = our_ifb(with);
   if (!link) return {UndoOutcome::already, "", ""};
-  // Without an alias yet: we died between making it and naming it.
-  if (link->kind != "ifb" || (!link->alias.empty() && link->alias != text_of(with, "alias")))
-    return {UndoOutcome::conflict, fmt::format("the device {} is not the one we made: its alias is \"{}\"", name, link->alias), fmt::format("ip link delete {}", name)};
+  // What is led to a device that is gone is lost.
+  if (const auto where = tc::led_here(link->index); !where.empty()) {
+    let_pass(link->index);
+    return {UndoOutcome::failed, fmt::format("the device {} stays, and lets packets pass as they are: a filter leads some there, {}", link->name, where),
+            fmt::format("remove that filter first, then: ip link delete {}", link->name)};
+  }
   drain(link->index);
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   ifinfomsg info{};
   info.ifi_index = static_cast<int>(link->index);
   messages.begin(RTM_DELLINK, NLM_F_ACK, info);
-  return outcome(route.exchange(messages), fmt::format("remove the device {}", name), fmt::format("ip link delete {}", name));
+  return outcome(route.exchange(messages), fmt::format("remove the device {}", link->name), fmt::format("ip link delete {}", link->name));
 }
 
 std::string describe_clsact(const boost::json::object& with) { return fmt::format("remove clsact from {}, unless others use it by then", text_of(with, "device")); }
 
 Undone remove_clsact(const boost::json::object& with) {
-  const auto name = text_of(with, "device");
   const auto link = device_of(with);
   if (!link || tc::anchor(link->index) != tc::Anchor::clsact) return {UndoOutcome::already, "", ""};
   for (auto hook : {tc::Hook::egress, tc::Hook::ingress})
     if (!tc::filters(link->index, hook).empty())
-      return {UndoOutcome::conflict, fmt::format("clsact stays on {}: others have put filters there since", name), fmt::format("tc qdisc del dev {} clsact", name)};
+      return {UndoOutcome::conflict, fmt::format("clsact stays on {}: others have put filters there since", link->name),
+              fmt::format("leave it: none of our filters is in it. To see whose are: tc filter show dev {0} ingress; tc filter show dev {0} egress", link->name)};
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   tcmsg header{};
@@ -86,38 +107,37 @@ Undone remove_clsact(const boost::json::object& with) {
   header.tcm_parent = TC_H_CLSACT;
   header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
   messages.begin(RTM_DELQDISC, NLM_F_ACK, header);
-  return outcome(route.exchange(messages), fmt::format("remove clsact from {}", name), fmt::format("tc qdisc del dev {} clsact", name));
+  return outcome(route.exchange(messages), fmt::format("remove clsact from {}", link->name), fmt::format("tc qdisc del dev {} clsact", link->name));
 }
 
-std::string by_hand_filter(const boost::json::object& with) {
-  return fmt::format("tc filter del dev {} {} prio {}", text_of(with, "device"), text_of(with, "hook"), number_of(with, "priority"));
-}
 std::string describe_filter(const boost::json::object& with) {
   return fmt::format("remove the filter of priority {} from {} {}", number_of(with, "priority"), text_of(with, "device"), text_of(with, "hook"));
+}
+
+// Ours among those of that hook; another one of its priority is somebody else's.
+std::optional<tc::Filter> our_filter(const boost::json::object& with, std::uint32_t interface, tc::Hook hook) {
+  for (auto& filter : tc::filters(interface, hook))
+    if (filter.priority == number_of(with, "priority") && filter.kind == "bpf" && filter.digest == text_of(with, "program")) return filter;
+  return {};
 }
 
 Undone remove_filter(const boost::json::object& with) {
   const auto link = device_of(with);
   if (!link) return {UndoOutcome::already, "", ""};
   const auto hook = text_of(with, "hook") == "egress" ? tc::Hook::egress : tc::Hook::ingress;
-  const auto priority = static_cast<std::uint16_t>(number_of(with, "priority"));
-  bool there = false;
-  for (auto& filter : tc::filters(link->index, hook)) {
-    if (filter.priority != priority) continue;
-    if (filter.kind != "bpf" || filter.digest != text_of(with, "program"))
-      return {UndoOutcome::conflict, fmt::format("the filter of priority {} on {} is not the one we made", priority, link->name), by_hand_filter(with)};
-    there = true;
-  }
-  if (!there) return {UndoOutcome::already, "", ""};
+  const auto filter = our_filter(with, link->index, hook);
+  if (!filter) return {UndoOutcome::already, "", ""};
   netlink::Socket route{NETLINK_ROUTE};
   netlink::Messages messages;
   tcmsg header{};
   header.tcm_ifindex = static_cast<int>(link->index);
   header.tcm_parent = TC_H_MAKE(TC_H_CLSACT, hook == tc::Hook::egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
-  header.tcm_info = TC_H_MAKE(static_cast<std::uint32_t>(priority) << 16, static_cast<std::uint32_t>(htons(ETH_P_ALL)));
+  header.tcm_handle = filter->handle;
+  header.tcm_info = TC_H_MAKE(static_cast<std::uint32_t>(filter->priority) << 16, static_cast<std::uint32_t>(htons(ETH_P_ALL)));
   messages.begin(RTM_DELTFILTER, NLM_F_ACK, header);
   messages.text(TCA_KIND, "bpf");
-  return outcome(route.exchange(messages), describe_filter(with), by_hand_filter(with));
+  return outcome(route.exchange(messages), describe_filter(with),
+                 fmt::format("tc filter del dev {} {} protocol all prio {} handle {:#x} bpf", link->name, text_of(with, "hook"), filter->priority, filter->handle));
 }
 
 Undone ifb(const boost::json::object& with) { return in_namespace_of(with, remove_ifb); }
@@ -126,8 +146,8 @@ Undone filter(const boost::json::object& with) { return in_namespace_of(with, re
 
 }  // namespace
 
-const UndoVerb ifb_delete{"ifb.delete", describe_ifb, ifb};
-const UndoVerb clsact_delete{"clsact.delete", describe_clsact, clsact};
-const UndoVerb filter_delete{"filter.delete", describe_filter, filter};
+const UndoVerb ifb_delete{"ifb.delete", describe_ifb, ifb, {"link", "qdisc"}};
+const UndoVerb clsact_delete{"clsact.delete", describe_clsact, clsact, {"qdisc"}};
+const UndoVerb filter_delete{"filter.delete", describe_filter, filter, {"filter"}};
 
 }  // namespace squall::undo

@@ -94,6 +94,36 @@ TEST_F(Interface, the_journal_alone_brings_it_back) {
   EXPECT_EQ(told(), before);
 }
 
+// As a router advertises it. The kernel sets it to the device's own whenever that changes, or the device comes up.
+TEST_F(Interface, the_mtu_of_ipv6_and_of_its_routes_comes_back) {
+  shell("ip link add sqv link sqa type vlan id 7 && ip link set sqv up && ip -6 address add fd94::1/64 dev sqv nodad && ip -6 route add fd52::/32 via fd99::2 mtu 1400 && "
+        "ip -6 route add fd53::/32 via fd94::2 dev sqv mtu 1350");
+  before = told();
+  shell("echo 1400 >/proc/sys/net/ipv6/conf/sqa/mtu && echo 1380 >/proc/sys/net/ipv6/conf/sqv/mtu && ip -6 route replace fd52::/32 via fd99::2 mtu 1400");
+  const auto mtus = [] { return shell("cat /proc/sys/net/ipv6/conf/sqa/mtu /proc/sys/net/ipv6/conf/sqv/mtu; ip -6 route show fd52::/32; ip -6 route show fd53::/32"); };
+  const auto as_it_was = mtus();
+  before = told();
+  const auto snapshot = snapshot_host();
+  for (const bool from_the_journal : {false, true}) {
+    RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", "sqa"}}};
+    small.apply();
+    EXPECT_NE(mtus(), as_it_was) << "nothing is tested";
+    EXPECT_EQ(small.undo(from_the_journal), "");
+    EXPECT_EQ(mtus(), as_it_was);
+    EXPECT_EQ(flap(), "");
+    EXPECT_EQ(mtus(), as_it_was);
+    EXPECT_EQ(differences(snapshot, snapshot_host()), std::vector<std::string>{});
+  }
+}
+
+TEST_F(Interface, an_mtu_of_ipv6_that_somebody_sets_meanwhile_stays) {
+  RunFault small{"network.mtu", {{"mtu", 1300}}, {{"interface", "sqa"}}};
+  small.apply();
+  shell("echo 1290 >/proc/sys/net/ipv6/conf/sqa/mtu");
+  EXPECT_EQ(small.undo(), "");
+  EXPECT_EQ(shell("cat /proc/sys/net/ipv6/conf/sqa/mtu"), "1290\n");
+}
+
 // As NetworkManager sets a device up.
 TEST_F(Interface, routes_that_the_kernel_does_not_make_again_come_back) {
   shell("ip address add 10.98.0.1/24 dev sqa noprefixroute && ip route add 10.98.0.0/24 dev sqa proto kernel scope link src 10.98.0.1 metric 100 && ip route add 10.97.0.0/16 via 10.98.0.2 metric 100 && "

@@ -73,5 +73,61 @@ TEST_P(NetemDelay, filters_that_others_add_meanwhile_are_not_taken_away) {
   EXPECT_NE(testing::shell("tc filter show dev sqa egress").find("pref 9"), std::string::npos);
 }
 
+// The name is somebody's choice, its number is not.
+TEST_P(NetemDelay, goes_from_a_device_that_has_another_name_by_then) {
+  for (const bool from_the_journal : {false, true}) {
+    auto fault = delay({{"delay", "20ms"}, {"direction", "both"}});
+    fault.apply();
+    testing::shell("ip link set sqa down && ip link set sqa name sqx && ip link set sqx up");
+    EXPECT_EQ(fault.undo(from_the_journal), "");
+    EXPECT_EQ(testing::shell("tc qdisc show dev sqx clsact; tc filter show dev sqx egress; tc filter show dev sqx ingress; ip -o link show type ifb"), "");
+    EXPECT_EQ(testing::ping("10.99.0.2", port, 20, gap_us()).lost(), 0u) << "packets are led to a device that is gone";
+    testing::shell("ip link set sqx down && ip link set sqx name sqa && ip link set sqa up");
+  }
+}
+
+TEST_P(NetemDelay, takes_its_ifb_away_though_somebody_has_renamed_it) {
+  auto fault = delay({{"delay", "20ms"}});
+  fault.apply();
+  testing::shell("for one in $(ip -o link show type ifb | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/'); do ip link set $one down; ip link set $one name x$one; ip link set x$one up; done");
+  EXPECT_EQ(fault.undo(true), "");
+  EXPECT_EQ(testing::shell("ip -o link show type ifb"), "");
+}
+
+// What is led to a device that is gone is lost for good.
+TEST_P(NetemDelay, keeps_its_ifb_while_a_filter_leads_packets_there) {
+  auto fault = delay({{"delay", "20ms"}});
+  fault.apply();
+  auto inverses = fault.inverses();
+  std::string told;
+  for (auto inverse = inverses.rbegin(); inverse != inverses.rend(); ++inverse)
+    if (inverse->verb == "ifb.delete") {
+      const auto undone = find_undo_verb(inverse->verb)->carry_out(inverse->with);
+      EXPECT_EQ(undone.outcome, UndoOutcome::failed);
+      told += undone.detail + "\n" + undone.by_hand + "\n";
+    }
+  EXPECT_NE(told.find("a filter leads some there, egress of sqa"), std::string::npos) << told;
+  EXPECT_EQ(testing::ping("10.99.0.2", port, 20, gap_us()).lost(), 0u);
+  EXPECT_LT(undelayed_ms("10.99.0.2", port), 15) << "they pass as they are";
+  EXPECT_EQ(fault.undo(true), "");
+  EXPECT_EQ(testing::shell("ip -o link show type ifb"), "");
+}
+
+// Somebody took clsact away and put his own there, with a filter where ours was.
+TEST_P(NetemDelay, touches_and_advises_nothing_of_somebody_elses_in_the_place_of_ours) {
+  auto fault = delay({{"delay", "5ms"}});
+  fault.apply();
+  const auto priority = testing::shell("tc filter show dev sqa egress | sed -n 's/.* pref \\([0-9]*\\) .*/\\1/p' | head -n 1");
+  testing::shell("tc qdisc del dev sqa clsact && tc qdisc add dev sqa clsact && tc filter add dev sqa egress prio " + priority.substr(0, priority.find('\n')) + " matchall action continue");
+  const auto inverses = fault.inverses();
+  for (auto inverse = inverses.rbegin(); inverse != inverses.rend(); ++inverse) {
+    const auto undone = find_undo_verb(inverse->verb)->carry_out(inverse->with);
+    EXPECT_EQ(undone.by_hand.find("tc qdisc del"), std::string::npos) << undone.by_hand;
+    EXPECT_EQ(undone.by_hand.find("tc filter del"), std::string::npos) << undone.by_hand;
+  }
+  fault.undo(true);
+  EXPECT_NE(testing::shell("tc filter show dev sqa egress").find("matchall"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace squall

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <sstream>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <gtest/gtest.h>
@@ -83,6 +84,63 @@ TEST_F(JournalTest, torn_at_any_byte_of_its_last_record_loses_that_record_alone)
       if (cut + 1 < end) EXPECT_EQ(read->open.size(), 2u) << cut - last;
     }
   }
+}
+
+// Whatever bit is another one by now: it is undone or told, never neither.
+TEST_F(JournalTest, with_any_bit_of_its_last_record_flipped_loses_nothing_without_a_word) {
+  const auto path = left_behind();
+  const auto whole = bytes_of(path);
+  const auto end = static_cast<std::size_t>(read_journal(path)->end);
+  const auto last = whole.rfind('\n', end - 2) + 1;
+  for (auto at = last; at < end; ++at)
+    for (int bit = 0; bit < 8; ++bit) {
+      auto bytes = whole;
+      bytes[at] = static_cast<char>(bytes[at] ^ 1 << bit);
+      write(path, bytes);
+      const auto read = read_journal(path);
+      ASSERT_TRUE(read);
+      EXPECT_TRUE(read->damaged > 0 || read->open.size() == 3) << "byte " << at - last << ", bit " << bit;
+    }
+  // Once for all of them: what is told is told by whoever carries it out.
+  auto bytes = whole;
+  bytes[last + 20] ^= 1;
+  write(path, bytes);
+  EXPECT_EQ(carry_out_journal(path, find_test_verb).size(), 1u);
+  EXPECT_EQ(done, (std::vector<std::string>{"second", "first"}));
+}
+
+TEST_F(JournalTest, that_is_no_journal_is_told) {
+  const auto path = left_behind();
+  for (auto& garbage : {std::string{}, std::string(4096, '\0'), std::string("not a journal\n"), std::string(1 << 20, 'x')}) {
+    write(path, garbage);
+    EXPECT_EQ(carry_out_journal(path, find_test_verb).size(), 1u);
+  }
+}
+
+TEST_F(JournalTest, held_open_is_carried_out_though_its_folder_is_gone) {
+  const auto path = left_behind();
+  const Fd held{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
+  fs::remove_all(fs::path{path}.parent_path());
+  bool by_us = false;
+  EXPECT_TRUE(carry_out_journal(held, path, find_test_verb, &by_us).empty());
+  EXPECT_TRUE(by_us);
+  EXPECT_EQ(done, (std::vector<std::string>{"third", "second", "first"}));
+  // Whoever holds it as well sees that it is done.
+  EXPECT_TRUE(carry_out_journal(held, path, find_test_verb, &(by_us = false)).empty());
+  EXPECT_FALSE(by_us);
+  EXPECT_EQ(done.size(), 3u);
+}
+
+TEST_F(JournalTest, held_open_is_at_its_place_again_where_something_is_left) {
+  failures = 1000;
+  const auto path = left_behind();
+  const Fd held{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
+  fs::remove_all(fs::path{path}.parent_path());
+  EXPECT_EQ(carry_out_journal(held, path, find_test_verb).size(), 3u);
+  failures = 0;
+  EXPECT_TRUE(carry_out_journal(path, find_test_verb).empty());
+  EXPECT_EQ(done.size(), 3u);
+  EXPECT_FALSE(fs::exists(path));
 }
 
 TEST_F(JournalTest, damaged_in_the_middle_says_so_and_undoes_the_rest) {
