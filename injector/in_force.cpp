@@ -207,6 +207,10 @@ void InForce::say_events(Running& running) {
   }
 }
 
+void InForce::note_probes(const std::string& step, const std::string& service, const std::vector<Endpoint>& ends) {
+  if (const auto found = running_.find(step); found != running_.end()) found->second->order.fault->note_probes(service, ends);
+}
+
 json::object InForce::dose(const std::string& step) { return measured(*find(step).order.fault).json(); }
 
 void InForce::make_way(const Fault& of, bool on) {
