@@ -63,9 +63,16 @@ boost::json::object Share::json() const {
   return out;
 }
 
+boost::json::object Witness::json() const {
+  boost::json::object out{{"service", service}, {"met", met}, {"passed", passed}};
+  if (unseen) out["unseen"] = unseen;
+  return out;
+}
+
 boost::json::object Dose::json() const {
   boost::json::object out{{"prescribed", prescribed}, {"measured", measured}, {"samples", samples}, {"verified", verified}};
   if (!reason.empty()) out["reason"] = reason;
+  if (witness) out["witness"] = witness->json();
   if (!shares.empty()) {
     boost::json::array list;
     for (auto& share : shares) list.push_back(share.json());

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@ class io_context;
 
 namespace squall {
 
+struct Endpoint;
 struct Process;
 
 // Of what a target did meanwhile: how much met the fault and how much went by it, counted by something other than the
@@ -31,6 +33,14 @@ struct Share {
   boost::json::object json() const;
 };
 
+// Of the probes that the step's own service was asked by meanwhile: how many met the fault.
+struct Witness {
+  std::string service;
+  std::uint64_t met = 0, passed = 0;
+  std::uint64_t unseen = 0;  // whose connections were not seen at the target: whether they met it is not known
+  boost::json::object json() const;
+};
+
 // The dose: what was prescribed beside what was measured from the effect, never from our own setting read back.
 struct Dose {
   boost::json::object prescribed;  // {"delay_ms": 80}; each name ends in its unit
@@ -38,6 +48,7 @@ struct Dose {
   std::uint64_t samples = 0;       // how many packets, intervals, processes … it rests on
   bool verified = false;           // the effect was seen
   std::string reason;              // where it is not verified: why, for a person
+  std::optional<Witness> witness;
   std::vector<Share> shares;       // a fault that passed most of its target by is not verified
   boost::json::object json() const;
 };
@@ -80,6 +91,9 @@ class Fault {
   virtual void set_level(double) {}
   virtual Dose measure() = 0;
   virtual std::vector<FaultEvent> events() { return {}; }
+  // The ends, on the side of who asked, of connections by which a service of the step was probed meanwhile: whether they met
+  // it is told with the dose.
+  virtual void note_probes(const std::string& /*service*/, const std::vector<Endpoint>&) {}
   virtual void stopping() {}
   // Whether packets may wait for it in the kernel's queue, which drops them when anybody removes a hook: it is undone first,
   virtual bool keeps_packets() const { return false; }

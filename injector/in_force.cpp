@@ -216,7 +216,11 @@ void InForce::say_events(Running& running) {
   }
 }
 
-json::object InForce::dose(const std::string& step) { 
+void InForce::note_probes(const std::string& step, const std::string& service, const std::vector<Endpoint>& ends) {
+  if (const auto found = running_.find(step); found != running_.end()) found->second->order.fault->note_probes(service, ends);
+}
+
+json::object InForce::dose(const std::string& step) {
   auto& running = find(step);
   return measured(*running.order.fault, running.unattended_ns).json();
 }

@@ -42,6 +42,8 @@ class InForce {
   // names the attempt that failed, all undone.
   boost::json::object apply(Order);
   boost::json::object dose(const std::string& step);
+  // Of a step that may be over by now: nothing then.
+  void note_probes(const std::string& step, const std::string& service, const std::vector<Endpoint>&);
   // Undoes one step, or all, last one first; what could not be undone earlier is tried again. `say` tells the caller.
   boost::json::object undo(const std::string& step);
   boost::json::object undo_all(const std::string& why, bool say);

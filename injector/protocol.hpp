@@ -14,6 +14,8 @@
 //   apply    {step, fault?, on, with, for_ns?, ramp_up_ns?, seed}
 //            → {step, mechanism, targets, limits, applied_at, apply_ns}   when the fault is in force, undo durable
 //   dose     {step}                                      → {dose}
+//   probes   {step, service, ends: ["tcp 10.0.0.1:4711"…]} → {} ; the askers' own ends of connections by which that service was
+//            probed while the step was in force: whether the fault met them is told with its dose
 //   undo     {step}                                      → {step, undone_at, undo_ns, clean, left: [{detail, by_hand}], dose}
 //   undo_all {}                                          → {clean, left}
 //   renew    {}                                          → {} ; extends the lease by lease_ns (10 s by default)

@@ -15,6 +15,7 @@
 #include "injector/afterwards.hpp"
 #include "injector/doctor.hpp"
 #include "injector/host/descriptor_limit.hpp"
+#include "injector/host/endpoint_set.hpp"
 #include "injector/host/last_descriptors.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/host_sessions.hpp"
@@ -116,6 +117,7 @@ class Session {
     in_force_.renew();
     if (verb == "apply") return apply(request, received);
     if (verb == "undo") return in_force_.undo(text_of(request, "step"));
+    if (verb == "probes") return probes(request);
     if (verb == "dose") return {{"dose", in_force_.dose(text_of(request, "step"))}};
     if (verb == "renew") return {};
     if (verb == "undo_all") return in_force_.undo_all("asked", false);
@@ -213,6 +215,16 @@ class Session {
     auto found = prepared_.extract(step);
     if (!found) throw Refused{"input", fmt::format("missing \"fault\": nothing was prepared for the step \"{}\"", step)};
     return std::move(found.mapped());
+  }
+
+  json::object probes(const json::object& request) {
+    constexpr std::size_t most = 10'000;
+    std::vector<Endpoint> ends;
+    if (auto* list = request.if_contains("ends"); list && list->is_array())
+      for (auto& one : list->get_array())
+        if (auto end = one.is_string() ? parse_endpoint_of(one.get_string()) : std::nullopt; end && ends.size() < most) ends.push_back(*end);
+    in_force_.note_probes(text_of(request, "step"), text_of(request, "service"), ends);
+    return {};
   }
 
   static json::object resolve(const json::object& request) {

@@ -54,6 +54,7 @@ struct ProbeSample {
   std::string error;  // "" when ok: "timed out after 1s", "connection refused", "status 503"
   int code = 0;       // http status
   std::optional<ProbePhases> phases = std::nullopt;  // of http
+  std::string local = "";  // the near end of its connection, "tcp 10.0.0.1:4711"; not recorded
 };
 
 enum class AlertState { pending, firing, resolved, silenced, notified, notified_resolved };
@@ -96,6 +97,8 @@ struct DoseRecord {
   std::uint64_t samples = 0;
   bool verified = false;
   std::string reason;  // where it is not verified
+  boost::json::array shares;    // {of, met, passed, by?} or {of, unknown}: of what the target did
+  boost::json::object witness;  // {service, met, passed, unseen?}: of the service's own probes; empty where there is none
 };
 
 struct FaultHappening {

@@ -67,6 +67,8 @@ std::optional<DoseRecord> dose(const json::object& in) {
   out.samples = static_cast<std::uint64_t>(std::max<std::int64_t>(0, number(given, "samples")));
   out.verified = flag(given, "verified");
   out.reason = text(given, "reason");
+  out.shares = json::array(list(given, "shares"), json::storage_ptr{});
+  out.witness = json::object(object(given, "witness"), json::storage_ptr{});
   return out;
 }
 

@@ -39,6 +39,8 @@ json::object dose(const std::optional<DoseRecord>& given) {
   if (!given) return {{"prescribed", json::object{}}, {"measured", json::object{}}, {"samples", 0}, {"verified", false}, {"reason", "no dose was measured"}};
   json::object out{{"prescribed", given->prescribed}, {"measured", given->measured}, {"samples", given->samples}, {"verified", given->verified}};
   if (!given->reason.empty()) out["reason"] = given->reason;
+  if (!given->shares.empty()) out["shares"] = given->shares;
+  if (!given->witness.empty()) out["witness"] = given->witness;
   return out;
 }
 

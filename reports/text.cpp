@@ -192,7 +192,43 @@ std::vector<DoseRow> dose_rows(const DoseRecord& dose) {
   return out;
 }
 
+std::string what_met(const json::array& shares, const json::object& witness) {
+  auto number = [](const json::object& in, const char* key) {
+    auto* member = in.if_contains(key);
+    json::error_code ignored;
+    return member && member->is_number() ? member->to_number<std::int64_t>(ignored) : 0;
+  };
+  auto word = [](const json::object& in, const char* key) {
+    auto* member = in.if_contains(key);
+    return member && member->is_string() ? std::string(member->get_string()) : std::string();
+  };
+  std::vector<std::string> out;
+  const auto probes = number(witness, "met") + number(witness, "passed");
+  if (probes > 0) out.push_back(fmt::format("{} of {} probes of {} met the fault", count(number(witness, "met")), count(probes), word(witness, "service")));
+  else if (number(witness, "unseen") > 0) out.push_back(fmt::format("whether the {} probes of {} met the fault is not known", count(number(witness, "unseen")), word(witness, "service")));
+  for (auto& item : shares) {
+    if (!item.is_object()) continue;
+    auto& share = item.get_object();
+    if (const auto unknown = word(share, "unknown"); !unknown.empty()) {
+      if (probes == 0) out.push_back(fmt::format("how much of the target met it is not known: {}", unknown));
+    } else if (number(share, "passed") > 0) {
+      out.push_back(fmt::format("{} of {} {} of the target met it", count(number(share, "met")), count(number(share, "met") + number(share, "passed")), word(share, "of")));
+    }
+  }
+  return join(out);
+}
+
+namespace {
+std::string figures_of(const DoseRecord&);
+}
+
 std::string dose_summary(const DoseRecord& dose) {
+  const auto met = what_met(dose.shares, dose.witness);
+  return figures_of(dose) + (met.empty() ? "" : "; " + met);
+}
+
+namespace {
+std::string figures_of(const DoseRecord& dose) {
   std::vector<std::string> both, asked, seen;
   for (auto& row : dose_rows(dose)) {
     if (!row.prescribed.empty() && !row.measured.empty())
@@ -208,6 +244,7 @@ std::string dose_summary(const DoseRecord& dose) {
   if (!seen.empty()) out += (out.empty() ? "" : "; ") + join(seen) + " measured";
   return out.empty() ? "nothing measured" : out;
 }
+}  // namespace
 
 std::size_t columns(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));

@@ -40,6 +40,9 @@ struct DoseRow {
   std::string name, prescribed, measured;  // "" where there is no counterpart
 };
 std::vector<DoseRow> dose_rows(const DoseRecord&);
+// How much of what was meant met the fault: "0 of 300 probes of shop met the fault, 11 of 1,211 segments of the target did"; "" where
+// all of it did, or nothing is known of it.
+std::string what_met(const boost::json::array& shares, const boost::json::object& witness);
 // "delay 80 ms prescribed, 81.2 ms measured" of what has both; else what is there.
 std::string dose_summary(const DoseRecord&);
 

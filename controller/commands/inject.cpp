@@ -94,6 +94,11 @@ std::string dose_text(const json::value& dose) {
   const bool seen = verified && verified->is_bool() && verified->get_bool();
   std::string out = fmt::format("prescribed {} | measured {} | {}", part("prescribed"), part("measured"),
                                 seen ? "verified" : "not verified");
+  auto* shares = object.if_contains("shares");
+  auto* witness = object.if_contains("witness");
+  if (seen)
+    if (const auto met = text::what_met(shares && shares->is_array() ? shares->get_array() : json::array{}, witness && witness->is_object() ? witness->get_object() : json::object{}); !met.empty())
+      out += "; " + met;
   auto* reason = object.if_contains("reason");
   if (!seen && reason && reason->is_string() && !reason->get_string().empty())
     out += ": " + std::string(reason->get_string());

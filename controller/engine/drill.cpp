@@ -113,6 +113,7 @@ asio::awaitable<void> Drill::observe() {
       io_, log_->start(), [this](const std::string& service, const std::string& probe, const ProbeSample& sample) {
         log_->add("probe", to_event(service, probe, sample));
         live_->halts.add(service, sample);
+        note_probe(service, sample);
       });
   for (auto& [name, service] : scenario_.landscape.services)
     for (auto probe : service.probes) {

@@ -75,6 +75,9 @@ class Drill {
   void host_rescued(Host&, std::int64_t silent_since, const HostRescued&);
   void note_undone(Active&, const boost::json::object& told);
   void start_record();
+  // The near ends of connections by which services are probed go to the hosts whose faults are aimed at them.
+  void note_probe(const std::string& service, const ProbeSample&);
+  void send_probes(Active&);
   Active* find(const Host&, const std::string& step);
 
   boost::asio::io_context& io_;

@@ -18,6 +18,14 @@ using namespace std::chrono_literals;
 // A third of the injector's default lease.
 constexpr std::chrono::nanoseconds lease_renewal = 3s;
 
+// Whose probes tell whether users met the fault: of the service that the step names, or that it is aimed at by its port.
+static std::string service_of(const Scenario& scenario, const PlannedFault& fault) {
+  if (fault.step->on.service) return *fault.step->on.service;
+  for (auto& [name, service] : scenario.landscape.services)
+    if (fault.target.listens_on && service.processes.listens_on == fault.target.listens_on) return name;
+  return "";
+}
+
 asio::awaitable<void> Drill::prepare() {
   std::set<std::string> needed;
   for (auto& fault : plan_.faults) needed.insert(fault.host);
@@ -64,6 +72,7 @@ asio::awaitable<void> Drill::prepare() {
                                     {"limits", told["limits"]},
                                     {"changes", told["changes"]}});
     active_.push_back({&fault, host->get()});
+    active_.back().service = service_of(scenario_, fault);
   }
   check_claims(scenario_, plan_, claims, wrong);
   if (!wrong.ok()) throw CannotStart{2, wrong.render(), true};
@@ -86,6 +95,7 @@ asio::awaitable<bool> Drill::apply(Active& active) {
     co_return false;
   }
   auto& told = *reply;
+  active.applied_t = log_->now();
   log_->add("fault.applied", {{"step", step.name},
                               {"fault", step.fault},
                               {"host", active.host->name},
@@ -134,6 +144,20 @@ asio::awaitable<void> Drill::undo_everything() {
     if (active.in_force && !active.over && !active.host->lost) co_await undo(active);
 }
 
+void Drill::note_probe(const std::string& service, const ProbeSample& sample) {
+  constexpr std::size_t most = 10'000;  // between two doses
+  if (sample.local.empty()) return;
+  for (auto& active : active_)
+    if (active.in_force && !active.over && active.applied_t > 0 && sample.due_ns >= active.applied_t && active.service == service && active.probed.size() < most)
+      active.probed.emplace_back(sample.local);
+}
+
+void Drill::send_probes(Active& active) {
+  if (active.probed.empty() || active.host->lost) return;
+  json::object request{{"do", "probes"}, {"step", active.fault->step->name}, {"service", active.service}, {"ends", std::exchange(active.probed, {})}};
+  active.host->link->request(std::move(request), [](const Reply&) {});
+}
+
 Drill::Active* Drill::find(const Host& host, const std::string& step) {
   for (auto& active : active_)
     if (active.host == &host && active.fault->step->name == step) return &active;
@@ -157,6 +181,7 @@ void Drill::from_host(Host& host, const json::object& event) {
   json::object line = event;
   line.erase("event");
   line["host"] = host.name;
+  if (what == "dose" && active) send_probes(*active);
   if (what == "dose" && active && line["dose"] != active->dose) {
     active->dose = line["dose"];
     log_->add("fault.dose", std::move(line));

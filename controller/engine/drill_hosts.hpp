@@ -30,6 +30,9 @@ struct Drill::Active {
   bool in_force = false;
   bool over = false;
   boost::json::value dose;  // as it was last recorded
+  std::string service;          // whose probes tell whether it was met; "" where there is none
+  std::int64_t applied_t = 0;   // nanoseconds since the run's start
+  boost::json::array probed;    // ends that the host was not told of yet
 };
 
 }  // namespace squall

@@ -240,4 +240,9 @@ std::uint64_t Client::get(Request request, std::function<void(Answer)> handler) 
 
 void Client::give_up(std::uint64_t request) { state_->give_up(request); }
 
+std::string Client::local(std::uint64_t request) const {
+  const auto found = state_->transfers.find(request);
+  return found == state_->transfers.end() ? "" : found->second->local();
+}
+
 }  // namespace squall::http

@@ -28,6 +28,7 @@ struct Answer {
   int status = 0;
   std::string body;
   std::string error;  // where ok is false: "connection refused", "timed out after 1s"
+  std::string local;  // the near end of its connection, "tcp 10.0.0.1:4711"; "" where there was none
   // Since the request was started; 0 where the phase was not reached. From CURLINFO_*_TIME_T.
   std::chrono::nanoseconds name_lookup{}, connect{}, tls{}, first_byte{}, total{};
 };
@@ -41,6 +42,8 @@ class Client {
   std::uint64_t get(Request, std::function<void(Answer)>);
   // Closes the connection of a request that is still on its way and forgets its handler; by the number that get() gave.
   void give_up(std::uint64_t request);
+  // The near end of the connection of a request that is still on its way; "" while there is none.
+  std::string local(std::uint64_t request) const;
 
  private:
   struct State;

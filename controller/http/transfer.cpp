@@ -119,6 +119,15 @@ std::size_t Transfer::receive(char* data, std::size_t, std::size_t size, void* s
   return size;
 }
 
+std::string Transfer::local() const {
+  const char* address = nullptr;
+  long port = 0;
+  curl_easy_getinfo(easy_, CURLINFO_LOCAL_IP, &address);
+  curl_easy_getinfo(easy_, CURLINFO_LOCAL_PORT, &port);
+  if (!address || !*address || port <= 0) return "";
+  return std::strchr(address, ':') ? fmt::format("tcp [{}]:{}", address, port) : fmt::format("tcp {}:{}", address, port);
+}
+
 Answer Transfer::answer(CURLcode result) {
   Answer answer;
   long status = 0;
@@ -127,6 +136,7 @@ Answer Transfer::answer(CURLcode result) {
   answer.status = static_cast<int>(status);
   answer.body = std::move(body_);
   if (!answer.ok) answer.error = describe(result);
+  answer.local = local();
   answer.name_lookup = phase(easy_, CURLINFO_NAMELOOKUP_TIME_T);
   answer.connect = phase(easy_, CURLINFO_CONNECT_TIME_T);
   answer.tls = phase(easy_, CURLINFO_APPCONNECT_TIME_T);

@@ -25,6 +25,8 @@ class Transfer {
   static std::uint64_t number_of(CURL*);
   Handler take_handler() { return std::move(handler_); }
   Answer answer(CURLcode result);
+  // The near end of its connection; "" while there is none.
+  std::string local() const;
   CURL* easy() const { return easy_; }
 
  private:

@@ -10,6 +10,7 @@
 #include "controller/probes/dns_message.hpp"
 #include "controller/probes/endpoint.hpp"
 #include "controller/probes/kinds.hpp"
+#include "controller/probes/own_end.hpp"
 #include "controller/probes/stream_question.hpp"
 
 namespace squall {
@@ -32,6 +33,11 @@ class DnsQuestion : public Question {
  public:
   DnsQuestion(boost::asio::io_context& loop, dns::Message question, std::string type, Done done)
       : Question(std::move(done)), loop_(loop), socket_(loop), question_(std::move(question)), type_(std::move(type)) {}
+
+  std::string local() const override {
+    auto& socket = const_cast<Udp::socket&>(socket_);
+    return socket.is_open() ? own_end(socket.native_handle(), true) : "";
+  }
 
   void start(const Endpoint& server) {
     lookup_ = look_up(loop_, server.host, while_asked([this, port = server.port](const Addresses& found) {

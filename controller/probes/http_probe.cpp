@@ -22,9 +22,11 @@ class HttpQuestion : public Question {
   using Judge = std::function<std::string(const http::Answer&)>;  // "" where all is well
   HttpQuestion(http::Client& client, Done done) : Question(std::move(done)), client_(client) {}
   ~HttpQuestion() override { client_.give_up(number_); }
+  std::string local() const override { return local_.empty() ? client_.local(number_) : local_; }
 
   void start(http::Request request, Judge judge) {
     number_ = client_.get(std::move(request), while_asked([this, judge = std::move(judge)](const http::Answer& got) {
+      local_ = got.local;
       std::string error = judge(got);
       answer({.ok = error.empty(), .error = std::move(error), .code = got.status, .phases = phases_of(got)});
     }));
@@ -33,6 +35,7 @@ class HttpQuestion : public Question {
  private:
   http::Client& client_;
   std::uint64_t number_ = 0;
+  std::string local_;
 };
 
 class HttpProbe : public Probe {

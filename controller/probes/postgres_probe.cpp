@@ -4,6 +4,7 @@
 #include <boost/asio/post.hpp>
 
 #include "controller/probes/kinds.hpp"
+#include "controller/probes/own_end.hpp"
 #include "controller/probes/postgres_connection.hpp"
 
 namespace squall {
@@ -21,6 +22,7 @@ class PostgresQuestion : public Question {
   PostgresQuestion(boost::asio::io_context& loop, Kept kept, const std::string& query, Done done)
       : Question(std::move(done)), loop_(loop), kept_(std::move(kept)), query_(query), watched_(loop) {}
   ~PostgresQuestion() override { unwatch(); }
+  std::string local() const override { return local_.empty() && connection_ ? own_end(PQsocket(connection_.get())) : local_; }
 
   void start(const Parameters& parameters) {
     if (*kept_) {
@@ -63,6 +65,7 @@ class PostgresQuestion : public Question {
   }
 
   void send_query() {
+    local_ = own_end(PQsocket(connection_.get()));
     if (!PQsendQuery(connection_.get(), query_.c_str())) return fail_with_last_error();
     flush();
   }
@@ -130,6 +133,7 @@ class PostgresQuestion : public Question {
   boost::asio::io_context& loop_;
   Kept kept_;
   const std::string& query_;
+  std::string local_;
   Connection connection_;
   Descriptor watched_;
   std::unique_ptr<Background> lookup_;

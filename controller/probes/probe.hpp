@@ -27,6 +27,8 @@ class Question : public std::enable_shared_from_this<Question> {
   virtual ~Question() = default;
   Question(const Question&) = delete;
   Question& operator=(const Question&) = delete;
+  // The near end of its connection (own_end.hpp), answered or not; "" where it has none, or it is not known.
+  virtual std::string local() const { return ""; }
 
  protected:
   // The first call counts.

@@ -95,7 +95,7 @@ struct Prober::State : std::enable_shared_from_this<State> {
   void ask(Scheduled&, Time due);
   void watch_timeout(std::uint64_t flight, bool looked_again);
   void settle(std::uint64_t flight, ProbeAnswer);
-  void report(const Scheduled&, Time due, ProbeAnswer);
+  void report(const Scheduled&, Time due, ProbeAnswer, std::string local = "");
   void finish(std::function<void()> done);
   void close();
 
@@ -196,11 +196,12 @@ void Prober::State::settle(std::uint64_t id, ProbeAnswer answer) {
   const auto flight = flights.extract(id);
   Scheduled& scheduled = flight.mapped().of;
   --scheduled.asked;
-  report(scheduled, flight.mapped().due, std::move(answer));
+  const auto& question = flight.mapped().question;
+  report(scheduled, flight.mapped().due, std::move(answer), question ? question->local() : "");
   if (finished && flights.empty()) std::exchange(finished, nullptr)();
 }
 
-void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer answer) {
+void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer answer, std::string local) {
   if (closed) return;
   sink(scheduled.service, scheduled.name,
        {.due_ns = nanoseconds(due - start).count(),
@@ -208,7 +209,8 @@ void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer ans
         .ok = answer.ok,
         .error = std::move(answer.error),
         .code = answer.code,
-        .phases = answer.phases});
+        .phases = answer.phases,
+        .local = std::move(local)});
 }
 
 void Prober::State::finish(std::function<void()> done) {

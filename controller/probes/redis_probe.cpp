@@ -25,6 +25,7 @@ class RedisQuestion : public StreamQuestion {
     if (*kept_) {
       socket() = std::move(**kept_);
       kept_->reset();
+      note_local();
       ping();
       return;
     }

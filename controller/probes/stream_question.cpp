@@ -4,6 +4,8 @@
 
 #include <boost/asio/error.hpp>
 
+#include "controller/probes/own_end.hpp"
+
 namespace squall {
 
 std::string short_text(const boost::system::error_code& error) {
@@ -29,6 +31,13 @@ void StreamQuestion::connect(const Endpoint& endpoint, std::function<void()> con
   }));
 }
 
+void StreamQuestion::note_local() { local_ = own_end(socket_.native_handle()); }
+
+std::string StreamQuestion::local() const {
+  auto& socket = const_cast<Socket&>(socket_);
+  return local_.empty() && socket.is_open() ? own_end(socket.native_handle()) : local_;
+}
+
 void StreamQuestion::try_next(const std::string& error) {
   if (left_.empty()) return fail(error);
   const auto next = left_.back();
@@ -37,6 +46,7 @@ void StreamQuestion::try_next(const std::string& error) {
   socket_.close(ignored);
   socket_.async_connect(next, while_asked([this](const boost::system::error_code& failed) {
     if (failed) return try_next(short_text(failed));
+    note_local();
     connected_();
   }));
 }

@@ -236,6 +236,9 @@ class AnswersFault : public Fault {
   void begin_letting_go() override { detour_->begin_letting_go(); }
   void finish_letting_go() override { detour_->finish_letting_go(); }
 
+  void started() override { aim_.traffic->begin(); }
+  void stopping() override { aim_.traffic->end(); }
+
   Dose measure() override {
     Dose out;
     if (act_ == Act::fail) out.prescribed["answer"] = enum_text(with_.answer);
@@ -250,7 +253,7 @@ class AnswersFault : public Fault {
     judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit(), 0}, "answers", word_for(act_));
     if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
     if (packets.overflowed) out.measured["packets_passed_unseen"] = packets.overflowed;
-    return in_view_of(aim_, std::move(out));
+    return in_view_of(aim_, std::move(out), editor_->answers());
   }
 
   std::vector<FaultEvent> events() override { return aim_.watch->events(); }
@@ -276,6 +279,14 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   packets.allow_isolation = true;  // of the metadata address only its DNS is hit, and of ssh nothing
   auto aim = aim_at_network(packets, on, setting, diagnostics);
   if (!aim || !sees_what_arrives(*aim, diagnostics)) return nullptr;
+  // The same questions by TCP, which pass.
+  auto by_tcp = connections_of(*aim);
+  by_tcp.made_here = true;
+  by_tcp.match.protocol = PacketProtocol::tcp;
+  aim->traffic = std::make_shared<TargetTraffic>(std::move(by_tcp));
+  aim->traffic->counted_by = CountedBy::exchanges;
+  aim->traffic->unit = "questions";
+  aim->traffic->why_else = "by TCP";
   auto editor = std::make_shared<AnswerEditor>(act, with, setting.seed);
   PacketDetourPlan plan;
   plan.what.editor = editor;

@@ -180,13 +180,19 @@ Dose judge(Act act, const ProxyStatistics& seen, const HttpFault& with) {
   if (act == Act::abort) out.prescribed["status"] = with.status;
   if (act == Act::delay) out.prescribed["delay_ms"] = with.delay.milliseconds();
   out.measured["requests"] = http.requests;
-  const auto unread = fmt::format("{} connections spoke no HTTP/1 (TLS, HTTP/2), or not all the time: they were passed on as they are", http.other);
+  const auto unread = fmt::format("{} connections spoke no HTTP/1 (TLS, HTTP/2): they were passed on as they are", http.other);
   if (http.other) out.measured["connections_unread"] = http.other;
+  if (http.strayed) out.measured["connections_read_in_part"] = http.strayed;
   if (!http.requests) out.reason = http.other ? unread : "no request was made: nobody was hit";
   if (http.unanswered) out.measured["requests_without_an_answer"] = http.unanswered;
   judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open + http.unanswered, http.unchanged}, "requests", word_for(act));
   if (!http.done && http.unanswered) out.reason = fmt::format("of the {} requests that were hit, {} got no answer that could be {}", http.rolled, http.unanswered, word_for(act));
   if (http.other && http.requests && !out.verified) out.reason += "; " + unread;
+  if (http.other) out.shares.push_back({.of = "connections that carried requests", .met = http.read_on, .passed = http.other, .by = {fmt::format("{} spoke no HTTP/1 (TLS, HTTP/2)", http.other)}, .unknown = ""});
+  if (out.verified && http.other > http.read_on) {
+    out.verified = false;
+    out.reason = fmt::format("{} of {} connections went by this fault: they spoke no HTTP/1 (TLS, HTTP/2)", http.other, http.other + http.read_on);
+  }
   if (act != Act::delay || !http.done) return out;
   HeldTimes times;
   times.add(with.at == HttpRule::Side::request ? seen.up : seen.down);

@@ -23,6 +23,7 @@ class NetemLine {
   void apply(Transaction&, const std::shared_ptr<double>& level);
   // Once it is in force.
   void set_level(double level);
+  void note_ends(std::shared_ptr<EndpointSet> ends) { times_->note_ends(std::move(ends)); }
   // Looks at what passed since the last time.
   void read();
   PacketsSeen::OneWay seen() const;

@@ -57,6 +57,7 @@ bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& 
   if (!find_namespace(*processes, aim, diagnostics)) return false;
   aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
   aim.watch->expect(on, *processes);
+  for (auto& process : *processes) aim.pids.push_back(process.pid);
   if (!on.listens_on) return recognise(*processes, own_name(setting), setting.permits, aim, diagnostics);
   aim.own_port = on.listens_on;
   aim.limits.push_back(fmt::format("a listener is recognised by its port {} alone, not by its process", *on.listens_on));
@@ -154,6 +155,10 @@ std::string own_name(const Setting& setting) {
   return fmt::format("sq{}{:x}", setting.session.empty() ? "0" : setting.session, ++count & 0xff);
 }
 
+CountedBy counted_by(Direction direction) {
+  return direction == Direction::out ? CountedBy::segments_out : direction == Direction::in ? CountedBy::segments_in : CountedBy::segments;
+}
+
 bool marks_senders(const NetworkAim& aim) { return !aim.cgroups.empty() && aim.direction != Direction::in; }
 
 std::vector<HoldPoint> hold_points(const NetworkAim& aim, bool ethernet_only) {
@@ -239,10 +244,34 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const Targe
   tell_targets(aim);
   // Of any interface, those that others take away are not missed.
   if (!aim.every_device) aim.watch->expect(aim.devices.front());
+  if (on.selects_processes()) aim.traffic = std::make_shared<TargetTraffic>(connections_of(aim));
   return aim;
 }
 
-Dose in_view_of(const NetworkAim& aim, Dose dose) {
+MeantConnections connections_of(const NetworkAim& aim) {
+  MeantConnections out;
+  out.network_namespace = aim.network_namespace;
+  out.namespace_pid = aim.namespace_pid;
+  out.listener = aim.own_port;
+  out.everybody = !aim.own_port && aim.cgroups.empty();
+  out.pids = aim.pids;
+  for (auto& [folder, id] : aim.cgroup_folders) out.cgroup_folders.push_back(folder);
+  out.groups = aim.own_groups;
+  out.cgroups = aim.cgroups;
+  out.match = aim.match;
+  if (!aim.every_device)
+    for (auto& device : aim.devices) out.devices.push_back(device.index);
+  return out;
+}
+
+std::string only_chatter(const NetworkAim& aim, const EndpointSet& came) {
+  const bool asked_for = !aim.match.peers.empty() || !aim.match.ports.empty() || aim.own_port || aim.match.protocol != Protocol::any || !aim.cgroups.empty();
+  if (asked_for || came.to_one() > 0 || came.to_groups() == 0) return "";
+  return "nothing but packets to groups came (multicast or broadcast), as hosts send them unasked: nobody's traffic was hit";
+}
+
+Dose in_view_of(const NetworkAim& aim, Dose dose, std::uint64_t met_at_least) {
+  if (aim.traffic) dose = aim.traffic->in_view(std::move(dose), met_at_least);
   if (const auto why = aim.started_anew(); !why.empty() && aim.watch->escaped().empty()) dose = doubted(std::move(dose), why);
   return aim.watch->in_view(std::move(dose));
 }

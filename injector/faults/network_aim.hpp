@@ -9,6 +9,7 @@
 #include "injector/faults/aim_watch.hpp"
 #include "injector/faults/network_packets.hpp"
 #include "injector/faults/process_aim.hpp"
+#include "injector/faults/target_traffic.hpp"
 #include "injector/host/detour_rules.hpp"
 #include "injector/host/links.hpp"
 
@@ -24,6 +25,7 @@ struct NetworkAim : ProcessAim {
   std::optional<std::uint16_t> own_port;   // a listener's
   std::vector<std::string> targets;
   std::shared_ptr<AimWatch> watch;
+  std::shared_ptr<TargetTraffic> traffic;  // of processes or a listener; else nullptr
 
   // The packets of one direction on the loopback device or on others. Both directions of a conversation pass the loopback
   // device as leaving packets, so there a port tells them apart: out is towards it.
@@ -45,8 +47,15 @@ bool sees_what_arrives(const NetworkAim&, Diagnostics&);
 std::vector<HoldPoint> hold_points(const NetworkAim&, bool ethernet_only = true);
 // The points where packets are dropped; `told`: where their sender learns of it.
 std::vector<HoldPoint> drop_points(const NetworkAim&, bool told);
+// By which of its segments the share of a target is counted.
+CountedBy counted_by(Direction);
 bool marks_senders(const NetworkAim&);
-// A dose is not verified where what it was aimed at went, or runs on without it.
-Dose in_view_of(const NetworkAim&, Dose);
+// The connections that are meant, of processes, a listener, or everybody there.
+MeantConnections connections_of(const NetworkAim&);
+// Why packets that came are nobody's traffic: all of them went to groups, and none was asked for; "" where some were not.
+std::string only_chatter(const NetworkAim&, const EndpointSet& came);
+// A dose is not verified where what it was aimed at went, or runs on without it, or went by it for the most part;
+// `met_at_least`: what the fault knows itself to have met, in the unit of its traffic.
+Dose in_view_of(const NetworkAim&, Dose, std::uint64_t met_at_least = 0);
 
 }  // namespace squall::faults

@@ -92,6 +92,8 @@ class PartitionFault : public Fault {
     rules_->fate = told ? DetourRules::Fate::reject : DetourRules::Fate::drop;
     rules_->answer = with.reject_with;
     rules_->points = drop_points(aim_, told);
+    rules_->remembers_ends = aim_.traffic != nullptr;
+    if (aim_.traffic) aim_.traffic->counted_by = CountedBy::connections;
     if (!told && marks_senders(aim_)) {
       rules_->senders = aim_.cgroups;
       if (!aim_.every_device) rules_->sender_interface = aim_.devices.front().index;
@@ -140,8 +142,16 @@ class PartitionFault : public Fault {
     names_ = std::make_unique<NameWatch>(names_of_peers());
     // Packets that were on their way while the rules came.
     in_place_if_there([&] { before_ = matched(*rules_).watched; });
+    if (aim_.traffic) aim_.traffic->begin();
   }
-  void stopping() override { read(); }
+  void stopping() override {
+    read();
+    if (aim_.traffic) aim_.traffic->end();
+  }
+  void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
+    read();
+    if (aim_.traffic) aim_.traffic->note_probes(service, ends);
+  }
 
   std::vector<FaultEvent> events() override {
     auto out = aim_.watch->events();
@@ -178,7 +188,9 @@ class PartitionFault : public Fault {
     else if (!stopped && cut_) out.reason = fmt::format("{} connections were cut, and no packet came since: that nobody gets through was not seen", cut_);
     else if (!stopped) out.reason = "no packet matched: nobody was cut off";
     if (!aim_.watch->device_gone().empty()) withdraw();
-    return in_view_of(aim_, std::move(out));
+    // Of those who were stopped, each at another end, one is the target's own.
+    const auto ends = aim_.traffic ? aim_.traffic->met->added() : 0;
+    return in_view_of(aim_, std::move(out), ends - std::min<std::uint64_t>(ends, 1));
   }
 
  private:
@@ -256,6 +268,7 @@ class PartitionFault : public Fault {
     in_place_if_there([&] {
       const auto now = matched(*rules_);
       if (now.taken() >= seen_.taken()) seen_ = now;
+      if (aim_.traffic) read_ends(*rules_, *aim_.traffic->met);
     });
   }
 

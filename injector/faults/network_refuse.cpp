@@ -77,6 +77,12 @@ class Refuse : public Fault {
     aim_.rules.beyond = with.limit;
     // What a proxy of ours brings comes from this host, in the stead of peers that are not these.
     if (aim_.rules.listener && !aim_.rules.peers.empty()) aim_.rules.mark = proxied_mark;
+    auto& traffic = aim_.network.traffic;
+    if (with.limit) traffic.reset();  // those below it pass by right
+    if (!traffic) return;
+    aim_.rules.remembers_ends = true;
+    traffic->counted_by = CountedBy::connections;
+    traffic->spares_existing = true;
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
@@ -117,7 +123,17 @@ class Refuse : public Fault {
     transaction.add(std::move(cut));
   }
 
-  void stopping() override { read(); }
+  void started() override {
+    if (aim_.network.traffic) aim_.network.traffic->begin();
+  }
+  void stopping() override {
+    read();
+    if (aim_.network.traffic) aim_.network.traffic->end();
+  }
+  void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
+    read();
+    if (aim_.network.traffic) aim_.network.traffic->note_probes(service, ends);
+  }
 
   Dose measure() override {
     read();
@@ -131,7 +147,7 @@ class Refuse : public Fault {
       out.samples = cut_;
       out.reason.clear();
     }
-    return in_view_of(aim_.network, std::move(out));
+    return in_view_of(aim_.network, std::move(out), attempts_);
   }
 
   std::vector<FaultEvent> events() override { return aim_.network.watch->events(); }
@@ -144,6 +160,7 @@ class Refuse : public Fault {
     in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] {
       refused_ = refused(aim_.rules);
       attempts_ = std::max(attempts(aim_.rules), refused_);
+      if (aim_.network.traffic) read_ends(aim_.rules, *aim_.network.traffic->met);
     });
   }
 

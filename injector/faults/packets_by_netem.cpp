@@ -57,9 +57,14 @@ class NetemFault : public Fault {
     // tbf drops what its bucket cannot hold.
     for (auto& device : aim_.devices)
       if (what_.rate) what_.rate->bucket_bytes = std::max<std::int64_t>(what_.rate->bucket_bytes, device.mtu + 64);
+    if (aim_.traffic) {
+      aim_.traffic->counted_by = counted_by(aim_.direction);
+      // A filter notes no ends; what it takes follows from the ends on the wire.
+      aim_.traffic->meets = [own = aim_.own_port](const Endpoint& mine, const Endpoint&) { return !own || mine.port == *own; };
+    }
     for (const auto way : {Way::out, Way::in})
       if (std::any_of(turns_.begin(), turns_.end(), [way](auto& turn) { return turn.way == way; }))
-        lines_.emplace(way, std::make_unique<NetemLine>(what_, place(), prefix, alias, way));
+        lines_.emplace(way, std::make_unique<NetemLine>(what_, place(), prefix, alias, way)).first->second->note_ends(came_);
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
@@ -96,7 +101,13 @@ class NetemFault : public Fault {
     }
   }
 
-  void started() override { in_force_ = true; }
+  void started() override {
+    in_force_ = true;
+    if (aim_.traffic) aim_.traffic->begin();
+  }
+  void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
+    if (aim_.traffic) aim_.traffic->note_probes(service, ends);
+  }
 
   void set_level(double level) override {
     *level_ = level;
@@ -116,7 +127,9 @@ class NetemFault : public Fault {
     // Of those that overtake it is told by their times which they are.
     seen.judges_spread = !what_.reorder;
     if (!what_.each_packet()) seen.lost = dropped();
-    return in_view_of(aim_, packet_dose(what_, seen));
+    auto dose = packet_dose(what_, seen);
+    if (const auto chatter = only_chatter(aim_, *came_); !chatter.empty() && dose.verified) dose = doubted(std::move(dose), chatter);
+    return in_view_of(aim_, std::move(dose));
   }
 
   std::vector<FaultEvent> events() override {
@@ -130,6 +143,7 @@ class NetemFault : public Fault {
 
   void stopping() override {
     if (in_force_) read();
+    if (aim_.traffic && in_force_) aim_.traffic->end();
     in_force_ = false;
   }
 
@@ -148,6 +162,7 @@ class NetemFault : public Fault {
   Impairment what_;
   std::vector<Turn> turns_;
   std::map<Way, std::unique_ptr<NetemLine>> lines_;
+  std::shared_ptr<EndpointSet> came_ = std::make_shared<EndpointSet>();
   std::shared_ptr<double> level_ = std::make_shared<double>(1);
   std::uint64_t told_lost_ = 0;
   bool in_force_ = false;

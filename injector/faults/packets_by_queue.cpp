@@ -55,6 +55,16 @@ class UserlandFault : public Fault {
       }
   }
 
+  void started() override {
+    if (aim_.traffic) aim_.traffic->begin();
+  }
+  void stopping() override {
+    if (aim_.traffic) aim_.traffic->end();
+  }
+  void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
+    if (aim_.traffic) aim_.traffic->note_probes(service, ends);
+  }
+
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
   std::vector<std::string> claims() const override { return aim_.claims(); }
@@ -114,6 +124,8 @@ class UserlandFault : public Fault {
     seen.level = level_;
     auto dose = packet_dose(what_, seen);
     if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty()) dose = doubted(std::move(dose), gone);
+    if (const auto chatter = only_chatter(aim_, *detour_->plan().ends); !chatter.empty() && dose.verified) dose = doubted(std::move(dose), chatter);
+    if (aim_.traffic) aim_.traffic->samples |= measured.interpolated > 0;
     dose = in_view_of(aim_, std::move(dose));
     // Rules on a device are put on another one of its name too, by Linux 6.16 and later; our taps know this one alone.
     if (!aim_.watch->device_gone().empty()) detour_->flow();
@@ -178,6 +190,8 @@ std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, 
   plan.rules.points = hold_points(aim);
   plan.network_namespace = aim.network_namespace;
   plan.namespace_pid = aim.namespace_pid;
+  plan.ends = aim.traffic ? aim.traffic->met : std::make_shared<EndpointSet>();
+  if (aim.traffic) aim.traffic->counted_by = counted_by(aim.direction);
   if (marks_senders(aim)) {
     plan.rules.senders = aim.cgroups;
     if (!aim.every_device) plan.rules.sender_interface = aim.devices.front().index;

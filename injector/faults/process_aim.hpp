@@ -20,6 +20,7 @@ namespace squall::faults {
 struct ProcessAim {
   std::uint64_t network_namespace = 0;  // where they are; the injector's own where none are meant
   pid_t namespace_pid = 0;              // a process in it; 0 where it is our own
+  std::vector<pid_t> pids;              // theirs
   bool alone = false;                   // nobody else is in the namespace: its packets are theirs
   std::vector<SocketCgroup> cgroups;    // by which the kernel knows their sockets, where they were asked for
   std::vector<std::pair<std::string, std::uint64_t>> cgroup_folders;  // of those of v2, each with its id

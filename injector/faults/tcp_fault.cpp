@@ -43,6 +43,12 @@ class TcpFault : public Fault {
   TcpFault(TcpEffect effect, const ConnectionPlace& place, TcpAim aim, const Setting& setting)
       : effect_(std::move(effect)), place_(place), aim_(std::move(aim)), seed_(setting.seed) {
     aim_.rules.mark = proxied_mark;
+    auto& traffic = aim_.network.traffic;
+    if (!traffic) return;
+    traffic->counted_by = CountedBy::exchanges;
+    traffic->unit = effect_.http ? "requests" : "";
+    traffic->spares_existing = !place_.cut;
+    traffic->needs_tracking = true;
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
@@ -84,7 +90,16 @@ class TcpFault : public Fault {
     if (proxy_) before_ = proxy_->statistics();
   }
 
-  void stopping() override { read(); }
+  void started() override {
+    if (aim_.network.traffic) aim_.network.traffic->begin();
+  }
+  void stopping() override {
+    read();
+    if (aim_.network.traffic) aim_.network.traffic->end();
+  }
+  void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
+    if (aim_.network.traffic) aim_.network.traffic->note_probes(service, ends);
+  }
 
   Dose measure() override {
     read();
@@ -99,7 +114,7 @@ class TcpFault : public Fault {
     if (last_.unreachable) out.measured["connections_without_a_server"] = last_.unreachable;
     if (place_.cut) out.measured["connections_cut"] = cut_;
     if (!out.verified && !last_.connections) out.reason = "no connection was made: nobody was hit";
-    return in_view_of(aim_.network, std::move(out));
+    return in_view_of(aim_.network, std::move(out), effect_.http ? last_.http.requests : last_.connections);
   }
 
   std::vector<FaultEvent> events() override { return aim_.network.watch->events(); }
@@ -114,6 +129,10 @@ class TcpFault : public Fault {
     plan.seed = seed_;
     plan.mark = proxied_mark;
     plan.http = effect_.http;
+    if (aim_.network.traffic) {
+      plan.clients = aim_.network.traffic->met;
+      plan.ends = aim_.network.traffic->own;
+    }
     auto proxy = listening(plan);
     effect_.put(*proxy, level_);
     aim_.rules.port = proxy->port();

@@ -92,6 +92,11 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   for (auto& limit : network->limits)
     if (limit.find("packet") == std::string::npos && limit.find(" lo ") == std::string::npos) out.limits.push_back(limit);
   if (!place.cut) out.limits.emplace_back("connections that exist already stay as they are (cut: true ends them)");
+  if (network->traffic) {
+    auto meant = connections_of(*network);
+    meant.made_here = !network->own_port;
+    network->traffic = std::make_shared<TargetTraffic>(std::move(meant));
+  }
   out.network = std::move(*network);
   return out;
 }

@@ -13,6 +13,7 @@
 
 #include "injector/host/netfilter_hooks.hpp"
 #include "injector/host/packet_detour.hpp"
+#include "injector/host/remembered_ends.hpp"
 
 namespace squall {
 namespace {
@@ -116,6 +117,7 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   nft::add_table(messages, Family::inet, rules.table);
+  if (rules.remembers_ends) remembered_ends::add_sets(messages, Family::inet, rules.table);
   const Chain leading{Family::inet, rules.table, lead_chain};
   nft::add_chain(messages, leading);
   using Fate = ConnectionRules::Fate;
@@ -131,6 +133,7 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
       rule.count();
       rules.fate == Fate::drop ? rule.drop() : rule.reject(true);
     }
+    if (rules.remembers_ends) remembered_ends::add_rules(messages, leading);
     { Rule{messages, leading}.count(); }
     {
       Rule rule{messages, leading};
@@ -163,6 +166,8 @@ netlink::Messages delete_connection_rules(const ConnectionRules& rules) { return
 
 std::uint64_t attempts(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, lead_chain}); }
 std::uint64_t refused(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, refuse_chain}); }
+
+void read_ends(const ConnectionRules& rules, EndpointSet& into) { remembered_ends::read(Family::inet, rules.table, into); }
 
 Inverse connection_rules_removal(const ConnectionRules& rules, std::uint64_t network_namespace, pid_t namespace_pid) {
   return detour::owned_tables(same_table(rules), network_namespace, namespace_pid);

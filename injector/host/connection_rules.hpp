@@ -25,6 +25,7 @@ struct ConnectionRules {
   // reject, drop: a share of the attempts, by the kernel's chance; those made while more than so many connections are open.
   double share = 1;
   std::optional<std::uint32_t> beyond;
+  bool remembers_ends = false;  // of those who made an attempt
   // Connections to a listener of this host, whoever makes them; else those that are made from here.
   std::optional<std::uint16_t> listener;
   std::vector<Prefix> peers;          // connections from here to any of these, or from them to the listener; empty: all
@@ -42,6 +43,8 @@ netlink::Messages delete_connection_rules(const ConnectionRules&);
 // Made so far, and, of those, refused; in the caller's network namespace. Refused ones where the fate is no lead.
 std::uint64_t attempts(const ConnectionRules&);
 std::uint64_t refused(const ConnectionRules&);
+// The ends of attempts that were made lately; of rules that remember them.
+void read_ends(const ConnectionRules&, EndpointSet& into);
 // As the journal has it: gone with its owner.
 Inverse connection_rules_removal(const ConnectionRules&, std::uint64_t network_namespace, pid_t namespace_pid);
 

@@ -13,6 +13,7 @@
 
 #include "injector/host/netfilter_hooks.hpp"
 #include "injector/host/point_rules.hpp"
+#include "injector/host/remembered_ends.hpp"
 
 namespace squall {
 
@@ -122,6 +123,7 @@ void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
     const auto hold = hold_chain(rules, point);
     if (!known.emplace(hold.family, hold.name).second) continue;
     nft::add_chain(messages, hold);
+    if (rules.remembers_ends && !point.watched) remembered_ends::add_rules(messages, hold);
     using Fate = DetourRules::Fate;
     if (point.watched)
       Rule{messages, hold}.count();
@@ -193,6 +195,8 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   for_each_family(rules, nft::add_table, messages);
+  if (rules.remembers_ends)
+    for_each_family(rules, [](auto& into, Family family, std::string_view table) { remembered_ends::add_sets(into, family, std::string(table)); }, messages);
   hold_rules(messages, rules);
   // All points mean the same processes.
   for (auto& point : rules.points)
@@ -240,6 +244,11 @@ MatchedPackets matched(const DetourRules& rules) {
     (hold.name == "watched" ? out.watched : hold.name == "hold-out" ? out.leaving : hold.name == "hold-in" ? out.arriving : out.within_lo) += nft::counted(hold);
   }
   return out;
+}
+
+void read_ends(const DetourRules& rules, EndpointSet& into) {
+  if (uses_devices(rules)) remembered_ends::read(Family::netdev, rules.table, into);
+  if (uses_queue(rules)) remembered_ends::read(Family::inet, rules.table, into);
 }
 
 std::uint64_t matched_by_queue(const DetourRules& rules) {

@@ -38,6 +38,7 @@ struct DetourRules {
   std::vector<HoldPoint> points;
   // What becomes of the packets: led to the queue and the taps, or dropped, silently or not.
   enum class Fate { detour, drop, reject } fate = Fate::detour;
+  bool remembers_ends = false;  // of what is dropped or rejected
   enum class Answer { automatic, icmp, rst } answer = Answer::automatic;  // to what is rejected: by its protocol; rst: TCP alone
   std::uint16_t queue = 0;
   bool compat_queue = false;           // the kernel lacks nft_queue
@@ -75,6 +76,9 @@ struct MatchedPackets {
   std::uint64_t taken() const { return leaving + arriving + within_lo; }
 };
 MatchedPackets matched(const DetourRules&);
+class EndpointSet;
+// The ends of connections whose packets were taken lately, read in the caller's network namespace. Of rules that remember them.
+void read_ends(const DetourRules&, EndpointSet& into);
 // Packets sent to the queue so far, read in the caller's network namespace.
 std::uint64_t matched_by_queue(const DetourRules&);
 

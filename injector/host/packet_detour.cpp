@@ -108,6 +108,7 @@ void PacketDetour::get_ready() {
                                                  : plan_.what.each_packet() ? PacketQueue::Take::each
                                                                             : PacketQueue::Take::notice,
                                                  plan_.ways);
+      if (plan_.ends) queue->note_ends(plan_.ends);
       plan_.rules.queue = queue->number();
       queue_ = queue.get();
       engine->add(std::move(queue));
@@ -140,6 +141,7 @@ void PacketDetour::add_taps_and_start() {
     if (point.at != HoldPoint::At::leaving) continue;
     auto tap = std::make_unique<Tap>(tap_name(plan_, i), alias_of(plan_), ::if_nametoindex(point.device.c_str()), detoured_mark(plan_.rules),
                                      plan_.what.each_packet() ? Tap::Segments::as_on_the_wire : Tap::Segments::whole);
+    if (plan_.ends) tap->note_ends(plan_.ends);
     point.tap = tap->index();
     taps_.push_back(tap.get());
     engine_->add(std::move(tap));

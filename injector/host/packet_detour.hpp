@@ -12,6 +12,7 @@
 
 namespace squall {
 
+class EndpointSet;
 class Tap;
 
 struct PacketDetourPlan {
@@ -19,6 +20,7 @@ struct PacketDetourPlan {
   std::uint64_t seed = 1;
   DetourRules rules;  // the tap of each point and the queue are filled in when it starts
   QueueWays ways;      // of packets that the queue takes
+  std::shared_ptr<EndpointSet> ends;  // where the ends of packets that come are noted, if anywhere
   std::string prefix;  // of the names of taps: "sq1a2b3c4d"
   std::uint64_t network_namespace = 0;  // 0: the caller's
   pid_t namespace_pid = 0;              // a process in it

@@ -43,4 +43,12 @@ std::optional<Ports> ports_of(std::span<const char> packet) {
   return Ports{word(packet, header.size), word(packet, header.size + 2)};
 }
 
+std::optional<Ends> ends_of(std::span<const char> packet) {
+  constexpr std::uint16_t offset = 0x1fff;
+  if (packet.size() >= 20 && byte(packet, 0) >> 4 == 4 && word(packet, 6) & offset) return {};
+  const auto header = header_of(packet);
+  if (header.size == 0 || header.size + 4 > packet.size() || (header.protocol != IPPROTO_TCP && header.protocol != IPPROTO_UDP)) return {};
+  return Ends{header.protocol, {word(packet, header.size), word(packet, header.size + 2)}};
+}
+
 }  // namespace squall

@@ -17,5 +17,11 @@ struct Ports {
 };
 // Of TCP and UDP.
 std::optional<Ports> ports_of(std::span<const char> packet);
+struct Ends {
+  std::uint8_t protocol = 0;  // IPPROTO_TCP, IPPROTO_UDP
+  Ports ports;
+};
+// The same, but not of a fragment behind the first, which has no ports.
+std::optional<Ends> ends_of(std::span<const char> packet);
 
 }  // namespace squall

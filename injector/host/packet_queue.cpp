@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/endpoint_set.hpp"
 #include "injector/host/netfilter_sockets.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/packet_headers.hpp"
@@ -34,7 +35,7 @@ constexpr std::int64_t longest_unread_ns = 1'000'000, oldest_stamp_ns = 200'000'
 constexpr std::size_t batch = 64, most_verdict_bytes = 16'384;
 constexpr std::size_t longest_packet = 0xffff - NLA_HDRLEN;  // of which a message tells
 constexpr std::uint32_t link_header = 14, loopback = 1;
-constexpr std::uint32_t for_length = 20, for_ports = 128;  // bytes of a packet that tell
+constexpr std::uint32_t for_length = 20, for_ends = 64, for_ports = 128;  // bytes of a packet that tell
 
 struct Verdict {
   nlmsghdr head;
@@ -96,10 +97,16 @@ PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32
     if ((answer.error != EBUSY && answer.error != EPERM && answer.error != EEXIST) || attempt == 64)
       throw std::runtime_error(fmt::format("bind a packet queue: {}", answer.text()));
   }
+  longest_ = longest;
   configure(longest);
   beside_ = queues_here();
   ++*beside_;
   states_ = Fd{::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)};
+}
+
+void PacketQueue::note_ends(std::shared_ptr<EndpointSet> ends) {
+  ends_ = std::move(ends);
+  configure(longest_);
 }
 
 void PacketQueue::begin() {
@@ -127,9 +134,9 @@ void PacketQueue::configure(std::uint32_t longest) {
   messages.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
   nfqnl_msg_config_params parameters{};
   const bool ports = !ways_.out_on_loopback.empty();
-  parameters.copy_mode = take_ == Take::notice && !ports ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
+  parameters.copy_mode = take_ == Take::notice && !ports && !ends_ ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
   // Some bytes at least, or the length is not told.
-  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : ports ? for_ports : for_length);
+  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : ports ? for_ports : ends_ ? for_ends : for_length);
   messages.bytes(NFQA_CFG_PARAMS, &parameters, sizeof parameters);
   messages.be32(NFQA_CFG_FLAGS, (take_ == Take::notice ? NFQA_CFG_F_GSO : 0) | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_MASK, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
@@ -238,6 +245,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
     at += (attribute->nla_len + 3U) & ~3U;
   }
   packet.way = way_of(ways_, hook, device, told);
+  if (ends_) ends_->add_ends_of(told);
   hear(std::move(packet), keep);
 }
 

@@ -42,6 +42,7 @@ class PacketQueue : public PacketSource {
   std::uint64_t passed(std::uint64_t matched);
 
   void begin() override;
+  void note_ends(std::shared_ptr<EndpointSet>) override;
   int fd() const override { return socket_.fd(); }
   bool take(const Keep&) override;
   void sample_one_in(unsigned) override;
@@ -91,6 +92,8 @@ class PacketQueue : public PacketSource {
   std::vector<mmsghdr> messages_;
   std::size_t buffer_size_ = 0;
   std::unique_ptr<RawSender> sender_;
+  std::uint32_t longest_ = 0;
+  std::shared_ptr<EndpointSet> ends_;
   std::uint32_t last_id_ = 0;
   std::int64_t last_entered_ = 0, pace_ns_ = 0;
   unsigned one_in_ = 1;

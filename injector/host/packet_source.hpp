@@ -8,6 +8,7 @@
 
 namespace squall {
 
+class EndpointSet;
 class PacketSource;
 
 // Seen from the target. What is random or limited is so in each direction for itself.
@@ -41,6 +42,8 @@ class PacketSource {
   virtual int fd() const = 0;
   // Hands over what is there, a bounded number at a time; false where nothing was left.
   virtual bool take(const std::function<void(HeldPacket&&)>&) = 0;
+  // The ends of the packets that come are noted there; before anything else. Of those that are not looked at they are not.
+  virtual void note_ends(std::shared_ptr<EndpointSet>) {}
   // Of so many packets, a power of two, it is enough to look at one; when the others came is interpolated. They are handed over
   // all the same, in order, and those that are still owed by the next `take` once it is 1 again.
   virtual void sample_one_in(unsigned) {}

@@ -102,6 +102,7 @@ std::size_t PacketTimes::take(const Fd& socket, std::deque<Seen>& into) {
     for (int i = 0; i < got; ++i) {
       const auto length = messages[static_cast<unsigned>(i)].msg_len;
       const std::string_view bytes{&packets[static_cast<std::size_t>(i) * bytes_], std::min<std::size_t>(length, bytes_)};
+      if (ends_ && &socket == &before_ && bytes.size() > ETH_HLEN) ends_->add_ends_of(bytes.substr(ETH_HLEN));
       into.push_back({std::hash<std::string_view>{}(bytes) ^ length, stamp_of(messages[static_cast<unsigned>(i)].msg_hdr)});
     }
     count += static_cast<std::size_t>(got);

@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "injector/host/endpoint_set.hpp"
 #include "injector/host/process.hpp"
 
 namespace squall {
@@ -24,6 +25,8 @@ class PacketTimes {
 
   // What passes these devices is seen from now on; throws std::runtime_error where there are none such.
   void listen(const std::string& before, const std::string& after);
+  // The ends of the packets that are looked at are noted there.
+  void note_ends(std::shared_ptr<EndpointSet> ends) { ends_ = std::move(ends); }
   // Calls with the times (CLOCK_REALTIME in nanoseconds) of each packet that was seen at both since the last call. Of very
   // many packets a part is looked at only: the same at both.
   void each(const std::function<void(std::int64_t before, std::int64_t after)>&);
@@ -41,6 +44,7 @@ class PacketTimes {
   void look_at_fewer();
 
   Fd before_, after_;
+  std::shared_ptr<EndpointSet> ends_;
   std::unordered_map<std::uint64_t, std::deque<std::int64_t>> waiting_;  // packet to the times it was sent: alike ones in turn
   std::size_t waiting_count_ = 0;
   std::deque<Seen> early_;  // seen behind, not yet before

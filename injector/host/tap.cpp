@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/close_later.hpp"
+#include "injector/host/endpoint_set.hpp"
 #include "injector/host/links.hpp"
 #include "injector/host/netlink.hpp"
 #include "injector/host/netlink_dump.hpp"
@@ -131,6 +132,7 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
     if (got < static_cast<ssize_t>(offload_header + ETH_HLEN)) return false;
     // What the tap's own network stack says (multicast reports) is nobody's traffic.
     if (std::memcmp(buffer_.get() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;
+    if (ends_) ends_->add_ends_of({buffer_.get() + offload_header + ETH_HLEN, std::min<std::size_t>(static_cast<std::size_t>(got), large_frame) - offload_header - ETH_HLEN});
     HeldPacket packet;
     packet.source = this;
     packet.entered = monotonic_ns();

@@ -26,6 +26,7 @@ class Tap : public PacketSource {
   std::uint64_t dropped() const;
 
   int fd() const override { return tap_.get(); }
+  void note_ends(std::shared_ptr<EndpointSet> ends) override { ends_ = std::move(ends); }
   bool take(const std::function<void(HeldPacket&&)>&) override;
   bool let_go(HeldPacket&) override;
   void discard(HeldPacket&) override {}
@@ -62,6 +63,7 @@ class Tap : public PacketSource {
   std::unique_ptr<char[]> buffer_, overlong_;
   std::vector<std::unique_ptr<char[]>> spare_;
   std::vector<Gathered> gathered_;
+  std::shared_ptr<EndpointSet> ends_;
   std::atomic<std::uint64_t> unsent_ = 0;  // of them, when the last flush was over
   std::atomic<std::uint64_t> lost_ = 0, refused_ = 0;
   std::atomic<bool> gone_ = false;

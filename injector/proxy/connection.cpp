@@ -13,6 +13,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include "injector/host/endpoint_set.hpp"
+
 namespace squall::proxy {
 namespace {
 
@@ -37,6 +39,13 @@ std::optional<tcp::endpoint> original_destination(int client) {
   return out;
 }
 
+void note(EndpointSet* ends, int socket, int (*name_of)(int, sockaddr*, socklen_t*)) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (!ends || name_of(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) return;
+  if (const auto end = endpoint_of(IPPROTO_TCP, reinterpret_cast<const sockaddr*>(&name))) ends->add(*end);
+}
+
 boost::system::error_code error_of(const Socket& socket) {
   int error = 0;
   socklen_t size = sizeof error;
@@ -50,6 +59,7 @@ Connection::Connection(Proxy& proxy, Fd client, std::uint64_t number)
     : proxy_(&proxy), engine_(proxy.engine_), number_(number), client_(engine_.readiness, *this), server_(engine_.readiness, *this),
       up_(*this, client_, server_, engine_, proxy.statistics_.up), down_(*this, server_, client_, engine_, proxy.statistics_.down) {
   client_.open(std::move(client));
+  note(proxy.plan_.clients.get(), client_.fd(), ::getpeername);
   if (!proxy.http_) return;
   http_ = std::make_unique<HttpSession>(proxy.http_, number);
   up_.put_first(http_->requests());
@@ -111,6 +121,7 @@ void Connection::connect_to_next() {
   if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
   if (::connect(server_.fd(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
     return connected({errno, boost::system::system_category()});
+  note(proxy_->plan().ends.get(), server_.fd(), ::getsockname);
   if (!proxy_->gather(*this)) await_server();
 }
 

@@ -44,8 +44,10 @@ struct HttpCounters {
   std::uint64_t done = 0;       // that the rule changed something for, as seen by one of both sides
   std::uint64_t unchanged = 0;  // that had nothing it could change: no body, or a short one
   std::uint64_t unanswered = 0;  // that the rule was to hit at their answer, which had not begun when the connection ended
+  std::uint64_t read_on = 0;    // connections on which a request was read
   std::uint64_t other = 0;      // connections on which something else than HTTP/1 was spoken, TLS for instance, or answers came that
-                                // nobody had asked for; passed on as they are from there on
+                                // nobody had asked for, before any request was read; passed on as they are
+  std::uint64_t strayed = 0;    // the same after requests that were read; passed on as they are from there on
 };
 
 }  // namespace squall::proxy

@@ -117,7 +117,7 @@ struct HttpSession::State {
   std::shared_ptr<const HttpRule> rolled(const Reader<true>& request) {
     auto& counters = control.counters;
     ++counters.requests;
-    ++requests;
+    counters.read_on += requests++ == 0;
     auto rule = control.rule;
     if (!rule || !matches(*rule, request.method, request.target, request.fields)) return nullptr;
     ++counters.matched;
@@ -133,7 +133,7 @@ namespace {
 template <bool is_request>
 class Messages : public Stage {
  public:
-  Messages(bool& unread, HttpCounters& counters, std::uint64_t seed) : Stage({}, seed), unread_(unread), counters_(counters) {}
+  Messages(bool& unread, const std::uint64_t& requests, HttpCounters& counters, std::uint64_t seed) : Stage({}, seed), unread_(unread), requests_(requests), counters_(counters) {}
 
   void take(Piece piece, Clock::time_point now) final {
     now_ = now;
@@ -218,6 +218,7 @@ class Messages : public Stage {
   }
 
   bool& unread_;
+  const std::uint64_t& requests_;  // that were read on this connection
   HttpCounters& counters_;
   std::optional<Reader<is_request>> reader_;
   std::string header_;
@@ -272,7 +273,7 @@ class Messages : public Stage {
 
   // No HTTP/1, or not any more.
   void give_up() {
-    if (!std::exchange(unread_, true)) ++counters_.other;
+    if (!std::exchange(unread_, true)) ++(requests_ ? counters_.strayed : counters_.other);
   }
 
   // All of it, and what was kept of a message that had begun.
@@ -330,7 +331,7 @@ class Messages : public Stage {
 
 class HttpSession::Responses : public Messages<false> {
  public:
-  explicit Responses(State& state) : Messages(state.unread, state.control.counters, state.control.seed ^ ~state.connection), state_(state) {}
+  explicit Responses(State& state) : Messages(state.unread, state.requests, state.control.counters, state.control.seed ^ ~state.connection), state_(state) {}
 
   // Answers of our own, in their turn.
   void answer(Clock::time_point now) {
@@ -387,7 +388,7 @@ class HttpSession::Responses : public Messages<false> {
 
 class HttpSession::Requests : public Messages<true> {
  public:
-  Requests(HttpSession& session, State& state) : Messages(state.unread, state.control.counters, state.control.seed ^ state.connection), session_(session), state_(state) {}
+  Requests(HttpSession& session, State& state) : Messages(state.unread, state.requests, state.control.counters, state.control.seed ^ state.connection), session_(session), state_(state) {}
 
  protected:
   bool start_message() override {

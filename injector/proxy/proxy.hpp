@@ -15,6 +15,10 @@
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/toxic.hpp"
 
+namespace squall {
+class EndpointSet;
+}
+
 namespace squall::proxy {
 
 class Connection;
@@ -25,6 +29,7 @@ struct ProxyPlan {
   std::string upstream;  // host:port, looked up for each connection; empty: where the client wanted to go (SO_ORIGINAL_DST)
   std::uint64_t seed = 1;
   std::uint32_t mark = 0;  // of the sockets towards the upstream (SO_MARK), so that the kernel does not lead them here again
+  std::shared_ptr<EndpointSet> clients, ends;  // where the ends of those who come, and its own towards servers, are noted, if anywhere
   bool http = false;       // its connections speak HTTP/1, by which a rule can change them
 };
 

@@ -248,6 +248,7 @@ std::string faults(const RunRecord& record) {
       for (auto& row : text::dose_rows(*fault.dose))
         rows += fmt::format("<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>\n", xml(row.name), row.prescribed.empty() ? "–" : xml(row.prescribed), row.measured.empty() ? "–" : xml(row.measured));
       body += scrolling("Dose of " + xml(fault.step) + " on " + xml(fault.host), "<table>" + head({"Dose", "#Prescribed", "#Measured"}) + "<tbody>" + rows + "</tbody></table>");
+      if (const auto met = text::what_met(fault.dose->shares, fault.dose->witness); !met.empty()) body += fmt::format("<p>{}</p>\n", xml(met));
       if (!proven) body += fmt::format("<p>{}</p>\n", xml(fault.dose->reason));
     }
     std::vector<std::string> how;

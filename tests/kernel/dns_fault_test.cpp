@@ -59,6 +59,18 @@ class DnsFaults : public ::testing::Test {
   std::uint16_t port = 0;
 };
 
+TEST_F(DnsFaults, questions_by_tcp_pass_and_are_in_the_share) {
+  auto broken = fault("dns.fail", boost::json::object{});
+  broken.apply();
+  EXPECT_EQ(dig("+notcp web.test A"), "NXDOMAIN");
+  EXPECT_TRUE(broken->measure().verified) << broken->measure().reason;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(dig("+tcp web.test A"), "NOERROR 10.1.2.3");
+  const auto dose = broken->measure();
+  EXPECT_FALSE(dose.verified) << boost::json::serialize(dose.json());
+  EXPECT_EQ(dose.reason, "5 of 6 questions of the target went by this fault: 5 by TCP");
+  EXPECT_EQ(broken.undo(), "");
+}
+
 TEST_F(DnsFaults, lookups_of_some_names_fail) {
   ASSERT_EQ(dig("web.test A"), "NOERROR 10.1.2.3");
   const auto before = snapshot_host();

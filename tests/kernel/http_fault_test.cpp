@@ -175,7 +175,18 @@ TEST_F(HttpFaults, that_hit_nobody_say_why) {
   const auto dose = broken->measure();
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.measured.at("connections_unread").to_number<int>(), 1);
-  EXPECT_EQ(dose.reason, "none of the requests matched; 1 connections spoke no HTTP/1 (TLS, HTTP/2), or not all the time: they were passed on as they are");
+  EXPECT_EQ(dose.reason, "none of the requests matched; 1 connections spoke no HTTP/1 (TLS, HTTP/2): they were passed on as they are");
+}
+
+TEST_F(HttpFaults, that_hit_one_beside_others_who_speak_something_else_are_not_verified) {
+  auto broken = fault("http.abort", boost::json::object{});
+  broken.apply();
+  curl("http://127.0.0.1:8080/a");
+  EXPECT_TRUE(broken->measure().verified) << broken->measure().reason;
+  for (int i = 0; i < 3; ++i) curl("-k https://127.0.0.1:8080/a");
+  const auto dose = broken->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_THAT(dose.reason, ::testing::HasSubstr("3 of 4 connections went by this fault: they spoke no HTTP/1 (TLS, HTTP/2)"));
 }
 
 TEST_F(HttpFaults, bad_parameters_are_refused) {

@@ -39,10 +39,10 @@ std::function<std::shared_ptr<void>()> echo_at(std::uint16_t number) {
   return [number] { return std::make_shared<TcpEcho>(number); };
 }
 
-Client::Client(const std::string& address, std::uint16_t number) {
+Client::Client(const std::string& address, std::uint16_t number, int patience_ms) {
   const bool v6 = address.find(':') != std::string::npos;
   socket_ = Fd{::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  const timeval patience{5, 0};
+  const timeval patience{patience_ms / 1000, 1000 * (patience_ms % 1000)};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);  // connect too
   sockaddr_storage to{};

@@ -17,10 +17,11 @@ class TcpEcho {
 };
 std::function<std::shared_ptr<void>()> echo_at(std::uint16_t port);
 
-// A blocking connection that waits 5 s for everything.
+// A blocking connection that waits 5 s for everything, or so long.
 class Client {
  public:
-  Client(const std::string& address, std::uint16_t port);
+  Client(const std::string& address, std::uint16_t port, int patience_ms = 5000);
+  int fd() const { return socket_.get(); }
   void send(const std::string& text);
   void send_no_more();
   void reset();
