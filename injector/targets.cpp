@@ -17,6 +17,7 @@
 #include "injector/host/listeners.hpp"
 #include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
+#include "injector/target_cgroups.hpp"
 
 namespace squall {
 namespace {
@@ -256,6 +257,23 @@ std::optional<Process> read_process(pid_t pid) {
 bool is_alive(const Process& process) {
   auto stat = read_process_stat(process.pid);
   return stat && stat->start_ticks == process.start_ticks && !stat->ended();
+}
+
+std::string cgroup_meant(const TargetSpec& target, const std::string& path) {
+  if (target.exe || target.command || target.listens_on || target.pid || target.pidfile || target.user) return "";
+  const auto wanted = understand(target);
+  if (!wanted || path.size() < 2) return "";
+  for (std::size_t at = 1; at < path.size();) {
+    const auto end = std::min(path.find('/', at), path.size());
+    const auto part = std::string_view(path).substr(at, end - at);
+    const auto above = path.substr(0, end);
+    const auto is_one = [&](const std::string& name) { return name == above; };
+    if ((!target.unit || part == wanted->unit) && (!target.container || names_container(part, wanted->containers)) &&
+        (!target.cgroup || std::any_of(wanted->cgroups.begin(), wanted->cgroups.end(), is_one)))
+      return target.unit || target.container || target.cgroup ? above : "";
+    at = end + 1;
+  }
+  return "";
 }
 
 std::string none_matches(const TargetSpec& target) {

@@ -3,10 +3,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "injector/host/mounts.hpp"
+#include "injector/host/disk_layers.hpp"
 #include "injector/host/open_files.hpp"
 #include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
+#include "injector/target_cgroups.hpp"
 #include "injector/targets.hpp"
 
 namespace squall::faults {
@@ -15,7 +16,7 @@ namespace {
 using block::Device;
 using cgroup::Group;
 using cgroup::Hierarchy;
-using Users = std::map<std::pair<Device, Group>, std::vector<std::string>>;
+using Users = std::map<std::pair<Device, Group>, std::vector<DiskProcess>>;
 using Error = tl::unexpected<std::string>;
 template <class T>
 using Result = tl::expected<T, std::string>;
@@ -25,21 +26,43 @@ std::string name_of(pid_t pid) {
   return std::string(name ? trimmed(*name) : "?");
 }
 
-std::string process_text(pid_t pid) { return fmt::format("{}[{}]", name_of(pid), pid); }
+DiskProcess process_of(pid_t pid) {
+  auto stat = read_process_stat(pid);
+  return {pid, stat ? stat->start_ticks : 0, fmt::format("{}[{}]", name_of(pid), pid)};
+}
 
-// A device that a file system lies on, and every st_dev by which its files may be known.
+// The disks that a file system lies on, and every st_dev by which the files that are meant may be known.
 struct Aimed {
-  Device disk;
+  std::vector<Device> devices;  // as they were named, or found below the path
+  std::set<Device> disks;       // the whole ones
   std::set<dev_t> files;
+  bool overlay = false;         // its users are meant, not whoever else is on the disks below it
+  std::string text;             // "loop0 (7:0)", "the overlay of /srv/app"
 };
 
 Result<Aimed> aimed_at(const TargetSpec& on, std::vector<std::string>& limits) {
-  auto device = on.path ? block::device_below(*on.path) : block::find_device(*on.device);
-  if (!device) return Error(device.error());
-  Aimed aimed{block::whole_disk(*device), block::files_reaching(*device)};
-  if (aimed.disk != *device)
-    limits.push_back(fmt::format("{} is a part of {}: the kernel limits whole disks only, so its other partitions are limited too",
-                                 device->name, aimed.disk.name));
+  Aimed aimed;
+  if (on.path) {
+    auto below = block::devices_below(*on.path);
+    if (!below) return Error(below.error());
+    aimed.devices = below->devices;
+    aimed.files = below->files;
+    aimed.overlay = !aimed.files.empty();
+    aimed.text = fmt::format("the overlay of {}", *on.path);
+  } else {
+    auto device = block::find_device(*on.device);
+    if (!device) return Error(device.error());
+    aimed.devices = {*device};
+  }
+  for (auto& device : aimed.devices) {
+    auto disk = block::whole_disk(device);
+    if (aimed.disks.insert(disk).second && disk != device)
+      limits.push_back(fmt::format("{} is a part of {}: the kernel limits whole disks only, so its other partitions are limited too",
+                                   device.name, disk.name));
+    if (aimed.overlay) continue;
+    aimed.files.merge(block::files_reaching(device));
+    aimed.text = device.to_string();
+  }
   return aimed;
 }
 
@@ -57,7 +80,7 @@ bool is_our_own(pid_t pid) {
 
 // The cgroups of every process that uses the file system. A process costs up to a millisecond to look through, so
 // those of a cgroup that is known already are passed over.
-Users users_of(const Hierarchy& hierarchy, const Aimed& aimed) {
+Users users_of(const Hierarchy& hierarchy, const Aimed& aimed, bool& own) {
   std::map<std::string, std::optional<Group>> by_text;
   Users users;
   for (auto pid : all_processes()) {
@@ -65,29 +88,31 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed) {
     if (!text) continue;
     auto [known, fresh] = by_text.try_emplace(*text);
     if (fresh) known->second = cgroup::group_of(hierarchy, *text);
-    if (!known->second || users.contains({aimed.disk, *known->second})) continue;
-    if (uses_any(pid, aimed.files) && !is_our_own(pid)) users[{aimed.disk, *known->second}].push_back(process_text(pid));
+    if (!known->second || users.contains({*aimed.disks.begin(), *known->second})) continue;
+    if (!uses_any(pid, aimed.files)) continue;
+    if (is_our_own(pid)) {
+      own = true;
+      continue;
+    }
+    for (auto& disk : aimed.disks) users[{disk, *known->second}].push_back(process_of(pid));
   }
   return users;
 }
 
-// The device of a file system that has a number of its own (btrfs, overlays), by its mount.
-std::optional<Device> device_below_mount(dev_t number, pid_t pid) {
-  for (auto& mount : read_mounts(std::to_string(pid)))
-    if (makedev(mount.major, mount.minor) == number)
-      if (auto below = block::device_below(mount.point)) return *below;
-  return std::nullopt;
+// The disks below the files that a process has open.
+std::set<Device> disks_in_use(pid_t pid, const std::vector<block::MountTable>& tables) {
+  std::set<Device> disks;
+  for (auto number : devices_in_use(pid))
+    for (auto& device : block::devices_holding(number, tables)) disks.insert(block::whole_disk(device));
+  return disks;
 }
 
-// The disks below the files that a process has open.
-std::set<Device> disks_in_use(pid_t pid) {
-  std::set<Device> disks;
-  for (auto number : devices_in_use(pid)) {
-    auto device = block::device_of(number);
-    if (!device) device = device_below_mount(number, pid);
-    if (device) disks.insert(block::whole_disk(*device));
-  }
-  return disks;
+// The group that is limited for a process: on v2, where one is meant as a whole, that one.
+Group limited_for(const Hierarchy& hierarchy, const TargetSpec& on, const Group& group) {
+  if (hierarchy.version == cgroup::Version::v1) return group;
+  auto meant = cgroup_meant(on, group.path);
+  if (meant.empty() || meant.size() >= group.path.size()) return group;
+  return {meant, group.folder.substr(0, group.folder.size() - (group.path.size() - meant.size()))};
 }
 
 Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const std::optional<Aimed>& aimed,
@@ -96,14 +121,16 @@ Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, cons
   if (!processes) return Error(processes.error());
   if (processes->empty()) return Error(none_matches(on));
   Users users;
+  const auto tables = aimed ? std::vector<block::MountTable>{} : block::all_mount_tables();
   for (auto& process : *processes) {
     auto group = cgroup::group_of(hierarchy, process.pid);
     if (!group) {
       limits.push_back(fmt::format("{} is in a cgroup outside of what is mounted here", process.to_string()));
       continue;
     }
-    auto disks = aimed ? std::set<Device>{aimed->disk} : disks_in_use(process.pid);
-    for (auto& disk : disks) users[{disk, *group}].push_back(process.to_string());
+    auto limited = limited_for(hierarchy, on, *group);
+    for (auto& disk : aimed ? aimed->disks : disks_in_use(process.pid, tables))
+      users[{disk, limited}].push_back({process.pid, process.start_ticks, process.to_string()});
   }
   if (users.empty())
     return Error(fmt::format("{} has no file open on a block device: say which with path: or device:",
@@ -111,27 +138,59 @@ Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, cons
   return users;
 }
 
-std::string joined(const std::vector<std::string>& texts, std::size_t most = 4) {
+std::string joined(const std::vector<DiskProcess>& processes, std::size_t most = 4) {
   std::string out;
-  for (std::size_t i = 0; i < texts.size() && i < most; ++i) out += (i ? ", " : "") + texts[i];
-  return texts.size() > most ? fmt::format("{} and {} more", out, texts.size() - most) : out;
+  for (std::size_t i = 0; i < processes.size() && i < most; ++i) out += (i ? ", " : "") + processes[i].name;
+  return processes.size() > most ? fmt::format("{} and {} more", out, processes.size() - most) : out;
+}
+
+// On v2 a limit holds for all that is below a group together: what lies below another one has no need of one for itself.
+void merge_those_below(Users& users) {
+  for (auto one = users.begin(); one != users.end();) {
+    auto above = std::find_if(users.begin(), users.end(), [&](auto& other) {
+      return &other != &*one && other.first.first == one->first.first && !other.first.second.is_root() &&
+             cgroup::is_within(one->first.second, other.first.second);
+    });
+    if (above == users.end()) {
+      ++one;
+      continue;
+    }
+    above->second.insert(above->second.end(), one->second.begin(), one->second.end());
+    one = users.erase(one);
+  }
 }
 
 // Of the processes of a cgroup, those that the aim did not name: they are limited with it.
-void note_bystanders(const DiskUser& user, std::vector<std::string>& limits) {
-  std::vector<std::string> others;
+void note_bystanders(const Hierarchy& hierarchy, const DiskUser& user, std::vector<std::string>& limits) {
+  std::vector<DiskProcess> others;
   bool injector = false;
-  for (auto pid : cgroup::processes(user.group)) {
-    auto text = process_text(pid);
+  const auto all = hierarchy.version == cgroup::Version::v2 ? cgroup::processes_below(user.group) : cgroup::processes(user.group);
+  for (auto pid : all) {
+    auto is_it = [&](const DiskProcess& process) { return process.pid == pid; };
     if (pid == getpid())
       injector = true;
-    else if (std::find(user.processes.begin(), user.processes.end(), text) == user.processes.end())
-      others.push_back(text);
+    else if (std::none_of(user.processes.begin(), user.processes.end(), is_it))
+      others.push_back(process_of(pid));
   }
   if (!others.empty() || injector)
     limits.push_back(fmt::format("the limit holds for the whole cgroup {}{}{}", user.group.path,
                                  others.empty() ? "" : fmt::format(", also for {}", joined(others)),
                                  injector ? "; the injector itself is in it" : ""));
+}
+
+// Who comes later, and how several groups share.
+void add_notes(const TargetSpec& on, DiskAim& aim) {
+  const bool v2 = aim.hierarchy.version == cgroup::Version::v2;
+  if (!on.selects_processes())
+    aim.limits.push_back("processes that first open files there later, from another cgroup, are not slowed; nor are "
+                         "swapping and the file system's own threads");
+  else if (v2)
+    aim.limits.push_back("processes that are meant and run in another cgroup later are not slowed: the dose looks for them");
+  else
+    aim.limits.push_back("cgroup v1 knows no limit of a group and those below it together: those that begin later are not slowed, "
+                         "and the dose looks for them");
+  if (aim.users.size() > 1)
+    aim.limits.push_back(fmt::format("each of the {} cgroups has the limit for itself", aim.users.size()));
 }
 
 }  // namespace
@@ -140,7 +199,7 @@ Result<DiskAim> find_disk_users(const TargetSpec& on) {
   if (on.path && on.device) return Error("expected path: or device:, got both");
   auto hierarchy = cgroup::io_hierarchy();
   if (!hierarchy) return Error(hierarchy.error());
-  DiskAim aim{*hierarchy, {}, {}};
+  DiskAim aim{*hierarchy, {}, {}, {}, {}};
   std::optional<Aimed> aimed;
   if (on.path || on.device) {
     auto found = aimed_at(on, aim.limits);
@@ -148,28 +207,30 @@ Result<DiskAim> find_disk_users(const TargetSpec& on) {
     aimed = *found;
   }
   if (!aimed && !on.selects_processes()) return Error("expected path:, device: or a process selector, got none");
-  auto users = on.selects_processes() ? users_among(*hierarchy, on, aimed, aim.limits) : users_of(*hierarchy, *aimed);
+  bool own = false;
+  auto users = on.selects_processes() ? users_among(*hierarchy, on, aimed, aim.limits) : users_of(*hierarchy, *aimed, own);
   if (!users) return Error(users.error());
+  const bool v2 = hierarchy->version == cgroup::Version::v2;
+  if (v2) merge_those_below(*users);
 
   std::string unreachable;
   for (auto& [key, processes] : *users) {
     DiskUser user{key.first, key.second, processes};
-    if (user.group.is_root() && hierarchy->version == cgroup::Version::v2) {
-      unreachable = fmt::format("{} in the root cgroup, which io.max cannot limit", joined(processes));
+    auto why = user.group.is_root() && v2 ? std::string("in the root cgroup, which io.max cannot limit") : cgroup::cannot_have(*hierarchy, user.group, "io");
+    if (!why.empty()) {
+      unreachable = user.group.is_root() ? fmt::format("{} {}", joined(processes), why) : fmt::format("{} is not reached: {}", joined(processes), why);
+      aim.unreached.insert(aim.unreached.end(), processes.begin(), processes.end());
       aim.limits.push_back(unreachable + ": run it as a unit or below systemd-run to reach it");
       continue;
     }
-    if (on.selects_processes() || user.group.is_root()) note_bystanders(user, aim.limits);
+    if (on.selects_processes() || user.group.is_root()) note_bystanders(*hierarchy, user, aim.limits);
     aim.users.push_back(std::move(user));
   }
   if (aim.users.empty())
-    return Error(unreachable.empty() ? fmt::format("no process has a file open on {}", aimed->disk.to_string())
-                                              : fmt::format("only {} is there", unreachable));
-  if (!on.selects_processes())
-    aim.limits.push_back("processes that first open files there later, from another cgroup, are not slowed; nor are "
-                         "swapping and the file system's own threads");
-  if (aim.users.size() > 1)
-    aim.limits.push_back(fmt::format("each of the {} cgroups has the limit for itself", aim.users.size()));
+    return Error(unreachable.empty() ? fmt::format("no process{} has a file open on {}", own ? " but Squall's own" : "", aimed->text)
+                                     : fmt::format("only {} is there", unreachable));
+  add_notes(on, aim);
+  if (!on.selects_processes() && !aimed->overlay) aim.whole = aimed->devices;
   return aim;
 }
 

@@ -7,7 +7,9 @@
 
 #include <unistd.h>
 
+#include "injector/faults/aim_watch.hpp"
 #include "injector/faults/disk_aim.hpp"
+#include "injector/faults/limit_watch.hpp"
 #include "injector/faults/throttle_watch.hpp"
 #include "injector/host/device_limit.hpp"
 
@@ -76,8 +78,9 @@ struct Knob {
 
 class Throttle : public Fault {
  public:
-  Throttle(const DiskThrottle& with, DiskAim aim) : with_(with), aim_(std::move(aim)) {
+  Throttle(const DiskThrottle& with, DiskAim aim, const TargetSpec& on) : with_(with), aim_(std::move(aim)), rules_(on, aim_) {
     for (auto& user : aim_.users) add_user(user);
+    for (auto& device : aim_.whole) watch_.count_all_of(device);
   }
 
   std::string mechanism() const override {
@@ -88,7 +91,7 @@ class Throttle : public Fault {
     std::vector<std::string> out;
     for (auto& user : aim_.users) {
       std::string names;
-      for (auto& name : user.processes) names += (names.empty() ? "" : ", ") + name;
+      for (auto& name : user.processes) names += (names.empty() ? "" : ", ") + name.name;
       out.push_back(fmt::format("{} for the cgroup {} ({})", user.disk.to_string(), user.group.path, names));
     }
     return out;
@@ -117,6 +120,7 @@ class Throttle : public Fault {
 
   void started() override {
     in_force_ = true;
+    expect_limits();
     if (level_ >= 1) watch_.start();
   }
 
@@ -125,6 +129,7 @@ class Throttle : public Fault {
     auto risen = level >= 1 && level_ < 1;
     level_ = level;
     if (!in_force_) return;
+    rules_.look();
     for (auto& knob : knobs_) {
       auto now = cgroup::read_limit(knob.where);
       auto ours = now && *now && (knob.ladder.holds(**now) || *now == knob.before);
@@ -132,6 +137,7 @@ class Throttle : public Fault {
       if (!ours || *now == value) continue;
       try {
         cgroup::write_limit(knob.where, value);
+        rules_.expect(knob.where, value);
       } catch (const std::exception&) {
         // The cgroup or the device went away; the dose will show that nothing was slowed.
       }
@@ -140,21 +146,38 @@ class Throttle : public Fault {
   }
 
   Dose measure() override {
-    if (in_force_) watch_.sample();
-    return watch_.dose();
+    if (in_force_) look();
+    auto dose = watch_.dose();
+    return rules_.lost().empty() ? dose : doubted(std::move(dose), rules_.lost());
   }
 
+  std::vector<FaultEvent> events() override { return rules_.events(); }
+
   void stopping() override {
-    watch_.sample();
+    look();
     watch_.finish();
     in_force_ = false;
   }
 
  private:
+  void look() {
+    watch_.sample();
+    rules_.look();
+  }
+
+  void expect_limits() {
+    for (auto& knob : knobs_) rules_.expect(knob.where, knob.ladder.at(level_, knob.before));
+  }
+
+  // Whether the kernel knows in whose stead it writes buffered data back to that disk.
+  bool writes_back(const DiskUser& user) const {
+    return aim_.hierarchy.version == Version::v2 && access((user.group.folder + "/memory.high").c_str(), F_OK) == 0;
+  }
+
   // What becomes of buffered writes that nobody syncs: the kernel's own threads, which are in the root cgroup, write
   // them back; only v2 knows for whom, and only with the memory controller on (Documentation/admin-guide/cgroup-v2.rst).
   std::string write_back() const {
-    auto with_memory = [](const DiskUser& user) { return access((user.group.folder + "/memory.high").c_str(), F_OK) == 0; };
+    auto with_memory = [this](const DiskUser& user) { return writes_back(user); };
     auto with_io = [](const DiskUser& user) { return access((user.group.folder + "/io.max").c_str(), F_OK) == 0; };
     if (aim_.hierarchy.version == Version::v2)
       return std::all_of(aim_.users.begin(), aim_.users.end(), with_memory)
@@ -171,19 +194,38 @@ class Throttle : public Fault {
   }
 
   void add_user(const DiskUser& user) {
-    WorkLimits reads, writes;
+    ThrottleLimits reads, writes;
     for (auto& [what, value] : wanted_limits(with_)) {
       auto where = cgroup::device_limit(aim_.hierarchy.version, user.group.folder, user.disk.id(), what);
       auto before = cgroup::read_limit(where).value_or(cgroup::Limit{});
       auto& limits = what == Limited::read_rate || what == Limited::read_iops ? reads : writes;
-      auto& limit = what == Limited::read_rate || what == Limited::write_rate ? limits.bytes : limits.operations;
-      limit = before ? std::min(*before, value) : value;
-      if (before && *before <= value)
-        notes_.push_back(fmt::format("{} is {} already, which is no looser than {}: it stays", where.to_string(), *before, value));
-      else
+      auto field = what == Limited::read_rate || what == Limited::write_rate ? &WorkLimits::bytes : &WorkLimits::operations;
+      limits.prescribed.*field = value;
+      auto lower = no_looser(where, before, user, what, value);
+      if (lower.empty()) {
+        limits.ours.*field = value;
         knobs_.push_back({where, cgroup::Ladder(value), before});
+      } else {
+        limits.lower += (limits.lower.empty() ? "" : "; ") + lower;
+        notes_.push_back(lower + ": it stays, and nothing is changed");
+      }
     }
-    watch_.add(aim_.hierarchy.version, user, reads, writes);
+    watch_.add(aim_.hierarchy, user, reads, writes, writes_back(user));
+  }
+
+  // A limit that is there already, of the group or (v2) of one above it, and lets no more through than what is asked for.
+  std::string no_looser(const cgroup::DeviceLimit& where, cgroup::Limit before, const DiskUser& user, Limited what, std::uint64_t value) const {
+    auto said = [&](const cgroup::DeviceLimit& one, std::uint64_t is) {
+      return fmt::format("{} is {} already, which is no looser than {}", one.to_string(), is, value);
+    };
+    if (before && *before <= value) return said(where, *before);
+    if (aim_.hierarchy.version == Version::v1) return "";
+    for (auto folder = user.group.folder; folder.size() > aim_.hierarchy.point.size() && folder.find('/') != std::string::npos;) {
+      folder.resize(folder.rfind('/'));
+      auto above = cgroup::device_limit(Version::v2, folder, user.disk.id(), what);
+      if (auto now = cgroup::read_limit(above); now && *now && **now <= value) return said(above, **now);
+    }
+    return "";
   }
 
   DiskThrottle with_;
@@ -191,6 +233,7 @@ class Throttle : public Fault {
   std::vector<Knob> knobs_;
   std::vector<std::string> notes_;
   ThrottleWatch watch_;
+  LimitWatch rules_;
   double level_ = 1;
   bool in_force_ = false;
 };
@@ -203,7 +246,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
     diagnostics.error({}, aim.error());
     return nullptr;
   }
-  return std::make_unique<Throttle>(with, std::move(*aim));
+  return std::make_unique<Throttle>(with, std::move(*aim), on);
 }
 
 Capability capability(Version version) {

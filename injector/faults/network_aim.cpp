@@ -31,8 +31,11 @@ bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& dia
   for (auto* text : {"169.254.169.254", "fd00:ec2::254"})
     if (auto address = parse_prefix(text); address && std::find(aim.match.peers.begin(), aim.match.peers.end(), *address) == aim.match.peers.end())
       aim.match.exempt_peers.push_back(*address);
-  for (auto port : control_ports(aim.network_namespace))
-    if (!contains(with.port, port) && aim.own_port != port) aim.match.exempt.push_back(port);
+  for (auto& [port, why] : control_ports(aim.network_namespace)) {
+    if (contains(with.port, port) || aim.own_port == port) continue;
+    aim.match.exempt.push_back(port);
+    if (!why.empty()) aim.limits.push_back(fmt::format("tcp port {} counts as ssh: {}", port, why));
+  }
   return true;
 }
 

@@ -182,48 +182,101 @@ class ExhaustPorts : public PortsFault {
   }
   std::vector<std::string> claims() const override { return {fmt::format("ephemeral {} ports of {}", enum_text(protocol_), place_.network_namespace)}; }
   std::vector<std::string> limits() const override {
-    return {"whoever chooses a port itself, outside this range, is not hit", "a port that a connection has already can be used again towards another peer",
-            "who finds no port is not seen; Squall's own new connections from this host find none either"};
+    std::vector<std::string> out{"whoever chooses a port itself, outside this range, is not hit; nor are connections that there are already",
+                                 "who finds no port is not seen; Squall's own new connections from this host find none either"};
+    if (leave_) out.emplace_back("a port that is left can be used by one connection to each peer");
+    if (protocol_ == PortProtocol::tcp)
+      out.emplace_back("a port that a connection has while this begins is taken beside it: before Linux 6.18 it stays that connection's alone until that ends");
+    return out;
   }
 
   void apply(Transaction& transaction) override {
     auto take = change(fmt::format("bind sockets to {}", targets().front()));
     take.act = [this] {
       if (auto why = refused(); !why.empty()) throw std::runtime_error(why);
-      in_place([&] { take_all(); });
+      in_place([&] {
+        take_all();
+        begun_before_ = connections_begun();
+      });
     };
     transaction.add(std::move(take));
   }
 
   Dose look() override {
     Dose out;
-    out.prescribed = {{"ports", wanted_}};
-    out.measured = {{"ports", held_.count()}, {"ports_in_use_before", in_use_}};
-    out.samples = held_.count();
+    ConnectAttempts attempts;
     bool one_left = true;
-    if (held_.count()) in_place([&] { one_left = finds_a_port(protocol_); });
-    out.measured["ports_left"] = one_left;
-    out.verified = held_.count() > 0 && held_.count() + in_use_ >= wanted_ && (leave_ > 0 || !one_left);
-    if (!out.verified) out.reason = one_left && !leave_ ? "the kernel still finds a port for who asks" : fmt::format("{} of {} ports could be had", held_.count(), wanted_);
+    if (held_.count()) {
+      take_given_back();
+      one_left = finds_a_port(protocol_);
+      attempts = try_to_connect(protocol_);
+      own_ += protocol_ == PortProtocol::tcp ? attempts.found : 0;
+      begun_ = connections_begun() - begun_before_;
+    }
+    out.prescribed = {{"ports", wanted_}};
+    out.measured = {{"ports", held_.count()}, {"ports_shared_with_connections", beside_}, {"ports_of_others", theirs_.size()},
+                    {"ports_left", one_left || attempts.found > 0}};
+    out.samples = held_.count();
+    out.reason = doubt(one_left, attempts);
+    out.verified = out.reason.empty();
+    if (protocol_ == PortProtocol::tcp) out.shares.push_back(share());
     return out;
   }
 
  private:
-  void take_all() {
-    for (std::size_t i = 0; i < wanted_; ++i) {
-      const int error = held_.hold(protocol_, static_cast<std::uint16_t>(range_.first + i));
-      if (!error) continue;
-      if (error != EADDRINUSE) {
-        held_.give_back();
-        throw std::runtime_error(fmt::format("bind to port {}: {}", range_.first + i, std::strerror(error)));
-      }
-      ++in_use_;
-    }
+  // Why nobody finding a port is not so, as whoever connects sees it.
+  std::string doubt(bool one_left, const ConnectAttempts& attempts) const {
+    if (!held_.count()) return "no port is held";
+    if (held_.count() + theirs_.size() < wanted_) return fmt::format("{} of {} ports could be had", held_.count(), wanted_);
+    if (leave_) return "";
+    if (attempts.found) return fmt::format("the kernel still finds a port for who connects: {} of {} attempts to different peers had one", attempts.found, attempts.found + attempts.none);
+    if (one_left) return "the kernel still finds a port for who asks";
+    if (!attempts.none) return fmt::format("whether who connects finds a port could not be tried: {}", std::strerror(attempts.other_error));
+    return "";
   }
 
+  // The kernel counts connections that were begun, and not those for which no port was found.
+  Share share() const {
+    Share out;
+    out.of = "connections begun";
+    const auto made = begun_ > own_ ? begun_ - own_ : 0;
+    out.unknown = fmt::format("who found no port is in no count of the kernel's; {} found one{}", made == 0 ? "nobody" : made == 1 ? "one connection" : fmt::format("{} connections", made),
+                              made == 0 ? "" : leave_ ? ", of those that are left or one they chose themselves" : " that they chose themselves");
+    return out;
+  }
+
+  // Where somebody has the port already: a connection, beside which it can be taken, or who is bound to it and gives it to nobody.
+  bool take(std::uint16_t port) {
+    int error = held_.hold(protocol_, port);
+    if (error == EADDRINUSE && protocol_ == PortProtocol::tcp) {
+      error = held_.hold_beside(port);
+      beside_ += error == 0;
+    }
+    if (error && error != EADDRINUSE) {
+      held_.give_back();
+      throw std::runtime_error(fmt::format("bind to port {}: {}", port, std::strerror(error)));
+    }
+    return error == 0;
+  }
+
+  void take_all() {
+    theirs_.clear();
+    beside_ = own_ = 0;
+    for (std::size_t i = 0; i < wanted_; ++i)
+      if (const auto port = static_cast<std::uint16_t>(range_.first + i); !take(port)) theirs_.push_back(port);
+  }
+
+  // Those that others had and closed meanwhile.
+  void take_given_back() {
+    std::erase_if(theirs_, [this](std::uint16_t port) { return held_.hold(protocol_, port) == 0; });
+  }
+
+  std::vector<std::uint16_t> theirs_;  // bound to by somebody else
+  std::size_t beside_ = 0;
+  std::uint64_t begun_before_ = 0, begun_ = 0, own_ = 0;
   std::uint16_t leave_;
   PortRange range_;
-  std::size_t wanted_ = 0, in_use_ = 0;
+  std::size_t wanted_ = 0;
 };
 
 std::unique_ptr<Fault> prepare_occupy(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
@@ -249,7 +302,7 @@ std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on,
 
 Capability by_sockets(std::string missing) {
   const bool possible = missing.empty();
-  return {.mechanism = std::string(mechanism_name), .possible = possible, .chosen = possible, .missing = std::move(missing), .note = "", .measures = "whether anybody else could have the ports; not who wanted them"};
+  return {.mechanism = std::string(mechanism_name), .possible = possible, .chosen = possible, .missing = std::move(missing), .note = "", .measures = "whether anybody else could have the ports, and whether an ordinary socket that connects to several peers finds one; not who wanted them"};
 }
 
 std::vector<Capability> doctor() { return {by_sockets("")}; }

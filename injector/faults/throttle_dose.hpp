@@ -34,6 +34,7 @@ struct WindowSum {
 class ThrottleWindows {
  public:
   explicit ThrottleWindows(WorkLimits limits) : limits_(limits) {}
+  void restart() { *this = ThrottleWindows(limits_); }
   // Samples in the order of their time; the first one is the start.
   void add(double seconds, Work so_far);
   // Judges what the open window has, where it is long enough; nothing is added any more.

@@ -4,9 +4,11 @@
 #include <charconv>
 #include <cstring>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "injector/host/disk_layers.hpp"
 #include "injector/host/mounts.hpp"
 #include "injector/host/read_file.hpp"
 
@@ -32,25 +34,14 @@ std::optional<Device> device_named(const std::string& name) {
   return Device{numbers->first, numbers->second, name};
 }
 
-// The value of a file system's option: upperdir of "rw,lowerdir=/a,upperdir=/b".
-std::string option(const std::string& options, std::string_view key) {
-  for (std::size_t at = 0; at < options.size();) {
-    auto end = std::min(options.find(',', at), options.size());
-    auto one = std::string_view(options).substr(at, end - at);
-    if (one.starts_with(key) && one.substr(key.size()).starts_with('=')) return std::string(one.substr(key.size() + 1));
-    at = end + 1;
-  }
-  return "";
-}
-
-// The mount that a path lies on: the last one over the longest mount point that holds it.
-std::optional<Mount> mount_of(const std::string& path) {
-  std::optional<Mount> best;
-  for (auto& mount : read_mounts()) {
-    auto below = mount.point == "/" || path == mount.point || path.starts_with(mount.point + "/");
-    if (below && (!best || mount.point.size() >= best->point.size())) best = mount;
-  }
-  return best;
+// The number of the file system of a path: by its mount, since files of an overlay may have another st_dev.
+std::optional<dev_t> file_system_of(const std::string& path, const std::vector<Mount>& mounts) {
+  struct statx info {};
+  if (::statx(AT_FDCWD, path.c_str(), 0, STATX_MNT_ID, &info) != 0) return std::nullopt;
+  if (info.stx_mask & STATX_MNT_ID)
+    for (auto& mount : mounts)
+      if (static_cast<std::uint64_t>(mount.id) == info.stx_mnt_id) return makedev(mount.major, mount.minor);
+  return makedev(info.stx_dev_major, info.stx_dev_minor);
 }
 
 void add_stack(const fs::path& sysfs, std::set<std::string>& names) {
@@ -94,20 +85,20 @@ tl::expected<Device, std::string> find_device(const std::string& text) {
   return tl::unexpected(fmt::format("\"{}\" names a device that does not exist", text));
 }
 
-tl::expected<Device, std::string> device_below(const std::string& path) {
-  struct stat info {};
-  std::error_code error;
-  auto real = fs::canonical(path, error).string();
-  if (error || stat(real.c_str(), &info) != 0)
-    return tl::unexpected(fmt::format("find the file system of \"{}\": {}", path, std::strerror(error ? error.value() : errno)));
-  if (auto device = device_of(info.st_dev)) return *device;
-  auto mount = mount_of(real);
-  if (!mount) return tl::unexpected(fmt::format("the file system of \"{}\" is not among this process's mounts", path));
-  if (auto upper = option(mount->super_options, "upperdir"); mount->type == "overlay" && !upper.empty())
-    return device_below(upper);
-  if (mount->source.starts_with("/dev/") && stat(mount->source.c_str(), &info) == 0 && S_ISBLK(info.st_mode))
-    if (auto device = device_of(info.st_rdev)) return *device;
-  return tl::unexpected(fmt::format("the file system of \"{}\" ({}) lies on no block device", path, mount->type));
+tl::expected<Below, std::string> devices_below(const std::string& path) {
+  const auto tables = all_mount_tables();
+  const auto number = file_system_of(path, tables.front().mounts);
+  if (!number) return tl::unexpected(fmt::format("find the file system of \"{}\": {}", path, std::strerror(errno)));
+  Below out{devices_holding(*number, tables), {}};
+  std::string type = "?";
+  for (auto& mount : tables.front().mounts)
+    if (makedev(mount.major, mount.minor) == *number) type = mount.type;
+  if (out.devices.empty()) return tl::unexpected(fmt::format("the file system of \"{}\" ({}) lies on no block device", path, type));
+  if (type == "overlay") {
+    out.files.insert(*number);
+    add_layers_above(out.files, tables);
+  }
+  return out;
 }
 
 Device whole_disk(const Device& device) {
@@ -117,19 +108,19 @@ Device whole_disk(const Device& device) {
   return device_named(folder.parent_path().filename()).value_or(device);
 }
 
-std::set<dev_t> files_reaching(const Device& device) {
+std::set<dev_t> devices_above(const Device& device) {
   std::error_code error;
   std::set<std::string> names;
   std::set<dev_t> out{device.number()};
   if (auto folder = fs::canonical("/sys/dev/block/" + device.id(), error); !error) add_stack(folder, names);
   for (auto& name : names)
     if (auto found = device_named(name)) out.insert(found->number());
-  for (auto& mount : read_mounts()) {
-    struct stat info {};
-    if (mount.major != 0 || !mount.source.starts_with("/dev/")) continue;
-    if (stat(mount.source.c_str(), &info) == 0 && S_ISBLK(info.st_mode) && out.contains(info.st_rdev))
-      out.insert(makedev(mount.major, mount.minor));
-  }
+  return out;
+}
+
+std::set<dev_t> files_reaching(const Device& device) {
+  auto out = devices_above(device);
+  add_layers_above(out, all_mount_tables());
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 #include <tl/expected.hpp>
@@ -27,16 +28,23 @@ tl::expected<Device, std::string> find_device(const std::string& text);
 // The device with this number, where it is a block device.
 std::optional<Device> device_of(dev_t);
 
-// The device that a path's file system lies on; through btrfs and overlays, whose own st_dev is no device's. An error
-// for file systems that lie on none (tmpfs, nfs …).
-tl::expected<Device, std::string> device_below(const std::string& path);
+// What a path's file system lies on.
+struct Below {
+  std::vector<Device> devices;  // that of writes first; one, but for an overlay whose layers lie on several
+  std::set<dev_t> files;        // where it is an overlay: its number, and those of overlays above it; else empty
+};
+// An error for file systems that lie on no device (tmpfs, nfs …).
+tl::expected<Below, std::string> devices_below(const std::string& path);
 
 // The disk that a partition is a part of, else the device itself. Limits are kept for whole disks only
 // (blkg_conf_open_bdev in block/blk-cgroup.c).
 Device whole_disk(const Device&);
 
-// st_dev of every file whose data reaches the device: of the device, its partitions, and the devices built on them
-// (LVM, RAID, crypt), with the btrfs file systems that are mounted from any of them.
+// The numbers of the device, its partitions, and the devices built on them (LVM, RAID, crypt).
+std::set<dev_t> devices_above(const Device&);
+
+// st_dev of every file whose data reaches the device: those above it, what lies on loop devices of files there, and the
+// btrfs file systems and overlays of any of them (disk_layers.hpp).
 std::set<dev_t> files_reaching(const Device&);
 
 // What a device has completed since it came to be (Documentation/block/stat.rst).

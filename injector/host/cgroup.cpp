@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "injector/host/mounts.hpp"
 #include "injector/host/read_file.hpp"
@@ -100,6 +101,36 @@ std::vector<pid_t> processes(const Group& group) {
   for (auto word : words(*text, '\n'))
     if (std::from_chars(word.data(), word.data() + word.size(), out.emplace_back()).ec != std::errc{}) out.pop_back();
   return out;
+}
+
+std::vector<pid_t> processes_below(const Group& group) {
+  auto out = processes(group);
+  std::error_code error;
+  for (auto& child : entries(group.folder))
+    if (std::filesystem::is_directory(child, error))
+      for (auto pid : processes_below({group.path + "/" + child.filename().string(), child})) out.push_back(pid);
+  return out;
+}
+
+bool is_within(const Group& group, const Group& above) {
+  return group.folder == above.folder || group.folder.starts_with(above.folder + "/");
+}
+
+std::string cannot_have(const Hierarchy& hierarchy, const Group& group, std::string_view controller) {
+  auto type = [](const Group& one) { return std::string(trimmed(read_file(one.folder + "/cgroup.type").value_or(""))); };
+  if (hierarchy.version == Version::v1) return "";
+  if (type(group) == "threaded") return fmt::format("the cgroup {} is threaded, which {} cannot be on for", group.path, controller);
+  auto above = lacking(hierarchy, group, controller);
+  if (!above.empty() && !holds(above.front().folder + "/cgroup.controllers", controller))
+    return fmt::format("the {} controller is not there for the cgroup {}", controller, above.front().path);
+  for (auto& parent : above) {
+    // Only the root may have processes of its own beside children with a controller, and only it has no type.
+    if (access((parent.folder + "/cgroup.type").c_str(), F_OK) != 0) continue;
+    if (auto own = processes(parent); !own.empty() || type(parent) != "domain")
+      return fmt::format("the {} controller is off below the cgroup {} and cannot be switched on: {}", controller, parent.path,
+                         own.empty() ? fmt::format("its type is \"{}\"", type(parent)) : fmt::format("{} of its own are in it", own.size() == 1 ? "a process" : fmt::format("{} processes", own.size())));
+  }
+  return "";
 }
 
 std::vector<Group> lacking(const Hierarchy& hierarchy, const Group& group, std::string_view controller) {

@@ -45,6 +45,14 @@ std::optional<Group> group_of(const Hierarchy&, pid_t);
 // Those in the group itself, not below.
 std::vector<pid_t> processes(const Group&);
 
+// Those in the group and below it.
+std::vector<pid_t> processes_below(const Group&);
+// Whether a group is the other one or lies below it.
+bool is_within(const Group&, const Group& above);
+
+// Why a v2 group cannot have a controller, for a person: "" where it has it, or where it can be switched on above it.
+std::string cannot_have(const Hierarchy&, const Group&, std::string_view controller);
+
 // The groups above and up to the root whose members may not use a controller yet (v2): where it must be switched on,
 // topmost first.
 std::vector<Group> lacking(const Hierarchy&, const Group&, std::string_view controller);

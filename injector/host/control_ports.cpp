@@ -1,23 +1,15 @@
 #include "injector/host/control_ports.hpp"
 
-#include <charconv>
-#include <set>
+#include <map>
 #include <sstream>
-
-#include <sys/stat.h>
 
 #include <fmt/format.h>
 
-#include "injector/host/listeners.hpp"
 #include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
+#include "injector/host/ssh_servers.hpp"
 
 namespace squall {
-namespace {
-
-bool serves_ssh(std::string_view process) { return process == "sshd" || process == "dropbear"; }
-
-}  // namespace
 
 std::optional<SshConnection> ssh_connection_of(std::string_view environment) {
   constexpr std::string_view name = "SSH_CONNECTION=";
@@ -40,21 +32,13 @@ std::vector<SshConnection> ssh_connections() {
   return out;
 }
 
-std::vector<std::uint16_t> control_ports(std::uint64_t network_namespace) {
-  std::set<std::uint16_t> out{22};
-  for (auto& connection : ssh_connections()) out.insert(connection.port);
-  for (auto& folder : entries("/proc")) {
-    const auto name = folder.filename().string();
-    pid_t pid = 0;
-    if (std::from_chars(name.data(), name.data() + name.size(), pid).ptr != name.data() + name.size()) continue;
-    if (!serves_ssh(trimmed(read_file(folder / "comm").value_or("")))) continue;
-    struct stat info {};
-    // Where that is hidden from us: spared rather than cut off.
-    if (::stat((folder / "ns/net").c_str(), &info) == 0 && info.st_ino != network_namespace) continue;
-    for (auto& listener : listeners_of(pid))
-      if (!listener.udp) out.insert(listener.port);
-  }
-  return {out.begin(), out.end()};
+std::vector<ControlPort> control_ports(std::uint64_t network_namespace) {
+  std::map<std::uint16_t, std::string> out{{22, ""}};
+  for (auto& connection : ssh_connections()) out.emplace(connection.port, "");
+  out.merge(ports_of_ssh_servers(network_namespace));
+  std::vector<ControlPort> list;
+  for (auto& [port, why] : out) list.push_back({port, why});
+  return list;
 }
 
 }  // namespace squall

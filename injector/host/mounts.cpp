@@ -5,6 +5,22 @@
 #include "injector/host/read_file.hpp"
 
 namespace squall {
+
+std::string unescape_mount(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned code = 0;
+    if (text[i] == '\\' && i + 3 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 4, code, 8).ptr == text.data() + i + 4) {
+      out += static_cast<char>(code);
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 namespace {
 
 std::string_view next_word(std::string_view& line) {
@@ -21,22 +37,6 @@ N number(std::string_view text) {
   return value;
 }
 
-// Space, tab, newline and backslash are written as \040, \011, \012 and \134.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned code = 0;
-    if (text[i] == '\\' && i + 3 < text.size() &&
-        std::from_chars(text.data() + i + 1, text.data() + i + 4, code, 8).ptr == text.data() + i + 4) {
-      out += static_cast<char>(code);
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 Mount parse_line(std::string_view line) {
   Mount mount;
   mount.id = number<int>(next_word(line));
@@ -45,13 +45,13 @@ Mount parse_line(std::string_view line) {
   auto colon = std::min(device.find(':'), device.size());
   mount.major = number<unsigned>(device.substr(0, colon));
   mount.minor = number<unsigned>(device.substr(std::min(colon + 1, device.size())));
-  mount.root = unescape(next_word(line));
-  mount.point = unescape(next_word(line));
+  mount.root = unescape_mount(next_word(line));
+  mount.point = unescape_mount(next_word(line));
   mount.options = next_word(line);
   while (!line.empty() && next_word(line) != "-") {  // optional fields: shared:1, master:2 …
   }
   mount.type = next_word(line);
-  mount.source = unescape(next_word(line));
+  mount.source = unescape_mount(next_word(line));
   mount.super_options = next_word(line);
   return mount;
 }

@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
+#include "injector/host/mounts.hpp"
+#include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
 
 namespace squall {
@@ -17,18 +20,48 @@ struct CloseFolder {
   void operator()(DIR* folder) const { closedir(folder); }
 };
 
-// Calls back with the status of every open file of a process until it says true.
+// The folder of /proc that tells of a process: that of its first thread, or of one that lives on where that has ended.
+std::string files_of(pid_t pid) {
+  auto own = fmt::format("/proc/{}", pid);
+  auto stat = read_process_stat(pid);
+  if (!stat || !stat->ended()) return own;
+  for (auto& thread : entries(own + "/task"))
+    if (thread.filename() != std::to_string(pid) && access((thread / "cwd").c_str(), F_OK) == 0) return thread;
+  return own;
+}
+
+// Calls back with the name and status of every open file of a process until it says true.
 template <class Each>
-bool any_open_file(pid_t pid, Each each) {
-  std::unique_ptr<DIR, CloseFolder> folder(opendir(fmt::format("/proc/{}/fd", pid).c_str()));
+bool any_open_file(const std::string& process, Each each) {
+  std::unique_ptr<DIR, CloseFolder> folder(opendir((process + "/fd").c_str()));
   if (!folder) return false;
   while (auto* entry = readdir(folder.get())) {
     struct stat info {};
-    if (entry->d_name[0] != '.' && fstatat(dirfd(folder.get()), entry->d_name, &info, 0) == 0 && each(info))
+    if (entry->d_name[0] != '.' && fstatat(dirfd(folder.get()), entry->d_name, &info, 0) == 0 && each(entry->d_name, info))
       return true;
   }
   return false;
 }
+
+// The mounts that a process's files may lie on, by their ids: a file of an overlay may have a st_dev that no mount has.
+class MountsOf {
+ public:
+  explicit MountsOf(std::string process) : process_(std::move(process)) {}
+  std::optional<dev_t> device_of(const char* file) {
+    auto text = read_file(fmt::format("{}/fdinfo/{}", process_, file)).value_or("");
+    auto at = text.find("mnt_id:");
+    if (at == std::string::npos) return std::nullopt;
+    if (!mounts_) mounts_ = parse_mountinfo(read_file(process_ + "/mountinfo").value_or(""));
+    auto id = std::atoi(text.c_str() + at + 7);
+    for (auto& mount : *mounts_)
+      if (mount.id == id) return makedev(mount.major, mount.minor);
+    return std::nullopt;
+  }
+
+ private:
+  std::string process_;
+  std::optional<std::vector<Mount>> mounts_;
+};
 
 // The device that an open file keeps busy; none for sockets, pipes and terminals.
 std::optional<dev_t> device_of_file(const struct stat& info) {
@@ -52,8 +85,8 @@ std::optional<dev_t> device_of_mapping(std::string_view line) {
   return makedev(major, minor);
 }
 
-bool maps_any(pid_t pid, const std::set<dev_t>& devices) {
-  auto text = read_file(fmt::format("/proc/{}/maps", pid));
+bool maps_any(const std::string& process, const std::set<dev_t>& devices) {
+  auto text = read_file(process + "/maps");
   if (!text) return false;
   for (std::string_view rest = *text; !rest.empty();) {
     auto end = std::min(rest.find('\n'), rest.size());
@@ -67,22 +100,29 @@ bool maps_any(pid_t pid, const std::set<dev_t>& devices) {
 
 bool uses_any(pid_t pid, const std::set<dev_t>& devices) {
   struct stat info {};
-  if (stat(fmt::format("/proc/{}/cwd", pid).c_str(), &info) == 0 && devices.contains(info.st_dev)) return true;
-  auto is_one = [&](const struct stat& file) {
+  auto process = files_of(pid);
+  if (stat((process + "/cwd").c_str(), &info) == 0 && devices.contains(info.st_dev)) return true;
+  MountsOf mounts(process);
+  auto is_one = [&](const char* name, const struct stat& file) {
     auto device = device_of_file(file);
-    return device && devices.contains(*device);
+    if (!device) return false;
+    if (devices.contains(*device)) return true;
+    auto mounted = major(*device) == 0 ? mounts.device_of(name) : std::nullopt;
+    return mounted && devices.contains(*mounted);
   };
-  return any_open_file(pid, is_one) || maps_any(pid, devices);
+  return any_open_file(process, is_one) || maps_any(process, devices);
 }
 
 std::set<dev_t> devices_in_use(pid_t pid) {
   std::set<dev_t> out;
-  any_open_file(pid, [&](const struct stat& file) {
-    if (auto device = device_of_file(file)) out.insert(*device);
+  auto process = files_of(pid);
+  MountsOf mounts(process);
+  any_open_file(process, [&](const char* name, const struct stat& file) {
+    if (auto device = device_of_file(file)) out.insert(major(*device) == 0 ? mounts.device_of(name).value_or(*device) : *device);
     return false;
   });
   struct stat info {}, root {};
-  if (stat(fmt::format("/proc/{}/cwd", pid).c_str(), &info) == 0 && stat("/", &root) == 0 &&
+  if (stat((process + "/cwd").c_str(), &info) == 0 && stat("/", &root) == 0 &&
       (info.st_dev != root.st_dev || info.st_ino != root.st_ino))
     out.insert(info.st_dev);
   return out;

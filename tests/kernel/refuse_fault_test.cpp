@@ -262,5 +262,40 @@ TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
   EXPECT_EQ(few.undo(), "");
 }
 
+// A port that only connections have is shared by the kernel with connections to other peers, if nobody keeps it from that.
+TEST_F(Refusal, ephemeral_ports_run_out_beside_connections_that_live_or_have_just_ended) {
+  testing::shell("echo 40000 40199 >/proc/sys/net/ipv4/ip_local_port_range");
+  std::vector<std::unique_ptr<Client>> pool;
+  for (int i = 0; i < 10; ++i) pool.push_back(std::make_unique<Client>("127.0.0.1", port));
+  for (int i = 0; i < 5; ++i) Client("10.99.0.1", other_port).round_trip_ms();  // they wait (TIME_WAIT)
+  const auto begun = connections_begun();
+  RunFault none{"network.exhaust_ports", {}, {{"interface", "any"}}};
+  none.apply();
+  for (int i = 0; i < 20; ++i)
+    for (auto* address : {"127.0.0.1", "127.0.0.2", "10.99.0.1", "::1", "fd99::1"})
+      EXPECT_EQ(Client(address, i % 2 ? port : other_port).error, EADDRNOTAVAIL) << address;
+  EXPECT_EQ(connections_begun(), begun);
+  for (auto& one : pool) EXPECT_GE(one->round_trip_ms(), 0) << "a connection that existed was hit";
+  auto dose = none->measure();
+  EXPECT_TRUE(dose.verified) << dose.reason;
+  EXPECT_GE(dose.measured.at("ports_shared_with_connections").to_number<int>(), 10);
+  // Who closes one does not get its port for the next.
+  pool.pop_back();
+  EXPECT_EQ(Client("127.0.0.1", other_port).error, EADDRNOTAVAIL);
+  EXPECT_EQ(none.undo(), "");
+  EXPECT_EQ(Client("127.0.0.1", other_port).error, 0);
+}
+
+TEST_F(Refusal, a_port_that_is_found_after_all_takes_the_verification_back) {
+  testing::shell("echo 40000 40099 >/proc/sys/net/ipv4/ip_local_port_range");
+  RunFault none{"network.exhaust_ports", {}, {{"interface", "any"}}};
+  none.apply();
+  EXPECT_TRUE(none->measure().verified) << none->measure().reason;
+  testing::shell("echo 40000 40109 >/proc/sys/net/ipv4/ip_local_port_range");
+  const auto dose = none->measure();
+  EXPECT_FALSE(dose.verified);
+  EXPECT_NE(dose.reason.find("the kernel still finds a port for who connects"), std::string::npos) << dose.reason;
+}
+
 }  // namespace
 }  // namespace squall
