@@ -27,6 +27,7 @@ struct Answer {
   bool ok = false;    // an answer came, whatever its status
   int status = 0;
   std::string body;
+  std::string date;   // the header Date, "" where there is none
   std::string error;  // where ok is false: "connection refused", "timed out after 1s"
   // Since the request was started; 0 where the phase was not reached. From CURLINFO_*_TIME_T.
   std::chrono::nanoseconds name_lookup{}, connect{}, tls{}, first_byte{}, total{};
