@@ -3,7 +3,7 @@
 // Requests carry "id" and "do"; each is answered by {"id": …, "ok": true, …} or {"id": …, "ok": false, "error": "…",
 // "kind": "input|refused|conflict|failed"}. Times are CLOCK_REALTIME nanoseconds ("…_at"), durations nanoseconds ("…_ns").
 //
-//   hello    {version, environment?, run?, lease_ns?}    → {version, host, boot_id, kernel, pid, session, capabilities}
+//   hello    {version, environment?, run?, lease_ns?}    → {version, host, boot_id, kernel, pid, session, capabilities, clock}
 //   doctor   {}                                          → {faults: [{fault, possible, mechanism, options: [Capability…]}]}
 //   plan     {fault, on, with, seed?}                    → {mechanism, targets, claims, limits, changes: [{do, undo}]}
 //   resolve  {on}                                        → {processes: [{pid, exe, command, cgroup, started_at}]}
@@ -18,7 +18,8 @@
 //            probed while the step was in force: whether the fault met them is told with its dose
 //   undo     {step}                                      → {step, undone_at, undo_ns, clean, left: [{detail, by_hand}], dose}
 //   undo_all {}                                          → {clean, left}
-//   renew    {}                                          → {} ; extends the lease by lease_ns (10 s by default)
+//   renew    {}                                          → {clock} ; extends the lease by lease_ns (10 s by default); clock is its
+//            CLOCK_REALTIME, so that the caller can tell how far apart theirs are
 //   bye      {}                                          → {clean, left, ended: [text…], differences?: [text…],
 //            see?: [command…]} ; undoes everything, ends what goes on behind it for others (connections through a proxy),
 //            compares with the snapshot ("see" shows what differs), then the injector ends

@@ -119,7 +119,7 @@ class Session {
     if (verb == "undo") return in_force_.undo(text_of(request, "step"));
     if (verb == "probes") return probes(request);
     if (verb == "dose") return {{"dose", in_force_.dose(text_of(request, "step"))}};
-    if (verb == "renew") return {};
+    if (verb == "renew") return {{"clock", wall_ns()}};
     if (verb == "undo_all") return in_force_.undo_all("asked", false);
     if (verb == "bye") {
       bye_ = true;
@@ -166,7 +166,7 @@ class Session {
     utsname kernel{};
     ::uname(&kernel);
     return {{"version", protocol_version}, {"host", kernel.nodename}, {"boot_id", boot_id()}, {"kernel", kernel.release}, {"pid", ::getpid()},
-            {"session", name_},            {"capabilities", capabilities()}};
+            {"session", name_},            {"capabilities", capabilities()}, {"clock", wall_ns()}};
   }
 
   static json::array capabilities() {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,11 @@
 
 namespace squall {
 
-// One time that an alert was active. Each time is the earliest that any source tells.
+// One time that an alert was active. Each time is that of the source that knows it best, else the earliest that any tells;
+// the instants beside them say between what they surely lie.
 struct AlertEpisode {
   std::optional<std::int64_t> pending_t, firing_t, resolved_t;
+  Instant pending, firing, resolved;
 };
 
 struct AlertNotification {
@@ -22,23 +25,38 @@ struct AlertNotification {
   bool resolved = false;
 };
 
-// One alert, that is one set of labels, over the whole run.
+// Where Alertmanager has it for, and since when.
+struct AlertRouted {
+  std::int64_t t = 0;
+  std::string receiver, squad;
+  std::optional<AlertRoute> route;
+};
+
+struct AlertSuppressed {
+  std::int64_t t = 0;
+  std::string by;  // "a silence"
+};
+
+// One alert, that is one set of labels, over the whole run. Where relabelling changes labels on the way to Alertmanager, it
+// is one all the same: `labels` are the rule's, `labels_there` those that it has there.
 struct AlertStory {
   std::string alert, fingerprint;
-  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> labels, labels_there;
   bool preexisting = false;  // it was pending or firing when the sources were first asked
-  std::vector<std::int64_t> silenced_t;
+  std::set<std::string> fired_by;  // the sources that had it firing: "prometheus http://…"
+  std::vector<AlertSuppressed> silenced;
+  std::vector<AlertRouted> routed;
   std::vector<AlertEpisode> episodes;
   std::vector<AlertNotification> notifications;
 };
 
-// Whom a notification reached. A receiver belongs to the squad that its name is, or contains as a whole word (so
-// "storage", "storage-pager" and "page/storage" all are storage's; of several the longest). A receiver that names no
-// known squad, such as one webhook for everybody, leaves it to the alert's own label "squad".
+// Whom a notification reached: the squad that declares this receiver, else the one whose name it is, as such or with words that
+// only say how ("storage-pager", "page/storage"; of several the longest). "blackhole-not-db" is nobody's. A receiver whose
+// name speaks of nobody, such as one webhook for all, leaves it to the alert's own label "squad".
 std::string squad_of(const std::string& receiver, const std::map<std::string, std::string>& labels,
-                     const std::vector<std::string>& squads);
+                     const std::vector<std::string>& squads, const std::map<std::string, SquadSpec>& declared = {});
 
-std::vector<std::string> known_squads(const RunRecord&);
+std::vector<std::string> known_squads(const Scenario&);
 std::vector<AlertStory> alert_stories(const RunRecord&);
 
 }  // namespace squall

@@ -3,71 +3,40 @@
 #include <algorithm>
 #include <set>
 
+#include "reports/alert_delivery.hpp"
+#include "reports/alert_sight.hpp"
 #include "reports/text.hpp"
 
 namespace squall {
 namespace {
 
-// A source that is away for less than this, and answers again, missed nothing that its next answer does not tell.
-constexpr std::int64_t bearable_gap_ns = 5'000'000'000;
-
 // The times that everything about alerts counts from.
 struct Frame {
   std::int64_t first_fault = 0;
+  std::int64_t error = 0;  // of the faults' times, either way, by their hosts' clocks
   std::optional<std::int64_t> faults_ended;
   std::int64_t end = 0;
   double after_first(std::int64_t t) const { return static_cast<double>(t - first_fault) / 1e9; }
   double after_last(std::int64_t t) const { return static_cast<double>(t - *faults_ended) / 1e9; }
 };
 
+// A moment beside a point of the time line that is itself known within `error`: nobody decides within what is uncertain.
+enum class Order { before, after, unclear };
+
+Order order(const Instant& moment, std::int64_t point, std::int64_t error) {
+  if (moment.late_t < point - error) return Order::before;
+  // Where the clock is not known, its word is taken for what no deadline hangs on.
+  if ((moment.known ? moment.early_t : moment.t) >= point + error) return Order::after;
+  return Order::unclear;
+}
+
 std::optional<Frame> frame_of(const RunRecord& record) {
   const auto window = record.fault_window();
   if (!window) return std::nullopt;
-  return Frame{window->start_t, record.faults_ended_t(), record.last_t};
-}
-
-// How long a source did not answer within [from, to].
-std::int64_t dark_ns(const RunRecord& record, const std::string& source, const std::string& address, std::int64_t from, std::int64_t to) {
-  std::int64_t dark = 0, since = from;
-  bool ok = false;
-  auto until = [&](std::int64_t t) {
-    t = std::clamp(t, from, to);
-    if (!ok) dark += std::max<std::int64_t>(0, t - since);
-    since = t;
-  };
-  for (auto& health : record.sources) {
-    if (health.source != source || health.address != address) continue;
-    until(health.t);
-    ok = health.ok;
-  }
-  until(to);
-  return dark;
-}
-
-bool answers_at_the_end(const RunRecord& record, const std::string& source, const std::string& address) {
-  bool ok = false;
-  for (auto& health : record.sources)
-    if (health.source == source && health.address == address) ok = health.ok;
-  return ok;
-}
-
-// Why nobody could have seen it in [from, to], or "": one source of these kinds that answered throughout is enough.
-std::string blind(const RunRecord& record, const std::set<std::string>& kinds, std::int64_t from, std::int64_t to) {
-  std::string why;
-  for (auto& health : record.sources) {
-    if (!kinds.contains(health.source)) continue;
-    const auto dark = dark_ns(record, health.source, health.address, from, to);
-    if (dark == 0 || (dark <= bearable_gap_ns && answers_at_the_end(record, health.source, health.address))) return "";
-    why = fmt::format("{} {} did not answer for {}{}", health.source, health.address, text::seconds(static_cast<double>(dark) / 1e9),
-                      health.error.empty() ? "" : ": " + health.error);
-  }
-  return why.empty() ? "no alert source that could show it answered" : why;
-}
-
-// A webhook only shows what is sent; it stands in for the others where there is no other source.
-std::string blind_to_firing(const RunRecord& record, std::int64_t from, std::int64_t to) {
-  const bool asked = std::any_of(record.sources.begin(), record.sources.end(), [](auto& health) { return health.source != "webhook"; });
-  return asked ? blind(record, {"prometheus", "alertmanager"}, from, to) : blind(record, {"webhook"}, from, to);
+  std::int64_t error = 0;
+  for (auto& fault : record.faults)
+    if (fault.applied_t) error = std::max(error, fault.clock_error_ns);
+  return Frame{window->start_t, error, record.faults_ended_t(), record.last_t};
 }
 
 bool carries(const std::map<std::string, std::string>& labels, const std::map<std::string, std::string>& wanted) {
@@ -77,18 +46,31 @@ bool carries(const std::map<std::string, std::string>& labels, const std::map<st
   });
 }
 
+// By the rule's labels, or by those that Alertmanager has it under.
+bool carries(const AlertStory& story, const std::map<std::string, std::string>& wanted) {
+  return carries(story.labels, wanted) || (!story.labels_there.empty() && carries(story.labels_there, wanted));
+}
+
 // The first time that it fired after the first fault began.
 const AlertEpisode* fired_episode(const AlertStory& story, const Frame& frame) {
   for (auto& episode : story.episodes)
-    if (episode.firing_t && *episode.firing_t >= frame.first_fault) return &episode;
+    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::after) return &episode;
   return nullptr;
 }
 
 // It was firing when the first fault began.
 const AlertEpisode* earlier_episode(const AlertStory& story, const Frame& frame) {
   for (auto& episode : story.episodes)
-    if (episode.firing_t && *episode.firing_t < frame.first_fault && (!episode.resolved_t || *episode.resolved_t >= frame.first_fault))
+    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::before &&
+        (!episode.resolved_t || *episode.resolved_t >= frame.first_fault))
       return &episode;
+  return nullptr;
+}
+
+// Nobody can tell whether it fired before or after that.
+const AlertEpisode* unclear_episode(const AlertStory& story, const Frame& frame) {
+  for (auto& episode : story.episodes)
+    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::unclear) return &episode;
   return nullptr;
 }
 
@@ -103,7 +85,11 @@ struct Gathered {
   std::vector<std::size_t> stories;
   std::optional<std::size_t> first;  // the one that fired first
   std::optional<std::int64_t> pending_t, firing_t, resolved_t, notified_t;
-  bool unresolved = false, silenced = false, preexisting = false;
+  Instant firing, resolved;
+  bool unresolved = false, preexisting = false, pending_before = false;
+  const AlertEpisode* unclear = nullptr;
+  std::vector<FiredSpan> fired;
+  std::string forgotten;  // why its end may have been lost
   std::vector<std::string> reached;
   std::map<std::string, std::int64_t> reached_at;
 };
@@ -112,21 +98,26 @@ void gather(Gathered& out, const AlertStory& story, std::size_t index, const Fra
   out.stories.push_back(index);
   if (earlier_episode(story, frame)) out.preexisting = true;
   if (auto* pending = pending_episode(story, frame)) out.pending_t = std::min(out.pending_t.value_or(*pending->pending_t), *pending->pending_t);
+  if (auto* unclear = unclear_episode(story, frame)) out.unclear = unclear;
   auto* fired = fired_episode(story, frame);
   if (!fired) return;
   if (!out.firing_t || *fired->firing_t < *out.firing_t) {
     out.first = index;
     out.firing_t = fired->firing_t;
+    out.firing = fired->firing;
+    out.pending_before = fired->pending_t && order(fired->pending, frame.first_fault, frame.error) != Order::after;
     if (fired->pending_t) out.pending_t = fired->pending_t;
   }
   auto& last = story.episodes.back();
-  if (last.resolved_t)
+  if (last.resolved_t) {
+    if (!out.resolved_t || *last.resolved_t > *out.resolved_t) out.resolved = last.resolved;
     out.resolved_t = std::max(out.resolved_t.value_or(*last.resolved_t), *last.resolved_t);
-  else if (last.firing_t)
+  } else if (last.firing_t) {
     out.unresolved = true;
-  out.silenced = out.silenced || std::any_of(story.silenced_t.begin(), story.silenced_t.end(), [&](auto t) { return t >= *fired->firing_t; });
+  }
+  out.fired.push_back({&story, *fired->firing_t, fired->resolved_t.value_or(frame.end)});
   for (auto& notification : story.notifications) {
-    if (notification.resolved || notification.t < *fired->firing_t) continue;
+    if (notification.resolved || notification.t < fired->firing.early_t) continue;
     const auto whom = notification.squad.empty() ? notification.receiver : notification.squad;
     out.notified_t = std::min(out.notified_t.value_or(notification.t), notification.t);
     auto [at, fresh] = out.reached_at.emplace(whom, notification.t);
@@ -150,7 +141,9 @@ class ExpectedAlert {
   ExpectedAlert(const RunRecord& record, const std::vector<AlertStory>& stories, const Expectation& expectation, const Frame& frame)
       : record_(record), stories_(stories), wanted_(expectation), frame_(frame) {
     for (std::size_t i = 0; i < stories.size(); ++i)
-      if (stories[i].alert == *wanted_.alert && carries(stories[i].labels, wanted_.labels)) gather(all_, stories[i], i, frame);
+      if (stories[i].alert == *wanted_.alert && carries(stories[i], wanted_.labels)) gather(all_, stories[i], i, frame);
+    for (auto& one : all_.fired)
+      if (all_.forgotten.empty()) all_.forgotten = forgotten(record, *one.story, one.from_t);
   }
 
   AlertVerdict judge() {
@@ -160,11 +153,16 @@ class ExpectedAlert {
     out_.labels = out_.story ? stories_[*out_.story].labels : wanted_.labels;
     if (!all_.firing_t)
       not_fired();
-    else if (deadline() && *all_.firing_t > *deadline())
+    else if (all_.pending_before)
+      decide(AlertOutcome::preexisting, fmt::format("fired {} after the first fault, but was pending before it, so it cannot tell that it noticed this one", after_first(*all_.firing_t)));
+    else if (auto lateness = deadline() ? order(all_.firing, *deadline() + 1, frame_.error) : Order::before; lateness == Order::before)
+      in_time();
+    else if (lateness == Order::after && all_.firing.known)
       decide(AlertOutcome::late, fmt::format("fired {} after the first fault, {} too late", after_first(*all_.firing_t),
                                              text::seconds(static_cast<double>(*all_.firing_t - *deadline()) / 1e9)));
     else
-      in_time();
+      decide(AlertOutcome::unseen, fmt::format("fired {} after the first fault, which the expected {} cannot be told from: {}", after_first(*all_.firing_t),
+                                               squall::to_string(*wanted_.fires_within), how_well(all_.firing)));
     return std::move(out_);
   }
 
@@ -182,9 +180,16 @@ class ExpectedAlert {
     out_.text = std::move(text);
   }
 
+  std::string how_well(const Instant& moment) const {
+    if (!moment.known) return "the clock that says so could not be compared with ours";
+    return fmt::format("it is known within {}", text::seconds(static_cast<double>(moment.error_ns() + 2 * frame_.error) / 1e9));
+  }
+
   void not_fired() {
     if (all_.preexisting)
       return decide(AlertOutcome::preexisting, "was firing before the first fault, so it cannot tell that it noticed this one");
+    if (all_.unclear)
+      return decide(AlertOutcome::unseen, fmt::format("fired, but whether that was before or after the first fault cannot be told: {}", how_well(all_.unclear->firing)));
     if (const auto* other = other_labels()) {
       const bool squad = wanted_.labels.contains("squad") && other->labels.contains("squad") && [&] {
         auto rest = wanted_.labels;
@@ -206,7 +211,7 @@ class ExpectedAlert {
 
   const AlertStory* other_labels() const {
     for (auto& story : stories_)
-      if (story.alert == *wanted_.alert && !carries(story.labels, wanted_.labels) && fired_episode(story, frame_)) return &story;
+      if (story.alert == *wanted_.alert && !carries(story, wanted_.labels) && fired_episode(story, frame_)) return &story;
     return nullptr;
   }
 
@@ -214,7 +219,8 @@ class ExpectedAlert {
     std::string text = fmt::format("fired {} after the first fault", after_first(*all_.firing_t));
     if (wanted_.reaches && !reached(text)) return;
     if (!wanted_.reaches && !all_.reached.empty()) text += ", reached " + text::join(all_.reached);
-    if (all_.silenced) text += ", was silenced";
+    if (auto kept = kept_from("", record_, stories_, all_.fired); kept && kept->outcome == AlertOutcome::silenced) text += ", was silenced";
+    else if (kept && kept->outcome == AlertOutcome::inhibited) text += ", was inhibited";
     out_.in_time = true;
     decide(AlertOutcome::caught, text);
     if (frame_.faults_ended) resolved(text);
@@ -232,10 +238,12 @@ class ExpectedAlert {
     }
     if (!all_.reached.empty())
       decide(AlertOutcome::wrong_squad, fmt::format("{}, but reached {} instead of {}", text, text::join(all_.reached), *wanted_.reaches));
-    else if (all_.silenced)
-      decide(AlertOutcome::silenced, text + ", but a silence kept it from everybody");
+    else if (auto kept = kept_from(*wanted_.reaches, record_, stories_, all_.fired))
+      decide(kept->outcome, text + kept->text);
+    else if (!has_source(record_, "webhook") && !routed_to(all_.fired).empty())
+      return text += fmt::format(", routed to {} by Alertmanager (whether it was delivered only a webhook can see)", *wanted_.reaches), true;
     else if (auto why = blind(record_, {"webhook"}, *all_.firing_t, frame_.end); !why.empty())
-      decide(AlertOutcome::unseen, fmt::format("{}, but whom it reached could not be seen: {}", text, why));
+      decide(AlertOutcome::unseen, fmt::format("{}, but whom it reached could not be seen: {}", text, has_source(record_, "webhook") ? why : "no webhook is declared, and Alertmanager told no receiver"));
     else
       decide(AlertOutcome::wrong_squad, fmt::format("{}, but reached nobody instead of {}", text, *wanted_.reaches));
     return false;
@@ -246,11 +254,14 @@ class ExpectedAlert {
     if (out_.resolved_after_s) {
       text += *out_.resolved_after_s < 0 ? ", resolved before the last fault's end"
                                          : fmt::format(", resolved {} after the last fault's end", text::seconds(*out_.resolved_after_s));
-      const bool late = limit && *out_.resolved_after_s > limit->seconds();
-      return decide(late ? AlertOutcome::unresolved : AlertOutcome::caught, late ? text + ", too late" : text);
+      const auto lateness = limit ? order(all_.resolved, *frame_.faults_ended + limit->ns + 1, frame_.error) : Order::before;
+      if (lateness == Order::before) return decide(AlertOutcome::caught, text);
+      if (lateness == Order::after && all_.resolved.known) return decide(AlertOutcome::unresolved, text + ", too late");
+      return decide(AlertOutcome::unseen, fmt::format("{}, which the expected {} cannot be told from: {}", text, squall::to_string(*limit), how_well(all_.resolved)));
     }
     text += fmt::format(", not resolved in the {} watched after the last fault's end", text::seconds(frame_.after_last(frame_.end)));
     if (!limit) return decide(AlertOutcome::caught, text);
+    if (!all_.forgotten.empty()) return decide(AlertOutcome::unseen, fmt::format("{}, but {}", text, all_.forgotten));
     decide(frame_.end >= *frame_.faults_ended + limit->ns ? AlertOutcome::unresolved : AlertOutcome::unseen, text);
   }
 
@@ -272,22 +283,30 @@ AlertVerdict not_run(const Expectation& expectation) {
   return out;
 }
 
-std::optional<AlertVerdict> unasked(const AlertStory& story, std::size_t index, const Frame& frame, bool none_may_fire) {
+std::optional<AlertVerdict> unasked(const RunRecord& record, const AlertStory& story, std::size_t index, const Frame& frame, bool none_may_fire) {
   Gathered all;
   gather(all, story, index, frame);
-  if (!all.firing_t && !all.preexisting) return std::nullopt;
+  if (!all.firing_t && !all.preexisting && !all.unclear) return std::nullopt;
   AlertVerdict out;
   out.alert = story.alert;
   out.labels = story.labels;
   fill(out, all, frame);
   if (!all.firing_t) {
+    out.outcome = all.preexisting ? AlertOutcome::preexisting : AlertOutcome::unseen;
+    out.text = all.preexisting ? "was firing before the first fault" : "fired, but whether that was before or after the first fault cannot be told";
+    return out;
+  }
+  if (all.pending_before && !none_may_fire) {
     out.outcome = AlertOutcome::preexisting;
-    out.text = "was firing before the first fault";
+    out.text = fmt::format("fired {} after the first fault, was pending before it", text::seconds(*out.fired_after_s));
     return out;
   }
   out.outcome = none_may_fire ? AlertOutcome::unexpected : AlertOutcome::other;
-  out.text = fmt::format("fired {} after the first fault, {}", text::seconds(*out.fired_after_s),
-                         out.reached.empty() ? "reached nobody" : "reached " + text::join(out.reached));
+  out.text = fmt::format("fired {} after the first fault", text::seconds(*out.fired_after_s));
+  if (!out.reached.empty())
+    out.text += ", reached " + text::join(out.reached);
+  else if (blind(record, {"webhook"}, *all.firing_t, frame.end).empty())
+    out.text += ", reached nobody";  // else nobody looked
   return out;
 }
 
@@ -302,9 +321,10 @@ std::string_view to_string(AlertOutcome outcome) {
     case AlertOutcome::unresolved: return "unresolved";
     case AlertOutcome::preexisting: return "preexisting";
     case AlertOutcome::silenced: return "silenced";
+    case AlertOutcome::inhibited: return "inhibited";
     case AlertOutcome::unexpected: return "unexpected";
     case AlertOutcome::other: return "other";
-    case AlertOutcome::unseen: return "not seen";
+    case AlertOutcome::unseen: return "undecided";
   }
   return "?";
 }
@@ -328,7 +348,7 @@ std::vector<AlertVerdict> judge_alerts(const RunRecord& record, const std::vecto
   if (!frame) return out;
   for (std::size_t i = 0; i < stories.size(); ++i)
     if (!told.contains(i))
-      if (auto other = unasked(stories[i], i, *frame, none_may_fire)) out.push_back(std::move(*other));
+      if (auto other = unasked(record, stories[i], i, *frame, none_may_fire)) out.push_back(std::move(*other));
   return out;
 }
 
@@ -348,11 +368,12 @@ AlertScore score(const std::vector<AlertVerdict>& alerts) {
       continue;
     }
     ++out.expected;
+    const bool undecided = alert.outcome == AlertOutcome::unseen || (alert.outcome == AlertOutcome::preexisting && alert.fired);
     if (alert.in_time)
       ++out.caught;
-    else if (alert.outcome != AlertOutcome::unseen)
+    else if (!undecided)
       ++out.missed;
-    if (!alert.fired) continue;
+    if (!alert.fired || alert.outcome == AlertOutcome::preexisting) continue;
     ++fired;
     detection += *alert.fired_after_s;
   }

@@ -18,11 +18,12 @@ enum class AlertOutcome {
   late,         // fired after its deadline
   wrong_squad,  // fired, but others were notified, or nobody
   unresolved,   // fired in time, but did not resolve in time
-  preexisting,  // was firing before the first fault: a finding, not a catch
+  preexisting,  // was pending or firing before the first fault: a finding, not a catch
   silenced,     // fired, but a silence kept it from everybody
+  inhibited,    // fired, but another alert inhibited it
   unexpected,   // fired though nobody expected it, where none was to
   other,        // fired though nobody expected it, where others may
-  unseen        // its source could not be seen, or not for long enough
+  unseen        // its source could not be seen, or not for long enough, or not so well as to decide
 };
 std::string_view to_string(AlertOutcome);
 

@@ -12,6 +12,7 @@ constexpr std::array state_names{
     std::pair{AlertState::firing, std::string_view{"firing"}},
     std::pair{AlertState::resolved, std::string_view{"resolved"}},
     std::pair{AlertState::silenced, std::string_view{"silenced"}},
+    std::pair{AlertState::routed, std::string_view{"routed"}},
     std::pair{AlertState::notified, std::string_view{"notified"}},
     std::pair{AlertState::notified_resolved, std::string_view{"notified_resolved"}},
 };
@@ -51,6 +52,12 @@ boost::json::object to_event(const AlertEvent& event) {
                           {"seen", event.seen_ns}};
   if (!event.receiver.empty()) out["receiver"] = event.receiver;
   if (event.preexisting) out["preexisting"] = true;
+  if (!event.address.empty()) out["address"] = event.address;
+  if (event.gap_ns) out["gap_ns"] = event.gap_ns;
+  if (!event.by.empty()) out["by"] = event.by;
+  if (event.route)
+    out["route"] = {{"wait_ns", event.route->wait_ns}, {"interval_ns", event.route->interval_ns}, {"group", event.route->group},
+                    {"muted_by", boost::json::value_from(event.route->muted_by)}, {"max_alerts", event.route->max_alerts}};
   return out;
 }
 
@@ -89,6 +96,7 @@ std::optional<std::int64_t> RunRecord::faults_ended_t() const {
 
 RunRecord parse_record(std::string_view jsonl, std::vector<std::string>& problems) {
   RecordReader reader{problems};
+  reader.clocks(jsonl);
   for (std::size_t at = 0; at < jsonl.size();) {
     const auto end = jsonl.find('\n', at);
     const bool torn = end == std::string_view::npos;

@@ -15,10 +15,17 @@
 //   fault.event    {step, host, what, happened_at?, …}                     (process.died, process.returned, …; happened_at:
 //                   CLOCK_REALTIME of the host, where it is known better than the line's own "at")
 //   fault.undone   {step, host, undone_at, undo_ns, why, clean, left, dose}
-//   alert          {source: "prometheus" | "alertmanager" | "webhook", state: "pending" | "firing" | "resolved" | "silenced" |
-//                   "notified" | "notified_resolved", alert, labels, fingerprint, since: ns when the state began by the
-//                   source's own word, receiver?, preexisting?: true where it was so before the run}
-//   alert.source   {source, address, ok, error?}                           (whenever its health changes)
+//   alert          {source: "prometheus" | "alertmanager" | "webhook", address, state: "pending" | "firing" | "resolved" | "silenced" |
+//                   "routed" | "notified" | "notified_resolved", alert, labels, fingerprint, since: ns when the state began by the
+//                   source's own word (0: when this line was written, by nobody's clock but ours), gap_ns?: since the look before, which
+//                   did not show it, receiver?, by?: what suppresses it, route?: {wait_ns, interval_ns, group, muted_by, max_alerts},
+//                   preexisting?: true where it was so before the run}
+//   alert.cut      {address, receiver, count}                              (alerts left out of a notification: max_alerts)
+//   alert.source   {source, address, ok, error?, blind?: why it could not have told of any alert}   (whenever its health changes)
+//   alert.restart  {source, address}                                       (it began anew: what it knew of alerts is gone)
+//   clock          {of: "prometheus" | "alertmanager" | "host", name, offset_ns: that clock less our CLOCK_REALTIME, error_ns, stepped?,
+//                   held_ns?: since when, before this line, the estimate before was last seen to hold} or {of, name, unknown: why}
+//   clock.step     {by_ns}                                                 (our own CLOCK_REALTIME, against CLOCK_MONOTONIC)
 //   alert.rule     {alert, labels, for_ns, interval_ns}                    (what the sources know at the start)
 //   lookout        {text}                                                  (a finding before the run: an alert that cannot fire in time, …)
 //   halt           {reason, by: "condition" | "user" | "host"}
@@ -37,6 +44,7 @@
 
 #include <boost/json.hpp>
 
+#include "reports/clocks.hpp"
 #include "scenarios/scenario.hpp"
 
 namespace squall {
@@ -57,7 +65,17 @@ struct ProbeSample {
   std::string local = "";  // the near end of its connection, "tcp 10.0.0.1:4711"; not recorded
 };
 
-enum class AlertState { pending, firing, resolved, silenced, notified, notified_resolved };
+// `routed`: Alertmanager has it for a receiver; `silenced`: it is kept from everybody (AlertEvent::by says what does).
+enum class AlertState { pending, firing, resolved, silenced, routed, notified, notified_resolved };
+
+// Where Alertmanager sends an alert, by its configuration, and what keeps it.
+struct AlertRoute {
+  std::int64_t wait_ns = 0;      // group_wait: before a new group is told
+  std::int64_t interval_ns = 0;  // group_interval: before what is new in a group that was told already is
+  std::string group;             // alerts of one group are told together
+  std::vector<std::string> muted_by;  // time intervals that mute it now
+  std::int64_t max_alerts = 0;   // of a notification; 0: all
+};
 
 // One thing one source said about one alert.
 struct AlertEvent {
@@ -68,8 +86,12 @@ struct AlertEvent {
   std::string fingerprint;    // Prometheus' FNV-1a over the sorted labels, 16 hex digits: joins the sources
   std::int64_t since_ns = 0;  // CLOCK_REALTIME: when the state began, by the source's word
   std::int64_t seen_ns = 0;   // CLOCK_REALTIME: when we learnt of it
-  std::string receiver;       // of a notification: the Alertmanager receiver's name
+  std::string receiver;       // of a notification or a route: the Alertmanager receiver's name
   bool preexisting = false;   // it was so when we first asked
+  std::string address;        // of the source
+  std::int64_t gap_ns = 0;    // since the look before, which did not show it
+  std::string by;             // of silenced: "a silence", "another alert, which inhibits it"
+  std::optional<AlertRoute> route = std::nullopt;  // of routed, where the configuration tells
 };
 
 // The record's spelling of an alert's state.
@@ -125,6 +147,7 @@ struct FaultRecord {
   std::string undone_why;
   bool undone_clean = true;
   std::vector<LeftBehind> left;
+  std::int64_t clock_error_ns = 0;  // how wrong the times of it may be, either way, by its host's clock
   bool lasting = true;  // false for an act: it is over once it is done, however long it is observed
   // When it stopped acting on the system: its undo, or for an act the last thing that it did.
   std::optional<std::int64_t> end_t() const;
@@ -139,6 +162,7 @@ struct PlannedStep {
 struct AlertSighting {
   std::int64_t t = 0;        // when the state began by the source's word, else when it was seen
   std::int64_t seen_t = 0;
+  Instant when;              // the same, with what is uncertain of it
   AlertEvent event;
 };
 
@@ -147,6 +171,23 @@ struct SourceHealth {
   std::string source, address;
   bool ok = false;
   std::string error;
+  std::string blind;  // why it could not have told of any alert; "" where it could
+};
+
+struct SourceRestart {
+  std::int64_t t = 0;
+  std::string source, address;
+};
+
+// Alerts that a notification left out.
+struct CutAlerts {
+  std::int64_t t = 0;
+  std::string receiver;
+  std::int64_t count = 0;
+};
+
+struct OwnStep {
+  std::int64_t t = 0, by_ns = 0;
 };
 
 struct KnownRule {
@@ -185,6 +226,10 @@ struct RunRecord {
   std::vector<FaultRecord> faults;
   std::vector<AlertSighting> alerts;  // in the order of the record
   std::vector<SourceHealth> sources;
+  std::vector<SourceRestart> restarts;
+  std::vector<CutAlerts> cut;
+  Clocks clocks;
+  std::vector<OwnStep> own_steps;
   std::vector<KnownRule> rules;
   std::vector<std::string> lookouts;
   std::optional<HaltRecord> halt;

@@ -111,6 +111,45 @@ std::int64_t RecordReader::brought(std::int64_t wall_ns, std::int64_t patience_n
   return ago < 0 || ago > patience_ns ? now_.t : now_.t - ago;
 }
 
+Instant RecordReader::by_host(const std::string& host, std::int64_t wall_ns) const {
+  const auto whose = "host " + host;
+  if (wall_ns <= 0 || !out_.clocks.known(whose)) return Instant::exactly(brought(wall_ns, host_patience_ns));
+  auto out = out_.clocks.bring(whose, wall_ns, now_.t);
+  if (!out.known) out.early_t = now_.t - host_patience_ns;
+  return out;
+}
+
+Instant RecordReader::by_source(const AlertEvent& event) const {
+  if (event.since_ns <= 0) return {now_.t, now_.t - event.gap_ns, now_.t, true};
+  if (out_.clocks.empty()) return Instant::exactly(brought(event.since_ns, no_limit));
+  std::optional<Instant> out;
+  for (auto& [whose, readings] : out_.clocks.all()) {
+    if (!whose.starts_with("prometheus ") || !out_.clocks.known(whose)) continue;
+    if (event.source == "prometheus" && whose != "prometheus " + event.address) continue;
+    const auto one = out_.clocks.bring(whose, event.since_ns, now_.t);
+    if (!out) out = one;
+    out->early_t = std::min(out->early_t, one.early_t), out->late_t = std::max(out->late_t, one.late_t), out->known = out->known && one.known;
+  }
+  if (out && out->known) return *out;
+  // Nobody knows that clock. What is sure: it was so when it was seen, and not yet at the look before.
+  const auto told = brought(event.since_ns, no_limit);
+  return {told, event.gap_ns ? std::min(told, now_.t - event.gap_ns) : told, now_.t, event.gap_ns > 0};
+}
+
+void RecordReader::clocks(std::string_view jsonl) {
+  for (auto at = jsonl.find("\"kind\":\"clock\""); at != std::string_view::npos; at = jsonl.find("\"kind\":\"clock\"", at + 1)) {
+    const auto begin = jsonl.rfind('\n', at) + 1, end = jsonl.find('\n', at);  // npos + 1 is the beginning
+    json::error_code failed;
+    const auto value = json::parse(jsonl.substr(begin, end - begin), failed);
+    if (failed || !value.is_object()) continue;
+    auto& event = value.get_object();
+    const auto t = number(event, "t");
+    out_.clocks.add(text(event, "of") + " " + text(event, "name"),
+                    {t, !event.contains("unknown"), number(event, "offset_ns") + number(event, "at") - t, number(event, "error_ns"),
+                     flag(event, "stepped"), t - number(event, "held_ns")});
+  }
+}
+
 void RecordReader::line(std::string_view line, bool torn) {
   ++number_;
   if (line.empty()) return;
@@ -147,9 +186,17 @@ void RecordReader::dispatch(std::string_view kind, const Object& event) {
   } else if (kind == "alert") {
     return alert(event);
   } else if (kind == "alert.source") {
-    out_.sources.push_back({now_.t, text(event, "source"), text(event, "address"), flag(event, "ok"), text(event, "error")});
+    out_.sources.push_back({now_.t, text(event, "source"), text(event, "address"), flag(event, "ok"), text(event, "error"), text(event, "blind")});
   } else if (kind == "alert.rule") {
     out_.rules.push_back({text(event, "alert"), labels(event), number(event, "for_ns"), number(event, "interval_ns")});
+  } else if (kind == "alert.restart") {
+    out_.restarts.push_back({now_.t, text(event, "source"), text(event, "address")});
+  } else if (kind == "alert.cut") {
+    out_.cut.push_back({now_.t, text(event, "receiver"), number(event, "count")});
+  } else if (kind == "clock.step") {
+    out_.own_steps.push_back({now_.t, number(event, "by_ns")});
+  } else if (kind == "clock") {
+    // read ahead of everything
   } else if (kind == "lookout") {
     out_.lookouts.push_back(text(event, "text"));
   } else if (kind == "halt") {
@@ -250,7 +297,9 @@ FaultRecord& RecordReader::fault(const Object& event) {
 
 void RecordReader::applied(const Object& event) {
   auto& one = fault(event);
-  one.applied_t = brought(number(event, "applied_at"), host_patience_ns);
+  const auto when = by_host(one.host, number(event, "applied_at"));
+  one.applied_t = when.t;
+  one.clock_error_ns = std::max({one.clock_error_ns, when.late_t - when.t, when.t - when.early_t});
   one.apply_ns = number(event, "apply_ns");
   if (event.contains("act")) one.lasting = !flag(event, "act");
   if (auto name = text(event, "fault"); !name.empty()) one.fault = name;
@@ -261,7 +310,9 @@ void RecordReader::applied(const Object& event) {
 
 void RecordReader::undone(const Object& event) {
   auto& one = fault(event);
-  one.undone_t = brought(number(event, "undone_at"), host_patience_ns);
+  const auto when = by_host(one.host, number(event, "undone_at"));
+  one.undone_t = when.t;
+  one.clock_error_ns = std::max({one.clock_error_ns, when.late_t - when.t, when.t - when.early_t});
   if (one.applied_t) one.undone_t = std::max(*one.undone_t, *one.applied_t);
   one.undo_ns = number(event, "undo_ns");
   one.undone_why = text(event, "why");
@@ -272,7 +323,7 @@ void RecordReader::undone(const Object& event) {
 
 void RecordReader::happening(const Object& event) {
   FaultHappening out;
-  out.t = brought(number(event, "happened_at"), host_patience_ns);
+  out.t = by_host(text(event, "host"), number(event, "happened_at")).t;
   out.what = text(event, "what");
   for (auto& [key, value] : event)
     if (key != "t" && key != "at" && key != "kind" && key != "step" && key != "host" && key != "what" && key != "happened_at")
@@ -285,9 +336,15 @@ void RecordReader::alert(const Object& event) {
   if (!state) return problems_.push_back(fmt::format("line {} of the record: unknown alert state \"{}\"", number_, text(event, "state")));
   AlertSighting out;
   out.seen_t = now_.t;
-  out.t = brought(number(event, "since"), no_limit);
   out.event = {text(event, "source"),      *state, text(event, "alert"), labels(event), text(event, "fingerprint"),
-               number(event, "since"), number(event, "seen"), text(event, "receiver"), flag(event, "preexisting")};
+               number(event, "since"), number(event, "seen"), text(event, "receiver"), flag(event, "preexisting"),
+               text(event, "address"), number(event, "gap_ns"), text(event, "by")};
+  if (event.contains("route")) {
+    auto& route = object(event, "route");
+    out.event.route = {number(route, "wait_ns"), number(route, "interval_ns"), text(route, "group"), texts(route, "muted_by"), number(route, "max_alerts")};
+  }
+  out.when = by_source(out.event);
+  out.t = out.when.t;
   out_.alerts.push_back(std::move(out));
 }
 

@@ -18,6 +18,8 @@ std::optional<AlertState> alert_state(std::string_view name);
 class RecordReader {
  public:
   explicit RecordReader(std::vector<std::string>& problems) : problems_(problems) {}
+  // All readings of clocks first, since a later one may tell better what an earlier time meant.
+  void clocks(std::string_view jsonl);
   // `torn`: the line has no end, so it may be half a line and is not worth a problem.
   void line(std::string_view text, bool torn);
   RunRecord finish();
@@ -41,6 +43,10 @@ class RecordReader {
   // The monotonic time of a wall time that this line tells; never after the line, nor earlier than `patience` allows,
   // since the clock of another host may be off.
   std::int64_t brought(std::int64_t wall_ns, std::int64_t patience_ns) const;
+  // The same of a host, by what its clock was seen to say.
+  Instant by_host(const std::string& host, std::int64_t wall_ns) const;
+  // When an alert's state began: its stamps are Prometheus', whoever passes them on.
+  Instant by_source(const AlertEvent&) const;
   FaultRecord& fault(const Object&);
 
   std::vector<std::string>& problems_;

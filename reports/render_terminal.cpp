@@ -119,7 +119,8 @@ class Story {
     for (auto& alert : verdict_.alerts) {
       if (++shown > most_rows && !alert.expected) continue;
       const bool good = alert.outcome == AlertOutcome::caught || alert.outcome == AlertOutcome::other;
-      const bool unclear = alert.outcome == AlertOutcome::unseen || (!alert.expected && alert.outcome == AlertOutcome::preexisting);
+      const bool unclear = alert.outcome == AlertOutcome::unseen ||
+                           (alert.outcome == AlertOutcome::preexisting && (!alert.expected || alert.fired));
       const auto squad = alert.labels.find("squad");
       marked(good ? "✓" : unclear ? "?" : "✗", good ? green : unclear ? yellow : red,
              fmt::format("{}{}, {}: {}", alert.alert, squad == alert.labels.end() ? "" : fmt::format(" ({})", squad->second),

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "reports/alert_sight.hpp"
+#include "reports/clock_findings.hpp"
+#include "reports/skew.hpp"
 #include "reports/text.hpp"
 
 namespace squall {
@@ -65,7 +68,8 @@ class Judge {
   Verdict run() {
     for (auto& name : services_of(record_)) services_.emplace(name, observe(record_, name, windows_));
     for (auto& [name, observed] : services_) out_.services.push_back(observed.verdict);
-    out_.alerts = judge_alerts(record_, alert_stories(record_));
+    stories_ = alert_stories(record_);
+    out_.alerts = judge_alerts(record_, stories_);
     out_.score = score(out_.alerts);
     expectations();
     restored();
@@ -105,32 +109,48 @@ class Judge {
     auto window = observed.verdict.windows.find("fault");
     static const Figures none;
     const auto& during = window == observed.verdict.windows.end() ? none : window->second;
-    if (e.availability) add(over_whole_window(judge_availability(during, *e.availability)));
-    if (e.latency_p50) add(over_whole_window(judge_latency(during, 0.5, *e.latency_p50)));
-    if (e.latency_p90) add(over_whole_window(judge_latency(during, 0.9, *e.latency_p90)));
-    if (e.latency_p99) add(over_whole_window(judge_latency(during, 0.99, *e.latency_p99)));
-    if (e.latency_max) add(over_whole_window(judge_latency(during, 1, *e.latency_max)));
+    const auto span = windows_.find("fault");
+    auto judged = [&](auto judge) {
+      return over_whole_window(beyond_clock_error(record_, [&](std::int64_t begin, std::int64_t end) {
+        if ((!begin && !end) || span == windows_.end()) return judge(during);
+        return judge(figures(observed.samples, span->second.start_t + begin, *span->second.end_t + end));
+      }));
+    };
+    auto latency = [&](double q, const std::optional<Comparison<Duration>>& bound) {
+      if (bound) add(judged([&](const Figures& seen) { return judge_latency(seen, q, *bound); }));
+    };
+    if (e.availability) add(judged([&](const Figures& seen) { return judge_availability(seen, *e.availability); }));
+    latency(0.5, e.latency_p50), latency(0.9, e.latency_p90), latency(0.99, e.latency_p99), latency(1, e.latency_max);
     if (!e.recovers_within) return;
     const auto ended = record_.faults_ended_t();
     if (!ended)
       add({Outcome::inconclusive, "the faults' end is not in the record"});
     else
-      add(over_whole_window(judge_recovery(observed.recovery, *e.recovers_within, static_cast<double>(*windows_.at("recovery").end_t - *ended) / 1e9)));
+      add(over_whole_window(beyond_clock_error(record_, [&](std::int64_t, std::int64_t end) {
+        const auto until = *windows_.at("recovery").end_t;
+        const auto seen = end ? recovery(observed.samples, steady_state(record_.scenario, *e.service), *ended + end, until) : observed.recovery;
+        return judge_recovery(seen, *e.recovers_within, static_cast<double>(until - *ended) / 1e9);
+      })));
   }
 
   Finding of_alert(const AlertVerdict& alert) const {
-    const auto outcome = alert.outcome == AlertOutcome::caught   ? Outcome::held
-                         : alert.outcome == AlertOutcome::unseen ? Outcome::inconclusive
+    // One that was pending before may have been on its way for another reason: nobody can tell.
+    const bool open = alert.outcome == AlertOutcome::unseen || (alert.outcome == AlertOutcome::preexisting && alert.fired);
+    const auto outcome = alert.outcome == AlertOutcome::caught ? Outcome::held
+                         : open                                ? Outcome::inconclusive
                                                                  : Outcome::violated;
     return {outcome, fmt::format("{}: {}", to_string(alert.outcome), alert.text)};
   }
 
   Finding other_alerts(const std::string& wanted) const {
-    std::vector<std::string> fired;
+    std::vector<std::string> fired, unclear;
+    for (auto& alert : out_.alerts)
+      if (!alert.expected && alert.outcome == AlertOutcome::unseen) unclear.push_back(fmt::format("{} {}", alert.alert, alert.text));
     for (auto& alert : out_.alerts)
       if (!alert.expected && alert.fired) fired.push_back(fmt::format("{}{} {}", alert.alert, text::labels(alert.labels, "alertname"), alert.text));
     if (wanted != "none") return {Outcome::held, fired.empty() ? "no other alert fired" : text::join(fired, "; ")};
     if (!fired.empty()) return {Outcome::violated, "unexpected: " + text::join(fired, "; ")};
+    if (!unclear.empty()) return {Outcome::inconclusive, text::join(unclear, "; ")};
     if (auto why = cannot_see_alerts(record_); !why.empty()) return {Outcome::inconclusive, "none was seen, but " + why};
     return over_whole_window({Outcome::held, "no other alert fired"});
   }
@@ -176,7 +196,11 @@ class Judge {
       for (auto& what : host.ended) out_.findings.push_back(fmt::format("{}: {} ended with the session, after the recovery window", host.host, what));
     for (auto& alert : out_.alerts)
       if (alert.outcome == AlertOutcome::preexisting)
-        out_.findings.push_back(fmt::format("alert {}{} was firing before the first fault", alert.alert, text::labels(alert.labels, "alertname")));
+        out_.findings.push_back(fmt::format("alert {}{} was {} before the first fault", alert.alert, text::labels(alert.labels, "alertname"), alert.fired ? "pending" : "firing"));
+    for (auto& text : disagreements(record_, stories_)) out_.findings.push_back(text);
+    for (auto& text : blind_sources(record_)) out_.findings.push_back(text);
+    for (auto& text : clock_findings(record_)) out_.findings.push_back(text);
+    for (auto& text : skews(record_)) out_.findings.push_back(text);
     std::map<std::pair<std::string, std::string>, SourceHealth> worst;
     for (auto& health : record_.sources)
       if (!health.ok) worst.emplace(std::pair{health.source, health.address}, health);
@@ -187,7 +211,7 @@ class Judge {
   }
 
   std::vector<std::string> doses_not_verified() const {
-    std::vector<std::string> out;
+    auto out = never_whole(record_);
     for (auto& fault : record_.faults) {
       if (!fault.applied_t || (fault.dose && fault.dose->verified)) continue;
       const auto why = !fault.dose ? "no dose was measured" : fault.dose->reason.empty() ? "no effect was measured" : fault.dose->reason;
@@ -241,6 +265,7 @@ class Judge {
   const RunRecord& record_;
   std::map<std::string, WindowSpan> windows_;
   std::map<std::string, Observed> services_;
+  std::vector<AlertStory> stories_;
   Verdict out_;
 };
 

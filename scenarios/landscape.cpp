@@ -86,7 +86,9 @@ const Object<HostSpec>& Describe<HostSpec>::object() {
 const Object<SquadSpec>& Describe<SquadSpec>::object() {
   static const auto object = Object<SquadSpec>("a team that owns services and answers alerts")
                                  .optional("on_call", &SquadSpec::on_call, "where it is reached")
-                                 .optional("runbooks", &SquadSpec::runbooks, "where its runbooks are");
+                                 .optional("runbooks", &SquadSpec::runbooks, "where its runbooks are")
+                                 .optional("receivers", &SquadSpec::receivers, "the names of its receivers in Alertmanager",
+                                           "the squad's name, with or without words such as pager or oncall");
   return object;
 }
 

@@ -20,6 +20,7 @@ struct HostSpec {
 struct SquadSpec {
   std::string on_call;
   std::string runbooks;
+  std::vector<std::string> receivers;  // of Alertmanager's, by name; none: those that are called like the squad
 };
 
 // One way to ask a service whether it works. Exactly one of the kinds is given.

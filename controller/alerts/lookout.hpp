@@ -4,12 +4,20 @@
 #include <string>
 #include <vector>
 
+#include "controller/alerts/routing.hpp"
 #include "controller/alerts/watch.hpp"
 #include "scenarios/scenario.hpp"
 
 namespace squall {
 
-// One sentence a finding; pure. Says nothing about rules where no source could tell any.
-std::vector<std::string> findings(const Scenario&, const std::vector<AlertRule>&);
+// One sentence a finding; pure. Says nothing about rules where no source could tell any, nor of routes where there is no `routing`.
+std::vector<std::string> findings(const Scenario&, const std::vector<AlertRule>&, const Routing* routing = nullptr, std::int64_t wall_ns = 0);
+
+// By what each `reaches` of the scenario can be witnessed, and how much that says. One sentence each; pure.
+std::vector<std::string> witnesses(const Scenario&);
+
+// Asks the alert sources once, for at most a few seconds, and tells the findings: what `plan` says of alerts. Nothing is changed, and
+// no webhook is listened on.
+std::vector<std::string> ask_for_findings(const Scenario&);
 
 }  // namespace squall

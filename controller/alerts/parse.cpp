@@ -1,7 +1,9 @@
 #include "controller/alerts/parse.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 
 #include <boost/json.hpp>
@@ -101,9 +103,40 @@ std::vector<AlertSeries> read_series(const json::value& document) {
   return out;
 }
 
-std::vector<Labels> read_active(const json::value& document) {
-  std::vector<Labels> out;
-  for (auto& alert : list(data_of(document), "alerts")) out.push_back(labels_of(member(alert, "labels")));
+std::vector<ActiveAlert> read_active(const json::value& document) {
+  std::vector<ActiveAlert> out;
+  for (auto& alert : list(data_of(document), "alerts")) {
+    auto* at = alert.get_object().if_contains("activeAt");
+    const auto active = at && at->is_string() ? parse_rfc3339(std::string(at->get_string())) : std::nullopt;
+    out.push_back({labels_of(member(alert, "labels")), active.value_or(0)});
+  }
+  return out;
+}
+
+std::int64_t read_time(const json::value& document) {
+  auto& pair = list(data_of(document), "result");
+  if (pair.size() != 2) throw Nonsense{"time() is no pair of time and value"};
+  return static_cast<std::int64_t>(std::llround(number(pair[0]) * 1000)) * 1'000'000;
+}
+
+std::int64_t read_runtimeinfo(const json::value& document) { return time_of(data_of(document), "startTime"); }
+
+ManagerStatus read_manager_status(const json::value& document) {
+  ManagerStatus out;
+  out.started_at = time_of(document, "uptime");
+  out.config = text(member(document, "config"), "original");
+  return out;
+}
+
+std::vector<std::string> names(const json::value& in, const char* key, const char* inside = nullptr) {
+  std::vector<std::string> out;
+  auto* object = in.if_object();
+  auto* found = object ? object->if_contains(key) : nullptr;
+  if (!found || !found->is_array()) return out;
+  for (auto& item : found->get_array()) {
+    if (inside && item.is_object()) out.push_back(text(item, inside));
+    if (!inside && item.is_string()) out.emplace_back(item.get_string());
+  }
   return out;
 }
 
@@ -131,7 +164,10 @@ std::vector<ManagedAlert> read_managed(const json::value& document) {
     one.labels = labels_of(member(alert, "labels"));
     one.fingerprint = text(alert, "fingerprint");
     one.starts_at = time_of(alert, "startsAt");
-    one.suppressed = text(member(alert, "status"), "state") == "suppressed";
+    auto& status = member(alert, "status");
+    one.suppressed = text(status, "state") == "suppressed";
+    one.silenced_by = names(status, "silencedBy"), one.inhibited_by = names(status, "inhibitedBy"), one.muted_by = names(status, "mutedBy");
+    one.receivers = names(alert, "receivers", "name");
     out.push_back(std::move(one));
   }
   return out;
@@ -141,6 +177,7 @@ Notification read_notification(const json::value& document) {
   if (text(document, "version") != "4") throw Nonsense{fmt::format("expected version \"4\" of Alertmanager's webhook, got \"{}\"", text(document, "version"))};
   Notification out;
   out.receiver = text(document, "receiver");
+  if (auto* cut = document.get_object().if_contains("truncatedAlerts"); cut && cut->is_number()) out.truncated = static_cast<std::int64_t>(number(*cut));
   for (auto& alert : list(document, "alerts")) {
     Notification::Alert one;
     one.labels = labels_of(member(alert, "labels"));
@@ -180,9 +217,24 @@ std::optional<std::int64_t> parse_rfc3339(std::string_view what) {
 }
 
 tl::expected<std::vector<AlertSeries>, std::string> parse_alert_series(std::string_view what) { return parse(what, read_series); }
-tl::expected<std::vector<Labels>, std::string> parse_active_alerts(std::string_view what) { return parse(what, read_active); }
+tl::expected<std::vector<ActiveAlert>, std::string> parse_active_alerts(std::string_view what) { return parse(what, read_active); }
+tl::expected<std::int64_t, std::string> parse_time(std::string_view what) { return parse(what, read_time); }
+tl::expected<std::int64_t, std::string> parse_runtimeinfo(std::string_view what) { return parse(what, read_runtimeinfo); }
+tl::expected<ManagerStatus, std::string> parse_manager_status(std::string_view what) { return parse(what, read_manager_status); }
 tl::expected<std::vector<AlertRule>, std::string> parse_rules(std::string_view what) { return parse(what, read_rules); }
 tl::expected<std::vector<ManagedAlert>, std::string> parse_managed_alerts(std::string_view what) { return parse(what, read_managed); }
 tl::expected<Notification, std::string> parse_notification(std::string_view what) { return parse(what, read_notification); }
+
+std::optional<double> metric_sum(std::string_view exposition, std::string_view name) {
+  std::optional<double> out;
+  while (!exposition.empty()) {
+    const auto line = exposition.substr(0, exposition.find('\n'));
+    exposition.remove_prefix(std::min(exposition.size(), line.size() + 1));
+    if (!line.starts_with(name) || line.size() == name.size() || (line[name.size()] != ' ' && line[name.size()] != '{')) continue;
+    const auto space = line.rfind(' ');
+    out = out.value_or(0) + std::strtod(std::string(line.substr(space + 1)).c_str(), nullptr);
+  }
+  return out;
+}
 
 }  // namespace squall

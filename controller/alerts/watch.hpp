@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
@@ -24,14 +25,19 @@ struct AlertSourceHealth {
   std::string source, address;
   bool ok = false;
   std::string error;
+  std::string blind;  // why it could not have told of any alert, "" where it could
 };
+
+class Routing;
 
 class AlertWatch {
  public:
   struct Sinks {
     std::function<void(const AlertEvent&)> event;
     std::function<void(const AlertSourceHealth&)> health;  // once at first, then at each change
-    std::function<void(const AlertRule&)> rule;            // what Prometheus knows when first asked
+    std::function<void(const AlertRule&)> rule;            // what Prometheus knows when first asked, and what is new later
+    std::function<void(const Routing&)> routing;           // Alertmanager's configuration, once and whenever it changes
+    std::function<void(std::string_view kind, boost::json::object)> note;  // for the record: clocks, restarts, alerts cut off
   };
 
   // Throws std::runtime_error where a webhook's address cannot be listened on.

@@ -32,7 +32,9 @@ class Webhook : public AlertSource {
       health(fmt::format("a notification from {} could not be read: {}", request.remote, notification.error()));
       return {400, notification.error() + "\n"};
     }
+    posted_ = true;
     health("");
+    if (notification->truncated && sinks_.note) sinks_.note("alert.cut", {{"address", address_}, {"receiver", notification->receiver}, {"count", notification->truncated}});
     for (auto& alert : notification->alerts) tell(notification->receiver, alert);
     return {200, ""};
   }
@@ -43,6 +45,7 @@ class Webhook : public AlertSource {
     if (!told_.insert({receiver, alert.fingerprint, alert.firing, alert.starts_at}).second) return;
     AlertEvent event;
     event.source = "webhook";
+    event.address = address_;
     event.state = alert.firing ? AlertState::notified : AlertState::notified_resolved;
     event.labels = alert.labels;
     if (auto name = event.labels.find("alertname"); name != event.labels.end()) event.alert = name->second;
@@ -55,18 +58,20 @@ class Webhook : public AlertSource {
   }
 
   void health(const std::string& error) {
-    if (told_health_ && error == last_error_) return;
+    const std::string blind = posted_ ? "" : "nothing was ever posted to it";
+    if (told_health_ && error == last_error_ && blind == last_blind_) return;
     told_health_ = true;
     last_error_ = error;
-    if (sinks_.health) sinks_.health({"webhook", address_, error.empty(), error});
+    last_blind_ = blind;
+    if (sinks_.health) sinks_.health({"webhook", address_, error.empty(), error, blind});
   }
 
   boost::asio::io_context& io_;
-  std::string address_, last_error_;
+  std::string address_, last_error_, last_blind_;
   const AlertWatch::Sinks& sinks_;
   std::int64_t start_;
   std::set<std::tuple<std::string, std::string, bool, std::int64_t>> told_;
-  bool told_health_ = false;
+  bool told_health_ = false, posted_ = false;
   http::Server server_;
 };
 

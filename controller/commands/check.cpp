@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include "controller/alerts/lookout.hpp"
 #include "controller/commands/input.hpp"
 #include "controller/planner.hpp"
 #include "controller/vocabulary.hpp"
@@ -54,7 +55,7 @@ bool is_landscape(const std::string& text) {
           document.find("alert_sources") || document.find("environment"));
 }
 
-std::string check_file(const std::string& file, const std::string& landscape) {
+std::string check_file(const std::string& file, const std::string& landscape, std::vector<std::string>& notes) {
   Diagnostics unreadable{file};
   const auto text = read_text_file(file, unreadable);
   if (!unreadable.ok()) return unreadable.render();
@@ -67,6 +68,7 @@ std::string check_file(const std::string& file, const std::string& landscape) {
   if (!read.ok) return read.errors;
   Diagnostics wrong{file, text};
   make_plan(read.scenario, read.scenario.seed.value_or(1), wrong);
+  notes = witnesses(read.scenario);
   return wrong.render();
 }
 
@@ -81,7 +83,8 @@ int check_command(const Arguments& arguments) {
   int code = exit_pass;
   boost::json::array results;
   for (auto& file : arguments.files) {
-    const auto errors = check_file(file, arguments.landscape);
+    std::vector<std::string> notes;
+    const auto errors = check_file(file, arguments.landscape, notes);
     if (!errors.empty()) code = exit_input;
     if (arguments.json())
       results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}});
@@ -89,6 +92,8 @@ int check_command(const Arguments& arguments) {
       fmt::print("{}: ok\n", file);
     else
       fmt::print(stderr, "{}", errors);
+    if (!arguments.json() && errors.empty())
+      for (auto& note : notes) fmt::print("  note: {}\n", note);
   }
   if (arguments.json()) fmt::print("{}\n", boost::json::serialize(results));
   return code;

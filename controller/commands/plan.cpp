@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <cstdio>
 
 #include <fmt/format.h>
 
+#include "controller/alerts/lookout.hpp"
 #include "controller/commands/one_host.hpp"
 #include "controller/commands/told_plan.hpp"
 #include "controller/engine/requests.hpp"
@@ -84,7 +86,16 @@ int plan_command(const Arguments& arguments) {
       if (key != "id" && key != "ok") line[key] = value;
     out.push_back(std::move(line));
   }
-  if (arguments.json()) fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"plan", std::move(out)}}));
+  auto notes = witnesses(read.scenario);
+  const bool about_alerts = std::any_of(read.scenario.expect.begin(), read.scenario.expect.end(), [](auto& e) { return e.alert || e.other_alerts; });
+  if (about_alerts)
+    for (auto& found : ask_for_findings(read.scenario)) notes.push_back(found);
+  if (arguments.json())
+    fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"plan", std::move(out)}, {"alerts", json::value_from(notes)}}));
+  else if (!notes.empty())
+    fmt::print("\nalerts\n");
+  if (!arguments.json())
+    for (auto& note : notes) fmt::print("  {}\n", note);
   const auto refused = wrong.errors().size();
   check_claims(read.scenario, plan, claims, wrong);
   if (wrong.errors().size() > refused && code == exit_pass) code = exit_input;

@@ -129,7 +129,8 @@ asio::awaitable<void> Drill::observe() {
                             log_->add("alert.source", {{"source", health.source},
                                                        {"address", health.address},
                                                        {"ok", health.ok},
-                                                       {"error", health.error}});
+                                                       {"error", health.error},
+                                                       {"blind", health.blind}});
                           },
                           [this](const AlertRule& rule) {
                             rules_.push_back(rule);
@@ -137,7 +138,9 @@ asio::awaitable<void> Drill::observe() {
                                                      {"labels", labels_json(rule.labels)},
                                                      {"for_ns", rule.for_ns},
                                                      {"interval_ns", rule.interval_ns}});
-                          }});
+                          },
+                          [this](const Routing& routing) { routing_ = routing; },
+                          [this](std::string_view kind, json::object event) { log_->add(kind, std::move(event)); }});
   } catch (const std::exception& e) {
     log_->add("error", {{"text", e.what()}});
     halt(e.what(), "host");
@@ -151,7 +154,7 @@ asio::awaitable<void> Drill::observe() {
   co_await pause_until(Clock::now() + 15s, [ready] { return *ready; });
   // Of rules that could not be asked for nothing can be said.
   if (std::all_of(answering_.begin(), answering_.end(), [](auto& source) { return source.second; }))
-    for (auto& text : findings(scenario_, rules_)) log_->add("lookout", {{"text", text}});
+    for (auto& text : findings(scenario_, rules_, routing_ ? &*routing_ : nullptr, wall_clock_ns())) log_->add("lookout", {{"text", text}});
   prober_->run();
 }
 
@@ -253,6 +256,7 @@ asio::awaitable<void> Drill::run() {
   else
     co_await observe();
   asio::co_spawn(io_, watch_for_halt(), asio::detached);
+  for (auto& host : hosts_) asio::co_spawn(io_, watch_clock(*host), asio::detached);
   if (!halting_ && co_await baseline()) {
     co_await method();
     recovering_ = true;

@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "controller/alerts/routing.hpp"
 #include "controller/alerts/watch.hpp"
 #include "controller/engine/run_log.hpp"
 #include "controller/hosts/link.hpp"
@@ -69,6 +70,8 @@ class Drill {
   boost::asio::awaitable<void> restored(Host&);
   boost::asio::awaitable<void> stop_observing();
   boost::asio::awaitable<void> watch_for_halt();
+  boost::asio::awaitable<void> watch_clock(Host&);
+  boost::asio::awaitable<bool> rest(std::chrono::nanoseconds);
   void from_host(Host&, const boost::json::object& event);
   void host_lost(Host&, const std::string& why);
   void host_silent(Host&, std::chrono::nanoseconds for_how_long);
@@ -91,6 +94,7 @@ class Drill {
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<AlertWatch> alerts_;
   std::vector<AlertRule> rules_;
+  std::optional<Routing> routing_;
   std::map<std::string, bool> answering_;  // alert sources by address
   std::set<boost::asio::steady_timer*> sleeping_;
   std::set<std::string> ended_steps_;

@@ -2,8 +2,11 @@
 #include "controller/engine/drill_hosts.hpp"
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "controller/clock_estimate.hpp"
 #include "controller/engine/requests.hpp"
 #include "injector/fault.hpp"
 #include "injector/protocol.hpp"
@@ -13,6 +16,7 @@ namespace squall {
 
 namespace asio = boost::asio;
 namespace json = boost::json;
+using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 // A third of the injector's default lease.
@@ -76,6 +80,38 @@ asio::awaitable<void> Drill::prepare() {
   }
   check_claims(scenario_, plan_, claims, wrong);
   if (!wrong.ok()) throw CannotStart{2, wrong.render(), true};
+}
+
+// A host's times are those of its clock: every answer to a renewal of the lease says what that is.
+asio::awaitable<void> Drill::watch_clock(Host& host) {
+  constexpr auto rhythm = 1s;
+  watching_ = true;
+  ClockEstimate clock;
+  for (int asked = 0; watching_ && !host.lost; ++asked) {
+    const auto sent = monotonic_clock_ns();
+    auto reply = co_await host.link->ask({{"do", "renew"}});
+    const auto received = monotonic_clock_ns();
+    if (!reply || !log_) co_return;
+    auto* told = reply->if_contains("clock");
+    if (!told || !told->is_int64()) co_return log_->add("clock", unknown_clock("host", host.name, "its injector does not tell it"));
+    if (auto news = clock.add(told->get_int64(), told->get_int64(), sent, received)) log_->add("clock", to_event(*news, "host", host.name));
+    // The first few in a row: whatever was slow about one is told by the next.
+    if (asked >= 3 && !co_await rest(rhythm)) co_return;
+  }
+}
+
+// Sleeps on, halted or not, for as long as the drill is watched.
+asio::awaitable<bool> Drill::rest(std::chrono::nanoseconds span) {
+  asio::steady_timer timer(io_, span);
+  sleeping_.insert(&timer);
+  boost::system::error_code woken;
+  const auto until = Clock::now() + span;
+  while (watching_ && Clock::now() < until) {
+    timer.expires_at(until);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+  }
+  sleeping_.erase(&timer);
+  co_return watching_;
 }
 
 asio::awaitable<bool> Drill::prepare(Active& active) {

@@ -1,6 +1,7 @@
 #include "controller/engine/run_log.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include <fcntl.h>
@@ -108,8 +109,23 @@ void RunLog::write(const std::string& line) {
 }
 
 void RunLog::add(std::string_view kind, boost::json::object event) {
-  boost::json::object line{{"t", now()}, {"at", wall_clock_ns()}, {"kind", kind}};
+  const auto t = now(), at = wall_clock_ns();
+  note_step(t, at);
+  boost::json::object line{{"t", t}, {"at", at}, {"kind", kind}};
   for (auto& [key, value] : event) line.emplace(key, harmless(std::move(value)));
+  append(std::move(line));
+}
+
+// Our own CLOCK_REALTIME against CLOCK_MONOTONIC: what slewing (500 ppm at most) does not explain is a step. CLOCK_MONOTONIC stands
+// still while the machine sleeps, which is told as a step forward.
+void RunLog::note_step(std::int64_t t, std::int64_t at) {
+  constexpr std::int64_t tolerated_ns = 20'000'000;
+  const auto apart = at - t, by = apart - apart_;
+  if (apart_ && std::abs(by) > tolerated_ns + (t - last_t_) / 2000) append({{"t", t}, {"at", at}, {"kind", "clock.step"}, {"by_ns", by}});
+  apart_ = apart, last_t_ = t;
+}
+
+void RunLog::append(boost::json::object line) {
   auto text = boost::json::serialize(line) + "\n";
   if (fd_ >= 0) write(text);
   text_ += text;

@@ -39,12 +39,15 @@ class RunLog {
 
  private:
   void reserve();
+  void append(boost::json::object line);
+  void note_step(std::int64_t t, std::int64_t at);
   void write(const std::string& line);
 
   std::string folder_, text_, trouble_;
   int fd_ = -1;
   std::int64_t written_ = 0, reserved_ = 0;
   std::chrono::steady_clock::time_point start_;
+  std::int64_t apart_ = 0, last_t_ = 0;  // CLOCK_REALTIME less the monotonic clock, and when that was
   std::vector<Observer> observers_;
 };
 

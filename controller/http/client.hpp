@@ -27,6 +27,7 @@ struct Answer {
   bool ok = false;    // an answer came, whatever its status
   int status = 0;
   std::string body;
+  std::string date;   // the header Date, "" where there is none
   std::string error;  // where ok is false: "connection refused", "timed out after 1s"
   std::string local;  // the near end of its connection, "tcp 10.0.0.1:4711"; "" where there was none
   // Since the request was started; 0 where the phase was not reached. From CURLINFO_*_TIME_T.

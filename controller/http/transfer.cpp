@@ -135,6 +135,7 @@ Answer Transfer::answer(CURLcode result) {
   answer.ok = result == CURLE_OK;
   answer.status = static_cast<int>(status);
   answer.body = std::move(body_);
+  if (curl_header* date = nullptr; curl_easy_header(easy_, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK) answer.date = date->value;
   if (!answer.ok) answer.error = describe(result);
   answer.local = local();
   answer.name_lookup = phase(easy_, CURLINFO_NAMELOOKUP_TIME_T);

@@ -159,6 +159,10 @@ void Progress::hear(const json::object& event) {
                                 is_true(event, "preexisting") ? ", as before the drill" : ""));
   } else if (kind == "alert.source" && !is_true(event, "ok")) {
     line(t, "31", fmt::format("alert source {} {}: {}", text_of(event, "source"), text_of(event, "address"), text_of(event, "error")));
+  } else if (kind == "alert.restart") {
+    line(t, "33", fmt::format("alert source {} {} began anew; what it knew of alerts is gone", text_of(event, "source"), text_of(event, "address")));
+  } else if (kind == "clock.step") {
+    line(t, "33", fmt::format("this machine's clock was set by {}", text::seconds(static_cast<double>(number_of(event, "by_ns")) / 1e9)));
   } else if (kind == "lookout") {
     line(t, "33", "note: " + text_of(event, "text"));
   } else if (kind == "halt") {

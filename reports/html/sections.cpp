@@ -165,7 +165,9 @@ std::string outcome_mark(const AlertVerdict& alert) {
     case AlertOutcome::caught: return mark("good", Sign::check, "caught");
     case AlertOutcome::unseen: return mark("open", Sign::question, to_string(alert.outcome));
     case AlertOutcome::other: return mark("plain", Sign::check, "allowed");
-    case AlertOutcome::preexisting: return mark(alert.expected ? "bad" : "open", alert.expected ? Sign::cross : Sign::warning, "firing before");
+    case AlertOutcome::preexisting:
+      if (alert.fired) return mark("open", Sign::question, "pending before");
+      return mark(alert.expected ? "bad" : "open", alert.expected ? Sign::cross : Sign::warning, "firing before");
     default: return mark("bad", Sign::cross, to_string(alert.outcome));
   }
 }

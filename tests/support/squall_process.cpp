@@ -41,7 +41,7 @@ Squall::~Squall() {
 }
 
 void Squall::start(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), bin_dir() + "/squall");
+  arguments.insert(arguments.begin(), program.empty() ? bin_dir() + "/squall" : program);
   std::vector<char*> argv;
   for (auto& word : arguments) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -50,6 +50,7 @@ void Squall::start(std::vector<std::string> arguments) {
   for (int stream : {STDOUT_FILENO, STDERR_FILENO})
     ::dup2(::open((folder.path() / "output").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644), stream);
   ::setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1);
+  if (!injector.empty()) ::setenv("SQUALL_INJECTOR", injector.c_str(), 1);
   ::execv(argv[0], argv.data());
   ::_exit(127);
 }

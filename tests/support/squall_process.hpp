@@ -38,6 +38,8 @@ class Squall {
   bool journals_gone() const;
 
   TemporaryDirectory folder;
+  // Set before it starts: what is started instead of the program, and what of the injector.
+  std::string program, injector;
 
  private:
   pid_t pid_ = -1;

@@ -73,18 +73,19 @@ class MadeRecord {
     sample.error = std::move(error);
     return line(due + latency_ms / 1000, "probe", to_event(service, std::string(playlist_probe), sample));
   }
-  MadeRecord& fault(bool verified = true, std::string reason = "", bool act = false) {
+  // `off`: what the host's clock is ahead by, in seconds.
+  MadeRecord& fault(bool verified = true, std::string reason = "", bool act = false, std::int64_t off = 0) {
     const boost::json::object dose{{"prescribed", {{"delay_ms", 80}}}, {"measured", {{"delay_ms", 81.25}}}, {"samples", 412},
                                    {"verified", verified}, {"reason", reason}};
     line(10, "fault.applied", {{"step", "slow"}, {"fault", "network.delay"}, {"host", "here"}, {"mechanism", "queue"},
                                {"act", act}, {"targets", boost::json::array{"lo"}}, {"limits", boost::json::array{}},
-                               {"applied_at", wall_start + 10 * second}, {"apply_ns", 700'000}});
-    line(30, "fault.undone", {{"step", "slow"}, {"host", "here"}, {"undone_at", wall_start + 30 * second}, {"undo_ns", 500'000},
+                               {"applied_at", wall_start + (10 + off) * second}, {"apply_ns", 700'000}});
+    line(30, "fault.undone", {{"step", "slow"}, {"host", "here"}, {"undone_at", wall_start + (30 + off) * second}, {"undo_ns", 500'000},
                               {"why", "its time was over"}, {"clean", true}, {"left", boost::json::array{}}, {"dose", dose}});
     return *this;
   }
   MadeRecord& alert(double t, AlertState state, std::string name = "Slow", std::string squad = "storage", std::string receiver = "",
-                    std::string source = "prometheus", bool preexisting = false) {
+                    std::string source = "prometheus", bool preexisting = false, double seen = -1, double gap = 0) {
     AlertEvent event;
     event.source = receiver.empty() ? source : "webhook";
     event.state = state;
@@ -94,7 +95,25 @@ class MadeRecord {
     event.since_ns = wall_start + static_cast<std::int64_t>(t * 1e9);
     event.receiver = receiver;
     event.preexisting = preexisting;
-    return line(std::max(t, 0.0), "alert", to_event(event));
+    event.address = "x";
+    event.gap_ns = static_cast<std::int64_t>(gap * 1e9);
+    return line(seen >= 0 ? seen : std::max(t, 0.0), "alert", to_event(event));
+  }
+  MadeRecord& suppressed(double t, std::string by) {
+    AlertEvent event;
+    event.source = "alertmanager", event.state = AlertState::silenced, event.alert = "Slow", event.by = std::move(by);
+    event.labels = {{"alertname", "Slow"}, {"squad", "storage"}}, event.fingerprint = "Slowstorage";
+    return line(t, "alert", to_event(event));
+  }
+  MadeRecord& routed(double t, std::string receiver, AlertRoute route = {}, std::string name = "Slow") {
+    AlertEvent event;
+    event.source = "alertmanager", event.state = AlertState::routed, event.alert = name, event.receiver = std::move(receiver);
+    event.labels = {{"alertname", name}, {"squad", "storage"}}, event.fingerprint = name + "storage";
+    event.route = std::move(route);
+    return line(t, "alert", to_event(event));
+  }
+  MadeRecord& clock(double t, std::string_view of, std::string_view name, double offset, double error) {
+    return line(t, "clock", {{"of", of}, {"name", name}, {"offset_ns", static_cast<std::int64_t>(offset * 1e9)}, {"error_ns", static_cast<std::int64_t>(error * 1e9)}});
   }
   MadeRecord& restored(bool clean = true) {
     return line(30.5, "restored", {{"host", "here"}, {"clean", clean},
