@@ -7,10 +7,12 @@
 
 #include "injector/fault.hpp"
 #include "injector/faults/aim_watch.hpp"
+#include "injector/faults/newcomers.hpp"
 #include "injector/faults/network_packets.hpp"
 #include "injector/faults/process_aim.hpp"
 #include "injector/host/detour_rules.hpp"
 #include "injector/host/links.hpp"
+#include "injector/host/passers_by.hpp"
 
 namespace squall::faults {
 
@@ -24,6 +26,8 @@ struct NetworkAim : ProcessAim {
   std::optional<std::uint16_t> own_port;   // a listener's
   std::vector<std::string> targets;
   std::shared_ptr<AimWatch> watch;
+  std::shared_ptr<PassersBy> passers_by;
+  std::shared_ptr<Newcomers> newcomers;  // where every device is meant and rules are each device's own
 
   // The packets of one direction on the loopback device or on others. Both directions of a conversation pass the loopback
   // device as leaving packets, so there a port tells them apart: out is towards it.
@@ -46,7 +50,11 @@ std::vector<HoldPoint> hold_points(const NetworkAim&, bool ethernet_only = true)
 // The points where packets are dropped; `told`: where their sender learns of it.
 std::vector<HoldPoint> drop_points(const NetworkAim&, bool told);
 bool marks_senders(const NetworkAim&);
-// A dose is not verified where what it was aimed at went, or runs on without it.
+// A dose is not verified where what it was aimed at went, or runs on without it; where nothing was hit for a while, it says what
+// went by.
 Dose in_view_of(const NetworkAim&, Dose);
+// From now on devices that come up are looked for. `both`: neither direction of theirs is hit.
+void expect_no_newcomers(NetworkAim&, bool both, Newcomers::Hit = {});
+std::vector<FaultEvent> events_of(const NetworkAim&);
 
 }  // namespace squall::faults

@@ -262,5 +262,13 @@ TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
   EXPECT_EQ(few.undo(), "");
 }
 
+TEST_F(Refusal, spares_peers_that_are_left_out) {
+  auto down = fault({{"except", {"10.99.0.0/24"}}});
+  down.apply();
+  EXPECT_EQ(far_error(), 0);
+  EXPECT_EQ(far_error("fd99::1"), ECONNREFUSED);
+  EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
+}
+
 }  // namespace
 }  // namespace squall
