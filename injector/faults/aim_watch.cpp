@@ -26,6 +26,8 @@ Dose doubted(Dose dose, const std::string& why) {
   return dose;
 }
 
+std::string gone_rules(const std::string& which) { return which.empty() ? "" : fmt::format("{} is gone: nothing was hit since", which); }
+
 void AimWatch::Loss::set(std::string what) {
   why = std::move(what);
   at = wall_ns();
@@ -42,15 +44,19 @@ void AimWatch::expect(const TargetSpec& target, const std::vector<Process>& proc
 bool AimWatch::namespace_is_there() const { return cookie_ == 0 || network_namespace_cookie(network_namespace_, namespace_pid_) == cookie_; }
 
 const std::string& AimWatch::device_gone() {
-  if (gone_.why.empty() && device_ && !device_is_there()) gone_.set(fmt::format("{} was found gone at {}: nothing was hit since", device_->name, time_of_day(wall_ns())));
+  if (gone_.why.empty() && device_)
+    if (const auto what = look_for_device(); !what.empty()) gone_.set(fmt::format("{} at {}: nothing was hit since", what, time_of_day(wall_ns())));
   return gone_.why;
 }
 
 // By its index, which the kernel gives to no other before it has run out of new ones.
-bool AimWatch::device_is_there() const {
-  bool there = false;
-  char name[IF_NAMESIZE];
-  return namespace_is_there() && in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] { there = ::if_indextoname(device_->index, name); }) && there;
+std::string AimWatch::look_for_device() const {
+  char name[IF_NAMESIZE] = "";
+  const bool there = namespace_is_there() && in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] {
+    if (!::if_indextoname(device_->index, name)) name[0] = 0;
+  });
+  if (!there || !name[0]) return device_->name + " was found gone";
+  return named_ && device_->name != name ? fmt::format("{} was found renamed to {}", device_->name, name) : "";
 }
 
 const std::string& AimWatch::escaped() {
@@ -83,12 +89,17 @@ void AimWatch::look_for_processes() {
 
 std::vector<FaultEvent> AimWatch::events() {
   std::vector<FaultEvent> out;
+  footing_.look();
+  device_gone();
   for (auto* loss : {&gone_, &escaped_})
     if (!loss->why.empty() && !std::exchange(loss->told, true)) out.push_back({"fault.ineffective", loss->at, {{"why", loss->why}}});
+  footing_.tell(out);
   return out;
 }
 
 Dose AimWatch::in_view(Dose dose) {
+  footing_.look();
+  for (auto& wrong : footing_.wrong()) dose = doubted(std::move(dose), wrong);
   if (!escaped().empty()) dose = doubted(std::move(dose), escaped());
   if (!device_gone().empty()) dose = doubted(std::move(dose), device_gone());
   return dose;

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "injector/fault.hpp"
+#include "injector/faults/footing.hpp"
 #include "injector/host/links.hpp"
 #include "injector/targets.hpp"
 
@@ -19,11 +20,19 @@ class AimWatch {
   AimWatch(std::uint64_t network_namespace, pid_t namespace_pid);
   // The one device that is meant.
   void expect(const links::Link& device) { device_ = device; }
+  // What acts on the device knows it by its name: one that is renamed is hit no more.
+  void expect_its_name() { named_ = true; }
   // These processes, all in the network namespace, and whoever the target means in their place later.
   void expect(const TargetSpec&, const std::vector<Process>&);
 
   // Whether the network namespace is there, and no other that the kernel has given its inode since.
   bool namespace_is_there() const;
+  // What it stands on besides, from `begin` to `end`.
+  void stands_on(std::function<std::string()> look) { footing_.add(std::move(look)); }
+  void begin() { footing_.begin(); }
+  void end() { footing_.end(); }
+  std::int64_t age() const { return footing_.age(); }
+
   // Looks again whether the device went: which and when that was seen, "" while it is there. What went once is told for good.
   const std::string& device_gone();
   // Looks again whether one that is meant runs in another network namespace, as a container that was started anew does.
@@ -40,7 +49,7 @@ class AimWatch {
     bool told = false;
     void set(std::string);
   };
-  bool device_is_there() const;
+  std::string look_for_device() const;
   bool all_are_in_place() const;
   void look_for_processes();
 
@@ -50,10 +59,14 @@ class AimWatch {
   std::optional<links::Link> device_;
   std::optional<TargetSpec> target_;
   std::vector<pid_t> pids_;
+  bool named_ = false;
   std::int64_t next_search_ = 0;
+  Footing footing_;
   Loss gone_, escaped_;
 };
 
+// What it means for a fault that these rules of its own, "" for none, are not there.
+std::string gone_rules(const std::string& which);
 // A dose that is not verified any more, and why.
 Dose doubted(Dose, const std::string& why);
 

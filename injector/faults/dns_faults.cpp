@@ -16,6 +16,7 @@
 #include "injector/faults/share_dose.hpp"
 #include "injector/host/dns_message.hpp"
 #include "injector/host/packet_detour.hpp"
+#include "injector/host/went_by.hpp"
 
 namespace squall {
 
@@ -163,27 +164,35 @@ class AnswerEditor : public PacketEditor {
     const bool counts = level >= 1;
     if (!answer) return Verdict::pass;
     answers_ += counts;
-    if (!matches(answer->question())) return Verdict::pass;
+    if (!matches(answer->question())) {
+      if (!matched_) went_by_.add(fmt::format("{} {}", answer->question().name.empty() ? "." : answer->question().name, dns::type_name(answer->question().type)));
+      return Verdict::pass;
+    }
     matched_ += counts;
     const auto share = with_.share.fraction() * (act_ == Act::delay ? 1 : level);
     if (static_cast<double>(random_() >> 11) * 0x1p-53 >= share) return Verdict::pass;
     hit_ += counts;
     if (act_ == Act::delay) return Verdict::delay;
     if (act_ == Act::fail && with_.answer == DnsFailure::timeout) return Verdict::drop;
-    other = act_ == Act::fail ? answer->with(code(), {}, 0) : answer->with(dns::Code::no_error, addresses(), static_cast<std::uint32_t>(with_.ttl.ns / 1'000'000'000));
+    const auto code = act_ == Act::fail ? failure() : dns::Code::no_error;
+    const auto instead = act_ == Act::fail ? std::vector<dns::Address>{} : addresses();
+    unchanged_ += counts && answer->says(code, instead);
+    other = answer->with(code, instead, static_cast<std::uint32_t>(with_.ttl.ns / 1'000'000'000));
     return Verdict::replace;
   }
 
   std::uint64_t answers() const { return answers_; }
   std::uint64_t matched() const { return matched_; }
   std::uint64_t hit() const { return hit_; }
+  std::uint64_t unchanged() const { return unchanged_; }  // of them: they said so already
+  const WentBy& went_by() const { return went_by_; }
 
  private:
   bool matches(const dns::Question& question) const {
     if (!types_.empty() && std::find(types_.begin(), types_.end(), question.type) == types_.end()) return false;
     return with_.name.empty() || std::any_of(with_.name.begin(), with_.name.end(), [&](auto& glob) { return ::fnmatch(glob.c_str(), question.name.c_str(), 0) == 0; });
   }
-  dns::Code code() const {
+  dns::Code failure() const {
     return with_.answer == DnsFailure::nxdomain ? dns::Code::no_such_name : with_.answer == DnsFailure::servfail ? dns::Code::server_failure : dns::Code::refused;
   }
   std::vector<dns::Address> addresses() {
@@ -202,7 +211,8 @@ class AnswerEditor : public PacketEditor {
   std::mt19937_64 random_;
   std::vector<std::uint16_t> types_;
   std::vector<dns::Address> addresses_;
-  std::atomic<std::uint64_t> answers_ = 0, matched_ = 0, hit_ = 0;
+  std::atomic<std::uint64_t> answers_ = 0, matched_ = 0, hit_ = 0, unchanged_ = 0;
+  WentBy went_by_;  // questions whose answers did not match, while none had
 };
 
 std::string_view word_for(Act act) { return act == Act::fail ? "failed" : act == Act::delay ? "delayed" : "changed"; }
@@ -236,8 +246,15 @@ class AnswersFault : public Fault {
   void begin_letting_go() override { detour_->begin_letting_go(); }
   void finish_letting_go() override { detour_->finish_letting_go(); }
 
-  void started() override { aim_.traffic->begin(); }
-  void stopping() override { aim_.traffic->end(); }
+  void started() override {
+    aim_.traffic->begin();
+    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); });
+    aim_.watch->begin();
+  }
+  void stopping() override {
+    aim_.traffic->end();
+    aim_.watch->end();
+  }
 
   Dose measure() override {
     Dose out;
@@ -250,8 +267,15 @@ class AnswersFault : public Fault {
       out.reason = "no DNS server answered: nobody was hit";
     const auto packets = detour_->measure();
     const auto& held = packets.of(Way::in).at_full_level;
-    judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit(), 0}, "answers", word_for(act_));
+    const auto unchanged = editor_->unchanged();
+    judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit() - unchanged, 0, unchanged}, "answers", word_for(act_));
+    if (unchanged && unchanged == editor_->hit()) out.reason = fmt::format("all of the {} answers that were hit said so already: nothing was changed", unchanged);
+    if (level_ >= 1 && editor_->answers() && !editor_->matched()) out.reason = fmt::format("none of the answers matched; asked were {}{}", editor_->went_by().to_string(), search_list_hint());
     if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
+    if (packets.lost * 200 > editor_->answers()) {
+      out.measured["packets_lost"] = packets.lost;
+      out = doubted(std::move(out), fmt::format("{} packets were lost besides, which nobody asked for", packets.lost));
+    }
     if (packets.overflowed) out.measured["packets_passed_unseen"] = packets.overflowed;
     return in_view_of(aim_, std::move(out), editor_->answers());
   }
@@ -259,6 +283,14 @@ class AnswersFault : public Fault {
   std::vector<FaultEvent> events() override { return aim_.watch->events(); }
 
  private:
+  // Whoever asks for a short name asks the server for one with a domain behind it (resolv.conf(5), search).
+  std::string search_list_hint() const {
+    const auto asked = editor_->went_by().first();
+    for (auto& name : with_.name)
+      if (!name.ends_with('.') && asked.starts_with(name + ".")) return fmt::format("; the search list appends a domain to \"{}\": name={} means what is asked", name, asked.substr(0, asked.find(' ')));
+    return "";
+  }
+
   Act act_;
   DnsFault with_;
   NetworkAim aim_;

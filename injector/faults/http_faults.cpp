@@ -186,6 +186,7 @@ Dose judge(Act act, const ProxyStatistics& seen, const HttpFault& with) {
   if (!http.requests) out.reason = http.other ? unread : "no request was made: nobody was hit";
   if (http.unanswered) out.measured["requests_without_an_answer"] = http.unanswered;
   judge_share(out, with.share, {http.matched, http.rolled, http.done, seen.open + http.unanswered, http.unchanged}, "requests", word_for(act));
+  if (!http.matched && !http.went_by.empty()) out.reason = fmt::format("none of the requests matched; what went by: {}", http.went_by);
   if (!http.done && http.unanswered) out.reason = fmt::format("of the {} requests that were hit, {} got no answer that could be {}", http.rolled, http.unanswered, word_for(act));
   if (http.other && http.requests && !out.verified) out.reason += "; " + unread;
   if (http.other) out.shares.push_back({.of = "connections that carried requests", .met = http.read_on, .passed = http.other, .by = {fmt::format("{} spoke no HTTP/1 (TLS, HTTP/2)", http.other)}, .unknown = ""});

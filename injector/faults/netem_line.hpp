@@ -27,6 +27,15 @@ class NetemLine {
   // Looks at what passed since the last time.
   void read();
   PacketsSeen::OneWay seen() const;
+  // Why corrupted packets cannot be counted; "" where they can.
+  std::string corruption_unseen() const;
+  // What is wrong with the devices of this direction; `loses`: packets that are led to them are lost.
+  struct Trouble {
+    std::string what;
+    bool loses = false;
+  };
+  Trouble look(double level) const;
+  std::uint32_t holding_index() const { return holding_; }
   std::uint64_t dropped() const { return now_.netem.dropped; }
 
  private:
@@ -34,7 +43,8 @@ class NetemLine {
   struct Counters {
     traffic_control::Netem netem;
     traffic_control::Tbf rate;
-    std::uint64_t came = 0, altered = 0, at_once = 0;
+    std::uint64_t came = 0, passed = 0;  // large segments uncut
+    std::uint64_t altered = 0, at_once = 0;
     std::int64_t at = 0;
   };
   void in_place(const std::function<void()>& act) const;
@@ -42,11 +52,13 @@ class NetemLine {
   void read_times();
   void read_rate(std::uint32_t device);
   PacketCounts counts_since(const Counters& from) const;
+  Trouble look_at_devices(double level) const;
 
   Impairment what_;
   traffic_control::Place place_;
   std::string prefix_, alias_;
   Way way_;
+  std::uint32_t holding_ = 0, copying_ = 0;  // the devices' indices, once they are made
   std::unique_ptr<PacketTimes> times_;
   std::int64_t full_since_ = INT64_MAX;
   HoldTimes held_;

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <sstream>
+#include <tuple>
 
 #include <unistd.h>
 
@@ -17,14 +18,15 @@ namespace {
 bool contains(const std::vector<std::uint16_t>& ports, std::uint16_t port) { return std::find(ports.begin(), ports.end(), port) != ports.end(); }
 
 bool match_packets(const NetworkPackets& with, NetworkAim& aim, Diagnostics& diagnostics) {
-  for (auto& text : with.to) {
-    auto peers = resolve_peers(text);
-    if (!peers) {
-      diagnostics.error({}, "to: " + peers.error());
-      return false;
+  for (auto [key, texts, into] : {std::tuple{"to", &with.to, &aim.match.peers}, std::tuple{"except", &with.except, &aim.match.left_out}})
+    for (auto& text : *texts) {
+      auto peers = resolve_peers(text);
+      if (!peers) {
+        diagnostics.error({}, fmt::format("{}: {}", key, peers.error()));
+        return false;
+      }
+      into->insert(into->end(), peers->begin(), peers->end());
     }
-    aim.match.peers.insert(aim.match.peers.end(), peers->begin(), peers->end());
-  }
   if (!with.port.empty()) aim.match.ports.push_back({with.port, Side::either});
   aim.match.protocol = with.protocol;
   if (with.allow_isolation) return true;
@@ -61,7 +63,11 @@ bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& 
   aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
   aim.watch->expect(on, *processes);
   for (auto& process : *processes) aim.pids.push_back(process.pid);
-  if (!on.listens_on) return recognise(*processes, own_name(setting), setting.permits, aim, diagnostics);
+  if (!on.listens_on) {
+    if (!recognise(*processes, own_name(setting), setting.permits, aim, diagnostics)) return false;
+    if (!aim.alone) aim.watch->stands_on([processes = *processes, known = static_cast<const ProcessAim&>(aim)] { return moved_away(processes, known); });
+    return true;
+  }
   aim.own_port = on.listens_on;
   aim.limits.push_back(fmt::format("a listener is recognised by its port {} alone, not by its process", *on.listens_on));
   return true;
@@ -143,7 +149,10 @@ std::vector<std::string> NetworkAim::claims() const {
   for (auto& device : devices)
     for (auto one : {Direction::out, Direction::in}) {
       if (direction != Direction::both && direction != one) continue;
-      const auto text = to_string(matching(one, device.loopback), true);
+      // Whom one of them leaves alone does not part two that mean the same.
+      auto meant = matching(one, device.loopback);
+      meant.left_out.clear();
+      const auto text = to_string(meant, true);
       auto claim = fmt::format("packets of {} {}", device.name, one == Direction::out ? "out" : "in");
       if (!text.empty()) claim += " " + text;
       for (auto& cgroup : cgroups) claim += " " + to_string(cgroup);
@@ -248,6 +257,9 @@ std::optional<NetworkAim> aim_at_network(const NetworkPackets& with, const Targe
   // Of any interface, those that others take away are not missed.
   if (!aim.every_device) aim.watch->expect(aim.devices.front());
   if (on.selects_processes()) aim.traffic = std::make_shared<TargetTraffic>(connections_of(aim));
+  std::vector<std::uint32_t> devices;
+  if (!aim.every_device) devices.push_back(aim.devices.front().index);
+  aim.passers_by = std::make_shared<PassersBy>(aim.network_namespace, aim.namespace_pid, std::move(devices), !aim.match.peers.empty());
   return aim;
 }
 
@@ -273,10 +285,35 @@ std::string only_chatter(const NetworkAim& aim, const EndpointSet& came) {
   return "nothing but packets to groups came (multicast or broadcast), as hosts send them unasked: nobody's traffic was hit";
 }
 
+namespace {
+Dose with_who_went_by(const NetworkAim& aim, Dose dose) {
+  constexpr std::int64_t a_while = 1'000'000'000;
+  if (dose.verified || dose.samples) {
+    aim.passers_by->stop();
+    return dose;
+  }
+  if (aim.watch->age() > a_while) aim.passers_by->look();
+  if (const auto seen = aim.passers_by->to_string(); !seen.empty()) dose.reason += fmt::format("{}what passed {} meanwhile: {}", dose.reason.empty() ? "" : "; ", aim.every_device ? "this host" : aim.devices.front().name, seen);
+  return dose;
+}
+}  // namespace
+
 Dose in_view_of(const NetworkAim& aim, Dose dose, std::uint64_t met_at_least) {
+  dose = with_who_went_by(aim, std::move(dose));
   if (aim.traffic) dose = aim.traffic->in_view(std::move(dose), met_at_least);
   if (const auto why = aim.started_anew(); !why.empty() && aim.watch->escaped().empty()) dose = doubted(std::move(dose), why);
+  if (aim.newcomers && aim.watch->age()) dose = aim.newcomers->in_view(std::move(dose));
   return aim.watch->in_view(std::move(dose));
+}
+
+void expect_no_newcomers(NetworkAim& aim, bool both, Newcomers::Hit hit) {
+  if (aim.every_device && (both || aim.direction != Direction::in)) aim.newcomers = std::make_shared<Newcomers>(aim.network_namespace, aim.namespace_pid, aim.devices, both, std::move(hit));
+}
+
+std::vector<FaultEvent> events_of(const NetworkAim& aim) {
+  auto out = aim.watch->events();
+  if (aim.newcomers) aim.newcomers->tell(out);
+  return out;
 }
 
 }  // namespace squall::faults

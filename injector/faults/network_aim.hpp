@@ -7,11 +7,13 @@
 
 #include "injector/fault.hpp"
 #include "injector/faults/aim_watch.hpp"
+#include "injector/faults/newcomers.hpp"
 #include "injector/faults/network_packets.hpp"
 #include "injector/faults/process_aim.hpp"
 #include "injector/faults/target_traffic.hpp"
 #include "injector/host/detour_rules.hpp"
 #include "injector/host/links.hpp"
+#include "injector/host/passers_by.hpp"
 
 namespace squall::faults {
 
@@ -26,6 +28,8 @@ struct NetworkAim : ProcessAim {
   std::vector<std::string> targets;
   std::shared_ptr<AimWatch> watch;
   std::shared_ptr<TargetTraffic> traffic;  // of processes or a listener; else nullptr
+  std::shared_ptr<PassersBy> passers_by;
+  std::shared_ptr<Newcomers> newcomers;  // where every device is meant and rules are each device's own
 
   // The packets of one direction on the loopback device or on others. Both directions of a conversation pass the loopback
   // device as leaving packets, so there a port tells them apart: out is towards it.
@@ -54,8 +58,11 @@ bool marks_senders(const NetworkAim&);
 MeantConnections connections_of(const NetworkAim&);
 // Why packets that came are nobody's traffic: all of them went to groups, and none was asked for; "" where some were not.
 std::string only_chatter(const NetworkAim&, const EndpointSet& came);
-// A dose is not verified where what it was aimed at went, or runs on without it, or went by it for the most part;
-// `met_at_least`: what the fault knows itself to have met, in the unit of its traffic.
+// A dose is not verified where what it was aimed at went, or runs on without it, or went by it for the most part; where nothing was
+// hit for a while, it says what went by. `met_at_least`: what the fault knows itself to have met, in the unit of its traffic.
 Dose in_view_of(const NetworkAim&, Dose, std::uint64_t met_at_least = 0);
+// From now on devices that come up are looked for. `both`: neither direction of theirs is hit.
+void expect_no_newcomers(NetworkAim&, bool both, Newcomers::Hit = {});
+std::vector<FaultEvent> events_of(const NetworkAim&);
 
 }  // namespace squall::faults

@@ -71,6 +71,7 @@ const Object<faults::NetworkPackets>& Describe<faults::NetworkPackets>::object()
       Object<NetworkPackets>{"which packets are meant"}
           .optional("direction", &NetworkPackets::direction, "seen from the target: what it sends, what it receives, or both", "out")
           .optional("to", &NetworkPackets::to, "only packets exchanged with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+          .optional("except", &NetworkPackets::except, "of those, leave these peers alone: addresses, networks or host names, looked up once", "none")
           .optional("port", &NetworkPackets::port, "only TCP, UDP and SCTP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
           .optional("protocol", &NetworkPackets::protocol, "only these packets: by name, or by the number that IP headers carry; ah in IPv4 alone", "any")
           .optional("mechanism", &NetworkPackets::mechanism, "netem of the kernel, or our own packet queue", "the best this host has")

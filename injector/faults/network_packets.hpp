@@ -16,7 +16,7 @@ enum class PacketMechanism { kernel, userland };
 
 struct NetworkPackets {
   Direction direction = Direction::out;
-  std::vector<std::string> to;
+  std::vector<std::string> to, except;
   std::vector<std::uint16_t> port;
   PacketProtocol protocol = PacketProtocol::any;
   std::optional<PacketMechanism> mechanism;

@@ -27,7 +27,7 @@ struct NetworkPartition {
   bool cut = false;
   std::optional<Topology> topology;  // the planner has made `to` and `direction` of it before it comes to a host
   Direction direction = Direction::both;
-  std::vector<std::string> to;
+  std::vector<std::string> to, except;
   std::vector<std::uint16_t> port;
   PacketProtocol protocol = PacketProtocol::any;
   bool allow_isolation = false;
@@ -62,6 +62,7 @@ struct Describe<faults::NetworkPartition> {
                                              "(of 4 or more) every host hears a majority and no two the same; one_way: one host is heard by nobody, and hears everybody; the seed chooses who")
                                    .optional("direction", &NetworkPartition::direction, "seen from the target: what it sends, what it receives, or both", "both")
                                    .optional("to", &NetworkPartition::to, "only packets exchanged with these peers: addresses, networks (10.0.0.0/8) or host names, looked up again every 5 s", "every peer")
+                                   .optional("except", &NetworkPartition::except, "of those, leave these peers alone: addresses, networks or host names, looked up once", "none")
                                    .optional("port", &NetworkPartition::port,
                                              "only TCP, UDP and SCTP packets with one of these ports, the peer's or its own; on lo, out is towards the port, in is from it", "every port")
                                    .optional("protocol", &NetworkPartition::protocol, "only these packets: by name, or by the number that IP headers carry; ah in IPv4 alone", "any")
@@ -98,6 +99,7 @@ class PartitionFault : public Fault {
       rules_->senders = aim_.cgroups;
       if (!aim_.every_device) rules_->sender_interface = aim_.devices.front().index;
     }
+    if (uses_devices(*rules_)) aim_.watch->expect_its_name();
     if (setting.io) keep_hooks_switched_on();
   }
 
@@ -142,10 +144,14 @@ class PartitionFault : public Fault {
     names_ = std::make_unique<NameWatch>(names_of_peers());
     // Packets that were on their way while the rules came.
     in_place_if_there([&] { before_ = matched(*rules_).watched; });
+    aim_.watch->stands_on([this] { return look_at_rules(); });
+    expect_no_newcomers(aim_, false, [rules = rules_](const std::string& name) { return take_what_leaves(*rules, name); });
+    aim_.watch->begin();
     if (aim_.traffic) aim_.traffic->begin();
   }
   void stopping() override {
     read();
+    aim_.watch->end();
     if (aim_.traffic) aim_.traffic->end();
   }
   void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
@@ -154,7 +160,7 @@ class PartitionFault : public Fault {
   }
 
   std::vector<FaultEvent> events() override {
-    auto out = aim_.watch->events();
+    auto out = events_of(aim_);
     if (!names_ || !table_.there() || withdrawn_) return out;
     for (auto& found : names_->look()) {
       if (!found.error.empty()) {
@@ -263,6 +269,12 @@ class PartitionFault : public Fault {
     table_.change(pass);
   }
 
+  std::string look_at_rules() const {
+    std::string gone;
+    if (table_.there() && !withdrawn_) in_place_if_there([&] { gone = lost_rules(*rules_); });
+    return gone_rules(gone);
+  }
+
   void read() {
     if (!table_.there()) return;
     in_place_if_there([&] {
@@ -291,7 +303,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
     diagnostics.error(place_of(value, "topology"), "a topology is of several hosts: run a scenario that names them; for one host, name its peers with to");
     return nullptr;
   }
-  const NetworkPackets packets{.direction = with.direction, .to = with.to, .port = with.port, .protocol = with.protocol, .mechanism = {}, .allow_isolation = with.allow_isolation};
+  const NetworkPackets packets{.direction = with.direction, .to = with.to, .except = with.except, .port = with.port, .protocol = with.protocol, .mechanism = {}, .allow_isolation = with.allow_isolation};
   auto aim = aim_at_network(packets, on, setting, diagnostics);
   if (!aim) return nullptr;
   if ((with.mode == PartitionMode::reject || !aim->cgroups.empty()) && !sees_what_arrives(*aim, diagnostics)) return nullptr;

@@ -23,7 +23,7 @@ struct NetworkRefuse {
 };
 
 struct TcpDown {
-  std::vector<std::string> to;
+  std::vector<std::string> to, except;
   std::vector<std::uint16_t> port;
   bool allow_isolation = false;
 };
@@ -57,6 +57,7 @@ struct Describe<faults::TcpDown> {
     using faults::TcpDown;
     static const auto schema = Object<TcpDown>{"a service that is gone"}
                                    .optional("to", &TcpDown::to, "only for these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+                                   .optional("except", &TcpDown::except, "of those, leave these peers alone: addresses, networks or host names, looked up once", "none")
                                    .optional("port", &TcpDown::port, "of what a process connects to: only these ports", "every port")
                                    .optional("allow_isolation", &TcpDown::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
                                    .rule([](const TcpDown& with, const Value& value, Diagnostics& diagnostics) { faults::no_port_of_zero(with.port, value, diagnostics); });
@@ -124,10 +125,13 @@ class Refuse : public Fault {
   }
 
   void started() override {
+    aim_.network.watch->stands_on([this] { return look_at_rules(); });
+    aim_.network.watch->begin();
     if (aim_.network.traffic) aim_.network.traffic->begin();
   }
   void stopping() override {
     read();
+    aim_.network.watch->end();
     if (aim_.network.traffic) aim_.network.traffic->end();
   }
   void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
@@ -154,6 +158,12 @@ class Refuse : public Fault {
 
  private:
   void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network.network_namespace, aim_.network.namespace_pid, act); }
+
+  std::string look_at_rules() const {
+    std::string gone;
+    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] { gone = lost_rules(aim_.rules); });
+    return gone_rules(gone);
+  }
 
   void read() {
     if (!table_.there()) return;
@@ -182,7 +192,7 @@ std::unique_ptr<Fault> prepare_down(const Value& value, const TargetSpec& on, co
   TcpDown down;
   if (!Codec<TcpDown>::decode(value, down, diagnostics)) return nullptr;
   NetworkRefuse with;
-  with.connections = {.to = down.to, .port = down.port, .cut = true, .allow_isolation = down.allow_isolation};
+  with.connections = {.to = down.to, .except = down.except, .port = down.port, .cut = true, .allow_isolation = down.allow_isolation};
   auto aim = aim_at_connections(with.connections, on, setting, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<Refuse>(with, std::move(*aim));

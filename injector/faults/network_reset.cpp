@@ -19,7 +19,7 @@ namespace faults {
 struct NetworkReset {
   Amount count{.kind = Amount::Kind::all};
   std::optional<Duration> every;
-  std::vector<std::string> to;
+  std::vector<std::string> to, except;
   std::vector<std::uint16_t> port;
   bool allow_isolation = false;
 };
@@ -34,6 +34,7 @@ struct Describe<faults::NetworkReset> {
                                    .optional("every", &NetworkReset::every, "again and again in this rhythm until the fault ends", "once")
                                    .between(&NetworkReset::every, Duration{100'000'000}, Duration{86'400'000'000'000})
                                    .optional("to", &NetworkReset::to, "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+                                   .optional("except", &NetworkReset::except, "of those, leave these peers alone: addresses, networks or host names, looked up once", "none")
                                    .optional("port", &NetworkReset::port, "only connections with one of these ports, the peer's or its own", "every port")
                                    .optional("allow_isolation", &NetworkReset::allow_isolation, "end connections of ssh too, which are spared else", "false");
     return schema;
@@ -139,6 +140,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
   NetworkPackets packets;
   packets.direction = Direction::both;
   packets.to = with.to;
+  packets.except = with.except;
   packets.port = with.port;
   packets.protocol = PacketProtocol::tcp;
   packets.allow_isolation = with.allow_isolation;

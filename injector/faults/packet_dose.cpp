@@ -61,10 +61,12 @@ std::vector<Share> shares(const Impairment& what, const PacketCounts& counts, do
   if (what.reorder) {
     const double gap = what.reorder->gap, share = what.reorder->share;
     // One in so many: those that must pass before, and the tries it takes.
-    out.push_back({"reorder_percent", "let overtake", 1 / (gap - 1 + 1 / share), counts.at_once, kept, 1, 1});
+    out.push_back({"reorder_percent", "let overtake", 1 / (gap - 1 + 1 / share), counts.at_once, counts.timed ? counts.timed : kept, 1, 1});
   }
   return out;
 }
+
+bool unseen(const Share& share, const PacketsSeen& seen) { return std::string_view(share.name) == "corrupt_percent" && !seen.corruption_unseen.empty(); }
 
 double prescribed_ms(const DelayShape& shape, double share) { return static_cast<double>(prescribed_quantile_ns(shape, share)) / 1e6; }
 
@@ -133,7 +135,7 @@ std::string doubt(const Impairment& what, const PacketsSeen& seen, const OneWay&
     add(doubt_of_delay(what.delay, seen, way));
     add(doubt_of_spread(what.delay, seen, *way.held));
   }
-  for (auto& share : shares(what, way.counts, seen.corrupted_seen)) add(doubt(share));
+  for (auto& share : shares(what, way.counts, seen.corrupted_seen)) add(unseen(share, seen) ? seen.corruption_unseen : doubt(share));
   if (what.rate) add(doubt_of_rate(*what.rate, way.counts));
   return fmt::format("{}", fmt::join(reasons, "; "));
 }
@@ -147,6 +149,17 @@ std::string doubt(const Impairment& what, const PacketsSeen& seen) {
   for (std::size_t i = 0; i < reasons.size(); ++i)
     if (!reasons[i].empty()) told.push_back(fmt::format("direction {}: {}", seen.ways[i].way == Way::out ? "out" : "in", reasons[i]));
   return fmt::format("{}", fmt::join(told, "; "));
+}
+
+// What was done besides what was asked for: a few of many are no matter.
+std::string beyond(const PacketsSeen& seen, std::uint64_t packets) {
+  const auto share = [&](std::uint64_t some) { return part(some, packets + seen.lost); };
+  std::vector<std::string> reasons;
+  if (share(seen.lost) > 0.005)
+    reasons.push_back(fmt::format("{} packets, {:.2g} % of {}, were lost besides, which nobody asked for: somebody removed a netfilter hook of this network namespace or a queue of the host's was full", seen.lost,
+                                  100 * share(seen.lost), packets + seen.lost));
+  if (share(seen.overflowed) > 0.05) reasons.push_back(fmt::format("{} packets of {} passed as they were: too many waited", seen.overflowed, packets));
+  return fmt::format("{}", fmt::join(reasons, "; "));
 }
 
 struct Total {
@@ -189,7 +202,7 @@ Dose packet_dose(const Impairment& what, const PacketsSeen& seen) {
   if (what.delay.delay_ns || what.delay.jitter_ns || !what.each_packet()) tell_delay(out, what.delay, all.held);
   for (auto& share : shares(what, all.counts, seen.corrupted_seen)) {
     out.prescribed[share.name] = told_percent(share.asked);
-    if (share.all) out.measured[share.name] = told_percent(part(share.some, share.all));
+    if (share.all && !unseen(share, seen)) out.measured[share.name] = told_percent(part(share.some, share.all));
   }
   if (what.loss && seen.sees_bursts) tell_loss(out, *what.loss, all.counts.losses);
   if (what.rate) {
@@ -204,6 +217,7 @@ Dose packet_dose(const Impairment& what, const PacketsSeen& seen) {
   if (seen.refused) out.measured["device_full_packets"] = seen.refused;
   out.samples = what.each_packet() ? all.counts.losses.came : all.held.count();
   out.reason = doubt(what, seen);
+  if (const auto more = beyond(seen, all.packets); !more.empty()) out.reason += (out.reason.empty() ? "" : "; ") + more;
   out.verified = out.reason.empty();
   return out;
 }

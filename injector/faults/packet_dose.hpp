@@ -28,6 +28,7 @@ struct PacketsSeen {
   double corrupted_seen = 1;        // the share of the corrupted ones that is recognised at least
   double narrowed = 1;                // the spread of the delays is this part of the one asked for, at least
   bool judges_spread = true;
+  std::string corruption_unseen;    // why corrupted packets are not counted
   bool queue_in_times = false;      // held has what waiting for a limited rate adds
 };
 

@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "injector/faults/netem_line.hpp"
+#include "injector/host/fragments.hpp"
 #include "injector/host/netem.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/packet_filter.hpp"
@@ -78,7 +80,10 @@ class NetemFault : public Fault {
       out.push_back(fmt::format("adding clsact to {} and removing it restarts the queue there: the kernel drops what waits in it at that moment", fmt::join(restarted, ", ")));
     if (aim_.every_device) out.emplace_back("what passes an interface that comes up later is left as it is");
     out.emplace_back("a filter of somebody else that ends a packet's classification comes before ours; the dose tells");
-    if (what_.each_packet()) out.emplace_back("large segments that a sender leaves to its device to cut count as one packet");
+    if (what_.each_packet()) out.emplace_back("large segments that a sender leaves to its device to cut count as one packet: they are lost, repeated or let overtake as a whole; where some come, corrupted packets cannot be counted");
+    if (knows_by_ports()) out.emplace_back("of a packet that is cut into pieces (fragments) the first alone is known by its port; the others pass as they are, and the dose tells where some came");
+    if (knows_by_ports() && what_.delay.delay_ns > 0)
+      out.emplace_back("where more than 64 pieces of others overtake the first of a packet, its receiver gives the packet up (net.ipv4.ipfrag_max_dist): to such packets this delay is an outage");
     if (what_.corrupt > 0) out.emplace_back("of the corrupted packets those are not seen whose link header was hit");
     if (what_.delay.correlation > 0 && what_.delay.jitter_ns > 0)
       out.push_back(fmt::format("netem narrows the jitter that it correlates, to about {:.0f} % here; mechanism=userland does not", 100 * narrowed_by(what_.delay.correlation)));
@@ -87,6 +92,7 @@ class NetemFault : public Fault {
   }
 
   void apply(Transaction& transaction) override {
+    redirects_.clear();
     for (auto& [way, line] : lines_) line->apply(transaction, level_);
     for (auto& device : aim_.devices) {
       auto has = tc::Anchor::none;
@@ -96,13 +102,19 @@ class NetemFault : public Fault {
     for (auto& turn : turns_) {
       const auto text = to_string(turn.match);
       auto& line = *lines_.at(turn.way);
-      tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), line.holding(), line.copying(),
+      const auto redirect = tc::add_redirect(transaction, place(), turn.device.name, turn.device.index, turn.hook, packet_filter(turn.match, matched), line.holding(), line.copying(),
                        text.empty() ? "every packet" : "packets " + text);
+      redirects_.push_back({redirect, turn.way, turn.device.name});
     }
   }
 
   void started() override {
     in_force_ = true;
+    pieces_before_ = pieces_ = read_pieces();
+    for (auto& [way, line] : lines_) aim_.watch->stands_on([this, which = way] { return look_at_line(which); });
+    for (auto& redirect : redirects_) aim_.watch->stands_on([this, &redirect] { return look_at_filter(redirect); });
+    expect_no_newcomers(aim_, true);
+    aim_.watch->begin();
     if (aim_.traffic) aim_.traffic->begin();
   }
   void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
@@ -118,6 +130,8 @@ class NetemFault : public Fault {
   Dose measure() override {
     if (in_force_) read();
     PacketsSeen seen;
+    for (auto& [way, line] : lines_)
+      if (seen.corruption_unseen.empty()) seen.corruption_unseen = line->corruption_unseen();
     for (auto& [way, line] : lines_) seen.ways.push_back(line->seen());
     seen.level = *level_;
     seen.sees_bursts = false;
@@ -127,13 +141,15 @@ class NetemFault : public Fault {
     // Of those that overtake it is told by their times which they are.
     seen.judges_spread = !what_.reorder;
     if (!what_.each_packet()) seen.lost = dropped();
-    auto dose = packet_dose(what_, seen);
+    auto dose = by_pieces(packet_dose(what_, seen));
     if (const auto chatter = only_chatter(aim_, *came_); !chatter.empty() && dose.verified) dose = doubted(std::move(dose), chatter);
-    return in_view_of(aim_, std::move(dose));
+    dose = in_view_of(aim_, std::move(dose));
+    if (outage_lost_) dose.measured["packets_lost_to_an_outage"] = outage_lost_;
+    return dose;
   }
 
   std::vector<FaultEvent> events() override {
-    auto out = aim_.watch->events();
+    auto out = events_of(aim_);
     // What netem loses on purpose and what it had no room for are one figure.
     if (what_.each_packet()) return out;
     if (const auto more = dropped() - std::exchange(told_lost_, dropped()))
@@ -143,14 +159,78 @@ class NetemFault : public Fault {
 
   void stopping() override {
     if (in_force_) read();
+    aim_.watch->end();
     if (aim_.traffic && in_force_) aim_.traffic->end();
     in_force_ = false;
   }
 
  private:
+  // Where packets are led to one of our lines.
+  struct Led {
+    tc::Redirect filter;
+    Way way;
+    std::string device;
+  };
+
+  // Where what is led there is lost, no more is.
+  std::string look_at_line(Way way) {
+    const auto trouble = lines_.at(way)->look(*level_);
+    if (!trouble.loses) return trouble.what;
+    const auto lost = flow(way);
+    outage_lost_ += lost;
+    return fmt::format("{}, which was an outage: {} packets were lost; packets pass as they are since", trouble.what, lost);
+  }
+
+  std::uint64_t flow(Way way) {
+    std::uint64_t lost = 0;
+    in_network_namespace_if_there(aim_.network_namespace, aim_.namespace_pid, [&] {
+      for (auto& led : redirects_) {
+        if (led.way != way) continue;
+        if (const auto filter = tc::find(led.filter)) lost += filter->dropped;
+        tc::remove(led.filter);
+      }
+    });
+    flows_.insert(way);
+    return lost;
+  }
+
+  std::string look_at_filter(const Led& led) {
+    std::string wrong;
+    in_network_namespace_if_there(aim_.network_namespace, aim_.namespace_pid, [&] {
+      const auto device = links::by_index(led.filter.interface);
+      if (flows_.contains(led.way) || !device) return;  // told already
+      const auto filter = tc::find(led.filter);
+      const auto at = fmt::format("{} {}", device->name, led.filter.hook == tc::Hook::egress ? "egress" : "ingress");
+      if (!filter)
+        wrong = fmt::format("somebody removed {} from {}: nothing was hit there since", tc::anchor(device->index) == tc::Anchor::none ? "clsact, and our filter with it," : "our filter", at);
+      else if (filter->to != lines_.at(led.way)->holding_index())
+        wrong = fmt::format("somebody changed where our filter on {} leads packets: nothing was hit there since", at);
+    });
+    return wrong;
+  }
+
   tc::Place place() const { return {aim_.network_namespace, aim_.namespace_pid}; }
   void read() {
     for (auto& [way, line] : lines_) line->read();
+    pieces_ = read_pieces();
+  }
+
+  // A filter remembers nothing: of a packet that was cut into pieces it knows the ports of the first alone.
+  bool knows_by_ports() const {
+    return std::any_of(turns_.begin(), turns_.end(), [](auto& turn) { return !turn.match.ports.empty() && turn.match.protocol != Protocol::tcp; });
+  }
+  std::uint64_t read_pieces() const {
+    std::uint64_t out = pieces_;
+    if (knows_by_ports()) in_network_namespace_if_there(aim_.network_namespace, aim_.namespace_pid, [&] { out = fragments_so_far(); });
+    return out;
+  }
+  Dose by_pieces(Dose dose) const {
+    constexpr std::uint64_t few = 10;
+    const auto came = pieces_ - std::min(pieces_, pieces_before_);
+    if (came) dose.measured["fragments_on_this_host"] = came;
+    if (came <= std::max(few, dose.samples / 50)) return dose;
+    return doubted(std::move(dose), fmt::format("{} pieces of packets that were cut (fragments) came or went on this host meanwhile: of each packet this mechanism knows the first piece by its port, the "
+                                                "others went by; mechanism: userland takes all of them", came));
   }
   std::uint64_t dropped() const {
     std::uint64_t out = 0;
@@ -164,7 +244,10 @@ class NetemFault : public Fault {
   std::map<Way, std::unique_ptr<NetemLine>> lines_;
   std::shared_ptr<EndpointSet> came_ = std::make_shared<EndpointSet>();
   std::shared_ptr<double> level_ = std::make_shared<double>(1);
-  std::uint64_t told_lost_ = 0;
+  std::vector<Led> redirects_;
+  std::set<Way> flows_;  // whose filters we took away before the end
+  std::uint64_t told_lost_ = 0, outage_lost_ = 0;
+  std::uint64_t pieces_before_ = 0, pieces_ = 0;
   bool in_force_ = false;
 };
 

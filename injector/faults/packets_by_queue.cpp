@@ -47,6 +47,7 @@ class UserlandFault : public Fault {
  public:
   UserlandFault(NetworkAim aim, PacketDetourPlan plan, bool in_earnest)
       : aim_(std::move(aim)), what_(plan.what), ways_(ways_of(aim_, plan)), detour_(std::make_shared<PacketDetour>(std::move(plan))) {
+    if (uses_devices(detour_->plan().rules)) aim_.watch->expect_its_name();
     if (in_earnest) try {
         keep_hooks_switched_on();
         detour_->get_ready();
@@ -55,12 +56,6 @@ class UserlandFault : public Fault {
       }
   }
 
-  void started() override {
-    if (aim_.traffic) aim_.traffic->begin();
-  }
-  void stopping() override {
-    if (aim_.traffic) aim_.traffic->end();
-  }
   void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
     if (aim_.traffic) aim_.traffic->note_probes(service, ends);
   }
@@ -93,6 +88,7 @@ class UserlandFault : public Fault {
     if (what_.delay.delay_ns > 0 && uses_queue(detour_->plan().rules)) out.emplace_back("where another fault delays an arriving packet too, the longer delay counts, not both");
     if (what_.duplicate > 0 && uses_queue(detour_->plan().rules))
       out.emplace_back("the second of two arriving packets comes by the loopback device: a service that is bound to another one does not see it");
+    if (leads_pieces(detour_->plan().rules)) out.emplace_back("of a packet that is cut into pieces (fragments) all share the fate of the first, and count as one; a piece that arrives before the first passes as it is");
     if (what_.content()) out.emplace_back("packets of more than 65,531 bytes, as lo may carry, are neither repeated nor corrupted");
     if (uses_queue(detour_->plan().rules) && !what_.rate && !what_.content())
       out.emplace_back("where more than 20 arrive in a millisecond for a while, one in 0.2 ms is looked at, or one in 16; when the others came is taken from that (interpolated_packets)");
@@ -110,6 +106,19 @@ class UserlandFault : public Fault {
     detour_->set_level(level);
   }
 
+  void started() override {
+    // What is led to a tap that is gone is lost until that is noticed.
+    aim_.watch->stands_on([this] { return detour_->flow_where_a_tap_is_gone(); });
+    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); });
+    expect_no_newcomers(aim_, false, [this](const std::string& name) { return take_what_leaves(detour_->plan().rules, name); });
+    aim_.watch->begin();
+    if (aim_.traffic) aim_.traffic->begin();
+  }
+  void stopping() override {
+    aim_.watch->end();
+    if (aim_.traffic) aim_.traffic->end();
+  }
+
   Dose measure() override {
     const auto measured = detour_->measure();
     PacketsSeen seen;
@@ -123,19 +132,17 @@ class UserlandFault : public Fault {
     seen.interpolated = measured.interpolated;
     seen.level = level_;
     auto dose = packet_dose(what_, seen);
-    if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty()) dose = doubted(std::move(dose), gone);
     if (const auto chatter = only_chatter(aim_, *detour_->plan().ends); !chatter.empty() && dose.verified) dose = doubted(std::move(dose), chatter);
     if (aim_.traffic) aim_.traffic->samples |= measured.interpolated > 0;
     dose = in_view_of(aim_, std::move(dose));
+    if (const auto lost = detour_->lost_to_an_outage()) dose.measured["packets_lost_to_an_outage"] = lost;
     // Rules on a device are put on another one of its name too, by Linux 6.16 and later; our taps know this one alone.
     if (!aim_.watch->device_gone().empty()) detour_->flow();
     return dose;
   }
 
   std::vector<FaultEvent> events() override {
-    auto out = aim_.watch->events();
-    if (const auto& gone = detour_->flow_where_a_tap_is_gone(); !gone.empty() && !std::exchange(told_gone_, true))
-      out.push_back({"fault.ineffective", wall_ns(), {{"why", gone}}});
+    auto out = events_of(aim_);
     const auto measured = detour_->measure();
     const auto released = measured.of(Way::out).released + measured.of(Way::in).released;
     if (released > std::exchange(told_released_, released))
@@ -156,7 +163,6 @@ class UserlandFault : public Fault {
   std::shared_ptr<PacketDetour> detour_;
   double level_ = 1;
   std::uint64_t told_released_ = 0, told_overflowed_ = 0, told_lost_ = 0, told_refused_ = 0;
-  bool told_gone_ = false;
 };
 
 // What the kernel would refuse, found out in a network namespace that nobody else is in.

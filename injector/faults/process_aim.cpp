@@ -138,6 +138,27 @@ std::string ProcessAim::started_anew() const {
   return "";
 }
 
+std::string moved_away(const std::vector<Process>& processes, const ProcessAim& aim) {
+  const auto mount = cgroup2_mount();
+  const auto classes = aim.own_groups.empty() ? std::nullopt : std::optional{net_cls::hierarchy()};
+  for (auto& process : processes) {
+    if (!is_alive(process)) continue;
+    for (auto& own : aim.own_groups) {
+      const auto& members = own->members();
+      const bool ours = std::any_of(members.begin(), members.end(), [&](auto& one) { return one.pid == process.pid; });
+      const auto now = classes && *classes ? cgroup::group_of(**classes, process.pid) : std::nullopt;
+      if (ours && now && *now != own->group()) return fmt::format("{} was moved out of {}, by which it was known: it is not hit since", process.to_string(), own->group().path);
+    }
+    const auto in = [&](const std::string& path) {
+      return std::any_of(aim.cgroup_folders.begin(), aim.cgroup_folders.end(), [&](auto& known) { return (mount + path + "/").starts_with(known.first + "/"); });
+    };
+    if (aim.cgroup_folders.empty() || !in(process.cgroup)) continue;
+    if (const auto now = read_process(process.pid); now && !in(now->cgroup))
+      return fmt::format("{} was moved to the cgroup {}: connections that it makes there are not hit", process.to_string(), now->cgroup);
+  }
+  return "";
+}
+
 bool find_namespace(const std::vector<Process>& processes, ProcessAim& aim, Diagnostics& diagnostics) {
   aim.network_namespace = current_network_namespace();
   if (processes.empty()) return true;

@@ -33,6 +33,9 @@ struct ProcessAim {
   std::string started_anew() const;
 };
 
+// Which of them runs now outside of all that it was known by, "" where none does: somebody moved it.
+std::string moved_away(const std::vector<Process>&, const ProcessAim&);
+
 // Where they are. Reports what is wrong and returns false.
 bool find_namespace(const std::vector<Process>&, ProcessAim&, Diagnostics&);
 // After find_namespace: by what the kernel knows their packets. `name` is that of what we make for it; whoever would be hit

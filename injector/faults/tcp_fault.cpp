@@ -91,10 +91,13 @@ class TcpFault : public Fault {
   }
 
   void started() override {
+    aim_.network.watch->stands_on([this] { return look_at_rules(); });
+    aim_.network.watch->begin();
     if (aim_.network.traffic) aim_.network.traffic->begin();
   }
   void stopping() override {
     read();
+    aim_.network.watch->end();
     if (aim_.network.traffic) aim_.network.traffic->end();
   }
   void note_probes(const std::string& service, const std::vector<Endpoint>& ends) override {
@@ -169,6 +172,12 @@ class TcpFault : public Fault {
     return table_->remove(gone, aim_.rules.table);
   }
 
+  std::string look_at_rules() const {
+    std::string gone;
+    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] { gone = lost_rules(aim_.rules); });
+    return gone_rules(gone);
+  }
+
   void read() {
     if (!proxy_) return;
     last_ = proxy_->statistics();
@@ -177,6 +186,7 @@ class TcpFault : public Fault {
       now->sent_bytes -= then->sent_bytes;
       now->waiting_s -= then->waiting_s;
       now->waiting_bytes -= then->waiting_bytes;
+      now->any_waiting_s -= then->any_waiting_s;
       now->discarded_bytes -= then->discarded_bytes;
       now->cuts -= then->cuts;
       // Of a ramp's pieces the latest ones tell: the ring keeps no order of time, the number does.

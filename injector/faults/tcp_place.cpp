@@ -18,6 +18,7 @@ const Object<faults::ConnectionPlace>& Describe<faults::ConnectionPlace>::object
   static const auto schema =
       Object<ConnectionPlace>{"which connections are meant"}
           .optional("to", &ConnectionPlace::to, "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
+          .optional("except", &ConnectionPlace::except, "of those, leave these peers alone: addresses, networks or host names, looked up once", "none")
           .optional("port", &ConnectionPlace::port, "of what a process connects to: only these ports", "every port")
           .optional("cut", &ConnectionPlace::cut, "end connections that exist, so that they come back through the fault; else they stay as they are", "false")
           .optional("allow_isolation", &ConnectionPlace::allow_isolation, "hit ssh and the metadata address of clouds too, which are spared else", "false")
@@ -63,6 +64,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   NetworkPackets packets;
   packets.direction = Direction::both;
   packets.to = place.to;
+  packets.except = place.except;
   packets.port = place.port;
   packets.protocol = PacketProtocol::tcp;
   packets.allow_isolation = place.allow_isolation;
@@ -77,6 +79,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   rules.cgroups = network->cgroups;
   rules.exempt = network->match.exempt;
   rules.exempt_peers = network->match.exempt_peers;
+  rules.left_out = network->match.left_out;
   out.targets = network->targets;
   out.targets.pop_back();  // which speaks of packets
   std::string which = rules.listener          ? fmt::format("new TCP connections to port {}", *rules.listener)
@@ -84,6 +87,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
                                             : "new TCP connections that it makes";
   if (!place.port.empty()) which += fmt::format(" to port {}", fmt::join(place.port, " or "));
   if (!place.to.empty()) which += fmt::format(" {} {}", rules.listener ? "from" : "to", fmt::join(place.to, " or "));
+  if (!place.except.empty()) which += fmt::format(", but not {} {}", rules.listener ? "from" : "to", fmt::join(place.except, " or "));
   out.targets.push_back(which);
   auto claim = fmt::format("tcp connections{}", rules.listener ? fmt::format(" to port {}", *rules.listener) : "");
   for (auto& cgroup : rules.cgroups) claim += " of " + to_string(cgroup);

@@ -15,7 +15,7 @@ enum class TcpDirection { downstream, upstream, both };
 
 // What all faults of the proxy have.
 struct ConnectionPlace {
-  std::vector<std::string> to;
+  std::vector<std::string> to, except;
   std::vector<std::uint16_t> port;
   bool cut = false;
   bool allow_isolation = false;

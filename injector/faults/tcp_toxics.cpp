@@ -69,6 +69,14 @@ Dose latency_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   return out;
 }
 
+// Of all connections, while any of them had something waiting.
+double rate_together(const ProxyStatistics& seen, const TcpPlace& place) {
+  double out = 0;
+  for (auto* link : links_of(seen, place))
+    if (link->any_waiting_s > 0) out += static_cast<double>(link->waiting_bytes) / link->any_waiting_s;
+  return out;
+}
+
 Dose bandwidth_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   Dose out;
   out.prescribed = {{"rate_bytes_per_second", with.rate.bytes_per_second}};
@@ -80,7 +88,7 @@ Dose bandwidth_dose(const ProxyStatistics& seen, const TcpToxic& with) {
     return out;
   }
   const auto rate = static_cast<double>(bytes) / seconds;
-  out.measured = {{"rate_bytes_per_second", std::round(rate)}, {"seconds_at_the_rate", rounded(seconds)}};
+  out.measured = {{"rate_bytes_per_second", std::round(rate)}, {"rate_together_bytes_per_second", std::round(rate_together(seen, with.place))}, {"seconds_at_the_rate", rounded(seconds)}};
   out.verified = std::abs(rate / static_cast<double>(with.rate.bytes_per_second) - 1) <= 0.15;
   if (!out.verified)
     out.reason = fmt::format("expected {} for each connection, measured {} while something waited", readable(static_cast<double>(with.rate.bytes_per_second), with.rate), readable(rate, with.rate));
@@ -194,6 +202,11 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
       for (auto& toxic : toxics) toxic.toxicity *= level;
     proxy.set_toxics(std::move(toxics));
   };
+  if (type == ToxicType::bandwidth)
+    effect.limits.push_back(fmt::format("{} is the rate of each connection and direction: 10 connections at once carry {} together; a rate of all of them is network.rate", to_string(with.rate),
+                                        readable(10.0 * static_cast<double>(with.rate.bytes_per_second), with.rate)));
+  if (type == ToxicType::latency)
+    effect.limits.emplace_back("connections are made as quickly as before: a client's connect timeout is not tried by it; network.delay with protocol=tcp, and network.refuse with mode=drop, do that");
   effect.dose = [with](const ProxyStatistics& seen) {
     auto out = judge(seen, with);
     out.measured["connections_hit"] = seen.hit;
@@ -210,7 +223,7 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 template <>
 const Object<TcpToxic>& schema<ToxicType::latency>() {
   static const auto out = Object<TcpToxic>{"what is sent arrives later"}
-                              .required("latency", &TcpToxic::latency, "added to everything that is sent, in whole milliseconds")
+                              .required("latency", &TcpToxic::latency, "added to everything that is sent, in whole milliseconds; not to the making of connections: connect timeouts are not tried, see network.delay and network.refuse mode=drop")
                               .between(&TcpToxic::latency, Duration{1'000'000}, Duration{600'000'000'000})
                               .optional("jitter", &TcpToxic::jitter, "so much more or less, uniformly; the order is kept", "0ms")
                               .between(&TcpToxic::jitter, Duration{0}, Duration{600'000'000'000})

@@ -69,6 +69,10 @@ void exceptions(netlink::Messages& messages, const Chain& chain, const Connectio
     Rule rule{messages, chain};
     of_peer(rule, peer, false).leave();
   }
+  for (auto& peer : rules.left_out) {
+    Rule rule{messages, chain};
+    of_peer(rule, peer, rules.listener.has_value()).leave();
+  }
 }
 
 template <class T>
@@ -163,6 +167,14 @@ netlink::Messages lead_nobody(const ConnectionRules& rules) {
 }
 
 netlink::Messages delete_connection_rules(const ConnectionRules& rules) { return delete_detour_tables(same_table(rules)); }
+
+std::string lost_rules(const ConnectionRules& rules) {
+  const bool leads = rules.fate == ConnectionRules::Fate::lead;
+  std::vector<Chain> chains{{Family::inet, rules.table, lead_chain}};
+  if (leads || !rules.listener) chains.push_back(base_of(rules, NF_INET_LOCAL_OUT));
+  if (rules.listener) chains.push_back(base_of(rules, leads ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN));
+  return lost_chains(rules.table, chains);
+}
 
 std::uint64_t attempts(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, lead_chain}); }
 std::uint64_t refused(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, refuse_chain}); }

@@ -33,6 +33,7 @@ struct ConnectionRules {
   std::vector<SocketCgroup> cgroups;  // of who makes them from here; empty: anybody
   std::vector<std::uint16_t> exempt;  // ports
   std::vector<Prefix> exempt_peers;
+  std::vector<Prefix> left_out;       // of the peers, these are left alone
 };
 
 netlink::Messages add_connection_rules(const ConnectionRules&);
@@ -40,6 +41,8 @@ netlink::Messages add_connection_rules(const ConnectionRules&);
 // namespace the kernel stops that, and their connections would hang.
 netlink::Messages lead_nobody(const ConnectionRules&);
 netlink::Messages delete_connection_rules(const ConnectionRules&);
+// As lost_rules of detour_rules.hpp.
+std::string lost_rules(const ConnectionRules&);
 // Made so far, and, of those, refused; in the caller's network namespace. Refused ones where the fate is no lead.
 std::uint64_t attempts(const ConnectionRules&);
 std::uint64_t refused(const ConnectionRules&);

@@ -6,10 +6,13 @@
 #include <span>
 
 #include <netinet/in.h>
+#include <net/if.h>
 #include <unistd.h>
 
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+
+#include <fmt/format.h>
 
 #include "injector/host/netfilter_hooks.hpp"
 #include "injector/host/point_rules.hpp"
@@ -132,7 +135,7 @@ void hold_rules(netlink::Messages& messages, const DetourRules& rules) {
     else if (rules.fate == Fate::reject)
       refusal_rules(messages, hold, rules.answer);
     else if (at_device(point))
-      Rule{messages, hold}.forward(point.tap);
+      Rule{messages, hold}.count().forward(point.tap);
     else {
       nft::add_chain(messages, pass_chain(rules));
       Rule{messages, hold}.jump(pass_chain(rules).name);
@@ -174,6 +177,9 @@ std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders) {
 bool uses_queue(const DetourRules& rules) {
   return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !at_device(point); });
 }
+bool leads_pieces(const DetourRules& rules) {
+  return std::any_of(rules.points.begin(), rules.points.end(), [](auto& point) { return !point.match.ports.empty(); });
+}
 bool uses_devices(const DetourRules& rules) { return std::any_of(rules.points.begin(), rules.points.end(), at_device); }
 
 namespace {
@@ -197,6 +203,7 @@ netlink::Messages add_detour_rules(const DetourRules& rules) {
   for_each_family(rules, nft::add_table, messages);
   if (rules.remembers_ends)
     for_each_family(rules, [](auto& into, Family family, std::string_view table) { remembered_ends::add_sets(into, family, std::string(table)); }, messages);
+  if (leads_pieces(rules)) for_each_family(rules, add_piece_sets, messages);
   hold_rules(messages, rules);
   // All points mean the same processes.
   for (auto& point : rules.points)
@@ -249,6 +256,43 @@ MatchedPackets matched(const DetourRules& rules) {
 void read_ends(const DetourRules& rules, EndpointSet& into) {
   if (uses_devices(rules)) remembered_ends::read(Family::netdev, rules.table, into);
   if (uses_queue(rules)) remembered_ends::read(Family::inet, rules.table, into);
+std::string lost_chains(const std::string& table, std::span<const Chain> chains) {
+  std::set<Family> families;
+  for (auto& chain : chains)
+    if (families.insert(chain.family).second && !nft::table_exists(chain.family, table)) return fmt::format("our nftables table {} {}", nft::name_of(chain.family), table);
+  std::set<std::string> known;
+  for (auto& chain : chains)
+    if (known.insert(fmt::format("{} {}", nft::name_of(chain.family), chain.name)).second && !nft::chain_exists(chain)) return fmt::format("the chain {} of our nftables table {} {}", chain.name, nft::name_of(chain.family), table);
+  return "";
+}
+
+std::string lost_rules(const DetourRules& rules) {
+  using At = HoldPoint::At;
+  std::vector<Chain> chains;
+  for (auto& point : rules.points) {
+    if (at_device(point) && !::if_nametoindex(point.device.c_str())) continue;
+    const std::string name = point.at == At::arriving    ? "arriving"
+                             : point.at == At::delivered ? "delivered"
+                             : point.at == At::sent      ? "sent"
+                                                         : (point.at == At::leaving ? "leaving-" : "entering-") + point.device;
+    chains.push_back({at_device(point) ? Family::netdev : Family::inet, rules.table, name});
+    chains.push_back(hold_chain(rules, point));
+  }
+  if (!rules.senders.empty()) chains.push_back({Family::inet, rules.table, "sending"});
+  return lost_chains(rules.table, chains);
+}
+
+bool take_what_leaves(const DetourRules& rules, const std::string& device) {
+  const bool known = std::any_of(rules.points.begin(), rules.points.end(), [&](auto& point) { return point.at == HoldPoint::At::leaving && point.device == device; });
+  // Before Linux 6.16 a chain went with its device.
+  return known && nft::chain_exists({Family::netdev, rules.table, "leaving-" + device});
+}
+
+std::uint64_t led_to_taps(const DetourRules& rules) {
+  std::uint64_t out = 0;
+  for (auto& point : rules.points)
+    if (point.at == HoldPoint::At::leaving) out += nft::counted(hold_chain(rules, point));
+  return out;
 }
 
 std::uint64_t matched_by_queue(const DetourRules& rules) {

@@ -56,6 +56,9 @@ std::uint32_t detoured_mark(const DetourRules&);
 std::uint32_t sender_bit(const std::vector<SocketCgroup>& senders);
 
 bool uses_queue(const DetourRules&);
+// Whether packets are known by their ports, which of a packet that was cut into pieces the first alone has: then rules know the
+// others by the first.
+bool leads_pieces(const DetourRules&);
 bool uses_devices(const DetourRules&);
 
 // One batch, begun and ended.
@@ -67,6 +70,12 @@ netlink::Messages add_peers(const DetourRules&, std::span<const Prefix> more);
 // (nf_queue_nf_hook_drop in net/netfilter/nf_queue.c).
 netlink::Messages delete_detour_rules(const DetourRules&);
 netlink::Messages delete_detour_tables(const DetourRules&);
+// Whether they take what leaves by a device of that name, in the caller's network namespace.
+bool take_what_leaves(const DetourRules&, const std::string& device);
+// What of them is not there any more, in the caller's network namespace: "the chain arriving of our nftables table sq1a"; "" where
+// all are. Chains on devices that are gone are not missed.
+std::string lost_rules(const DetourRules&);
+std::string lost_chains(const std::string& table, std::span<const nft::Chain>);
 // One batch: what was to wait in the queue passes, or waits again.
 netlink::Messages pass_queue_by(const DetourRules&, bool on);
 // Packets that the rules took so far, or only watched, read in the caller's network namespace. Of rules that drop or refuse.
@@ -76,6 +85,8 @@ struct MatchedPackets {
   std::uint64_t taken() const { return leaving + arriving + within_lo; }
 };
 MatchedPackets matched(const DetourRules&);
+// Packets led to taps so far, large segments uncut, read in the caller's network namespace.
+std::uint64_t led_to_taps(const DetourRules&);
 class EndpointSet;
 // The ends of connections whose packets were taken lately, read in the caller's network namespace. Of rules that remember them.
 void read_ends(const DetourRules&, EndpointSet& into);

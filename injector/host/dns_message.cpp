@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
@@ -128,6 +129,46 @@ std::optional<AnswerPacket> AnswerPacket::read(std::span<const char> packet) {
   out.question_size_ = name + 4;
   out.opt_ = find_opt(message, header + out.question_size_);
   return out;
+}
+
+std::span<const char> AnswerPacket::message() const {
+  const auto size = std::min<std::size_t>(word(packet_, udp_ + 4), packet_.size() - udp_);
+  return packet_.subspan(udp_ + udp_header, size - udp_header);
+}
+
+namespace {
+// The addresses among the answers to a question that ends at `at`, in order; nothing where they cannot be read.
+std::optional<std::vector<Address>> addresses_in(std::span<const char> message, std::size_t at) {
+  constexpr std::size_t fixed = 10;  // type, class, TTL, length
+  std::vector<Address> out;
+  for (unsigned left = word(message, 6); left > 0; --left) {
+    const auto name_end = after_name(message, at);
+    if (!name_end || *name_end + fixed > message.size()) return {};
+    const std::uint16_t type = word(message, *name_end), size = word(message, *name_end + 8);
+    at = *name_end + fixed + size;
+    if (at > message.size()) return {};
+    const bool v6 = type == 28;
+    if ((type != 1 && !v6) || size != (v6 ? 16 : 4)) continue;
+    Address address{.v6 = v6};
+    std::memcpy(address.bytes.data(), message.data() + at - size, size);
+    out.push_back(address);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+}  // namespace
+
+bool AnswerPacket::says(Code code, const std::vector<Address>& addresses) const {
+  const auto all = message();
+  if ((byte(all, 3) & 0x0f) != static_cast<std::uint8_t>(code)) return false;
+  std::vector<Address> wanted;
+  for (auto& address : addresses)
+    if (question_.type == (address.v6 ? 28 : 1) || question_.type == any) wanted.push_back(address);
+  std::sort(wanted.begin(), wanted.end());
+  const auto there = addresses_in(all, header + question_size_);
+  // Another kind of record is there instead of none.
+  const bool other_records = question_.type != 1 && question_.type != 28 && word(all, 6) > wanted.size();
+  return there && *there == wanted && (code != Code::no_error || !other_records);
 }
 
 std::string AnswerPacket::with(Code code, const std::vector<Address>& addresses, std::uint32_t ttl_seconds) const {

@@ -31,28 +31,47 @@ std::uint32_t ipv6_mtu(const nlattr* settings) {
 
 }  // namespace
 
+namespace {
+
+Link link_of(const nlmsghdr* message) {
+  const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
+  Link link;
+  link.index = static_cast<std::uint32_t>(info->ifi_index);
+  link.up = info->ifi_flags & IFF_UP;
+  link.running = info->ifi_flags & IFF_RUNNING;
+  link.loopback = info->ifi_flags & IFF_LOOPBACK;
+  link.ethernet = info->ifi_type == ARPHRD_ETHER;
+  link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
+  link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
+  if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
+  if (link.kind == "vlan") link.loose = loosely_bound(netlink::find(message, sizeof *info, IFLA_LINKINFO));
+  link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));
+  if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID)) link.lower_namespace = netlink::value<int>(elsewhere);
+  if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
+  if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
+  link.ipv6_mtu = ipv6_mtu(netlink::find(netlink::find(message, sizeof *info, IFLA_AF_SPEC), AF_INET6));
+  return link;
+}
+
+}  // namespace
+
 std::vector<Link> all() {
   std::vector<Link> out;
   netlink::Dumper dumper{NETLINK_ROUTE};
   const ifinfomsg request{};
-  dumper.dump(RTM_GETLINK, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) {
-    const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
-    Link link;
-    link.index = static_cast<std::uint32_t>(info->ifi_index);
-    link.up = info->ifi_flags & IFF_UP;
-    link.running = info->ifi_flags & IFF_RUNNING;
-    link.loopback = info->ifi_flags & IFF_LOOPBACK;
-    link.ethernet = info->ifi_type == ARPHRD_ETHER;
-    link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
-    link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
-    if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
-    if (link.kind == "vlan") link.loose = loosely_bound(netlink::find(message, sizeof *info, IFLA_LINKINFO));
-    link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));
-    if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID)) link.lower_namespace = netlink::value<int>(elsewhere);
-    if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
-    if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
-    link.ipv6_mtu = ipv6_mtu(netlink::find(netlink::find(message, sizeof *info, IFLA_AF_SPEC), AF_INET6));
-    out.push_back(std::move(link));
+  dumper.dump(RTM_GETLINK, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) { out.push_back(link_of(message)); });
+  return out;
+}
+
+std::optional<Link> by_index(std::uint32_t index) {
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  ifinfomsg link{};
+  link.ifi_index = static_cast<int>(index);
+  messages.begin(RTM_GETLINK, NLM_F_ACK, link);
+  std::optional<Link> out;
+  route.exchange(messages, [&](const nlmsghdr* message) {
+    if (message->nlmsg_type == RTM_NEWLINK) out = link_of(message);
   });
   return out;
 }

@@ -26,6 +26,8 @@ struct Link {
 // The devices of the caller's network namespace.
 std::vector<Link> all();
 std::optional<Link> find(const std::string& name);
+// Without reading all of them.
+std::optional<Link> by_index(std::uint32_t);
 // The device that this one was, whatever its name is now: the kernel gives an index again only when it has run out of new ones.
 std::optional<Link> find_again(const Link& as_it_was);
 

@@ -182,6 +182,17 @@ bool near(double read, double asked) { return std::abs(read - asked) < 1e-6; }
 std::optional<Netem> read_netem(std::uint32_t interface) { return read_qdisc(interface, TC_H_ROOT, "netem", parse); }
 std::optional<Tbf> read_tbf(std::uint32_t interface) { return read_qdisc(interface, rate_parent, "tbf", parse_tbf); }
 
+std::string unlike(const Netem& read, const Impairment& what, double level) {
+  const auto delay = scaled(what.delay.delay_ns, level), jitter = scaled(what.delay.jitter_ns, level);
+  if (std::abs(read.delay_ns - delay) > 64 || std::abs(read.jitter_ns - jitter) > 64)
+    return fmt::format("asked for {} ns and a jitter of {} ns, the kernel says {} ns and {} ns", delay, jitter, read.delay_ns, read.jitter_ns);
+  const bool modelled = what.loss && !independent(*what.loss);
+  const double loss = what.loss && !modelled ? what.loss->share() * level : 0;
+  const bool as_asked = near(read.loss, loss) && (!modelled || read.loss_model) && near(read.duplicate, what.duplicate * level) && near(read.corrupt, what.corrupt * level) &&
+                        near(read.reorder, what.reorder ? what.reorder->share * level : 0);
+  return as_asked ? "" : "the kernel understood other chances than were asked for";
+}
+
 void set_netem(const std::string& device, const Impairment& what, double level, std::uint32_t limit, bool change) {
   netlink::Socket route{NETLINK_ROUTE};
   const auto interface = ::if_nametoindex(device.c_str());
@@ -189,14 +200,7 @@ void set_netem(const std::string& device, const Impairment& what, double level, 
   netlink::must(route, messages);
   const auto read = read_netem(interface);
   if (!read) throw std::runtime_error("the kernel does not say what it understood");
-  const auto delay = scaled(what.delay.delay_ns, level), jitter = scaled(what.delay.jitter_ns, level);
-  if (std::abs(read->delay_ns - delay) > 64 || std::abs(read->jitter_ns - jitter) > 64)
-    throw std::runtime_error(fmt::format("asked for {} ns and a jitter of {} ns, the kernel says {} ns and {} ns", delay, jitter, read->delay_ns, read->jitter_ns));
-  const bool modelled = what.loss && !independent(*what.loss);
-  const double loss = what.loss && !modelled ? what.loss->share() * level : 0;
-  if (!near(read->loss, loss) || (modelled && !read->loss_model) || !near(read->duplicate, what.duplicate * level) || !near(read->corrupt, what.corrupt * level) ||
-      !near(read->reorder, what.reorder ? what.reorder->share * level : 0))
-    throw std::runtime_error("the kernel understood other chances than were asked for");
+  if (const auto wrong = unlike(*read, what, level); !wrong.empty()) throw std::runtime_error(wrong);
   if (!what.rate) return;
   auto limited = rate_message(interface, *what.rate, level, change);
   netlink::must(route, limited);

@@ -22,10 +22,14 @@ struct Netem {
   double loss = 0, duplicate = 0, corrupt = 0, reorder = 0;  // shares; loss: each packet's for itself
   bool loss_model = false;
   std::uint32_t limit = 0, waiting = 0;
+  // Packets as on the wire: a large segment counts as those that it is cut into. Dropped ones and those that wait are counted whole.
   std::uint64_t packets = 0, dropped = 0;
 };
 // What the kernel says of the netem at a device's root; nothing where there is none.
 std::optional<Netem> read_netem(std::uint32_t interface);
+
+// What of that is not as it was asked for; "" where all is.
+std::string unlike(const Netem&, const Impairment&, double level);
 
 struct Tbf {
   std::uint64_t bytes_per_second = 0, bytes = 0, packets = 0, dropped = 0, held_back = 0;  // held back: packets that waited

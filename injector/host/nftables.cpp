@@ -349,4 +349,15 @@ bool table_exists(Family family, std::string_view name) {
   return found;
 }
 
+bool chain_exists(const Chain& chain) {
+  netlink::Socket socket{NETLINK_NETFILTER};
+  netlink::Messages messages;
+  messages.begin(type_of(NFT_MSG_GETCHAIN), NLM_F_ACK, header(chain.family));
+  messages.text(NFTA_CHAIN_TABLE, chain.table);
+  messages.text(NFTA_CHAIN_NAME, chain.name);
+  bool found = false;
+  socket.exchange(messages, [&](const nlmsghdr*) { found = true; });
+  return found;
+}
+
 }  // namespace squall::nft

@@ -101,7 +101,8 @@ class Rule {
 
 // Packets that passed the first `counter` of a chain; 0 where there is none. Reads the caller's network namespace.
 std::uint64_t counted(const Chain&);
-// Whether the table exists in the caller's network namespace.
+// Whether they exist in the caller's network namespace.
 bool table_exists(Family, std::string_view name);
+bool chain_exists(const Chain&);
 
 }  // namespace squall::nft

@@ -78,12 +78,27 @@ EngineMeasure PacketDetour::measure() {
   return out;
 }
 
-const std::string& PacketDetour::flow_where_a_tap_is_gone() {
-  if (!gone_.empty() || !owner_ || taps_.empty() || !engine_->lost_a_source()) return gone_;
-  const auto gone = std::find_if(taps_.begin(), taps_.end(), [](auto* tap) { return tap->gone(); });
-  gone_ = fmt::format("somebody removed our device {}, and what was led to it is lost; packets pass as they are since", (*gone)->name());
+std::string PacketDetour::flow_where_a_tap_is_gone() {
+  if (!owner_ || flows_ || taps_.empty()) return "";
+  std::string wrong;
+  in_network_namespace_if_there(plan_.network_namespace, plan_.namespace_pid, [&] {
+    const auto gone = std::find_if(taps_.begin(), taps_.end(), [](auto* tap) { return tap->is_removed(); });
+    const auto down = std::find_if(taps_.begin(), taps_.end(), [](auto* tap) { return tap->is_down(); });
+    if (gone != taps_.end()) wrong = fmt::format("somebody removed our device {}", (*gone)->name());
+    else if (down != taps_.end()) wrong = fmt::format("somebody set our device {} down", (*down)->name());
+    const auto led = led_to_taps(plan_.rules);
+    if (!wrong.empty()) outage_lost_ = led - led_;
+    led_ = led;
+  });
+  if (wrong.empty()) return "";
   flow();
-  return gone_;
+  return fmt::format("{}, which was an outage of less than a second: what was led to it is lost, {} packets at most; packets pass as they are since", wrong, outage_lost_);
+}
+
+std::string PacketDetour::lost_rules() const {
+  std::string out;
+  if (owner_ && !flows_) in_network_namespace_if_there(plan_.network_namespace, plan_.namespace_pid, [&] { out = squall::lost_rules(plan_.rules); });
+  return out;
 }
 
 void PacketDetour::flow() {
@@ -101,13 +116,16 @@ void PacketDetour::get_ready() {
     // lead to, and traffic flows again once they are.
     owner_ = std::make_unique<FirstClosed>(take_netfilter_socket());
     auto engine = std::make_unique<PacketEngine>(plan_.what, plan_.seed);
+    // By their ports later pieces are not known: they follow the first.
+    const bool pieces = leads_pieces(plan_.rules) && !plan_.what.editor;
+    if (pieces) engine->let_pieces_follow();
     if (uses_queue(plan_.rules)) {
       auto queue = std::make_unique<PacketQueue>(static_cast<std::uint16_t>(0x4000 + std::hash<std::string>{}(plan_.rules.table) % 0x8000),
                                                  longest_queue(plan_.what), detoured_mark(plan_.rules),
                                                  plan_.what.content()       ? PacketQueue::Take::bytes
                                                  : plan_.what.each_packet() ? PacketQueue::Take::each
                                                                             : PacketQueue::Take::notice,
-                                                 plan_.ways);
+                                                 plan_.ways, pieces && (plan_.what.each_packet() || plan_.what.delay.jitter_ns > 0));
       if (plan_.ends) queue->note_ends(plan_.ends);
       plan_.rules.queue = queue->number();
       queue_ = queue.get();

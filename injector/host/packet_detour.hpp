@@ -43,9 +43,13 @@ class PacketDetour {
   void begin_letting_go();
   void finish_letting_go();
   EngineMeasure measure();
-  // Where somebody removed one of our taps, what is led to it is lost: lets all packets pass as they are, and says which.
-  // Nothing where all are there.
-  const std::string& flow_where_a_tap_is_gone();
+  // Where somebody removed one of our taps or set it down, what is led to it is lost: lets all packets pass as they are, and says
+  // which. "" where all are there.
+  std::string flow_where_a_tap_is_gone();
+  // Packets that were lost with it, at most, and since it was there last.
+  std::uint64_t lost_to_an_outage() const { return outage_lost_; }
+  // What of our rules is gone, "" where all are there, or were taken away by `flow`.
+  std::string lost_rules() const;
   // Lets all packets pass as they are from now on.
   void flow();
 
@@ -69,10 +73,10 @@ class PacketDetour {
   EngineMeasure last_;
   bool started_ = false;
   bool flows_ = false;  // its rules were taken away before its end
-  std::string gone_;
   PacketQueue* queue_ = nullptr;  // the engine's
   std::vector<Tap*> taps_;        // the engine's
   std::uint64_t passed_ = 0, dropped_ = 0;
+  std::uint64_t led_ = 0, outage_lost_ = 0;  // to taps, when all were there last
 };
 
 namespace detour {

@@ -46,6 +46,7 @@ PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
   duplicated += more.duplicated;
   corrupted += more.corrupted;
   at_once += more.at_once;
+  timed += more.timed;
   queue_full += more.queue_full;
   busy_bytes += more.busy_bytes;
   busy_ns += more.busy_ns;
@@ -163,6 +164,7 @@ bool PacketEngine::many_come(std::int64_t now) {
 
 unsigned PacketEngine::enough(std::int64_t now) {
   if (!many_ || shape_.rate || making_way_ || releasing_) return 1;
+  if (last_piece_ && now - last_piece_ < reconsider_ns) return 1;
   const auto passed = now - averaging_since_;
   if (passed < (sampled_one_in_ == 1 ? steady_ns : reconsider_ns)) return sampled_one_in_;
   const auto in_a_while = static_cast<std::uint64_t>(static_cast<double>(came_ - averaged_) * unsampled_ns / static_cast<double>(passed));
@@ -250,7 +252,7 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   auto& lane = lane_of(packet);
   packet.order = ++order_;
   if (held_bytes_ + memory_of(packet) > most_held_bytes) return overflow(std::move(packet));
-  packet.due = packet.entered + (at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(lane.delays.next_ns()) * level));
+  packet.due = packet.entered + (at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(packet.drawn_ns >= 0 ? packet.drawn_ns : lane.delays.next_ns()) * level));
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
   if (keeps_order()) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
   remember(packet);
@@ -324,8 +326,11 @@ std::int64_t PacketEngine::next_due() const {
 // behind netem. False where its queue is full and the packet is lost.
 bool PacketEngine::pass_limit(HeldPacket& packet) {
   auto& lane = lane_of(packet);
-  const auto passed = lane.rate->pass(packet.due, packet.wire_bytes, level_);
+  auto* const decided = packet.piece ? pieces_.find(packet.piece) : nullptr;
+  const bool refused = decided && packet.later_piece && decided->queue_full;
+  const auto passed = refused ? std::nullopt : lane.rate->pass(packet.due, packet.wire_bytes, level_, decided && packet.later_piece);
   if (!passed) {
+    if (decided) decided->queue_full = true;
     lane.counts.queue_full += packet.full_level;
     forget(packet);
     packet.source->discard(packet);

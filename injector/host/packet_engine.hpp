@@ -17,6 +17,7 @@
 #include "injector/host/hold_times.hpp"
 #include "injector/host/impairment.hpp"
 #include "injector/host/packet_source.hpp"
+#include "injector/host/piece_fates.hpp"
 #include "injector/host/process.hpp"
 
 namespace squall {
@@ -25,6 +26,7 @@ namespace squall {
 struct PacketCounts {
   LossCounts losses;
   std::uint64_t duplicated = 0, corrupted = 0, at_once = 0;
+  std::uint64_t timed = 0;                          // of how many at_once are some; 0: of all that were not lost
   std::uint64_t queue_full = 0;                     // lost before a limited rate
   std::uint64_t busy_bytes = 0;                     // sent while others waited for a limited rate
   std::int64_t busy_ns = 0;
@@ -62,6 +64,8 @@ class PacketEngine {
 
   // Before start. The engine owns them.
   void add(std::unique_ptr<PacketSource>);
+  // Before start: of a packet that comes in pieces all share the fate of the first.
+  void let_pieces_follow() { pieces_follow_ = true; }
   // Starts the thread, in the caller's network namespace.
   void start();
   // Packets come from now on: whether the thread still looks at them is watched, and what it holds is told under `name`
@@ -115,6 +119,8 @@ class PacketEngine {
   void give_up();
   void keep(HeldPacket&&);
   void hold(HeldPacket&&, bool at_once, double level);
+  Fate fate_of(HeldPacket&, double level);
+  Fate draw(HeldPacket&, double level);
   void overflow(HeldPacket&&);
   void remember(const HeldPacket&);
   static std::size_t damage_begins(const HeldPacket&);
@@ -175,6 +181,9 @@ class PacketEngine {
   unsigned sampled_one_in_ = 1;
   bool many_ = false;
   std::string edited_;
+  bool pieces_follow_ = false;
+  std::int64_t last_piece_ = 0;  // when one came
+  PieceFates pieces_;
 
   mutable std::mutex mutex_;
   EngineMeasure measure_;

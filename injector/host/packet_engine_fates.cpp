@@ -45,19 +45,41 @@ PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
   return verdict;
 }
 
+Fate PacketEngine::draw(HeldPacket& packet, double level) {
+  if (!shape_.each_packet() || releasing_) return {};
+  auto& lane = lane_of(packet);
+  auto fate = lane.fates.next(level);
+  fate.corrupted = fate.corrupted && damage_begins(packet) < packet.size;
+  if (packet.full_level) lane.count(fate);
+  return fate;
+}
+
+// Drawn for each packet, and for the first of its pieces that comes where it comes in some.
+Fate PacketEngine::fate_of(HeldPacket& packet, double level) {
+  if (!pieces_follow_) return draw(packet, level);
+  if (!packet.piece && packet.size > packet.content)
+    if (const auto piece = piece_of({packet.frame.get() + packet.content, packet.size - packet.content})) packet.piece = piece->packet, packet.later_piece = !piece->first;
+  if (!packet.piece) return draw(packet, level);
+  last_piece_ = packet.entered;
+  const auto* decided = packet.later_piece ? pieces_.find(packet.piece) : nullptr;
+  const bool known = decided;
+  if (!known) {
+    const auto fate = draw(packet, level);
+    decided = &pieces_.add(packet.piece, {.fate = fate, .delay_ns = lane_of(packet).delays.next_ns()});
+  }
+  packet.drawn_ns = decided->delay_ns;
+  auto fate = decided->fate;
+  fate.corrupted = fate.corrupted && !known;
+  return fate;
+}
+
 void PacketEngine::keep(HeldPacket&& packet) {
   const double level = level_;
   ++came_;
   packet.full_level = level >= 1;
-  Fate fate;
   // A packet whose bytes did not all come can neither be repeated nor changed.
   const bool whole = !shape_.content() || packet.size > packet.content;
-  if (shape_.each_packet() && !releasing_ && whole) {
-    auto& lane = lane_of(packet);
-    fate = lane.fates.next(level);
-    fate.corrupted = fate.corrupted && damage_begins(packet) < packet.size;
-    if (packet.full_level) lane.count(fate);
-  }
+  auto fate = whole ? fate_of(packet, level) : Fate{};
   if (shape_.editor && !releasing_ && whole) {
     const auto verdict = edit(packet, level);
     if (verdict == PacketEditor::Verdict::drop) fate.lost = true;
@@ -73,6 +95,9 @@ void PacketEngine::keep(HeldPacket&& packet) {
     second.source = packet.source;
     second.way = packet.way;
     second.full_level = packet.full_level;
+    second.piece = packet.piece;
+    second.drawn_ns = packet.drawn_ns;
+    second.later_piece = packet.later_piece;
     second.copy = true;
     second.frame = std::make_unique_for_overwrite<char[]>(packet.size);
     std::memcpy(second.frame.get(), packet.frame.get(), packet.size);

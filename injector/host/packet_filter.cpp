@@ -79,9 +79,10 @@ class Program {
     protocol(v6);
     if (v6) spare_neighbour_discovery();
     spare_control();
-    for (auto& peer : match_.exempt_peers)
-      if (peer.v6 == v6)
-        for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U}) address(peer, offset, "no");
+    for (auto* spared : {&match_.exempt_peers, &match_.left_out})
+      for (auto& peer : *spared)
+        if (peer.v6 == v6)
+          for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U}) address(peer, offset, "no");
     peers(v6);
     for (auto& condition : match_.ports) ports(condition);
     out_.go("yes");

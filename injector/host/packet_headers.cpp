@@ -1,5 +1,10 @@
 #include "injector/host/packet_headers.hpp"
 
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <utility>
+
 #include <netinet/in.h>
 
 namespace squall {
@@ -36,6 +41,24 @@ Header header_of(std::span<const char> packet) {
 }  // namespace
 
 std::size_t network_header_size(std::span<const char> packet) { return header_of(packet).size; }
+
+std::optional<Piece> piece_of(std::span<const char> packet) {
+  constexpr std::size_t v4_header = 20, v6_header = 40, fragment_header = 8;
+  const auto mixed = [&](std::initializer_list<std::pair<std::size_t, std::size_t>> parts) {
+    std::string key;
+    for (auto [at, size] : parts) key.append(packet.data() + at, size);
+    return std::hash<std::string>{}(key) | 1;
+  };
+  if (packet.size() >= v4_header && byte(packet, 0) >> 4 == 4) {
+    const auto place = word(packet, 6);
+    if (!(place & 0x3fff)) return {};
+    return Piece{mixed({{12, 8}, {4, 2}, {9, 1}}), !(place & 0x1fff)};
+  }
+  if (packet.size() < v6_header + fragment_header || byte(packet, 0) >> 4 != 6 || byte(packet, 6) != IPPROTO_FRAGMENT) return {};
+  const auto place = word(packet, v6_header + 2);
+  if (!(place & 0xfff9)) return {};
+  return Piece{mixed({{8, 32}, {v6_header + 4, 4}}), !(place & 0xfff8)};
+}
 
 std::optional<Ports> ports_of(std::span<const char> packet) {
   const auto header = header_of(packet);

@@ -12,6 +12,14 @@ namespace squall {
 // neither, or too few.
 std::size_t network_header_size(std::span<const char> packet);
 
+// A piece of an IP packet that was cut on its way.
+struct Piece {
+  std::uint64_t packet = 0;  // what all pieces of that packet have in common; never 0
+  bool first = false;        // which has the ports, if any has
+};
+// Nothing where it is a whole packet. Of IPv6, where the header of fragments is the first behind its own.
+std::optional<Piece> piece_of(std::span<const char> packet);
+
 struct Ports {
   std::uint16_t source = 0, destination = 0;
 };

@@ -130,6 +130,11 @@ std::string to_string(const PacketMatch& match, bool every_peer) {
   for (auto& condition : match.ports)
     parts.push_back(fmt::format("{} {}", side_text(condition.side, "port", "from port", "to port"), fmt::join(condition.ports, " or ")));
   if (match.protocol != Protocol::any) parts.push_back(to_string(match.protocol));
+  if (!match.left_out.empty()) {
+    std::vector<std::string> peers;
+    for (auto& peer : match.left_out) peers.push_back(to_string(peer));
+    parts.push_back(fmt::format("but not {} {}", side_text(match.peer, "to or from", "from", "to"), fmt::join(peers, " or ")));
+  }
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

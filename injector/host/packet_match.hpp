@@ -51,6 +51,7 @@ struct PacketMatch {
   Protocol protocol = Protocol::any;
   std::vector<std::uint16_t> exempt;  // TCP ports, on either side, that carry control
   std::vector<Prefix> exempt_peers;
+  std::vector<Prefix> left_out;  // peers that whoever asked for it wants left alone
   bool operator==(const PacketMatch&) const = default;
 };
 

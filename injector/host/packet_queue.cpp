@@ -35,7 +35,7 @@ constexpr std::int64_t longest_unread_ns = 1'000'000, oldest_stamp_ns = 200'000'
 constexpr std::size_t batch = 64, most_verdict_bytes = 16'384;
 constexpr std::size_t longest_packet = 0xffff - NLA_HDRLEN;  // of which a message tells
 constexpr std::uint32_t link_header = 14, loopback = 1;
-constexpr std::uint32_t for_length = 20, for_ends = 64, for_ports = 128;  // bytes of a packet that tell
+constexpr std::uint32_t for_length = 20, for_pieces = 48, for_ends = 64, for_ports = 128;  // bytes of a packet that tell
 
 struct Verdict {
   nlmsghdr head;
@@ -76,8 +76,8 @@ Way way_of(const QueueWays& ways, std::uint8_t hook, std::uint32_t device, std::
   return out ? Way::out : Way::in;
 }
 
-PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take, QueueWays ways)
-    : socket_(take_netfilter_socket()), number_(start), mark_(mark), take_(take), ways_(std::move(ways)), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take, QueueWays ways, bool pieces)
+    : socket_(take_netfilter_socket()), number_(start), mark_(mark), take_(take), ways_(std::move(ways)), pieces_(pieces), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
   buffers_.resize(batch * buffer_size_);
   parts_.resize(batch);
   messages_.resize(batch);
@@ -134,9 +134,9 @@ void PacketQueue::configure(std::uint32_t longest) {
   messages.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
   nfqnl_msg_config_params parameters{};
   const bool ports = !ways_.out_on_loopback.empty();
-  parameters.copy_mode = take_ == Take::notice && !ports && !ends_ ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
+  parameters.copy_mode = take_ == Take::notice && !ports && !pieces_ && !ends_ ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
   // Some bytes at least, or the length is not told.
-  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : ports ? for_ports : ends_ ? for_ends : for_length);
+  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : ports ? for_ports : ends_ ? for_ends : pieces_ ? for_pieces : for_length);
   messages.bytes(NFQA_CFG_PARAMS, &parameters, sizeof parameters);
   messages.be32(NFQA_CFG_FLAGS, (take_ == Take::notice ? NFQA_CFG_F_GSO : 0) | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_MASK, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
@@ -246,6 +246,7 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
   }
   packet.way = way_of(ways_, hook, device, told);
   if (ends_) ends_->add_ends_of(told);
+  if (const auto piece = pieces_ ? piece_of(told) : std::nullopt) packet.piece = piece->packet, packet.later_piece = !piece->first;
   hear(std::move(packet), keep);
 }
 

@@ -33,8 +33,8 @@ class PacketQueue : public PacketSource {
     each,    // packets as they are on the wire, and their length
     bytes,   // their bytes as well
   };
-  // What is sent besides carries the mark.
-  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice, QueueWays = {});
+  // What is sent besides carries the mark. `pieces`: packets tell of which one they are a piece.
+  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice, QueueWays = {}, bool pieces = false);
   ~PacketQueue() override;
   std::uint16_t number() const { return number_; }
   // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that were sent
@@ -87,6 +87,7 @@ class PacketQueue : public PacketSource {
   std::int64_t now_ = 0, empty_at_ = 0, wall_ahead_ = 0;
   Take take_;
   QueueWays ways_;
+  bool pieces_ = false;
   std::vector<char> buffers_;  // `batch` of them
   std::vector<iovec> parts_;
   std::vector<mmsghdr> messages_;

@@ -27,6 +27,9 @@ struct HeldPacket {
   PacketSource* source = nullptr;
   Way way = Way::out;
   std::int64_t queued = 0;  // of the time until due, what a limited rate adds
+  std::uint64_t piece = 0;  // of which packet it is a piece; 0: of none, or nobody asked
+  std::int64_t drawn_ns = -1;  // the delay that was drawn for it, of the whole dose; below 0: none yet
+  bool later_piece = false;    // not the first
   bool full_level = false;
   bool changed = false;  // frame is not what came
   bool copy = false;     // a second one of a packet that goes its own way

@@ -1,6 +1,7 @@
 #include "injector/host/point_rules.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include <netinet/in.h>
 
@@ -22,6 +23,33 @@ constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX in include/net/flow.h
 
 Family family_of(const HoldPoint& point) { return at_device(point) ? Family::netdev : Family::inet; }
 
+namespace pieces {
+
+// As long as the pieces of a packet are under way after the first, and no longer: its number is soon another's.
+constexpr std::uint64_t remembered_ms = 1000;
+constexpr std::uint32_t most = 65'535, v4_bytes = 16, v6_bytes = 36;
+
+std::string set(bool v6) { return v6 ? "pieces6" : "pieces4"; }
+
+// A first piece, behind which others come; or one of those.
+Rule& is(Rule& rule, bool v6, bool first) {
+  rule.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP);
+  if (v6) rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 6, 1).is8(IPPROTO_FRAGMENT);
+  rule.payload(NFT_PAYLOAD_NETWORK_HEADER, v6 ? 42 : 6, 2);
+  const std::array<std::uint8_t, 2> place = v6 ? std::array<std::uint8_t, 2>{0xff, 0xf8} : std::array<std::uint8_t, 2>{0x1f, 0xff}, none{0, 0};
+  const std::array<std::uint8_t, 2> place_and_more = v6 ? std::array<std::uint8_t, 2>{0xff, 0xf9} : std::array<std::uint8_t, 2>{0x3f, 0xff};
+  const std::array<std::uint8_t, 2> more = v6 ? std::array<std::uint8_t, 2>{0, 1} : std::array<std::uint8_t, 2>{0x20, 0};
+  return first ? rule.mask(place_and_more).is(more) : rule.mask(place).compare(NFT_CMP_NEQ, none);
+}
+
+Rule& key(Rule& rule, bool v6) {
+  constexpr auto word = Rule::first_word;
+  if (v6) return rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 8, 32, word).payload(NFT_PAYLOAD_NETWORK_HEADER, 44, 4, word + 8);
+  return rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 8, word).payload(NFT_PAYLOAD_NETWORK_HEADER, 4, 2, word + 2).payload(NFT_PAYLOAD_NETWORK_HEADER, 9, 1, word + 3);
+}
+
+}  // namespace pieces
+
 // The first of the points that mean the same packets and do the same to them: their rules are written once.
 std::size_t first_like(const DetourRules& rules, std::size_t number) {
   const auto& wanted = rules.points[number];
@@ -41,10 +69,13 @@ class PointRules {
       : messages_(messages), match_(point.match), peers_(point.match.peers), prefix_(point_name(number)), family_(family_of(point)),
         table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
     if (point.marked) unmark();
+    const auto taken = next_;
+    if (!match_.ports.empty()) remember_first_pieces();
     for (std::size_t i = match_.ports.size(); i-- > 0;) port_condition(match_.ports[i], i);
     const auto then = next_;
     const auto v4 = family(false, then), v6 = family(true, then);
     const auto start = add(prefix_);
+    if (!match_.ports.empty()) take_later_pieces(start, taken);
     if (!v4.empty()) Rule{messages_, start}.meta(NFT_META_PROTOCOL).is16(ETH_P_IP).go(v4);
     if (!v6.empty()) Rule{messages_, start}.meta(NFT_META_PROTOCOL).is16(ETH_P_IPV6).go(v6);
   }
@@ -82,6 +113,25 @@ class PointRules {
     const auto chain = add(unmark_name());
     Rule{messages_, chain}.meta(NFT_META_MARK).bits(~sender_bit_, 0).set_mark().go(next_);
     next_ = chain.name;
+  }
+
+  // The piece of a packet that was cut is known by addresses, protocol and number: the first one is remembered,
+  void remember_first_pieces() {
+    const auto chain = add(prefix_ + "-pieces");
+    for (const bool v6 : {false, true}) {
+      Rule rule{messages_, chain};
+      pieces::key(pieces::is(rule, v6, true), v6).remember(pieces::set(v6));
+    }
+    Rule{messages_, chain}.go(next_);
+    next_ = chain.name;
+  }
+
+  // and others are taken as it was.
+  void take_later_pieces(const Chain& start, const std::string& taken) {
+    for (const bool v6 : {false, true}) {
+      Rule rule{messages_, start};
+      pieces::key(pieces::is(rule, v6, false), v6).among(pieces::set(v6)).go(taken);
+    }
   }
 
   void port_condition(const PortCondition& condition, std::size_t number) {
@@ -151,15 +201,24 @@ class PointRules {
     for (auto port : match_.exempt)
       for (std::uint32_t offset : {0U, 2U})
         Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2).is16(port).leave();
-    for (auto& peer : match_.exempt_peers)
-      if (peer.v6 == v6)
-        for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U})
-          Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, static_cast<std::uint32_t>(peer.bytes())).is({peer.address.data(), peer.bytes()}).leave();
+    for (auto* spared : {&match_.exempt_peers, &match_.left_out})
+      for (auto& peer : *spared)
+        if (peer.v6 == v6) leave_alone(chain, peer);
     if (peers_.empty())
       Rule{messages_, chain}.go(then);
     else
       peers(v6, chain, then);
     return chain.name;
+  }
+
+  void leave_alone(const Chain& chain, const Prefix& peer) {
+    const auto mask = peer.mask();
+    for (const std::uint32_t offset : {peer.v6 ? 8U : 12U, peer.v6 ? 24U : 16U})
+      Rule{messages_, chain}
+          .payload(NFT_PAYLOAD_NETWORK_HEADER, offset, static_cast<std::uint32_t>(peer.bytes()))
+          .mask({mask.data(), peer.bytes()})
+          .is({peer.address.data(), peer.bytes()})
+          .leave();
   }
 
   netlink::Messages& messages_;
@@ -188,6 +247,11 @@ Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
   else
     name += point.at == At::arriving && point.interface == loopback ? "-lo" : "-in";
   return {family_of(point), rules.table, name};
+}
+
+void add_piece_sets(netlink::Messages& messages, Family family, std::string_view table) {
+  for (const bool v6 : {false, true})
+    nft::add_set(messages, {family, std::string(table), pieces::set(v6), v6 ? pieces::v6_bytes : pieces::v4_bytes, pieces::most, pieces::remembered_ms});
 }
 
 std::string add_point_rules(netlink::Messages& messages, const DetourRules& rules, std::size_t number) {

@@ -16,8 +16,8 @@ class RateLimit {
  public:
   explicit RateLimit(const RateShape& shape) : shape_(shape) {}
   // When a packet that is at the bottleneck at `now` has passed it (nanoseconds); nothing where the queue is full. At a
-  // lower level the path is wider: half of the dose is twice the rate.
-  std::optional<std::int64_t> pass(std::int64_t now, std::uint32_t bytes, double level);
+  // lower level the path is wider: half of the dose is twice the rate. `admitted`: there is room for it, however many wait.
+  std::optional<std::int64_t> pass(std::int64_t now, std::uint32_t bytes, double level, bool admitted = false);
 
  private:
   RateShape shape_;

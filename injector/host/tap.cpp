@@ -160,6 +160,13 @@ std::unique_ptr<char[]> Tap::spare() {
   return frame;
 }
 
+bool Tap::is_removed() const { return gone_ || !links::by_index(index_); }
+
+bool Tap::is_down() const {
+  const auto link = links::by_index(index_);
+  return link && !link->up;
+}
+
 std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }
 
 bool Tap::let_go(HeldPacket& packet) {

@@ -59,7 +59,7 @@ bool meant(const Connection& connection, const PacketMatch& match, const std::ve
   std::memcpy(&whole, id.idiag_dst, sizeof whole);
   if (v6 && IN6_IS_ADDR_V4MAPPED(&whole)) address += 12, v6 = false;
   auto has = [&](const std::vector<Prefix>& all) { return std::any_of(all.begin(), all.end(), [&](auto& peer) { return within(address, v6, peer); }); };
-  return !has(match.exempt_peers) && (match.peers.empty() || has(match.peers));
+  return !has(match.exempt_peers) && !has(match.left_out) && (match.peers.empty() || has(match.peers));
 }
 
 using End = std::array<std::uint8_t, 18>;  // address and port

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <linux/bpf.h>
+#include <linux/gen_stats.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/pkt_cls.h>
@@ -81,6 +82,14 @@ std::vector<std::uint32_t> targets(const nlattr* actions) {
     out.push_back(mirred.ifindex);
   });
   return out;
+}
+
+void read_last_action(const nlattr* actions, Filter& into) {
+  netlink::each_attribute(netlink::payload(actions), [&](const nlattr* action) {
+    into.to = netlink::value<tc_mirred>(netlink::find(netlink::find(action, TCA_ACT_OPTIONS), TCA_MIRRED_PARMS)).ifindex;
+    // Of mirred, what it could not pass on (tcf_mirred_act in net/sched/act_mirred.c).
+    into.dropped = netlink::value<gnet_stats_queue>(netlink::find(netlink::find(action, TCA_ACT_STATS), TCA_STATS_QUEUE)).overlimits;
+  });
 }
 
 // Loaded by the kernel itself, the module makes an ifb0 and an ifb1 that nobody asked for. Built in, there is nothing to
@@ -166,6 +175,7 @@ std::vector<Filter> filters(std::uint32_t interface, Hook hook) {
       const auto* options = netlink::find(message, sizeof *info, TCA_OPTIONS);
       filter.digest = digest_of(netlink::payload(netlink::find(options, TCA_BPF_OPS)));
       filter.leads_to = targets(netlink::find(options, TCA_BPF_ACT));
+      read_last_action(netlink::find(options, TCA_BPF_ACT), filter);
     }
     out.push_back(std::move(filter));
   });
@@ -222,8 +232,25 @@ void add_clsact(Transaction& transaction, const Place& place, const std::string&
   });
 }
 
-void add_redirect(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface, Hook hook,
-                  const std::vector<sock_filter>& program, const std::string& to, const std::string& copy, const std::string& what) {
+std::optional<Filter> find(const Redirect& ours) {
+  for (auto& filter : filters(ours.interface, ours.hook))
+    if (filter.priority == ours.priority && filter.kind == "bpf" && filter.digest == ours.digest) return filter;
+  return {};
+}
+
+void remove(const Redirect& ours) {
+  if (!find(ours)) return;
+  netlink::Socket route{NETLINK_ROUTE};
+  netlink::Messages messages;
+  auto header = filter_header(ours.interface, ours.hook, ours.priority);
+  header.tcm_handle = 0;
+  messages.begin(RTM_DELTFILTER, NLM_F_ACK, header);
+  messages.text(TCA_KIND, "bpf");
+  route.exchange(messages);
+}
+
+Redirect add_redirect(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface, Hook hook,
+                      const std::vector<sock_filter>& program, const std::string& to, const std::string& copy, const std::string& what) {
   std::uint16_t priority = first_priority;
   in_network_namespace(place.network_namespace, place.namespace_pid, [&] {
     for (auto& other : filters(interface, hook)) priority = std::max<std::uint16_t>(priority, static_cast<std::uint16_t>(other.priority + 1));
@@ -237,7 +264,8 @@ void add_redirect(Transaction& transaction, const Place& place, const std::strin
   auto with = record(place, device, interface);
   with["hook"] = at;
   with["priority"] = priority;
-  with["program"] = digest_of(bytes);
+  const Redirect out{interface, hook, priority, digest_of(bytes)};
+  with["program"] = out.digest;
   add(transaction, place, fmt::format("add a filter to {} {}, priority {}, that leads {} to {}", device, at, priority, what, to),
       {"filter.delete", std::move(with)}, [=] {
         netlink::Socket route{NETLINK_ROUTE};
@@ -256,6 +284,7 @@ void add_redirect(Transaction& transaction, const Place& place, const std::strin
         }
         netlink::must(route, messages);
       });
+  return out;
 }
 
 }  // namespace squall::traffic_control

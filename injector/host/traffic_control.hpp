@@ -26,6 +26,8 @@ struct Filter {
   std::string kind;
   std::string digest;           // of its classic BPF program
   std::vector<std::uint32_t> leads_to;  // devices that its actions copy packets or redirect them to
+  std::uint32_t to = 0;         // where its last action redirects to
+  std::uint64_t dropped = 0;    // packets that this action could not redirect, and that are lost: the device is gone or down
 };
 std::vector<Filter> filters(std::uint32_t interface, Hook);
 // Where packets of other devices are led to this one, of whosever filters: "egress of eth0, preference 40000". "" where none are.
@@ -37,6 +39,18 @@ bool classified(std::uint32_t interface, Hook);
 enum class Anchor { none, clsact, ingress };
 Anchor anchor(std::uint32_t interface);
 
+// A filter that add_redirect queued, known by what nobody else's has.
+struct Redirect {
+  std::uint32_t interface = 0;
+  Hook hook = Hook::egress;
+  std::uint16_t priority = 0;
+  std::string digest;
+};
+// The one in the kernel; nothing where it is gone, or another is in its place.
+std::optional<Filter> find(const Redirect&);
+// Packets go their way from then on. Nothing where it is not there.
+void remove(const Redirect&);
+
 // The verbs. Errors name what the change says it does.
 
 // An ifb, raised. Removing it waits until the netem at its root is empty, for 450 ms at most.
@@ -45,8 +59,8 @@ void add_ifb(Transaction&, const Place&, const std::string& name, const std::str
 void add_clsact(Transaction&, const Place&, const std::string& device, std::uint32_t interface);
 // A filter that comes after every other of that hook and leads what `program` matches to the device `to`, a copy of it to
 // the device `copy`.
-void add_redirect(Transaction&, const Place&, const std::string& device, std::uint32_t interface, Hook, const std::vector<sock_filter>& program, const std::string& to,
-                  const std::string& copy, const std::string& what);
+Redirect add_redirect(Transaction&, const Place&, const std::string& device, std::uint32_t interface, Hook, const std::vector<sock_filter>& program, const std::string& to,
+                      const std::string& copy, const std::string& what);
 
 }  // namespace squall::traffic_control
 

@@ -4,6 +4,8 @@
 
 #include <fnmatch.h>
 
+#include <fmt/format.h>
+
 namespace squall::proxy {
 namespace {
 
@@ -25,14 +27,25 @@ bool same_name(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
-bool matches(const HttpRule& rule, std::string_view method, std::string_view target, const std::vector<HttpField>& fields) {
-  if (!rule.methods.empty() && std::find(rule.methods.begin(), rule.methods.end(), method) == rule.methods.end()) return false;
-  if (!rule.path.empty() && ::fnmatch(rule.path.c_str(), path_of(target).c_str(), 0) != 0) return false;
-  return std::all_of(rule.headers.begin(), rule.headers.end(), [&](const HttpField& wanted) {
-    return std::any_of(fields.begin(), fields.end(), [&](const HttpField& one) {
-      return same_name(one.name, wanted.name) && ::fnmatch(wanted.value.c_str(), one.value.c_str(), 0) == 0;
-    });
-  });
+std::string unlike(const HttpRule& rule, std::string_view method, std::string_view target, const std::vector<HttpField>& fields) {
+  const auto path = path_of(target);
+  const auto request = fmt::format("{} {}", method, path);
+  if (!rule.methods.empty() && std::find(rule.methods.begin(), rule.methods.end(), method) == rule.methods.end()) return request;
+  if (!rule.path.empty() && ::fnmatch(rule.path.c_str(), path.c_str(), 0) != 0) return request;
+  for (auto& wanted : rule.headers) {
+    const HttpField* of_that_name = nullptr;
+    bool fits = false;
+    for (auto& one : fields) {
+      if (!same_name(one.name, wanted.name)) continue;
+      of_that_name = &one;
+      fits = fits || ::fnmatch(wanted.value.c_str(), one.value.c_str(), 0) == 0;
+    }
+    // What may be a secret is nobody's business.
+    const bool secret = same_name(wanted.name, "Authorization") || same_name(wanted.name, "Proxy-Authorization") || same_name(wanted.name, "Cookie");
+    if (!of_that_name) return fmt::format("{} without {}", request, wanted.name);
+    if (!fits) return fmt::format("{} with {}: {}", request, wanted.name, secret ? "another value" : of_that_name->value);
+  }
+  return "";
 }
 
 }  // namespace squall::proxy

@@ -33,8 +33,8 @@ struct HttpRule {
   std::uint64_t keep_bytes = 0;       // truncate: of the body, then the connection is closed
 };
 
-// Whether the method, target and headers are of a request that is meant, before the share is rolled.
-bool matches(const HttpRule&, std::string_view method, std::string_view target, const std::vector<HttpField>&);
+// How a request differs from those that are meant, before the share is rolled: "POST /a", "GET /a without X-Env". "" where it is one.
+std::string unlike(const HttpRule&, std::string_view method, std::string_view target, const std::vector<HttpField>&);
 bool same_name(std::string_view, std::string_view);
 
 struct HttpCounters {
@@ -45,6 +45,7 @@ struct HttpCounters {
   std::uint64_t unchanged = 0;  // that had nothing it could change: no body, or a short one
   std::uint64_t unanswered = 0;  // that the rule was to hit at their answer, which had not begun when the connection ended
   std::uint64_t read_on = 0;    // connections on which a request was read
+  std::string went_by;          // the most frequent requests that did not match, while none had
   std::uint64_t other = 0;      // connections on which something else than HTTP/1 was spoken, TLS for instance, or answers came that
                                 // nobody had asked for, before any request was read; passed on as they are
   std::uint64_t strayed = 0;    // the same after requests that were read; passed on as they are from there on

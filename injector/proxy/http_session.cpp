@@ -1,6 +1,7 @@
 #include "injector/proxy/http_session.hpp"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 
@@ -35,6 +36,10 @@ class Reader : public http::basic_parser<is_request> {
   std::string method, target;
   int status = 0, version = 11;
   std::vector<HttpField> fields;
+  // Whether the body is `wanted`, as far as it came.
+  std::string_view wanted;
+  std::uint64_t body_bytes = 0;
+  bool body_differs = false;
 
  private:
   void on_request_impl(http::verb, View name, View where, int number, error_code&) override {
@@ -48,15 +53,29 @@ class Reader : public http::basic_parser<is_request> {
   }
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
-  std::size_t on_body_impl(View part, error_code&) override { return part.size(); }
+  std::size_t on_body_impl(View part, error_code&) override { return compare(part); }
   void on_chunk_header_impl(std::uint64_t, View, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, View part, error_code&) override { return part.size(); }
+  std::size_t on_chunk_body_impl(std::uint64_t, View part, error_code&) override { return compare(part); }
   void on_finish_impl(error_code&) override {}
+  std::size_t compare(View part) {
+    const auto here = wanted.substr(std::min<std::size_t>(body_bytes, wanted.size()), part.size());
+    body_differs = body_differs || here != std::string_view(part.data(), part.size());
+    body_bytes += part.size();
+    return part.size();
+  }
 };
 
 bool is_framing(std::string_view name) { return same_name(name, "Content-Length") || same_name(name, "Transfer-Encoding") || same_name(name, "Trailer"); }
 
+bool describes_the_body(std::string_view name) {
+  constexpr std::array<std::string_view, 6> names{"Content-Encoding", "ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"};
+  return std::any_of(names.begin(), names.end(), [&](auto one) { return same_name(name, one); });
+}
+
 void put(std::vector<HttpField>& fields, const HttpField& field) {
+  const auto of_that_name = [&](auto& one) { return same_name(one.name, field.name); };
+  // Where it is there as it is to be, its place among the others is kept as well.
+  if (std::count_if(fields.begin(), fields.end(), of_that_name) == 1 && std::find_if(fields.begin(), fields.end(), of_that_name)->value == field.value) return;
   std::erase_if(fields, [&](auto& one) { return same_name(one.name, field.name); });
   fields.push_back(field);
 }
@@ -75,7 +94,8 @@ std::vector<HttpField> changed(std::vector<HttpField> fields, const HttpRule& ru
 }
 
 std::string with_body(std::string_view original, std::vector<HttpField> fields, const HttpRule& rule) {
-  std::erase_if(fields, [](auto& one) { return is_framing(one.name) || same_name(one.name, "Content-Encoding"); });
+  // What is said of the body that was there: its length, coding and digests (RFC 9110, 8.8; RFC 9530).
+  std::erase_if(fields, [](auto& one) { return is_framing(one.name) || describes_the_body(one.name); });
   if (!rule.content_type.empty()) put(fields, {"Content-Type", rule.content_type});
   put(fields, {"Content-Length", fmt::to_string(rule.body.size())});
   return header_text(original, fields) + rule.body;
@@ -119,7 +139,12 @@ struct HttpSession::State {
     ++counters.requests;
     counters.read_on += requests++ == 0;
     auto rule = control.rule;
-    if (!rule || !matches(*rule, request.method, request.target, request.fields)) return nullptr;
+    if (!rule) return nullptr;
+    if (const auto differs = unlike(*rule, request.method, request.target, request.fields); !differs.empty()) {
+      // Once some matched, nobody wonders.
+      if (!counters.matched) control.went_by.add(differs);
+      return nullptr;
+    }
     ++counters.matched;
     if (roll(control.seed, connection, fmt::to_string(requests)) >= rule->share) return nullptr;
     ++counters.rolled;
@@ -134,6 +159,7 @@ template <bool is_request>
 class Messages : public Stage {
  public:
   Messages(bool& unread, const std::uint64_t& requests, HttpCounters& counters, std::uint64_t seed) : Stage({}, seed), unread_(unread), requests_(requests), counters_(counters) {}
+  ~Messages() override { count_replaced(false); }
 
   void take(Piece piece, Clock::time_point now) final {
     now_ = now;
@@ -211,7 +237,13 @@ class Messages : public Stage {
         if (!body_there) return unchanged();
         pass(with_body(header_, reader_->fields, rule));
         swallow_ = true;
-        break;
+        // Counted when it is over: it may be the same body.
+        replaced_ = rule.body;
+        retyped_ = !rule.content_type.empty() && std::none_of(reader_->fields.begin(), reader_->fields.end(), [&](auto& one) {
+          return same_name(one.name, "Content-Type") && one.value == rule.content_type;
+        });
+        reader_->wanted = *replaced_;
+        return;
       case Act::truncate: return truncate(rule.keep_bytes, body_there);
     }
     ++counters_.done;
@@ -278,6 +310,7 @@ class Messages : public Stage {
 
   // All of it, and what was kept of a message that had begun.
   void pass_unread(Bytes& in) {
+    count_replaced(false);
     if (swallow_) return close();
     if (reader_ && !reader_->is_header_done()) pass(header_);
     reader_.reset();
@@ -297,6 +330,7 @@ class Messages : public Stage {
 
   void finish() {
     over();
+    count_replaced(true);
     if (left_) ++counters_.unchanged;  // it was no longer than what is kept
     reader_.reset();
     header_.clear();
@@ -308,6 +342,7 @@ class Messages : public Stage {
   // What comes after a message that breaks off, or that only the end ends, would be taken for its rest.
   void ended() {
     if (!reader_) between();
+    if (replaced_) count_replaced(ends_by_the_end());
     if (left_ && ends_by_the_end()) ++counters_.unchanged;
     if (!swallow_ && !closed_) {
       if (reader_ && !reader_->is_header_done()) pass(header_);
@@ -316,7 +351,16 @@ class Messages : public Stage {
     closed_ = true;
   }
 
+  // Of a body that was replaced, once all of it came, or as much as ever will.
+  void count_replaced(bool whole) {
+    if (!replaced_) return;
+    const bool same = whole && reader_ && !reader_->body_differs && reader_->body_bytes == replaced_->size() && !retyped_;
+    ++(same ? counters_.unchanged : counters_.done);
+    replaced_.reset();
+  }
+
   bool ends_by_the_end() {
+    if (!reader_) return false;
     error_code broken_off;
     reader_->put_eof(broken_off);
     return !broken_off;
@@ -325,6 +369,8 @@ class Messages : public Stage {
   bool swallowed_ = false;  // the message before
   std::string kept_;        // of a part that is not complete
   std::optional<std::uint64_t> left_;
+  std::optional<std::string> replaced_;  // by this body
+  bool retyped_ = false;                 // and its type by another
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include "injector/host/went_by.hpp"
 #include "injector/proxy/http_rule.hpp"
 #include "injector/proxy/stage.hpp"
 
@@ -18,6 +19,7 @@ struct HttpControl {
   std::shared_ptr<const HttpRule> rule;
   std::uint64_t seed = 1;
   HttpCounters counters;
+  WentBy went_by;  // requests that did not match, while none had
 };
 
 class HttpSession {

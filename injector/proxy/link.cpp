@@ -26,6 +26,7 @@ Link::~Link() { stop(); }
 void Link::stop() {
   if (stopped_) return;
   stopped_ = over_ = true;
+  waits_no_more();
   if (timer_) timer_->cancel();
   pipe_ = {};
 }
@@ -227,15 +228,35 @@ void Link::pump() {
   write_out();
   if (over_) return;
   const bool waits = std::any_of(stages_.begin(), stages_.end(), [](auto& stage) { return stage->holds(); });
-  if (waits && waiting_since_ == Clock::time_point{}) waiting_since_ = now;
-  if (!waits) waiting_since_ = {};
+  if (waits && waiting_since_ == Clock::time_point{}) begins_to_wait(now);
+  if (!waits) waits_no_more();
   set_timer();
+}
+
+void Link::begins_to_wait(Clock::time_point now) {
+  waiting_since_ = now;
+  if (counters_.waiting_now++ == 0) counters_.any_waiting_since = now;
+}
+
+void Link::waits_no_more() {
+  if (waiting_since_ == Clock::time_point{}) return;
+  waiting_since_ = {};
+  waited_s_ = 0;
+  --counters_.waiting_now;
 }
 
 void Link::tell_waiting(Clock::time_point now) {
   if (waiting_since_ == Clock::time_point{}) return;
-  counters_.waiting_s += std::chrono::duration<double>(now - waiting_since_).count();
+  waited_s_ += std::chrono::duration<double>(now - waiting_since_).count();
   waiting_since_ = now;
+}
+
+// Up to what is sent: the time that the next piece has waited so far has brought no bytes yet.
+void Link::count_waiting(std::size_t sent, Clock::time_point now) {
+  if (waiting_since_ == Clock::time_point{}) return;
+  counters_.waiting_bytes += sent;
+  counters_.waiting_s += std::exchange(waited_s_, 0);
+  counters_.any_waiting_s += std::chrono::duration<double>(now - std::exchange(counters_.any_waiting_since, now)).count();
 }
 
 void Link::set_timer() {
@@ -301,7 +322,7 @@ bool Link::send_front() {
   counters_.sent_bytes += size;
   out_bytes_ -= size;
   piece.bytes.cut(size);
-  if (waiting_since_ != Clock::time_point{}) counters_.waiting_bytes += size;
+  count_waiting(size, Clock::now());
   if (!stages_.empty()) counters_.piece_bytes += size;
   if (!piece.bytes.empty()) return true;  // once more: it says that it would block
   if (!stages_.empty() && piece.measured) measure(piece);

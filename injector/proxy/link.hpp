@@ -26,8 +26,11 @@ struct LinkCounters {
   std::uint64_t piece_bytes = 0;   // in them
   std::uint64_t ends = 0;          // sent by way of stages
   double end_held_sum_ms = 0;
-  double waiting_s = 0;            // that connections had something waiting in their stages, and what was sent meanwhile
-  std::uint64_t waiting_bytes = 0;
+  double waiting_s = 0;            // that connections had something waiting in their stages, each up to when it sent last,
+  std::uint64_t waiting_bytes = 0;  // what was sent meanwhile,
+  double any_waiting_s = 0;         // and how long that was true of any of them
+  std::uint32_t waiting_now = 0;
+  Clock::time_point any_waiting_since;  // up to where that is counted
   std::uint64_t discarded_bytes = 0;  // that a stage dropped
   std::uint64_t cuts = 0;             // that the slicer made
 };
@@ -88,6 +91,9 @@ class Link {
   void arrived(Piece);
   void pump();
   void tell_waiting(Clock::time_point now);
+  void count_waiting(std::size_t sent, Clock::time_point now);
+  void begins_to_wait(Clock::time_point now);
+  void waits_no_more();
   void take(Stage&, Piece, Clock::time_point now);
   void hand_on(std::size_t stage, Clock::time_point now, bool all = false);
   void set_timer();
@@ -104,6 +110,7 @@ class Link {
   std::optional<boost::asio::steady_timer> timer_;
   Clock::time_point timer_at_ = Clock::time_point::max();
   Clock::time_point waiting_since_;  // zero: nothing waits
+  double waited_s_ = 0;              // of that, since it sent last
   std::vector<std::unique_ptr<Stage>> stages_;
   boost::container::deque<Piece> out_;  // takes no memory while it is empty
   std::size_t out_bytes_ = 0;

@@ -210,7 +210,10 @@ void Proxy::set_http(std::shared_ptr<const HttpRule> rule) {
 
 ProxyStatistics Proxy::statistics() const {
   auto out = statistics_;
-  if (http_) out.http = http_->counters;
+  if (http_) {
+    out.http = http_->counters;
+    out.http.went_by = http_->went_by.to_string();
+  }
   return out;
 }
 

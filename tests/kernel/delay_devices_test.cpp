@@ -35,7 +35,7 @@ TEST_P(DelayDevices, packets_flow_again_where_somebody_removes_a_device_of_ours)
   EXPECT_LT(undelayed_ms("10.99.0.2", port), 15);
   const auto dose = fault->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_TRUE(dose.reason.starts_with("somebody removed our device ") && dose.reason.ends_with(", and what was led to it is lost; packets pass as they are since")) << dose.reason;
+  EXPECT_TRUE(dose.reason.starts_with("somebody removed our device ") && dose.reason.find("which was an outage of less than a second") != std::string::npos) << dose.reason;
   EXPECT_TRUE(fault->events().empty()) << "once";
   EXPECT_EQ(fault.undo(), "");
 }
@@ -58,7 +58,7 @@ TEST_P(DelayDevices, of_a_device_that_vanishes_is_no_verified_dose) {
     testing::shell("ip link delete sqc");
     auto dose = fault->measure();
     EXPECT_FALSE(dose.verified) << direction;
-    EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ") && dose.reason.ends_with(" UTC: nothing was hit since")) << dose.reason;
+    EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ") && dose.reason.find(" UTC: nothing was hit since") != std::string::npos) << dose.reason;
     const auto told = [&] {
       const auto events = fault->events();
       return std::count_if(events.begin(), events.end(), [](auto& one) { return one.event == "fault.ineffective"; });

@@ -150,6 +150,39 @@ TEST_F(HttpFaults, what_has_nothing_to_change_is_told_apart) {
   EXPECT_EQ(none->measure().reason, "none of 1 requests had what was to be changed");
 }
 
+TEST_F(HttpFaults, what_is_there_anyway_is_no_change) {
+  for (auto& [name, with] : std::vector<std::pair<std::string, boost::json::object>>{{"http.headers", {{"set", {"X-Squad: radio"}}}}, {"http.body", {{"body", "GET /a radio\n"}, {"at", "response"}}}}) {
+    auto none = fault(name, with);
+    none.apply();
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(curl("-H 'X-Squad: radio' http://127.0.0.1:8080/a"), "GET /a radio\n");
+    const auto dose = none->measure();
+    EXPECT_FALSE(dose.verified) << name;
+    EXPECT_EQ(dose.reason, "none of 3 requests had what was to be changed") << name;
+    EXPECT_EQ(none.undo(), "");
+  }
+  auto replaced = fault("http.body", {{"body", "GET /b radio\n"}, {"at", "response"}});
+  replaced.apply();
+  curl("-H 'X-Squad: radio' http://127.0.0.1:8080/a");
+  EXPECT_TRUE(replaced->measure().verified) << "as long, and another";
+}
+
+TEST_F(HttpFaults, what_a_header_says_of_the_body_goes_with_it) {
+  EXPECT_THAT(curl("-i http://127.0.0.1:8080/files/big"), ::testing::HasSubstr("ETag: "));
+  auto replaced = fault("http.body", {{"body", "{}"}, {"at", "response"}});
+  replaced.apply();
+  const auto answer = curl("-i http://127.0.0.1:8080/files/big");
+  EXPECT_THAT(answer, ::testing::HasSubstr("\r\n\r\n{}"));
+  EXPECT_EQ(answer.find("ETag"), std::string::npos) << answer;
+}
+
+TEST_F(HttpFaults, headers_that_did_not_match_are_named) {
+  auto broken = fault("http.abort", {{"header", {"X-Squad: radio*"}}});
+  broken.apply();
+  curl("http://127.0.0.1:8080/a");
+  for (int i = 0; i < 2; ++i) curl("-H 'X-Squad: search' http://127.0.0.1:8080/a");
+  EXPECT_EQ(broken->measure().reason, "none of the requests matched; what went by: GET /a with X-Squad: search (2 times), GET /a without X-Squad (1 time)");
+}
+
 // A client that gave up, or a server that hung up: the fault had no answer to change, and hit all that there were.
 TEST_F(HttpFaults, requests_that_nobody_answers_do_not_count_against_the_share) {
   auto changed = fault("http.headers", {{"at", "response"}, {"set", {"X-Squad: radio"}}});
@@ -169,13 +202,13 @@ TEST_F(HttpFaults, that_hit_nobody_say_why) {
   auto broken = fault("http.abort", {{"path", "/api/*"}});
   broken.apply();
   EXPECT_EQ(broken->measure().reason, "no connection was made: nobody was hit");
-  curl("http://127.0.0.1:8080/a");
-  EXPECT_EQ(broken->measure().reason, "none of the requests matched");
+  curl("http://127.0.0.1:8080/a?token=secret");
+  EXPECT_EQ(broken->measure().reason, "none of the requests matched; what went by: GET /a (1 time)");
   curl("-k https://127.0.0.1:8080/a");
   const auto dose = broken->measure();
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.measured.at("connections_unread").to_number<int>(), 1);
-  EXPECT_EQ(dose.reason, "none of the requests matched; 1 connections spoke no HTTP/1 (TLS, HTTP/2): they were passed on as they are");
+  EXPECT_EQ(dose.reason, "none of the requests matched; what went by: GET /a (1 time); 1 connections spoke no HTTP/1 (TLS, HTTP/2), or not all the time: they were passed on as they are");
 }
 
 TEST_F(HttpFaults, that_hit_one_beside_others_who_speak_something_else_are_not_verified) {

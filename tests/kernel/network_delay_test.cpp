@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "injector/host/process.hpp"
 #include "injector/host/snapshot.hpp"
 #include "tests/kernel/delay_by.hpp"
 
@@ -208,6 +209,27 @@ TEST_P(NetworkDelay, aims_by_peer_port_and_protocol) {
         EXPECT_FALSE(dose.verified) << boost::json::serialize(with);
     }
   }
+}
+
+TEST_P(NetworkDelay, leaves_peers_alone_that_are_left_out) {
+  auto fault = delay({{"delay", "30ms"}, {"except", {"fd99::/64", "10.99.0.128/25"}}});
+  fault.apply();
+  EXPECT_GT(ping("10.99.0.2", port, 30, gap_us()).median(), 25);
+  EXPECT_LT(undelayed_ms("fd99::2", port), 15);
+}
+
+// Who wonders why nothing was hit is told what there was.
+TEST_P(NetworkDelay, that_matched_nothing_says_what_went_by) {
+  auto fault = delay({{"delay", "30ms"}, {"port", port + 50}});
+  fault.apply();
+  Dose dose;
+  // It takes a while to be sure that nobody is hit.
+  for (const auto until = monotonic_ns() + 10'000'000'000; monotonic_ns() < until && dose.reason.find("udp to port") == std::string::npos;) {
+    ping("10.99.0.2", port, 10, 1'000, 100);
+    dose = fault->measure();
+  }
+  EXPECT_FALSE(dose.verified);
+  EXPECT_NE(dose.reason.find("; what passed sqa meanwhile: udp "), std::string::npos) << dose.reason;
 }
 
 TEST_P(NetworkDelay, icmp_alone) {

@@ -297,5 +297,13 @@ TEST_F(Refusal, a_port_that_is_found_after_all_takes_the_verification_back) {
   EXPECT_NE(dose.reason.find("the kernel still finds a port for who connects"), std::string::npos) << dose.reason;
 }
 
+TEST_F(Refusal, spares_peers_that_are_left_out) {
+  auto down = fault({{"except", {"10.99.0.0/24"}}});
+  down.apply();
+  EXPECT_EQ(far_error(), 0);
+  EXPECT_EQ(far_error("fd99::1"), ECONNREFUSED);
+  EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
+}
+
 }  // namespace
 }  // namespace squall

@@ -217,7 +217,27 @@ TEST_F(TcpFault, each_does_what_it_says_and_tells_its_dose) {
     EXPECT_EQ(client.receive(much.size()), much);
     const auto dose = thin->measure();
     EXPECT_TRUE(dose.verified) << dose.reason;
-    EXPECT_NEAR(dose.measured.at("rate_bytes_per_second").to_number<double>(), 20'000, 3'000);
+    EXPECT_NEAR(dose.measured.at("rate_bytes_per_second").to_number<double>(), 20'000, 600);
+    EXPECT_NEAR(dose.measured.at("rate_together_bytes_per_second").to_number<double>(), 20'000, 600);
+  }
+  {
+    auto thin = fault("tcp.bandwidth", {{"rate", "20kB/s"}});
+    const auto limits = thin->limits();
+    EXPECT_TRUE(std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.find("10 connections at once carry 200") != std::string::npos; }));
+    thin.apply();
+    {
+      std::vector<std::jthread> clients;
+      for (int i = 0; i < 4; ++i)
+        clients.emplace_back([&] {
+          Client client{"127.0.0.1", port};
+          client.send(much);
+          EXPECT_EQ(client.receive(much.size()), much);
+        });
+    }
+    const auto dose = thin->measure();
+    EXPECT_TRUE(dose.verified) << dose.reason;
+    EXPECT_NEAR(dose.measured.at("rate_bytes_per_second").to_number<double>(), 20'000, 1'000);
+    EXPECT_NEAR(dose.measured.at("rate_together_bytes_per_second").to_number<double>(), 80'000, 12'000);
   }
   {
     auto pieces = fault("tcp.slicer", {{"size", "100B"}, {"variation", "50B"}});
@@ -386,6 +406,15 @@ TEST_F(TcpFault, nothing_is_left_after_the_undo) {
   EXPECT_NE(differences(before, snapshot_host()), std::vector<std::string>{});
   EXPECT_EQ(slow.undo(), "");
   EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
+}
+
+TEST_F(TcpFault, peers_that_are_left_out_are_not_hit) {
+  auto slow = fault("tcp.latency", {{"latency", "200ms"}, {"except", {"10.99.0.2", "fd99::/64"}}});
+  slow.apply();
+  EXPECT_TRUE(quick(far_round_trip_ms()));
+  EXPECT_TRUE(quick(far_round_trip_ms("fd99::1")));
+  EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 199);
+  EXPECT_TRUE(slow->targets().back().ends_with(", but not from 10.99.0.2 or fd99::/64")) << slow->targets().back();
 }
 
 }  // namespace

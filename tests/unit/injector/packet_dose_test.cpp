@@ -72,4 +72,33 @@ TEST(PacketDose, of_packets_that_the_undo_let_go_is_none_and_says_so) {
 }
 
 }  // namespace
+TEST(PacketDose, that_lost_many_besides_is_not_verified) {
+  Impairment what;
+  what.delay.delay_ns = 10'000'000;
+  HoldTimes times;
+  for (int i = 0; i < 400; ++i) times.add(10'000'000);
+  PacketsSeen seen;
+  seen.ways.push_back({Way::in, &times, times.count(), 0, {}, 0});
+  seen.lost = 2;
+  EXPECT_TRUE(packet_dose(what, seen).verified);
+  seen.lost = 20;
+  const auto dose = packet_dose(what, seen);
+  EXPECT_FALSE(dose.verified);
+  EXPECT_TRUE(dose.reason.starts_with("20 packets, 4.8 % of 420, were lost besides, which nobody asked for")) << dose.reason;
+}
+
+TEST(PacketDose, of_corruption_that_cannot_be_counted_says_so) {
+  Impairment what;
+  what.corrupt = 0.02;
+  HoldTimes times;
+  PacketsSeen seen;
+  seen.ways.push_back({Way::out, &times, 1000, 0, {.losses = {.came = 1000}, .corrupted = 20}, 0});
+  EXPECT_TRUE(packet_dose(what, seen).verified);
+  seen.corruption_unseen = "large segments came";
+  const auto dose = packet_dose(what, seen);
+  EXPECT_FALSE(dose.verified);
+  EXPECT_EQ(dose.reason, "large segments came");
+  EXPECT_FALSE(dose.measured.contains("corrupt_percent"));
+}
+
 }  // namespace squall::faults

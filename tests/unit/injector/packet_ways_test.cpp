@@ -46,6 +46,26 @@ TEST(PacketHeaders, are_as_long_as_they_say) {
   EXPECT_FALSE(ports_of(v4(IPPROTO_TCP, "12")));
 }
 
+TEST(PacketHeaders, tell_of_which_packet_one_is_a_piece) {
+  auto first = v4(IPPROTO_UDP, ports(7, 443)), later = v4(IPPROTO_UDP, "rest"), other = later, whole = first;
+  first[5] = later[5] = 9;
+  first[6] = 0x20;
+  later[7] = other[7] = 1;
+  whole[6] = 0x40;  // not to be cut
+  EXPECT_FALSE(piece_of(whole));
+  ASSERT_TRUE(piece_of(first) && piece_of(later) && piece_of(other));
+  EXPECT_TRUE(piece_of(first)->first);
+  EXPECT_FALSE(piece_of(later)->first);
+  EXPECT_EQ(piece_of(first)->packet, piece_of(later)->packet);
+  EXPECT_NE(piece_of(first)->packet, piece_of(other)->packet);
+  const std::string more{IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 9}, last{IPPROTO_UDP, 0, 5, 0, 0, 0, 0, 9}, alone{IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 9};
+  EXPECT_TRUE(piece_of(v6(IPPROTO_FRAGMENT, more))->first);
+  EXPECT_FALSE(piece_of(v6(IPPROTO_FRAGMENT, last))->first);
+  EXPECT_EQ(piece_of(v6(IPPROTO_FRAGMENT, more))->packet, piece_of(v6(IPPROTO_FRAGMENT, last))->packet);
+  EXPECT_FALSE(piece_of(v6(IPPROTO_FRAGMENT, alone))) << "one piece is all of it";
+  EXPECT_FALSE(piece_of(v6(IPPROTO_UDP, ports(7, 443))));
+}
+
 TEST(PacketWays, follow_from_the_hook_the_device_and_on_loopback_the_ports) {
   EXPECT_EQ(way_of({Way::in, {}}, NF_INET_PRE_ROUTING, lo, {}), Way::in);
   const QueueWays any;
