@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
 
 namespace squall {
@@ -20,7 +21,7 @@ struct CloseFolder {
 // Calls back with the status of every open file of a process until it says true.
 template <class Each>
 bool any_open_file(pid_t pid, Each each) {
-  std::unique_ptr<DIR, CloseFolder> folder(opendir(fmt::format("/proc/{}/fd", pid).c_str()));
+  std::unique_ptr<DIR, CloseFolder> folder(opendir(fmt::format("/proc/{}/fd", live_thread(pid)).c_str()));
   if (!folder) return false;
   while (auto* entry = readdir(folder.get())) {
     struct stat info {};
@@ -53,7 +54,7 @@ std::optional<dev_t> device_of_mapping(std::string_view line) {
 }
 
 bool maps_any(pid_t pid, const std::set<dev_t>& devices) {
-  auto text = read_file(fmt::format("/proc/{}/maps", pid));
+  auto text = read_file(fmt::format("/proc/{}/maps", live_thread(pid)));
   if (!text) return false;
   for (std::string_view rest = *text; !rest.empty();) {
     auto end = std::min(rest.find('\n'), rest.size());
@@ -67,7 +68,7 @@ bool maps_any(pid_t pid, const std::set<dev_t>& devices) {
 
 bool uses_any(pid_t pid, const std::set<dev_t>& devices) {
   struct stat info {};
-  if (stat(fmt::format("/proc/{}/cwd", pid).c_str(), &info) == 0 && devices.contains(info.st_dev)) return true;
+  if (stat(fmt::format("/proc/{}/cwd", live_thread(pid)).c_str(), &info) == 0 && devices.contains(info.st_dev)) return true;
   auto is_one = [&](const struct stat& file) {
     auto device = device_of_file(file);
     return device && devices.contains(*device);
@@ -82,7 +83,7 @@ std::set<dev_t> devices_in_use(pid_t pid) {
     return false;
   });
   struct stat info {}, root {};
-  if (stat(fmt::format("/proc/{}/cwd", pid).c_str(), &info) == 0 && stat("/", &root) == 0 &&
+  if (stat(fmt::format("/proc/{}/cwd", live_thread(pid)).c_str(), &info) == 0 && stat("/", &root) == 0 &&
       (info.st_dev != root.st_dev || info.st_ino != root.st_ino))
     out.insert(info.st_dev);
   return out;
