@@ -9,12 +9,15 @@
 #include <fmt/format.h>
 
 #include "injector/carry_out.hpp"
+#include "injector/host/host_text.hpp"
 #include "injector/journal.hpp"
 #include "injector/protocol.hpp"
 #include "scenarios/times.hpp"
 
 namespace squall {
 namespace {
+
+std::string told(const boost::json::value& value) { return valid_json(boost::json::serialize(value)); }
 
 namespace json = boost::json;
 
@@ -47,7 +50,7 @@ void print_status(const JournalContent& journal, const JournalledFault& fault) {
              !journal.owner_alive() ? "its injector is dead: `squall undo` puts it back"
              : fault.until          ? fmt::format("held by squall-injector[{}], {}s left", journal.pid, left)
                                     : fmt::format("held by squall-injector[{}], until it is undone", journal.pid));
-  for (auto& undo : undo_texts(journal, fault.step)) fmt::print("  undo: {}\n", std::string(undo.as_string()));
+  for (auto& undo : undo_texts(journal, fault.step)) fmt::print("  undo: {}\n", printable(std::string(undo.as_string())));
 }
 
 int tell(const std::string& state, const Recovered& done, bool as_json) {
@@ -57,7 +60,7 @@ int tell(const std::string& state, const Recovered& done, bool as_json) {
   const auto costs = take_costs(state);
   for (auto& one : costs) cost.push_back(one.json());
   if (as_json) {
-    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", done.sessions}, {"carried_out", std::move(carried_out)},
+    fmt::print("{}\n", told(json::object{{"clean", left.empty()}, {"sessions", done.sessions}, {"carried_out", std::move(carried_out)},
                                                    {"left", std::move(remains)}, {"costs", std::move(cost)}}));
     return left.empty() ? 0 : 6;
   }
@@ -66,7 +69,7 @@ int tell(const std::string& state, const Recovered& done, bool as_json) {
     fmt::print("{}\n", done.sessions ? "undone; nothing of ours is left on this host" : "nothing is in force on this host");
   } else {
     fmt::print(stderr, "squall: error: this host could not be restored completely\n");
-    for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", one.step, one.detail, one.by_hand);
+    for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", printable(one.step), printable(one.detail), valid_utf8(one.by_hand));
   }
   return left.empty() ? 0 : 6;
 }
@@ -102,7 +105,7 @@ int show_status(const std::string& state, bool as_json) {
       if (!as_json) print_status(journal, fault);
     }
   if (as_json)
-    fmt::print("{}\n", json::serialize(json::object{{"active", std::move(active)}}));
+    fmt::print("{}\n", told(json::object{{"active", std::move(active)}}));
   else if (active.empty())
     fmt::print("nothing is in force on this host\n");
   return 0;
