@@ -9,6 +9,7 @@
 
 #include <boost/json.hpp>
 
+#include "injector/reach.hpp"
 #include "injector/transaction.hpp"
 #include "scenarios/schema.hpp"
 #include "scenarios/selector.hpp"
@@ -18,8 +19,6 @@ class io_context;
 }
 
 namespace squall {
-
-struct Process;
 
 // Of what a target did meanwhile: how much met the fault and how much went by it, counted by something other than the
 // fault itself (the sockets' own counters, io statistics of a cgroup, /proc). One for each parameter that was asked for.
@@ -74,6 +73,8 @@ class Fault {
   virtual std::vector<std::string> limits() const { return {}; }
   // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each other (claims.hpp).
   virtual std::vector<std::string> claims() const = 0;
+  // What it touches, resolved: the host's policy is asked about it before the fault is applied and while it is in force.
+  virtual Reach reach() const = 0;
   virtual void apply(Transaction&) = 0;
   virtual void started() {}
   // Sets the share (0 to 1) of the full dose, for ramps; called only where the type says it can.

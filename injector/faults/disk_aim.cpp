@@ -3,11 +3,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "injector/host/host_text.hpp"
 #include "injector/host/mounts.hpp"
 #include "injector/host/open_files.hpp"
 #include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
-#include "injector/targets.hpp"
+#include "injector/selected.hpp"
 
 namespace squall::faults {
 namespace {
@@ -25,7 +26,7 @@ std::string name_of(pid_t pid) {
   return std::string(name ? trimmed(*name) : "?");
 }
 
-std::string process_text(pid_t pid) { return fmt::format("{}[{}]", name_of(pid), pid); }
+std::string process_text(pid_t pid) { return fmt::format("{}[{}]", printable(name_of(pid)), pid); }
 
 // A device that a file system lies on, and every st_dev by which its files may be known.
 struct Aimed {
@@ -61,7 +62,7 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed) {
   std::map<std::string, std::optional<Group>> by_text;
   Users users;
   for (auto pid : all_processes()) {
-    auto text = read_file(fmt::format("/proc/{}/cgroup", pid));
+    auto text = read_file(fmt::format("/proc/{}/cgroup", live_thread(pid)));
     if (!text) continue;
     auto [known, fresh] = by_text.try_emplace(*text);
     if (fresh) known->second = cgroup::group_of(hierarchy, *text);
@@ -73,7 +74,7 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed) {
 
 // The device of a file system that has a number of its own (btrfs, overlays), by its mount.
 std::optional<Device> device_below_mount(dev_t number, pid_t pid) {
-  for (auto& mount : read_mounts(std::to_string(pid)))
+  for (auto& mount : read_mounts(std::to_string(live_thread(pid))))
     if (makedev(mount.major, mount.minor) == number)
       if (auto below = block::device_below(mount.point)) return *below;
   return std::nullopt;
@@ -90,11 +91,12 @@ std::set<Device> disks_in_use(pid_t pid) {
   return disks;
 }
 
-Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const std::optional<Aimed>& aimed,
+Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const Setting& setting, const std::optional<Aimed>& aimed,
                           std::vector<std::string>& limits) {
-  auto processes = find_processes(on);
-  if (!processes) return Error(processes.error());
-  if (processes->empty()) return Error(none_matches(on));
+  auto selected = select_processes(on, setting);
+  if (!selected) return Error(selected.error());
+  auto* processes = &selected->processes;
+  if (processes->empty()) return Error(none_selected(on, *selected));
   Users users;
   for (auto& process : *processes) {
     auto group = cgroup::group_of(hierarchy, process.pid);
@@ -136,7 +138,7 @@ void note_bystanders(const DiskUser& user, std::vector<std::string>& limits) {
 
 }  // namespace
 
-Result<DiskAim> find_disk_users(const TargetSpec& on) {
+Result<DiskAim> find_disk_users(const TargetSpec& on, const Setting& setting) {
   if (on.path && on.device) return Error("expected path: or device:, got both");
   auto hierarchy = cgroup::io_hierarchy();
   if (!hierarchy) return Error(hierarchy.error());
@@ -148,7 +150,7 @@ Result<DiskAim> find_disk_users(const TargetSpec& on) {
     aimed = *found;
   }
   if (!aimed && !on.selects_processes()) return Error("expected path:, device: or a process selector, got none");
-  auto users = on.selects_processes() ? users_among(*hierarchy, on, aimed, aim.limits) : users_of(*hierarchy, *aimed);
+  auto users = on.selects_processes() ? users_among(*hierarchy, on, setting, aimed, aim.limits) : users_of(*hierarchy, *aimed);
   if (!users) return Error(users.error());
 
   std::string unreachable;

@@ -21,6 +21,14 @@ bool loosely_bound(const nlattr* info) {
   return netlink::value<ifla_vlan_flags>(netlink::find(netlink::find(info, IFLA_INFO_DATA), IFLA_VLAN_FLAGS)).flags & VLAN_FLAG_LOOSE_BINDING;
 }
 
+std::vector<std::string> altnames_of(const nlattr* properties) {
+  std::vector<std::string> out;
+  netlink::each_attribute(netlink::payload(properties), [&](const nlattr* one) {
+    if (mnl_attr_get_type(one) == IFLA_ALT_IFNAME) out.emplace_back(netlink::text(one));
+  });
+  return out;
+}
+
 }  // namespace
 
 std::vector<Link> all() {
@@ -36,6 +44,7 @@ std::vector<Link> all() {
     link.ethernet = info->ifi_type == ARPHRD_ETHER;
     link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
     link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
+    link.altnames = altnames_of(netlink::find(message, sizeof *info, IFLA_PROP_LIST));
     if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
     if (link.kind == "vlan") link.loose = loosely_bound(netlink::find(message, sizeof *info, IFLA_LINKINFO));
     link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));

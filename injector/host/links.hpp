@@ -12,6 +12,7 @@ namespace squall::links {
 
 struct Link {
   std::string name, alias, kind;
+  std::vector<std::string> altnames;
   std::uint32_t index = 0;
   std::uint32_t mtu = 0;     // bytes
   std::uint32_t master = 0;  // of a bridge or a bond it belongs to
