@@ -7,6 +7,7 @@
 #include "controller/topology.hpp"
 #include "injector/claims.hpp"
 #include "injector/fault.hpp"
+#include "injector/protocol.hpp"
 
 namespace squall {
 namespace {
@@ -95,6 +96,17 @@ void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<
     }
 }
 
+namespace {
+
+// Parameters travel to the host in one line.
+void must_be_carried(const Step& step, const Value& with, Diagnostics& diagnostics) {
+  constexpr std::size_t for_the_rest = 64 << 10;
+  if (with.kind != Value::Kind::map || boost::json::serialize(to_json(with)).size() + for_the_rest <= longest_request) return;
+  diagnostics.error(with.place, fmt::format("the parameters of step \"{}\" take more than the {} MiB that can be sent to a host", step.name, longest_request >> 20));
+}
+
+}  // namespace
+
 std::string PlannedFault::deafness() const { return cannot_hear.empty() ? "" : fmt::format("{} cannot hear {}", host, fmt::join(cannot_hear, ", ")); }
 
 std::vector<std::string> matching_hosts(const Selector& on, const Landscape& landscape,
@@ -132,6 +144,7 @@ Plan make_plan(const Scenario& scenario, std::uint64_t seed, Diagnostics& diagno
     const auto picked = pick(step.on, matching, derive(seed, "hosts of " + step.name));
     touched.insert(picked.begin(), picked.end());
     const auto add = [&](const std::string& host, const Value& with, const std::vector<std::string>& deaf_to) {
+      must_be_carried(step, with, diagnostics);
       plan.faults.push_back({&step, host, target, derive(seed, step.name + " on " + host), with, deaf_to});
     };
     if (has_topology(step)) {

@@ -122,6 +122,17 @@ boost::json::array doctor_json(const std::vector<Examined>& all) {
   return out;
 }
 
+boost::json::object policy_json(const Policy& policy) {
+  const auto findings = policy.findings();
+  return {{"source", policy.source}, {"findings", boost::json::array(findings.begin(), findings.end())}};
+}
+
+std::string policy_text(const Policy& policy) {
+  auto out = fmt::format("policy: {}\n", policy.source);
+  for (auto& finding : policy.findings()) out += wrapped("  ! ", 4, finding);
+  return out;
+}
+
 std::string doctor_text(const std::vector<Examined>& all) {
   const auto groups = groups_of(all);
   const auto often = said_often(groups);

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 
 #include "injector/fault.hpp"
+#include "injector/policy.hpp"
 
 namespace squall {
 
@@ -24,5 +25,9 @@ boost::json::array doctor_json(const std::vector<Examined>&);
 // For people, 100 columns wide: faults of which the same is to be said stand together, and what holds for several such
 // groups stands once, at the end.
 std::string doctor_text(const std::vector<Examined>&);
+
+// Which policy holds here, and what it names that protects nothing: {source, findings: [text…]}, and for people.
+boost::json::object policy_json(const Policy&);
+std::string policy_text(const Policy&);
 
 }  // namespace squall

@@ -10,6 +10,7 @@
 
 #include <boost/json.hpp>
 
+#include "injector/reach.hpp"
 #include "injector/transaction.hpp"
 #include "scenarios/schema.hpp"
 #include "scenarios/selector.hpp"
@@ -85,6 +86,8 @@ class Fault {
   virtual std::vector<std::string> limits() const { return {}; }
   // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each other (claims.hpp).
   virtual std::vector<std::string> claims() const = 0;
+  // What it touches, resolved: the host's policy is asked about it before the fault is applied and while it is in force.
+  virtual Reach reach() const = 0;
   virtual void apply(Transaction&) = 0;
   virtual void started() {}
   // Sets the share (0 to 1) of the full dose, for ramps; called only where the type says it can.

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 
 constexpr auto dose_period = 250ms;
 constexpr auto ramp_period = 100ms;
+constexpr std::int64_t policy_period_ns = 1'000'000'000;
 // More than so many changes may take as long as a hang: the guardian is told.
 constexpr std::size_t many_changes = 20;
 // Of many that are undone at once: how long what is done may be without a record.
@@ -194,11 +195,25 @@ void InForce::tick() {
   // Timers stand still while the machine sleeps; what has to end does not.
   end_those_over();
   if (lease_ns_ > 0 && boottime_ns() >= lease_until_) undo_all("the lease ran out", true);
+  ask_policy();
   for (auto& [step, running] : running_) {
     say_events(*running);
     at_.tell({{"event", "dose"}, {"step", step}, {"at", wall_ns()}, {"dose", measured(*running->order.fault, running->unattended_ns).json()}});
   }
   if (!running_.empty()) later(ticks_, dose_period, [this] { tick(); });
+}
+
+// Others come to a cgroup, a namespace, a port: what may not be touched any more is let go.
+void InForce::ask_policy() {
+  if (monotonic_ns() < policy_at_) return;
+  policy_at_ = monotonic_ns() + policy_period_ns;
+  std::vector<std::pair<std::string, std::string>> forbidden;
+  for (auto& [step, running] : running_) try {
+      if (auto rule = at_.forbidden(*running->order.fault); !rule.empty()) forbidden.emplace_back(step, std::move(rule));
+    } catch (const std::exception& e) {
+      at_.tell({{"event", "log"}, {"level", "error"}, {"text", fmt::format("ask the policy about \"{}\": {}", step, e.what())}});
+    }
+  for (auto& [step, rule] : forbidden) end_and_say({step}, "the host's policy: " + rule);
 }
 
 void InForce::renew() {

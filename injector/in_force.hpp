@@ -33,6 +33,7 @@ class InForce {
     std::string state, session;
     std::function<void(const boost::json::object&)> say;   // goes to the caller
     std::function<void(const boost::json::object&)> tell;  // may be missed by a slow caller
+    std::function<std::string(const Fault&)> forbidden;    // by the host's policy, as things are now: the rule, or ""
   };
   explicit InForce(Surroundings);
   ~InForce();
@@ -66,6 +67,7 @@ class InForce {
   void start(Running&);
   void ramp(const std::string& step);
   void tick();
+  void ask_policy();
   void say_events(Running&);
   using Told = std::function<void(boost::json::object)>;
   // Undoes them together: whoever holds packets is asked only once to let them pass. `told` gets what became of each, in the
@@ -81,7 +83,7 @@ class InForce {
 
   Surroundings at_;
   boost::asio::steady_timer ticks_, lease_;
-  std::int64_t lease_ns_ = 0, lease_until_ = 0;
+  std::int64_t lease_ns_ = 0, lease_until_ = 0, policy_at_ = 0;
   std::map<std::string, std::unique_ptr<Running>> running_;
   std::vector<std::unique_ptr<Applied>> remains_;  // what could not be undone
   std::uint64_t order_ = 0;

@@ -41,7 +41,9 @@ std::optional<json::object> record_of(std::string_view line) {
   constexpr std::size_t prefix = 9;
   if (line.size() <= prefix || line[prefix - 1] != ' ' || checksum(line.substr(prefix)) != line.substr(0, prefix - 1)) return {};
   json::error_code error;
-  auto value = json::parse({line.data() + prefix, line.size() - prefix}, error);
+  json::parse_options options;
+  options.allow_invalid_utf8 = true;  // paths are bytes, and an inverse has to find them again
+  auto value = json::parse({line.data() + prefix, line.size() - prefix}, error, {}, options);
   if (error || !value.is_object()) return {};
   return std::move(value.get_object());
 }

@@ -11,13 +11,16 @@
 
 namespace squall {
 
+// The "id" of a request that cannot be read as a whole, as far as it can be seen; null where it cannot.
+boost::json::value id_in(std::string_view line);
+
 class CallerLink {
  public:
   CallerLink(boost::asio::io_context&, int in, int out);
   CallerLink(const CallerLink&) = delete;
 
-  // Calls `take` with each line, and `ended` once with the reason when no more will come: end of file, a line of more
-  // than 1 MiB, or a caller that takes nothing for a second.
+  // Calls `take` with each line, and `ended` once with the reason when no more will come: end of file, or a caller that
+  // takes nothing for a second. A line that is longer than a request may be is answered and passed over.
   void listen(std::function<void(std::string_view line)> take, std::function<void(std::string why)> ended);
   // Sends one line. Never blocks for more than a second; after that the link is lost and says so to `ended`.
   void send(const boost::json::object&);
@@ -28,12 +31,14 @@ class CallerLink {
 
  private:
   void read();
+  void pass_over(std::size_t line_end);
   void lose(std::string why);
   bool writable(int milliseconds) const;
 
   boost::asio::io_context& io_;
   boost::asio::posix::stream_descriptor in_;
   boost::asio::streambuf buffer_;
+  std::string too_long_;  // how a line that is too long begins, while it is passed over
   int out_;
   bool open_ = true, deaf_ = false;
   std::function<void(std::string_view)> take_;

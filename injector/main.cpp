@@ -5,6 +5,7 @@
 
 #include "injector/doctor.hpp"
 #include "injector/guardian.hpp"
+#include "injector/host/host_text.hpp"
 #include "injector/maintenance.hpp"
 #include "injector/session.hpp"
 
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
   auto* rescue = add("rescue", "")->group("");  // started by squall where an injector says nothing any more
   rescue->add_option("--session", session)->required();
   auto* doctor = add("doctor", "which faults this host can take");
+  doctor->add_option("--policy", policy, "what may be done here (default /etc/squall/policy.yaml)");
   auto* guardian = app.add_subcommand("guardian", "")->group("");  // started by the injector itself
   guardian->add_option("--journal", journal)->required();
   guardian->add_option("--pid", pid)->required();
@@ -46,7 +48,13 @@ int main(int argc, char** argv) {
     if (*rescue) return squall::rescue_session(state, session);
     if (*doctor) {
       const auto found = squall::examine_host();
-      fmt::print("{}", output == "json" ? boost::json::serialize(squall::doctor_json(found)) + "\n" : squall::doctor_text(found));
+      const auto rules = squall::read_policy(policy.empty() ? "/etc/squall/policy.yaml" : policy, !policy.empty());
+      if (output == "json") {
+        fmt::print("{}\n", squall::valid_json(boost::json::serialize(squall::doctor_json(found))));
+        for (auto& finding : rules.findings()) fmt::print(stderr, "squall-injector: warning: {}\n", squall::printable(finding));
+      } else {
+        fmt::print("{}{}", squall::valid_utf8(squall::doctor_text(found)), squall::valid_utf8(squall::policy_text(rules)));
+      }
       return 0;
     }
     squall::SessionOptions options;

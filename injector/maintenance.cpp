@@ -10,14 +10,19 @@
 
 #include <fmt/format.h>
 
+#include "injector/carry_out.hpp"
+#include "injector/host/host_text.hpp"
 #include "injector/host/read_file.hpp"
 #include "injector/host/suspended.hpp"
+#include "injector/journal.hpp"
 #include "injector/protocol.hpp"
 #include "injector/recovery.hpp"
 #include "scenarios/times.hpp"
 
 namespace squall {
 namespace {
+
+std::string told(const boost::json::value& value) { return valid_json(boost::json::serialize(value)); }
 
 namespace json = boost::json;
 
@@ -50,7 +55,7 @@ void print_status(const JournalContent& journal, const JournalledFault& fault) {
              !journal.owner_alive() ? "its injector is dead: `squall undo` puts it back"
              : fault.until          ? fmt::format("held by squall-injector[{}], {}s left", journal.pid, left)
                                     : fmt::format("held by squall-injector[{}], until it is undone", journal.pid));
-  for (auto& undo : undo_texts(journal, fault.step)) fmt::print("  undo: {}\n", std::string(undo.as_string()));
+  for (auto& undo : undo_texts(journal, fault.step)) fmt::print("  undo: {}\n", printable(std::string(undo.as_string())));
 }
 
 json::array elsewhere_json(const std::vector<Elsewhere>& others) {
@@ -96,7 +101,7 @@ int tell(const std::string& state, Recovered done, bool as_json) {
   const auto costs = take_costs(state);
   for (auto& one : costs) cost.push_back(one.json());
   if (as_json) {
-    fmt::print("{}\n", json::serialize(json::object{{"clean", left.empty()}, {"sessions", done.sessions}, {"carried_out", std::move(carried_out)},
+    fmt::print("{}\n", told(json::object{{"clean", left.empty()}, {"sessions", done.sessions}, {"carried_out", std::move(carried_out)},
                                                    {"left", std::move(remains)}, {"costs", std::move(cost)}, {"ended", ended_json()}, {"elsewhere", elsewhere_json(others)}}));
     return left.empty() ? 0 : 6;
   }
@@ -107,7 +112,7 @@ int tell(const std::string& state, Recovered done, bool as_json) {
                                                        : nothing_in_force(state, others));
   } else {
     fmt::print(stderr, "squall: error: this host could not be restored completely\n");
-    for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", one.step, one.detail, one.by_hand);
+    for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", printable(one.step), printable(one.detail), valid_utf8(one.by_hand));
   }
   print_elsewhere(others);
   return left.empty() ? 0 : 6;
@@ -200,7 +205,7 @@ int show_status(const std::string& state, bool as_json) {
   }
   const auto others = elsewhere(state);
   if (as_json) {
-    fmt::print("{}\n", json::serialize(json::object{{"active", std::move(active)}, {"damaged", std::move(damaged)}, {"elsewhere", elsewhere_json(others)}}));
+    fmt::print("{}\n", told(json::object{{"active", std::move(active)}, {"damaged", std::move(damaged)}, {"elsewhere", elsewhere_json(others)}}));
     return 0;
   }
   if (active.empty() && damaged.empty()) fmt::print("{}\n", nothing_in_force(state, others));

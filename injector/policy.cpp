@@ -1,16 +1,11 @@
 #include "injector/policy.hpp"
 
 #include <array>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
-
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <fmt/format.h>
 
+#include "injector/host/block.hpp"
 #include "injector/host/process.hpp"
 
 namespace squall {
@@ -18,39 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 3> always_protected{"sshd", "squall", "squall-injector"};
+// OpenSSH since 9.8 serves a session by an executable of its own.
+constexpr std::array<std::string_view, 6> always_protected{"sshd", "sshd-session", "sshd-auth", "dropbear", "squall", "squall-injector"};
 
 template <class List, class What>
 bool contains(const List& list, const What& what) {
   return std::find(list.begin(), list.end(), what) != list.end();
-}
-
-// The disk a block device is on: "8:0" for "8:1". Both are the same thing to a fault that slows the disk.
-std::string disk_of(dev_t device) {
-  std::error_code error;
-  const auto number = fmt::format("{}:{}", major(device), minor(device));
-  const auto folder = fs::canonical("/sys/dev/block/" + number, error);
-  if (error || !fs::exists(folder / "partition", error)) return number;
-  std::ifstream file{folder.parent_path() / "dev"};
-  std::string whole;
-  return std::getline(file, whole) ? whole : number;
-}
-
-// The disk that a path lies on, by its nearest folder that exists; "" where there is none.
-std::string disk_below(fs::path path) {
-  struct stat info {};
-  while (::stat(path.c_str(), &info) != 0) {
-    if (!path.has_relative_path()) return "";
-    path = path.parent_path();
-  }
-  return disk_of(S_ISBLK(info.st_mode) ? info.st_rdev : info.st_dev);
-}
-
-// "/dev/sdb", "sdb" or "8:16", as TargetSpec has it.
-std::string disk_named(const std::string& device) {
-  unsigned major_number = 0, minor_number = 0;
-  if (std::sscanf(device.c_str(), "%u:%u", &major_number, &minor_number) == 2) return disk_of(makedev(major_number, minor_number));
-  return disk_below(device.starts_with('/') ? device : "/dev/" + device);
 }
 
 }  // namespace
@@ -88,33 +56,19 @@ std::string Policy::refuses(const FaultType& fault, const TargetSpec& target, st
     return fmt::format("this host allows no fault longer than {} (\"longest\" in {}), got {}", to_string(longest), source, to_string(Duration{for_ns}));
   if (target.pid && contains(own_line(), *target.pid))
     return fmt::format("pid {} is protected always: it is {}", *target.pid, *target.pid == 1 ? "the first process" : "squall, or what started it");
-  if (target.interface && contains(protected_interfaces, *target.interface))
-    return fmt::format("the interface \"{}\" is protected (\"protected_interfaces\" in {})", *target.interface, source);
-  if (!target.path && !target.device) return "";
-  const auto disk = target.path ? disk_below(*target.path) : disk_named(*target.device);
-  for (auto& path : protected_paths)
-    if (disk_below(path) == disk)
-      return fmt::format("the path \"{}\" is protected (\"protected_paths\" in {}), and {} is on the same disk", path, source, target.to_string());
-  return "";
+  Reach named;
+  const auto device = target.path ? block::device_below(*target.path) : target.device ? block::find_device(*target.device) : tl::unexpected(std::string{});
+  if (device) named.disks.push_back(block::whole_disk(*device).id());
+  return refuses(named);
 }
 
 std::string Policy::refuses(const std::vector<Process>& processes) const {
+  const auto line = own_line();
   for (auto& process : processes) {
     const auto exe = fs::path(process.exe).filename().string();
-    if (process.pid == 1 || contains(always_protected, exe)) return fmt::format("the process {} is protected always", process.to_string());
+    if (contains(line, process.pid) || contains(always_protected, exe)) return fmt::format("the process {} is protected always", process.to_string());
     for (auto& name : {exe, process.exe, process.name})
       if (contains(protected_processes, name)) return fmt::format("the process {} is protected (\"protected_processes\" in {})", process.to_string(), source);
-  }
-  return "";
-}
-
-// A fault that was not aimed at an interface by name may touch it all the same: its claims tell ("qdisc eth0 egress").
-std::string Policy::refuses_claims(const std::vector<std::string>& claims) const {
-  for (auto& claim : claims) {
-    std::istringstream words{claim};
-    for (std::string word; words >> word;)
-      if (contains(protected_interfaces, word))
-        return fmt::format("the interface \"{}\" is protected (\"protected_interfaces\" in {})", word, source);
   }
   return "";
 }

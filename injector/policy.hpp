@@ -15,16 +15,26 @@ struct Policy {
   std::vector<std::string> faults;               // the faults allowed; none named: all
   Duration longest{3'600'000'000'000};           // no fault lasts longer
   std::vector<std::string> protected_processes;  // names or paths of executables that no fault may be aimed at
-  std::vector<std::string> protected_interfaces;
+  std::vector<std::string> protected_interfaces;  // names or altnames, in whatever network namespace a fault acts
   std::vector<std::string> protected_paths;  // nothing is done to the file systems and disks that hold these
   std::string source = "the defaults";       // what refusals name
 
   // Each gives "" where it may be done, else the rule that forbids it. Always protected, whatever the file says: pid 1,
-  // sshd, squall, squall-injector with its guardian, and whoever started this process.
+  // SSH servers, squall, squall-injector with its guardian, and whoever started this process.
   std::string refuses_environment(const std::string&) const;
+  // What is asked for, before anything is looked up. `for_ns` 0: for as long as `longest` lets it.
   std::string refuses(const FaultType&, const TargetSpec&, std::int64_t for_ns) const;
   std::string refuses(const std::vector<Process>&) const;
-  std::string refuses_claims(const std::vector<std::string>&) const;
+  // What a fault touches, as it is now; policy_reach.cpp.
+  std::string refuses(const Reach&) const;
+
+  // What the file names that protects nothing on this host as it is now, for a person: a slip, or not there (yet).
+  std::vector<std::string> findings() const;
+
+ private:
+  std::string refuses_processes(const Reach&) const;
+  std::string refuses_devices(const Reach::Devices&) const;
+  std::string refuses_disks(const std::vector<std::string>&) const;
 };
 
 template <>

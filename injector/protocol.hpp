@@ -3,16 +3,22 @@
 // Requests carry "id" and "do"; each is answered by {"id": …, "ok": true, …} or {"id": …, "ok": false, "error": "…",
 // "kind": "input|refused|conflict|failed"}. Times are CLOCK_REALTIME nanoseconds ("…_at"), durations nanoseconds ("…_ns").
 //
-//   hello    {version, environment?, run?, lease_ns?}    → {version, host, boot_id, kernel, pid, session, capabilities, clock}
-//   doctor   {}                                          → {faults: [{fault, possible, mechanism, options: [Capability…]}]}
-//   plan     {fault, on, with, seed?}                    → {mechanism, targets, claims, limits, changes: [{do, undo}]}
+// A request that cannot be read or is longer than `longest_request` is answered as "input", with its id where that can be seen,
+// else null. Bytes of the host that are no UTF-8 are told as \\xNN.
+//
+//   hello    {version, environment?, run?, lease_ns?}    → {version, host, boot_id, kernel, pid, session, capabilities, clock} ; nothing
+//            is prepared or applied before one that the host agrees to
+//   doctor   {}                                          → {faults: [{fault, possible, mechanism, options: [Capability…]}],
+//            policy: {source, findings: [text…]}}
+//   plan     {fault, on, with, seed?, for_ns?}           → {mechanism, targets, claims, limits, changes: [{do, undo}]}
 //   resolve  {on}                                        → {processes: [{pid, exe, command, cgroup, started_at}]}
 //   snapshot {}                                          → {} ; keeps the host's state as the one to compare with
 //   diff     {}                                          → {clean, differences: [text…]} against the snapshot
-//   prepare  {step, fault, on, with, seed?}              → {mechanism, targets, claims, limits} ; looks everything up for an
-//            apply of that step that says no fault: it acts at once
+//   prepare  {step, fault, on, with, seed?, for_ns?}     → {mechanism, targets, claims, limits} ; looks everything up for an
+//            apply of that step that says no fault: it acts at once. So many steps at most are kept
 //   apply    {step, fault?, on, with, for_ns?, ramp_up_ns?, seed}
-//            → {step, mechanism, targets, limits, applied_at, apply_ns}   when the fault is in force, undo durable
+//            → {step, mechanism, targets, limits, applied_at, apply_ns}   when the fault is in force, undo durable. Without
+//            for_ns an act goes on until it is undone, but no longer than the host's policy lets any fault
 //   dose     {step}                                      → {dose}
 //   probes   {step, service, ends: ["tcp 10.0.0.1:4711"…]} → {} ; the askers' own ends of connections by which that service was
 //            probed while the step was in force: whether the fault met them is told with its dose
@@ -37,10 +43,14 @@
 #pragma once
 
 #include <csignal>
+#include <cstddef>
 
 namespace squall {
 inline constexpr int protocol_version = 1;
 inline constexpr long long default_lease_ns = 10'000'000'000;
+// Bytes of one line with its newline. A request that is longer is answered so and passed over; 65,536 samples fit.
+inline constexpr std::size_t longest_request = 2 << 20;
+inline constexpr std::size_t longest_answer = 16 << 20;
 // How `squall undo` asks a session to undo everything and to end, and the "why" that is then told.
 inline constexpr int undo_signal = SIGUSR1;
 inline constexpr char undone_by_hand[] = "`squall undo`";

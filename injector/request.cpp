@@ -31,7 +31,8 @@ TargetSpec aimed(const json::object& request, const FaultType& type, Diagnostics
   return target;
 }
 
-void check_policy(const json::object& request, const FaultType& type, const TargetSpec& target, const Policy& policy) {
+// Before the fault looks for anything: whoever the target selects is refused as a whole where one of them is protected.
+void check_target(const json::object& request, const FaultType& type, const TargetSpec& target, const Policy& policy) {
   auto rule = policy.refuses(type, target, number_of(request, "for_ns", 0));
   if (rule.empty() && target.selects_processes()) {
     const auto processes = find_processes(target);
@@ -87,21 +88,27 @@ TargetSpec target_of(const json::object& request) {
 
 PreparedFault prepare_fault(const json::object& request, const Policy& policy, const std::string& session, boost::asio::io_context* io) {
   const auto name = text_of(request, "fault");
-  PreparedFault out{find_fault(name), nullptr};
+  PreparedFault out{find_fault(name), {}, nullptr};
   if (!out.type) throw Refused{"input", fmt::format("unknown fault \"{}\"", name)};
   Diagnostics wrong{name};
-  const auto target = aimed(request, *out.type, wrong);
+  out.target = aimed(request, *out.type, wrong);
   const auto parameters = value_at(request, "with");
   out.type->parameters->check(parameters, wrong);
   if (wrong.ok()) {
-    check_policy(request, *out.type, target, policy);
+    check_target(request, *out.type, out.target, policy);
     Setting setting{io, session, text_of(request, "step", name), seed_of(request)};
     setting.permits = [&policy](const Process& process) { return policy.refuses({process}).empty(); };
-    out.fault = out.type->prepare(parameters, target, setting, wrong);
+    out.fault = out.type->prepare(parameters, out.target, setting, wrong);
   }
   if (!wrong.ok() || !out.fault) throw Refused{"input", told(wrong)};
-  if (auto rule = policy.refuses_claims(out.fault->claims()); !rule.empty()) throw Refused{"refused", rule};
+  ask_policy(policy, out, number_of(request, "for_ns", 0));
   return out;
+}
+
+void ask_policy(const Policy& policy, const PreparedFault& prepared, std::int64_t for_ns) {
+  auto rule = policy.refuses(*prepared.type, prepared.target, for_ns);
+  if (rule.empty()) rule = policy.refuses(prepared.fault->reach());
+  if (!rule.empty()) throw Refused{"refused", rule};
 }
 
 json::array json_texts(const std::vector<std::string>& list) {

@@ -29,8 +29,11 @@ TargetSpec target_of(const boost::json::object&);
 // What a request for a fault comes to when the catalogue and the host's policy agree to it.
 struct PreparedFault {
   const FaultType* type = nullptr;
+  TargetSpec target;
   std::unique_ptr<Fault> fault;
 };
+// Refuses what the host's policy forbids by now: the fault, how long it is to last, and all that it touches.
+void ask_policy(const Policy&, const PreparedFault&, std::int64_t for_ns);
 PreparedFault prepare_fault(const boost::json::object& request, const Policy&, const std::string& session, boost::asio::io_context*);
 
 boost::json::array json_texts(const std::vector<std::string>&);

@@ -16,6 +16,7 @@
 #include "injector/doctor.hpp"
 #include "injector/host/descriptor_limit.hpp"
 #include "injector/host/endpoint_set.hpp"
+#include "injector/host/host_text.hpp"
 #include "injector/host/last_descriptors.hpp"
 #include "injector/host/snapshot.hpp"
 #include "injector/host_sessions.hpp"
@@ -33,6 +34,7 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr std::size_t longest_step = 200;  // the journal keeps room for it
+constexpr std::size_t most_prepared = 256;  // each may hold devices, rules' sockets and 240 kB
 
 std::string fresh_session() {
   std::uint32_t number = 0;
@@ -61,7 +63,8 @@ class Session {
         link_(io_, options.in, options.out),
         signals_(io_),
         safeguard_(io_, options.state, name_, [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
-        in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); }}) {}
+        in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); },
+                   [this](auto& fault) { return policy_.refuses(fault.reach()); }}) {}
 
   int run() {
     // Timers to the nanosecond: prctl(2), PR_SET_TIMERSLACK.
@@ -94,7 +97,7 @@ class Session {
     json::error_code bad;
     const auto value = json::parse({line.data(), line.size()}, bad);
     if (bad || !value.is_object())
-      return link_.send({{"id", nullptr}, {"ok", false}, {"kind", "input"}, {"error", "expected one JSON object a line"}});
+      return link_.send({{"id", id_in(line)}, {"ok", false}, {"kind", "input"}, {"error", "expected one JSON object a line"}});
     const auto& request = value.get_object();
     auto* id = request.if_contains("id");
     json::object reply;
@@ -132,7 +135,7 @@ class Session {
   json::object answer_at_leisure(const std::string& verb, const json::object& request) {
     const Pause pause{*this};
     if (verb == "hello") return hello(request);
-    if (verb == "doctor") return {{"faults", doctor_json(examine_host())}};
+    if (verb == "doctor") return {{"faults", doctor_json(examine_host())}, {"policy", policy_json(policy_)}};
     if (verb == "plan") return plan(request);
     if (verb == "prepare") return prepare(request);
     if (verb == "resolve") return resolve(request);
@@ -156,6 +159,7 @@ class Session {
   };
 
   json::object hello(const json::object& request) {
+    welcome_ = false;
     if (auto version = number_of(request, "version", protocol_version); version != protocol_version)
       throw Refused{"refused", fmt::format("this injector speaks version {} of the protocol, got version {}", protocol_version, version)};
     if (auto rule = policy_.refuses_environment(text_of(request, "environment")); !rule.empty()) throw Refused{"refused", rule};
@@ -165,6 +169,8 @@ class Session {
     if (!run_.empty()) arm();
     utsname kernel{};
     ::uname(&kernel);
+    welcome_ = true;
+    for (auto& finding : policy_.findings()) link_.send({{"event", "log"}, {"level", "warning"}, {"text", "the host's policy: " + finding}});
     return {{"version", protocol_version}, {"host", kernel.nodename}, {"boot_id", boot_id()}, {"kernel", kernel.release}, {"pid", ::getpid()},
             {"session", name_},            {"capabilities", capabilities()}, {"clock", wall_ns()}};
   }
@@ -202,9 +208,18 @@ class Session {
   // Names, addresses and processes are looked up ahead, so that the apply that follows acts at once, on many hosts at
   // the same moment.
   json::object prepare(const json::object& request) {
+    must_be_welcome();
     const auto step = step_of(request);
+    if (!prepared_.contains(step) && prepared_.size() >= most_prepared)
+      throw Refused{"refused", fmt::format("{} steps are prepared already, which is as many as an injector keeps: apply some of them first, or apply without preparing", most_prepared)};
+    prepared_.erase(step);
     auto& kept = prepared_[step] = prepare_fault(request, policy_, name_, &io_);
     return told_of(*kept.fault);
+  }
+
+  // Whoever asks for another version or another environment is no caller of this host, nor is who does not say.
+  void must_be_welcome() const {
+    if (!welcome_) throw Refused{"refused", "nothing is done to this host before a hello that it agrees to"};
   }
 
   PreparedFault prepared_for(const json::object& request, const std::string& step) {
@@ -234,9 +249,9 @@ class Session {
     json::array out;
     for (auto& process : *found)
       out.push_back(json::object{{"pid", process.pid},
-                                 {"exe", process.exe},
-                                 {"command", process.command},
-                                 {"cgroup", process.cgroup},
+                                 {"exe", printable(process.exe)},
+                                 {"command", printable(process.command)},
+                                 {"cgroup", printable(process.cgroup)},
                                  {"started_at", booted + boot_ns_of(process.start_ticks)}});
     return {{"processes", std::move(out)}};
   }
@@ -275,15 +290,19 @@ class Session {
   }
 
   json::object apply(const json::object& request, std::int64_t received) {
+    must_be_welcome();
     Order order{.step = step_of(request), .run = run_};
     order.received = received;
     order.for_ns = number_of(request, "for_ns", 0);
     order.ramp_up_ns = number_of(request, "ramp_up_ns", 0);
     auto prepared = prepared_for(request, order.step);
     order.type = prepared.type;
-    order.fault = std::move(prepared.fault);
     if (order.for_ns == 0 && order.type->lasting) throw Refused{"input", fmt::format("missing \"for_ns\": how long {} is to last", order.type->name)};
     if (order.ramp_up_ns > 0 && !order.type->ramps) throw Refused{"input", fmt::format("{} cannot be ramped up", order.type->name)};
+    // It may have been prepared long ago, and for nobody knew how long.
+    ask_policy(policy_, prepared, order.for_ns);
+    if (order.for_ns == 0) order.for_ns = policy_.longest.ns;
+    order.fault = std::move(prepared.fault);
     arm();
     return in_force_.apply(std::move(order));
   }
@@ -319,7 +338,7 @@ class Session {
   std::optional<HostState> snapshot_;
   std::set<std::string> others_;
   std::map<std::string, PreparedFault> prepared_;
-  bool leaving_ = false, bye_ = false;
+  bool leaving_ = false, bye_ = false, welcome_ = false;
 };
 
 }  // namespace

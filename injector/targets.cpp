@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "injector/host/containers.hpp"
+#include "injector/host/host_text.hpp"
 #include "injector/host/listeners.hpp"
 #include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
@@ -35,15 +36,24 @@ std::string read_link(const std::string& path) {
   return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : "";
 }
 
+// Calls `read(pid)`, and again by a thread that lives where that gives nothing.
+template <class Read>
+auto by_live_thread(pid_t pid, Read read) {
+  auto out = read(pid);
+  if (out != decltype(out){}) return out;
+  const auto thread = live_thread(pid);
+  return thread == pid ? out : read(thread);
+}
+
 std::string executable_of(pid_t pid) {
-  auto exe = read_link(proc(pid, "exe"));
+  auto exe = by_live_thread(pid, [](pid_t of) { return read_link(proc(of, "exe")); });
   constexpr std::string_view gone = " (deleted)";  // replaced on disk by an upgrade, still running
   if (exe.ends_with(gone)) exe.resize(exe.size() - gone.size());
   return exe;
 }
 
 std::string command_of(pid_t pid) {
-  auto command = read_file(proc(pid, "cmdline")).value_or("");
+  auto command = by_live_thread(pid, [](pid_t of) { return read_file(proc(of, "cmdline")).value_or(""); });
   while (!command.empty() && command.back() == '\0') command.pop_back();
   std::replace(command.begin(), command.end(), '\0', ' ');
   return command;
@@ -64,8 +74,9 @@ void split(std::string_view text, char separator, Take take) {
   }
 }
 
+// cgroup v1 puts a thread that has ended into the root.
 void read_cgroups(pid_t pid, Process& out) {
-  split(read_file(proc(pid, "cgroup")).value_or(""), '\n', [&](std::string_view line) {
+  split(read_file(proc(live_thread(pid), "cgroup")).value_or(""), '\n', [&](std::string_view line) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string_view::npos || second == std::string_view::npos) return;
     const auto controllers = line.substr(first + 1, second - first - 1);
@@ -133,7 +144,7 @@ tl::expected<pid_t, std::string> read_pid_file(const std::string& path) {
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), pid);
   if (error != std::errc{} || end != line.data() + line.size() || pid <= 0)
-    return tl::unexpected(fmt::format("read the pid file \"{}\": expected a pid in its first line, got \"{}\"", path, line.substr(0, 40)));
+    return tl::unexpected(fmt::format("read the pid file \"{}\": expected a pid in its first line, got \"{}\"", path, printable(line.substr(0, 40))));
   return pid;
 }
 
@@ -233,13 +244,15 @@ std::vector<pid_t> all_pids() {
 }  // namespace
 
 std::uint64_t network_namespace_of(pid_t pid) {
-  struct stat info {};
-  return ::stat(proc(pid, "ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
+  return by_live_thread(pid, [](pid_t of) -> std::uint64_t {
+    struct stat info {};
+    return ::stat(proc(of, "ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
+  });
 }
 
-std::string Process::to_string() const { return fmt::format("{}[{}]", name, pid); }
+std::string Process::to_string() const { return fmt::format("{}[{}]", printable(name), pid); }
 
-std::optional<Process> read_process(pid_t pid) {
+std::optional<Process> read_identity(pid_t pid) {
   auto stat = read_process_stat(pid);
   if (!stat || stat->ended()) return {};
   Process out;
@@ -247,11 +260,18 @@ std::optional<Process> read_process(pid_t pid) {
   out.start_ticks = stat->start_ticks;
   out.name = trimmed(read_file(proc(pid, "comm")).value_or(""));
   out.exe = executable_of(pid);
+  return out;
+}
+
+std::optional<Process> read_process(pid_t pid) {
+  auto out_if_there = read_identity(pid);
+  if (!out_if_there) return {};
+  auto& out = *out_if_there;
   out.command = command_of(pid);
   out.uid = user_of(pid);
   out.network_namespace = network_namespace_of(pid);
   read_cgroups(pid, out);
-  return out;
+  return out_if_there;
 }
 
 bool is_alive(const Process& process) {
@@ -283,7 +303,7 @@ std::string none_matches(const TargetSpec& target) {
   for (auto& entry : fs::directory_iterator("/proc", unreadable)) {
     const auto pid = std::atoi(entry.path().filename().c_str());
     if (pid <= 0 || trimmed(read_file(proc(pid, "comm")).value_or("")) != *target.exe) continue;
-    if (const auto exe = executable_of(pid); !exe.empty()) return out + fmt::format("; {}[{}] runs {}", *target.exe, pid, exe);
+    if (const auto exe = executable_of(pid); !exe.empty()) return out + fmt::format("; {}[{}] runs {}", *target.exe, pid, printable(exe));
   }
   return out;
 }

@@ -33,6 +33,8 @@ std::string none_matches(const TargetSpec&);
 
 // One process by its pid; nothing where it does not exist (any more).
 std::optional<Process> read_process(pid_t);
+// Its name and executable alone, for looks at many.
+std::optional<Process> read_identity(pid_t);
 // The inode of /proc/PID/ns/net; 0 where there is no such process, or it may not be seen.
 std::uint64_t network_namespace_of(pid_t);
 // The same pid and the same start time are still there (zombies do not count).

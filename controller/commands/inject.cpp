@@ -173,7 +173,7 @@ class Injection {
 
  private:
   json::object about_the_fault(const char* verb) const {
-    return {{"do", verb}, {"fault", arguments_.fault}, {"with", wanted_.with}, {"on", wanted_.on}, {"seed", std::to_string(arguments_.seed.value_or(1))}};
+    return {{"do", verb}, {"fault", arguments_.fault}, {"with", wanted_.with}, {"on", wanted_.on}, {"for_ns", wanted_.for_ns}, {"seed", std::to_string(arguments_.seed.value_or(1))}};
   }
 
   int refused(const Reply& reply, const std::string& attempt) {

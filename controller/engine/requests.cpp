@@ -26,6 +26,7 @@ json::object fault_request(std::string_view verb, const PlannedFault& fault) {
           {"fault", fault.step->fault},
           {"on", target_json(fault.target)},
           {"with", fault.with.kind == Value::Kind::map ? to_json(fault.with) : json::object{}},
+          {"for_ns", lasting(*fault.step).count()},
           {"seed", std::to_string(fault.seed)}};
 }
 

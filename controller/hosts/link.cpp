@@ -26,7 +26,7 @@ namespace {
 namespace asio = boost::asio;
 namespace json = boost::json;
 
-constexpr std::size_t longest_line = 16u << 20;
+constexpr std::size_t longest_line = longest_answer;
 
 std::string own_folder() {
   std::error_code error;
@@ -253,8 +253,13 @@ void Link::request(json::object message, std::function<void(Reply)> handler) {
   }
   const auto id = state.next_id++;
   message["id"] = id;
+  auto line = json::serialize(message) + "\n";
+  if (line.size() > longest_request) {
+    asio::post(state.io, [handler = std::move(handler)] { handler(tl::unexpected(Refusal{"input", fmt::format("the request is longer than the {} MiB that can be carried", longest_request >> 20)})); });
+    return;
+  }
   state.waiting.emplace(id, std::move(handler));
-  state.outbox.push_back(json::serialize(message) + "\n");
+  state.outbox.push_back(std::move(line));
   state.write();
 }
 

@@ -4,11 +4,12 @@
 #include <unistd.h>
 
 #include "injector/host/disk_layers.hpp"
+#include "injector/host/host_text.hpp"
 #include "injector/host/open_files.hpp"
 #include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
+#include "injector/selected.hpp"
 #include "injector/target_cgroups.hpp"
-#include "injector/targets.hpp"
 
 namespace squall::faults {
 namespace {
@@ -28,7 +29,7 @@ std::string name_of(pid_t pid) {
 
 DiskProcess process_of(pid_t pid) {
   auto stat = read_process_stat(pid);
-  return {pid, stat ? stat->start_ticks : 0, fmt::format("{}[{}]", name_of(pid), pid)};
+  return {pid, stat ? stat->start_ticks : 0, fmt::format("{}[{}]", printable(name_of(pid)), pid)};
 }
 
 // The disks that a file system lies on, and every st_dev by which the files that are meant may be known.
@@ -84,7 +85,7 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed, bool& own) {
   std::map<std::string, std::optional<Group>> by_text;
   Users users;
   for (auto pid : all_processes()) {
-    auto text = read_file(fmt::format("/proc/{}/cgroup", pid));
+    auto text = read_file(fmt::format("/proc/{}/cgroup", live_thread(pid)));
     if (!text) continue;
     auto [known, fresh] = by_text.try_emplace(*text);
     if (fresh) known->second = cgroup::group_of(hierarchy, *text);
@@ -115,11 +116,12 @@ Group limited_for(const Hierarchy& hierarchy, const TargetSpec& on, const Group&
   return {meant, group.folder.substr(0, group.folder.size() - (group.path.size() - meant.size()))};
 }
 
-Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const std::optional<Aimed>& aimed,
+Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const Setting& setting, const std::optional<Aimed>& aimed,
                           std::vector<std::string>& limits) {
-  auto processes = find_processes(on);
-  if (!processes) return Error(processes.error());
-  if (processes->empty()) return Error(none_matches(on));
+  auto selected = select_processes(on, setting);
+  if (!selected) return Error(selected.error());
+  auto* processes = &selected->processes;
+  if (processes->empty()) return Error(none_selected(on, *selected));
   Users users;
   const auto tables = aimed ? std::vector<block::MountTable>{} : block::all_mount_tables();
   for (auto& process : *processes) {
@@ -195,7 +197,7 @@ void add_notes(const TargetSpec& on, DiskAim& aim) {
 
 }  // namespace
 
-Result<DiskAim> find_disk_users(const TargetSpec& on) {
+Result<DiskAim> find_disk_users(const TargetSpec& on, const Setting& setting) {
   if (on.path && on.device) return Error("expected path: or device:, got both");
   auto hierarchy = cgroup::io_hierarchy();
   if (!hierarchy) return Error(hierarchy.error());
@@ -208,7 +210,7 @@ Result<DiskAim> find_disk_users(const TargetSpec& on) {
   }
   if (!aimed && !on.selects_processes()) return Error("expected path:, device: or a process selector, got none");
   bool own = false;
-  auto users = on.selects_processes() ? users_among(*hierarchy, on, aimed, aim.limits) : users_of(*hierarchy, *aimed, own);
+  auto users = on.selects_processes() ? users_among(*hierarchy, on, setting, aimed, aim.limits) : users_of(*hierarchy, *aimed, own);
   if (!users) return Error(users.error());
   const bool v2 = hierarchy->version == cgroup::Version::v2;
   if (v2) merge_those_below(*users);

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <tl/expected.hpp>
 
+#include "injector/fault.hpp"
 #include "injector/host/block.hpp"
 #include "injector/host/cgroup.hpp"
 #include "scenarios/selector.hpp"
@@ -40,6 +41,6 @@ struct DiskAim {
 // By path or device: every cgroup with a process that uses the file system now. By processes: their cgroups, on the
 // given device or on those of the files they have open; where a unit, container or cgroup is meant, on v2 that cgroup as a
 // whole with all below it, by now and later. Errors are texts for a person.
-tl::expected<DiskAim, std::string> find_disk_users(const TargetSpec&);
+tl::expected<DiskAim, std::string> find_disk_users(const TargetSpec&, const Setting&);
 
 }  // namespace squall::faults

@@ -110,6 +110,15 @@ class Throttle : public Fault {
     return out;
   }
 
+  Reach reach() const override {
+    Reach out;
+    for (auto& user : aim_.users) {
+      out.cgroups.push_back({user.group.folder, aim_.hierarchy.version == Version::v2});
+      out.disks.push_back(user.disk.id());
+    }
+    return out;
+  }
+
   void apply(Transaction& transaction) override {
     std::set<std::string> enabled;
     for (auto& user : aim_.users)
@@ -238,10 +247,10 @@ class Throttle : public Fault {
   bool in_force_ = false;
 };
 
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   DiskThrottle with;
   if (!Describe<DiskThrottle>::object().decode(value, with, diagnostics)) return nullptr;
-  auto aim = find_disk_users(on);
+  auto aim = find_disk_users(on, setting);
   if (!aim) {
     diagnostics.error({}, aim.error());
     return nullptr;

@@ -224,6 +224,7 @@ class AnswersFault : public Fault {
 
   std::string mechanism() const override { return queue_capability().mechanism; }
   std::vector<std::string> targets() const override { return aim_.targets; }
+  Reach reach() const override { return aim_.reach(); }
   std::vector<std::string> claims() const override { return aim_.claims(); }
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;

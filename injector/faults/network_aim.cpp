@@ -11,6 +11,7 @@
 
 #include "injector/host/control_ports.hpp"
 #include "injector/host/network_namespace.hpp"
+#include "injector/selected.hpp"
 
 namespace squall::faults {
 namespace {
@@ -47,15 +48,16 @@ bool aim_at_processes(const TargetSpec& on, const Setting& setting, NetworkAim& 
     aim.watch = std::make_shared<AimWatch>(aim.network_namespace, aim.namespace_pid);
     return true;
   }
-  auto processes = find_processes(on);
-  if (!processes) {
-    diagnostics.error({}, processes.error());
+  auto selected = select_processes(on, setting);
+  if (!selected) {
+    diagnostics.error({}, selected.error());
     return false;
   }
+  auto* processes = &selected->processes;
   // Whose socket it is only root can see; the port is enough to plan with.
   const bool unseen = processes->empty() && on.listens_on && ::geteuid() != 0;
   if (processes->empty() && !unseen) {
-    diagnostics.error({}, none_matches(on));
+    diagnostics.error({}, none_selected(on, *selected));
     return false;
   }
   for (auto& process : *processes) aim.targets.push_back(process.to_string());
@@ -142,6 +144,16 @@ PacketMatch NetworkAim::matching(Direction which, bool loopback) const {
 
 bool NetworkAim::includes_loopback() const {
   return std::any_of(devices.begin(), devices.end(), [](auto& device) { return device.loopback; });
+}
+
+Reach NetworkAim::reach() const {
+  auto out = ProcessAim::reach();
+  for (auto& device : devices) out.devices->indexes.push_back(device.index);
+  out.devices->every = every_device;
+  const auto *v4 = "127.0.0.0/8", *v6 = "::1";
+  out.devices->loopback_alone = !match.peers.empty() && std::all_of(match.peers.begin(), match.peers.end(), [&](auto& peer) { return parse_prefix(v4)->covers(peer) || parse_prefix(v6)->covers(peer); });
+  out.devices->port = own_port;
+  return out;
 }
 
 std::vector<std::string> NetworkAim::claims() const {

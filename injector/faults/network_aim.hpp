@@ -37,6 +37,7 @@ struct NetworkAim : ProcessAim {
   bool includes_loopback() const;
   // "packets of eth0 out to port 6379"
   std::vector<std::string> claims() const;
+  Reach reach() const;
 };
 
 // Reports what is wrong and returns nothing.

@@ -20,12 +20,12 @@ void AimedDevice::look_again() {
 
 std::string AimedDevice::to_string() const { return place.pid ? fmt::format("{} of {}", state.link.name, place.name) : state.link.name; }
 
-std::optional<AimedDevice> find_device(const TargetSpec& on, Diagnostics& diagnostics) {
+std::optional<AimedDevice> find_device(const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   if (!on.interface || *on.interface == "any") {
     diagnostics.error({}, "expected the name of one device");
     return {};
   }
-  auto place = find_place(on, diagnostics);
+  auto place = find_place(on, setting, diagnostics);
   if (!place) return {};
   AimedDevice out{.state = {}, .place = std::move(*place), .uppers_elsewhere = {}};
   std::optional<links::InterfaceState> state;

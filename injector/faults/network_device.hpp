@@ -26,7 +26,7 @@ struct AimedDevice {
   std::string to_string() const;  // "eth0", "eth0 of the network namespace of nginx[4711]"
 };
 
-std::optional<AimedDevice> find_device(const TargetSpec&, Diagnostics&);
+std::optional<AimedDevice> find_device(const TargetSpec&, const Setting&, Diagnostics&);
 const std::vector<std::string>& device_aims();
 std::vector<Capability> device_doctor(std::string measures);
 

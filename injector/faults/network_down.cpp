@@ -80,6 +80,7 @@ class Down : public Fault {
       if (upper.link.up) out.push_back(fmt::format("{}, which {}", upper.link.name, upper.goes_down ? "goes down with it" : upper.cut_off ? "loses its carrier with it" : "has it as one of its ports"));
     return out;
   }
+  Reach reach() const override { return device_.place.reach({device_.state.link.index}); }
   std::vector<std::string> claims() const override { return {fmt::format("the state of the device {} of {}", device_.state.link.name, device_.place.network_namespace)}; }
   std::vector<std::string> limits() const override {
     std::vector<std::string> out{"IPv6 addresses can be used again when it is sure that nobody else has them, after a second or two"};
@@ -217,7 +218,7 @@ class Down : public Fault {
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkDown with;
   if (!Codec<NetworkDown>::decode(value, with, diagnostics)) return nullptr;
-  auto device = find_device(on, diagnostics);
+  auto device = find_device(on, setting, diagnostics);
   if (!device) return nullptr;
   if (const auto why = isolates(*device); !why.empty() && !with.allow_isolation) {
     diagnostics.error({}, fmt::format("{} is not put down: {} (allow_isolation: true does it all the same, and the host undoes it by itself)", device->state.link.name, why));

@@ -46,6 +46,7 @@ class Mtu : public Fault {
       if (upper.shrinks && upper.link.mtu > with_.mtu) out.push_back(fmt::format("{}, which stands on it and has {}", upper.link.name, upper.link.mtu));
     return out;
   }
+  Reach reach() const override { return device_.place.reach({device_.state.link.index}); }
   std::vector<std::string> claims() const override { return {fmt::format("the MTU of the device {} of {}", device_.state.link.name, device_.place.network_namespace)}; }
   std::vector<std::string> limits() const override { return {"whether larger packets arrived is not measured: what they do depends on the other side and the way there"}; }
 
@@ -100,10 +101,10 @@ std::string loses_ipv6(const links::InterfaceState& state, std::uint32_t mtu) {
   return "";
 }
 
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkMtu with;
   if (!Codec<NetworkMtu>::decode(value, with, diagnostics)) return nullptr;
-  auto device = find_device(on, diagnostics);
+  auto device = find_device(on, setting, diagnostics);
   if (!device) return nullptr;
   if (const auto now = device->state.link.mtu; with.mtu >= now) {
     diagnostics.error(place_of(value, "mtu"), fmt::format("{} has an MTU of {} already: {} is no smaller, and would keep no packet back", device->state.link.name, now, with.mtu));

@@ -3,19 +3,30 @@
 #include <fmt/format.h>
 
 #include "injector/host/network_namespace.hpp"
-#include "injector/targets.hpp"
+#include "injector/selected.hpp"
 
 namespace squall::faults {
 
-std::optional<NetworkPlace> find_place(const TargetSpec& on, Diagnostics& diagnostics) {
+Reach NetworkPlace::reach(std::vector<std::uint32_t> devices) const {
+  Reach out{.processes = processes, .cgroups = {}, .devices = Reach::Devices{}, .disks = {}};
+  out.devices->network_namespace = network_namespace;
+  out.devices->pid = pid;
+  out.devices->every = devices.empty();
+  out.devices->indexes = std::move(devices);
+  out.devices->everybody = pid != 0;
+  return out;
+}
+
+std::optional<NetworkPlace> find_place(const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   const auto own = current_network_namespace();
-  NetworkPlace here{own, 0, "this host", {own, 0}};
+  NetworkPlace here{own, 0, "this host", {}, {own, 0}};
   if (!on.selects_processes()) return here;
-  const auto processes = find_processes(on);
-  if (!processes || processes->empty()) {
-    diagnostics.error({}, processes ? none_matches(on) : processes.error());
+  const auto selected = select_processes(on, setting);
+  if (!selected || selected->processes.empty()) {
+    diagnostics.error({}, selected ? none_selected(on, *selected) : selected.error());
     return {};
   }
+  const auto* processes = &selected->processes;
   const auto& first = processes->front();
   for (auto& process : *processes)
     if (process.network_namespace != first.network_namespace) {
@@ -23,7 +34,8 @@ std::optional<NetworkPlace> find_place(const TargetSpec& on, Diagnostics& diagno
       return {};
     }
   if (first.network_namespace != here.network_namespace)
-    here = {first.network_namespace, first.pid, fmt::format("the network namespace of {}", first.to_string()), {first.network_namespace, first.pid}};
+    here = {first.network_namespace, first.pid, fmt::format("the network namespace of {}", first.to_string()), {}, {first.network_namespace, first.pid}};
+  here.processes = *processes;
   here.watch.expect(on, *processes);
   return here;
 }

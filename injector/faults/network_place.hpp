@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "injector/fault.hpp"
 #include "injector/faults/aim_watch.hpp"
 #include "scenarios/schema.hpp"
 #include "scenarios/selector.hpp"
@@ -17,9 +18,12 @@ struct NetworkPlace {
   std::uint64_t network_namespace = 0;
   pid_t pid = 0;     // of somebody in it; 0: our own
   std::string name;  // "this host", "the network namespace of nginx[4711]"
+  std::vector<Process> processes;  // whom it was found by
   AimWatch watch;
+  // What is done to these devices there (to every one: none named) hits everybody in it.
+  Reach reach(std::vector<std::uint32_t> devices) const;
 };
 
-std::optional<NetworkPlace> find_place(const TargetSpec&, Diagnostics&);
+std::optional<NetworkPlace> find_place(const TargetSpec&, const Setting&, Diagnostics&);
 
 }  // namespace squall::faults

@@ -63,8 +63,8 @@ namespace {
 
 constexpr std::string_view mechanism_name = "sockets bound to the ports";
 
-std::optional<NetworkPlace> place_of_ports(const TargetSpec& on, Diagnostics& diagnostics) {
-  if (!on.interface || *on.interface == "any") return find_place(on, diagnostics);
+std::optional<NetworkPlace> place_of_ports(const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+  if (!on.interface || *on.interface == "any") return find_place(on, setting, diagnostics);
   diagnostics.error({}, "ports are of all interfaces: aim at interface any, or at a process for its network namespace");
   return {};
 }
@@ -73,6 +73,8 @@ class PortsFault : public Fault {
  public:
   PortsFault(PortProtocol protocol, NetworkPlace place) : protocol_(protocol), place_(std::move(place)) {}
   std::string mechanism() const override { return std::string(mechanism_name); }
+  // A port is missed by whatever device somebody would have come.
+  Reach reach() const override { return place_.reach({}); }
 
   // Once the sockets are closed there is nothing more to see.
   void stopping() override {
@@ -279,18 +281,18 @@ class ExhaustPorts : public PortsFault {
   std::size_t wanted_ = 0;
 };
 
-std::unique_ptr<Fault> prepare_occupy(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare_occupy(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkOccupy with;
   if (!Codec<NetworkOccupy>::decode(value, with, diagnostics)) return nullptr;
-  auto place = place_of_ports(on, diagnostics);
+  auto place = place_of_ports(on, setting, diagnostics);
   if (!place) return nullptr;
   return std::make_unique<Occupy>(with, std::move(*place));
 }
 
-std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on, const Setting&, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkExhaustPorts with;
   if (!Codec<NetworkExhaustPorts>::decode(value, with, diagnostics)) return nullptr;
-  auto place = place_of_ports(on, diagnostics);
+  auto place = place_of_ports(on, setting, diagnostics);
   if (!place) return nullptr;
   auto out = std::make_unique<ExhaustPorts>(with, std::move(*place));
   if (auto why = out->refused(); !why.empty()) {

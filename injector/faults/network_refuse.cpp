@@ -88,6 +88,7 @@ class Refuse : public Fault {
 
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
+  Reach reach() const override { return aim_.network.reach(); }
   std::vector<std::string> claims() const override { return aim_.claims; }
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;

@@ -71,6 +71,7 @@ class NetemFault : public Fault {
 
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
+  Reach reach() const override { return aim_.reach(); }
   std::vector<std::string> claims() const override { return aim_.claims(); }
 
   std::vector<std::string> limits() const override {

@@ -62,6 +62,7 @@ class UserlandFault : public Fault {
 
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
+  Reach reach() const override { return aim_.reach(); }
   std::vector<std::string> claims() const override { return aim_.claims(); }
   bool keeps_packets() const override { return uses_queue(detour_->plan().rules); }
   void make_way(bool on) override { detour_->make_way(on); }

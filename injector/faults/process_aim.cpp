@@ -138,6 +138,16 @@ std::string ProcessAim::started_anew() const {
   return "";
 }
 
+Reach ProcessAim::reach() const {
+  Reach out{.processes = processes, .cgroups = {}, .devices = Reach::Devices{}, .disks = {}};
+  for (auto& [folder, id] : cgroup_folders) out.cgroups.push_back({folder, true});
+  for (auto& group : own_groups) out.cgroups.push_back({group->group().folder, false});
+  out.devices->network_namespace = network_namespace;
+  out.devices->pid = namespace_pid;
+  out.devices->everybody = alone;
+  return out;
+}
+
 std::string moved_away(const std::vector<Process>& processes, const ProcessAim& aim) {
   const auto mount = cgroup2_mount();
   const auto classes = aim.own_groups.empty() ? std::nullopt : std::optional{net_cls::hierarchy()};
@@ -160,6 +170,7 @@ std::string moved_away(const std::vector<Process>& processes, const ProcessAim& 
 }
 
 bool find_namespace(const std::vector<Process>& processes, ProcessAim& aim, Diagnostics& diagnostics) {
+  aim.processes = processes;
   aim.network_namespace = current_network_namespace();
   if (processes.empty()) return true;
   for (auto& process : processes)

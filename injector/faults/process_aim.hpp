@@ -11,6 +11,7 @@
 
 #include "injector/host/net_cls.hpp"
 #include "injector/host/socket_owner.hpp"
+#include "injector/reach.hpp"
 #include "injector/targets.hpp"
 #include "injector/transaction.hpp"
 #include "scenarios/diagnostics.hpp"
@@ -21,6 +22,7 @@ struct ProcessAim {
   std::uint64_t network_namespace = 0;  // where they are; the injector's own where none are meant
   pid_t namespace_pid = 0;              // a process in it; 0 where it is our own
   std::vector<pid_t> pids;              // theirs
+  std::vector<Process> processes;       // those that were meant as it was prepared
   bool alone = false;                   // nobody else is in the namespace: its packets are theirs
   std::vector<SocketCgroup> cgroups;    // by which the kernel knows their sockets, where they were asked for
   std::vector<std::pair<std::string, std::uint64_t>> cgroup_folders;  // of those of v2, each with its id
@@ -31,6 +33,8 @@ struct ProcessAim {
   // Why what runs in them now is not known any more: a supervisor that starts a service anew makes its cgroup anew. "" where
   // they are the same, or nobody is there.
   std::string started_anew() const;
+  // Themselves, and whoever is, or comes, where their packets cannot be told from his.
+  Reach reach() const;
 };
 
 // Which of them runs now outside of all that it was known by, "" where none does: somebody moved it.

@@ -12,8 +12,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
+#include "injector/faults/killed_units.hpp"
+#include "injector/faults/successors.hpp"
+#include "injector/host/host_text.hpp"
+#include "injector/host/listeners.hpp"
 #include "injector/host/process.hpp"
-#include "injector/targets.hpp"
+#include "injector/host/process_events.hpp"
+#include "injector/selected.hpp"
 
 namespace squall {
 
@@ -64,14 +69,17 @@ namespace asio = boost::asio;
 struct Victim {
   Process process;
   Fd pidfd;
-  std::int64_t signalled = 0, died = 0, returned = 0, answered = 0;  // CLOCK_MONOTONIC, ns; 0: not (yet)
+  std::int64_t signalled = 0, died = 0;  // CLOCK_MONOTONIC, ns; 0: not (yet)
   std::unique_ptr<asio::posix::stream_descriptor> watch;
 };
 
-class Kill : public Fault, public std::enable_shared_from_this<Kill> {
+double ms(std::int64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+class Kill : public Fault {
  public:
   Kill(const ProcessKill& with, const TargetSpec& on, std::vector<Process> found, const Setting& setting)
-      : with_(with), on_(on), setting_(setting), random_(setting.seed), found_(std::move(found)) {
+      : with_(with), on_(on), setting_(setting), random_(setting.seed), found_(std::move(found)), units_(units_of(found_)) {
+    successors_.know(found_);
     pick();
   }
 
@@ -84,8 +92,11 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
   }
 
   std::vector<std::string> limits() const override {
-    return {fmt::format("{} of {} matching processes; whether a successor answers is seen {}", picked_.size(), found_.size(),
-                        on_.listens_on ? "by its listening on the port again" : "only by its being there")};
+    std::vector<std::string> out{fmt::format("{} of {} matching processes; whether a successor answers is seen {}", picked_.size(), found_.size(),
+                                             on_.listens_on ? "by its listening on the port again" : "only by its being there")};
+    for (auto& unit : units_)
+      if (auto text = used_up(unit, with_.every); !text.empty()) out.push_back(std::move(text));
+    return out;
   }
 
   std::vector<std::string> claims() const override {
@@ -94,7 +105,10 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
     return out;
   }
 
+  Reach reach() const override { return {.processes = picked_, .cgroups = {}, .devices = {}, .disks = {}}; }
+
   void apply(Transaction& transaction) override {
+    for (auto& unit : units_) transaction.add(watch_unit(unit));
     for (auto& process : picked_) {
       Change change;
       change.what = fmt::format("send {} to {}", with_.grace ? "SIGTERM, then " + signal_name() : signal_name(), process.to_string());
@@ -105,12 +119,16 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
   }
 
   void started() override {
+    if (!setting_.io) return;
+    looked_ = monotonic_ns();
+    arrivals_ = std::make_unique<ProcessEvents>(*setting_.io, [this](pid_t pid, std::int64_t at) { look_at(pid, at); });
     if (with_.every) repeat();
     look_for_successors();
   }
 
   void stopping() override {
     stopped_ = true;
+    arrivals_.reset();
     repeat_.reset();
     look_.reset();
     force_.clear();
@@ -121,22 +139,16 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
     Dose dose;
     dose.prescribed = {{"processes", struck_}, {"signal", signal_name()}};
     if (with_.every) dose.prescribed["every_s"] = with_.every->seconds();
-    std::int64_t died = 0, returned = 0;
-    double first_death = -1, last_return = -1;
+    std::int64_t died = 0, first_death = 0;
     boost::json::array pids;
     for (auto& victim : victims_) {
       if (!victim->died) continue;
-      ++died;
+      if (++died == 1) first_death = victim->died - victim->signalled;
       pids.push_back(victim->process.pid);
-      const double after = static_cast<double>(victim->died - victim->signalled) / 1e6;
-      if (first_death < 0) first_death = after;
-      if (!victim->returned) continue;
-      ++returned;
-      last_return = std::max(last_return, static_cast<double>(victim->returned - victim->died) / 1e6);
     }
-    dose.measured = {{"died", died}, {"pids", std::move(pids)}, {"successors", returned}};
-    if (first_death >= 0) dose.measured["died_after_ms"] = first_death;
-    if (last_return >= 0) dose.measured["returned_after_ms"] = last_return;
+    dose.measured = {{"died", died}, {"pids", std::move(pids)}, {"successors", successors_.pairs().size()}};
+    if (died) dose.measured["died_after_ms"] = ms(first_death);
+    tell_returns(dose);
     dose.samples = static_cast<std::uint64_t>(victims_.size());
     dose.verified = struck_ > 0 && died == static_cast<std::int64_t>(victims_.size());
     if (!dose.verified)
@@ -153,6 +165,15 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
  private:
   std::string signal_name() const { return enum_text(with_.signal); }
 
+  // The longest of them, as it is known: "returned_within_ms" says by how much it may have been less.
+  void tell_returns(Dose& dose) const {
+    auto& pairs = successors_.pairs();
+    const auto last = std::max_element(pairs.begin(), pairs.end(), [](auto& a, auto& b) { return a.after_ns < b.after_ns; });
+    if (last == pairs.end()) return;
+    dose.measured["returned_after_ms"] = ms(last->after_ns);
+    if (last->within_ns > exact_ns) dose.measured["returned_within_ms"] = ms(last->within_ns);
+  }
+
   void pick() {
     picked_ = found_;
     for (std::size_t i = 0; i + 1 < picked_.size(); ++i) std::swap(picked_[i], picked_[i + random_() % (picked_.size() - i)]);
@@ -165,6 +186,8 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
     victim->process = process;
     victim->pidfd = open_process(process.pid, process.start_ticks);
     if (!victim->pidfd) throw std::runtime_error("it is gone already");
+    // A pid says who it was as it was looked up; by now it may have become another program.
+    if (const auto now = read_process(process.pid); now && !setting_.permits(*now)) throw std::runtime_error("it is protected on this host by now");
     victim->signalled = monotonic_ns();
     const int signal = with_.grace ? SIGTERM : static_cast<int>(with_.signal);
     if (const int error = signal_process(victim->pidfd, signal)) throw std::runtime_error(std::strerror(error));
@@ -190,8 +213,11 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
   void note_death(Victim& victim) {
     if (victim.died) return;
     victim.died = monotonic_ns();
-    events_.push_back({"process.died", wall_ns(), {{"pid", victim.process.pid}, {"name", victim.process.name},
-                                                   {"after_ms", static_cast<double>(victim.died - victim.signalled) / 1e6}}});
+    successors_.died(victim.process, victim.died);
+    // Who comes now has not been there at the last look.
+    looked_ = std::max(looked_, victim.died);
+    events_.push_back({"process.died", wall_ns(), {{"pid", victim.process.pid}, {"name", printable(victim.process.name)}, {"after_ms", ms(victim.died - victim.signalled)}}});
+    if (look_) look_again_in(first_look);
   }
 
   void notice_deaths() {
@@ -200,63 +226,110 @@ class Kill : public Fault, public std::enable_shared_from_this<Kill> {
   }
 
   void repeat() {
-    if (!setting_.io || stopped_) return;
+    if (stopped_) return;
     repeat_ = std::make_unique<asio::steady_timer>(*setting_.io, with_.every->chrono());
     repeat_->async_wait([this](auto error) {
       if (error || stopped_) return;
-      if (auto found = find_processes(on_)) {
-        found_ = std::move(*found);
-        pick();
-        for (auto& process : picked_) try {
-            strike(process);
-          } catch (const std::exception&) {
-            // It ended by itself between the look and the signal: nothing to kill.
-          }
-      }
+      strike_again();
       repeat();
     });
   }
 
-  // A successor is a process that the same selector finds and that started after the victim.
+  void strike_again() {
+    notice_deaths();
+    const auto selected = look();
+    if (!selected) return;
+    for (auto& spared : selected->spared)
+      if (spared_.emplace(spared.pid, spared.start_ticks).second)
+        events_.push_back({"process.spared", wall_ns(), {{"pid", spared.pid}, {"name", printable(spared.name)}, {"why", "it is protected on this host"}}});
+    found_ = selected->processes;
+    pick();
+    for (auto& process : picked_) try {
+        strike(process);
+      } catch (const std::exception&) {
+        // It ended by itself between the look and the signal, or is protected by now.
+      }
+  }
+
+  // Everybody who is selected now; who is new among them stands in for one that died.
+  tl::expected<Selected, std::string> look() {
+    const auto before = looked_, now = monotonic_ns();
+    auto selected = select_processes(on_, setting_);
+    if (!selected) return selected;
+    looked_ = now;
+    if (arrivals_) arrivals_->catch_up();
+    for (auto& process : selected->processes)
+      if (!successors_.knows(process)) came(process, {std::max(before, started_at(process)), monotonic_ns()});
+    return selected;
+  }
+
+  static std::int64_t started_at(const Process& process) { return boot_ns_of(process.start_ticks) - boottime_ns() + monotonic_ns(); }
+
+  void came(const Process& process, Moment when) {
+    const auto pair = successors_.seen(process, when);
+    if (!pair) return;
+    boost::json::object told{{"pid", process.pid}, {"name", printable(process.name)}, {"instead_of", pair->victim.pid}, {"after_ms", ms(pair->after_ns)}};
+    if (pair->within_ns > exact_ns) told["within_ms"] = ms(pair->within_ns);
+    events_.push_back({on_.listens_on ? "process.answers" : "process.returned", wall_ns(), std::move(told)});
+  }
+
+  // The kernel tells of a process the moment it begins; that it listens has to be looked for.
+  void look_at(pid_t pid, std::int64_t at) {
+    if (stopped_ || on_.listens_on) return;
+    notice_deaths();
+    if (!successors_.missing()) return;
+    auto one = on_;
+    if (!on_.pidfile) one.pid = pid;
+    if (on_.pid && *on_.pid != pid) return;
+    if (const auto selected = select_processes(one, setting_))
+      for (auto& process : selected->processes)
+        if (process.pid == pid) came(process, {at, at});
+  }
+
+  // Often while somebody is missed, so that the moment is known: a look at one port costs little, one at all processes more.
   void look_for_successors() {
     if (!setting_.io || stopped_) return;
     notice_deaths();
-    const bool missing = std::any_of(victims_.begin(), victims_.end(), [](auto& v) { return v->died && !v->returned; });
-    if (missing)
-      if (auto now = find_processes(on_)) match(*now);
-    look_ = std::make_unique<asio::steady_timer>(*setting_.io, std::chrono::milliseconds{100});
+    if (successors_.missing() && (!on_.listens_on || somebody_listens())) look();
+    const auto missed_for = monotonic_ns() - (victims_.empty() ? 0 : victims_.back()->died);
+    const bool often = successors_.missing() && on_.listens_on && missed_for < often_for_ns;
+    look_again_in(often ? first_look : std::chrono::milliseconds{100});
+  }
+
+  void look_again_in(std::chrono::milliseconds time) {
+    look_ = std::make_unique<asio::steady_timer>(*setting_.io, time);
     look_->async_wait([this](auto error) {
       if (!error) look_for_successors();
     });
   }
 
-  void match(const std::vector<Process>& now) {
-    for (auto& process : now) {
-      const bool known = std::any_of(found_.begin(), found_.end(), [&](auto& old) { return old.pid == process.pid && old.start_ticks == process.start_ticks; });
-      if (known || successors_.contains({process.pid, process.start_ticks})) continue;
-      for (auto& victim : victims_) {
-        if (!victim->died || victim->returned || process.start_ticks < victim->process.start_ticks) continue;
-        victim->returned = monotonic_ns();
-        successors_.insert({process.pid, process.start_ticks});
-        events_.push_back({on_.listens_on ? "process.answers" : "process.returned", wall_ns(),
-                           {{"pid", process.pid}, {"name", process.name}, {"instead_of", victim->process.pid},
-                            {"after_ms", static_cast<double>(victim->returned - victim->died) / 1e6}}});
-        break;
-      }
-    }
+  // Without this nobody of them can be found to listen; in another network namespace it is not known.
+  bool somebody_listens() {
+    const bool here = !found_.empty() && std::all_of(found_.begin(), found_.end(), [](auto& process) { return process.network_namespace == network_namespace_of(::getpid()); });
+    if (!here) return true;
+    const auto all = listeners_around(::getpid());
+    const bool listens = std::any_of(all.begin(), all.end(), [this](auto& listener) { return listener.port == *on_.listens_on; });
+    if (!listens) looked_ = monotonic_ns();
+    return listens;
   }
+
+  static constexpr std::chrono::milliseconds first_look{2};
+  static constexpr std::int64_t exact_ns = 1'000'000, often_for_ns = 10'000'000'000;
 
   ProcessKill with_;
   TargetSpec on_;
   Setting setting_;
   std::mt19937_64 random_;
   std::vector<Process> found_, picked_;
+  std::vector<systemd::Unit> units_;
   std::vector<std::unique_ptr<Victim>> victims_;
-  std::set<std::pair<pid_t, std::uint64_t>> successors_;
+  Successors successors_;
+  std::set<std::pair<pid_t, std::uint64_t>> spared_;
   std::vector<FaultEvent> events_;
+  std::unique_ptr<ProcessEvents> arrivals_;
   std::unique_ptr<asio::steady_timer> repeat_, look_;
   std::vector<std::unique_ptr<asio::steady_timer>> force_;
-  std::int64_t struck_ = 0;
+  std::int64_t struck_ = 0, looked_ = 0;
   bool stopped_ = false;
 };
 
@@ -267,16 +340,16 @@ std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Se
     diagnostics.error({}, "expected a process selector, such as exe, command, listens_on, pid or unit; got none");
     return nullptr;
   }
-  auto found = find_processes(on);
+  auto found = select_processes(on, setting);
   if (!found) {
     diagnostics.error({}, found.error());
     return nullptr;
   }
-  if (found->empty()) {
-    diagnostics.error({}, none_matches(on));
+  if (found->processes.empty()) {
+    diagnostics.error({}, none_selected(on, *found));
     return nullptr;
   }
-  return std::make_unique<Kill>(parameters, on, std::move(*found), setting);
+  return std::make_unique<Kill>(parameters, on, std::move(found->processes), setting);
 }
 
 std::vector<Capability> doctor() {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "injector/host/mounts.hpp"
+#include "injector/host/process.hpp"
 #include "injector/host/read_file.hpp"
 
 namespace squall::cgroup {
@@ -90,7 +91,7 @@ std::optional<Group> group_of(const Hierarchy& hierarchy, std::string_view proc_
 }
 
 std::optional<Group> group_of(const Hierarchy& hierarchy, pid_t pid) {
-  auto text = read_file(fmt::format("/proc/{}/cgroup", pid));
+  auto text = read_file(fmt::format("/proc/{}/cgroup", live_thread(pid)));
   return text ? group_of(hierarchy, *text) : std::nullopt;
 }
 

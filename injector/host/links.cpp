@@ -29,9 +29,13 @@ std::uint32_t ipv6_mtu(const nlattr* settings) {
   return out;
 }
 
-}  // namespace
-
-namespace {
+std::vector<std::string> altnames_of(const nlattr* properties) {
+  std::vector<std::string> out;
+  netlink::each_attribute(netlink::payload(properties), [&](const nlattr* one) {
+    if (mnl_attr_get_type(one) == IFLA_ALT_IFNAME) out.emplace_back(netlink::text(one));
+  });
+  return out;
+}
 
 Link link_of(const nlmsghdr* message) {
   const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
@@ -43,6 +47,7 @@ Link link_of(const nlmsghdr* message) {
   link.ethernet = info->ifi_type == ARPHRD_ETHER;
   link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
   link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
+  link.altnames = altnames_of(netlink::find(message, sizeof *info, IFLA_PROP_LIST));
   if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
   if (link.kind == "vlan") link.loose = loosely_bound(netlink::find(message, sizeof *info, IFLA_LINKINFO));
   link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));

@@ -12,6 +12,7 @@ namespace squall::links {
 
 struct Link {
   std::string name, alias, kind;
+  std::vector<std::string> altnames;
   std::uint32_t index = 0;
   std::uint32_t mtu = 0;     // bytes
   std::uint32_t ipv6_mtu = 0;  // net.ipv6.conf.NAME.mtu; 0 where it has no IPv6

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/process.hpp"
+
 namespace squall {
 namespace {
 
@@ -31,6 +33,13 @@ Number number(std::string_view text, int base) {
   Number out = 0;
   std::from_chars(text.data(), text.data() + text.size(), out, base);
   return out;
+}
+
+// As the tables have them: each 32 bits in the byte order of the machine.
+bool is_loopback(std::string_view address) {
+  constexpr std::string_view v6 = "00000000000000000000000001000000", mapped = "0000000000000000FFFF0000";
+  if (address.starts_with(mapped)) address.remove_prefix(mapped.size());
+  return address == v6 || (address.size() == 8 && address.ends_with("7F"));
 }
 
 void read_table(const std::string& path, std::string_view wanted_state, bool udp, std::vector<Listener>& out) {
@@ -52,7 +61,7 @@ void read_table(const std::string& path, std::string_view wanted_state, bool udp
     for (int skipped = 0; skipped < 5; ++skipped) next_word(rest);
     const auto inode = number<std::uint64_t>(next_word(rest), 10);
     const auto colon = local.rfind(':');
-    if (colon != std::string_view::npos && inode) out.push_back({number<std::uint16_t>(local.substr(colon + 1), 16), inode, udp});
+    if (colon != std::string_view::npos && inode) out.push_back({number<std::uint16_t>(local.substr(colon + 1), 16), inode, udp, is_loopback(local.substr(0, colon))});
   }
 }
 
@@ -60,13 +69,14 @@ void read_table(const std::string& path, std::string_view wanted_state, bool udp
 
 std::vector<Listener> listeners_around(pid_t pid) {
   std::vector<Listener> out;
-  for (auto* table : {"tcp", "tcp6"}) read_table(fmt::format("/proc/{}/net/{}", pid, table), tcp_listen, false, out);
-  for (auto* table : {"udp", "udp6"}) read_table(fmt::format("/proc/{}/net/{}", pid, table), udp_unconnected, true, out);
+  const auto folder = fmt::format("/proc/{}/net/", live_thread(pid));
+  for (auto* table : {"tcp", "tcp6"}) read_table(folder + table, tcp_listen, false, out);
+  for (auto* table : {"udp", "udp6"}) read_table(folder + table, udp_unconnected, true, out);
   return out;
 }
 
 std::optional<std::vector<std::uint64_t>> sockets_of(pid_t pid) {
-  auto* folder = ::opendir(fmt::format("/proc/{}/fd", pid).c_str());
+  auto* folder = ::opendir(fmt::format("/proc/{}/fd", live_thread(pid)).c_str());
   if (!folder) return {};
   std::vector<std::uint64_t> out;
   constexpr std::string_view prefix = "socket:[";

@@ -14,6 +14,7 @@ struct Listener {
   std::uint16_t port = 0;
   std::uint64_t inode = 0;  // of the socket, as /proc/PID/fd names it
   bool udp = false;
+  bool loopback = false;  // bound to an address that only this host itself reaches
   bool operator==(const Listener&) const = default;
 };
 

@@ -33,7 +33,7 @@ std::vector<pid_t> pids() {
   return out;
 }
 
-std::string namespace_file(pid_t pid) { return fmt::format("/proc/{}/ns/net", pid); }
+std::string namespace_file(pid_t pid) { return fmt::format("/proc/{}/ns/net", live_thread(pid)); }
 
 }  // namespace
 
@@ -50,7 +50,7 @@ std::set<std::uint64_t> network_namespaces() {
   };
   for (auto& name : entries("/run/netns")) look(name.string());
   for (auto& entry : entries("/proc"))
-    if (entry.filename().string().find_first_not_of("0123456789") == std::string::npos) look(entry.string() + "/ns/net");
+    if (entry.filename().string().find_first_not_of("0123456789") == std::string::npos) look(namespace_file(std::stoi(entry.filename().string())));
   return out;
 }
 
@@ -84,7 +84,7 @@ std::vector<pid_t> processes_beside(pid_t pid) {
   // Each namespace has a file of its own there, which, unlike ns/net, everybody may look at.
   const auto file = [](pid_t of) {
     struct stat info {};
-    return ::stat(fmt::format("/proc/{}/net/dev", of).c_str(), &info) == 0 ? info.st_ino : 0;
+    return ::stat(fmt::format("/proc/{}/net/dev", live_thread(of)).c_str(), &info) == 0 ? info.st_ino : 0;
   };
   std::vector<pid_t> out;
   if (const auto its = file(pid))

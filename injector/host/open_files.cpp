@@ -21,14 +21,7 @@ struct CloseFolder {
 };
 
 // The folder of /proc that tells of a process: that of its first thread, or of one that lives on where that has ended.
-std::string files_of(pid_t pid) {
-  auto own = fmt::format("/proc/{}", pid);
-  auto stat = read_process_stat(pid);
-  if (!stat || !stat->ended()) return own;
-  for (auto& thread : entries(own + "/task"))
-    if (thread.filename() != std::to_string(pid) && access((thread / "cwd").c_str(), F_OK) == 0) return thread;
-  return own;
-}
+std::string files_of(pid_t pid) { return fmt::format("/proc/{}", live_thread(pid)); }
 
 // Calls back with the name and status of every open file of a process until it says true.
 template <class Each>

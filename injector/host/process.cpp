@@ -27,12 +27,25 @@ std::optional<ProcessStat> read_process_stat(pid_t pid) {
     std::from_chars(text->data() + at, text->data() + end, value);
     if (field == 3) out.state = (*text)[at];
     if (field == 4) out.parent = static_cast<pid_t>(value);
+    if (field == 20) out.threads = static_cast<int>(value);
     if (field == 9) out.kernel_thread = static_cast<std::uint64_t>(value) & kernel_thread_flag;
     if (field == 22) out.start_ticks = static_cast<std::uint64_t>(value);
     at = end + 1;
   }
   if (field <= 22) return {};
   return out;
+}
+
+pid_t live_thread(pid_t pid) {
+  const auto stat = read_process_stat(pid);
+  if (!stat || !stat->first_thread_ended() || stat->ended()) return pid;
+  for (auto& thread : entries(fmt::format("/proc/{}/task", pid))) {
+    const auto name = thread.filename().string();
+    pid_t tid = 0;
+    std::from_chars(name.data(), name.data() + name.size(), tid);
+    if (const auto its = read_process_stat(tid); its && !its->first_thread_ended()) return tid;
+  }
+  return pid;
 }
 
 std::int64_t boot_ns_of(std::uint64_t start_ticks) {

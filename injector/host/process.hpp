@@ -47,9 +47,15 @@ struct ProcessStat {
   char state = '?';
   pid_t parent = 0;
   bool kernel_thread = false;
-  bool ended() const { return state == 'Z' || state == 'X'; }
+  int threads = 1;
+  // One whose first thread has ended looks like a zombie and lives on in the others.
+  bool first_thread_ended() const { return state == 'Z' || state == 'X'; }
+  bool ended() const { return first_thread_ended() && threads <= 1; }
 };
 std::optional<ProcessStat> read_process_stat(pid_t);
+// Whose folder of /proc tells about a process: its own, or, where its first thread has ended, which has no files, memory and
+// namespaces any more, that of a thread that lives (/proc/TID is there, though not listed).
+pid_t live_thread(pid_t);
 // A start time as CLOCK_BOOTTIME, ns; exact to one tick (10 ms).
 std::int64_t boot_ns_of(std::uint64_t start_ticks);
 

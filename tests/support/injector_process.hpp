@@ -23,8 +23,10 @@ namespace squall::test {
 class InjectorProcess {
  public:
   // In the network namespace of the calling thread.
-  explicit InjectorProcess(const std::string& state) {
-    pid_ = squall::spawn({bin_dir() + "/squall-injector", "stdio", "--state", state}, to_.read, from_.write, -1);
+  explicit InjectorProcess(const std::string& state, const std::string& policy_file = "") {
+    std::vector<std::string> command{bin_dir() + "/squall-injector", "stdio", "--state", state};
+    if (!policy_file.empty()) command.insert(command.end(), {"--policy", policy_file});
+    pid_ = squall::spawn(command, to_.read, from_.write, -1);
     ::close(Pipe::take(to_.read));
     ::close(Pipe::take(from_.write));
   }
@@ -45,6 +47,14 @@ class InjectorProcess {
     return status_;
   }
 
+  // As it is, without an id of ours.
+  void write(const std::string& text) {
+    for (std::size_t done = 0; done < text.size();) {
+      const auto wrote = ::write(to_.write, text.data() + done, text.size() - done);
+      if (wrote <= 0) throw std::runtime_error("the injector is gone");
+      done += static_cast<std::size_t>(wrote);
+    }
+  }
   // The answer, ok or not. Throws where the injector is gone.
   boost::json::object ask(boost::json::object request) {
     request["id"] = ++id_;
