@@ -49,7 +49,7 @@ bool is_control(std::string_view character) {
          (first == 0xc2 && character.size() > 1 && static_cast<unsigned char>(character[1]) < 0xa0);
 }
 
-std::string printable(std::string_view text) {
+std::string printable_text(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {

@@ -32,12 +32,12 @@ std::string compact_utc(std::int64_t wall_ns) {
 // that are no UTF-8, and passwords: none of it gets any further than here.
 boost::json::value harmless(boost::json::value value) {
   if (auto* text = value.if_string()) {
-    *text = redacted(printable(*text));
+    *text = redacted(printable_text(*text));
   } else if (auto* list = value.if_array()) {
     for (auto& item : *list) item = harmless(std::move(item));
   } else if (auto* object = value.if_object()) {
     boost::json::object out;
-    for (auto& [key, member] : *object) out.insert_or_assign(printable(key), harmless(std::move(member)));
+    for (auto& [key, member] : *object) out.insert_or_assign(printable_text(key), harmless(std::move(member)));
     value = std::move(out);
   }
   return value;

@@ -62,10 +62,10 @@ TEST(Redacted, passwords_wherever_they_stand_and_nothing_else) {
 }
 
 TEST(Printable, is_what_a_terminal_does_not_obey_and_a_record_may_hold) {
-  EXPECT_EQ(printable("W\x1b[2J\x7f\xff\xc2\x9b"), "W\\x1b[2J\\x7f\\xff\\xc2\\x9b");
-  EXPECT_EQ(printable("a\tb\nc \xc3\xa9 \xe2\x82\xac"), "a\tb\nc \xc3\xa9 \xe2\x82\xac");
-  EXPECT_EQ(printable("x\xe2\x80\xaey"), "x\\u202ey");
-  EXPECT_EQ(printable("half \xc3"), "half \\xc3");
+  EXPECT_EQ(printable_text("W\x1b[2J\x7f\xff\xc2\x9b"), "W\\x1b[2J\\x7f\\xff\\xc2\\x9b");
+  EXPECT_EQ(printable_text("a\tb\nc \xc3\xa9 \xe2\x82\xac"), "a\tb\nc \xc3\xa9 \xe2\x82\xac");
+  EXPECT_EQ(printable_text("x\xe2\x80\xaey"), "x\\u202ey");
+  EXPECT_EQ(printable_text("half \xc3"), "half \\xc3");
 }
 
 }  // namespace
