@@ -1,5 +1,7 @@
 #include "controller/alerts/poller.hpp"
 
+#include <stdexcept>
+
 #include <fmt/format.h>
 
 namespace squall {
@@ -42,6 +44,15 @@ void Poller::ask_next(std::vector<std::string> paths, std::vector<std::string> b
   request.url = spec_.address + paths[bodies.size()];
   request.timeout = patience;
   request.largest_answer = 16 << 20;
+  request.verify_tls = spec_.verify_tls;
+  request.certificate = spec_.access.certificate;
+  request.key = spec_.access.key;
+  request.ca = spec_.access.ca;
+  try {
+    request.headers = spec_.access.header_lines();
+  } catch (const std::invalid_argument& missing) {
+    return ended(missing.what());
+  }
   client_.get(request, [this, alive = alive_, paths = std::move(paths), bodies = std::move(bodies), take = std::move(take)](http::Answer answer) mutable {
     if (!*alive) return;
     if (!answer.ok) return ended(answer.error);

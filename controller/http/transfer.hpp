@@ -25,11 +25,15 @@ class Transfer {
   static std::uint64_t number_of(CURL*);
   Handler take_handler() { return std::move(handler_); }
   Answer answer(CURLcode result);
+  void* owner = nullptr;  // whose callbacks it is given
+  // A socket for it could not be had, by errno.
+  void no_socket(int error) { no_socket_ = error; }
   CURL* easy() const { return easy_; }
 
  private:
   void set_method_and_body();
   std::string describe(CURLcode result) const;
+  bool own_trouble(CURLcode result) const;
   static std::size_t receive(char* data, std::size_t one, std::size_t size, void* self);
 
   CURL* easy_;
@@ -39,6 +43,7 @@ class Transfer {
   Handler handler_;
   std::string body_;
   bool too_large_ = false;
+  int no_socket_ = 0;
   std::array<char, CURL_ERROR_SIZE> detail_{};
 };
 
