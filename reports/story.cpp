@@ -28,13 +28,13 @@ std::string felt(const Verdict& verdict) {
   std::vector<std::string> parts;
   std::size_t untouched = 0, seen = 0;
   for (auto& service : verdict.services) {
-    auto during = service.windows.find("fault");
-    if (during == service.windows.end()) continue;
+    const auto* worst = worst_probe(service);
+    if (!worst) continue;
     ++seen;
-    auto before = service.windows.find("baseline");
+    auto during = worst->windows.find("fault"), before = worst->windows.find("baseline");
     auto& now = during->second;
-    const bool fewer = now.availability < (before == service.windows.end() ? 1 : before->second.availability) - 0.001;
-    const bool slower = now.latency && before != service.windows.end() && before->second.latency &&
+    const bool fewer = now.availability < (before == worst->windows.end() ? 1 : before->second.availability) - 0.001;
+    const bool slower = now.latency && before != worst->windows.end() && before->second.latency &&
                         now.latency->p99_ms > 2 * before->second.latency->p99_ms && now.latency->p99_ms > before->second.latency->p99_ms + 5;
     if (!fewer && !slower) {
       ++untouched;
@@ -43,7 +43,7 @@ std::string felt(const Verdict& verdict) {
     std::vector<std::string> how;
     if (fewer) how.push_back(fmt::format("answered {} of its probes", text::percent(now.availability)));
     if (slower) how.push_back(fmt::format("slowed from a p99 of {} to {}", text::milliseconds(before->second.latency->p99_ms), text::milliseconds(now.latency->p99_ms)));
-    auto part = fmt::format("{} {}", service.service, text::join(how, " and "));
+    auto part = fmt::format("{} {}", name_of(service, *worst), text::join(how, " and "));
     if (service.time_to_recover_s && *service.time_to_recover_s > 0) part += fmt::format(", and was back {} after the last fault's end", text::seconds(*service.time_to_recover_s));
     if (!service.time_to_recover_s) part += fmt::format(", and was {}", service.recovery.empty() ? "not seen to recover" : service.recovery);
     parts.push_back(std::move(part));

@@ -8,6 +8,7 @@
 #include "controller/planner.hpp"
 #include "controller/vocabulary.hpp"
 #include "injector/fault.hpp"
+#include "scenarios/warnings.hpp"
 
 namespace squall {
 namespace {
@@ -54,7 +55,7 @@ bool is_landscape(const std::string& text) {
           document.find("alert_sources") || document.find("environment"));
 }
 
-std::string check_file(const std::string& file, const std::string& landscape) {
+std::string check_file(const std::string& file, const std::string& landscape, std::vector<std::string>& warned) {
   Diagnostics unreadable{file};
   const auto text = read_text_file(file, unreadable);
   if (!unreadable.ok()) return unreadable.render();
@@ -67,6 +68,7 @@ std::string check_file(const std::string& file, const std::string& landscape) {
   if (!read.ok) return read.errors;
   Diagnostics wrong{file, text};
   make_plan(read.scenario, read.scenario.seed.value_or(1), wrong);
+  warned = warnings(read.scenario);
   return wrong.render();
 }
 
@@ -81,10 +83,13 @@ int check_command(const Arguments& arguments) {
   int code = exit_pass;
   boost::json::array results;
   for (auto& file : arguments.files) {
-    const auto errors = check_file(file, arguments.landscape);
+    std::vector<std::string> warned;
+    const auto errors = check_file(file, arguments.landscape, warned);
+    if (!arguments.json())
+      for (auto& text : warned) fmt::print(stderr, "{}: warning: {}\n", file, text);
     if (!errors.empty()) code = exit_input;
     if (arguments.json())
-      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}});
+      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}, {"warnings", boost::json::value_from(warned)}});
     else if (errors.empty())
       fmt::print("{}: ok\n", file);
     else

@@ -84,13 +84,14 @@ std::string dose_tile(const RunRecord& record) {
 
 std::string users_tile(const Verdict& verdict) {
   const ServiceVerdict* worst = nullptr;
+  auto during = [](const ServiceVerdict& service) -> const Figures& { return worst_probe(service)->windows.at("fault"); };
   for (auto& service : verdict.services)
-    if (service.windows.contains("fault") && (!worst || service.windows.at("fault").availability < worst->windows.at("fault").availability)) worst = &service;
+    if (worst_probe(service) && (!worst || during(service).availability < during(*worst).availability)) worst = &service;
   if (!worst) return "";
-  auto& seen = worst->windows.at("fault");
+  auto& seen = during(*worst);
   const bool all_fine = seen.ok == seen.probes;
   return tile("Availability during the fault", text::percent(seen.availability),
-              all_fine ? "of every service" : fmt::format("{}, the worst of {} service{}", worst->service, verdict.services.size(), verdict.services.size() == 1 ? "" : "s"));
+              all_fine ? "of every service" : fmt::format("{}, the worst of {} service{}", name_of(*worst, *worst_probe(*worst)), verdict.services.size(), verdict.services.size() == 1 ? "" : "s"));
 }
 
 std::string alerts_tile(const Verdict& verdict) {
@@ -122,8 +123,23 @@ std::string figures_row(const char* window, const Figures& seen) {
   auto ms = [&](double LatencyFigures::*figure) { return seen.latency ? text::milliseconds((*seen.latency).*figure) : std::string("–"); };
   return fmt::format("<td>{}</td><td class=\"number\">{}</td><td class=\"number\">{} <small>{}</small></td><td class=\"number\">{}</td><td class=\"number\">{}</td>"
                      "<td class=\"number\">{}</td><td class=\"number\">{}</td>",
-                     window, text::count(seen.probes), text::percent(seen.availability), text::percent_interval(seen.availability_ci95),
+                     window, text::count(seen.probes) + (seen.unseen ? fmt::format(" <small>{} not asked</small>", text::count(seen.unseen)) : ""),
+                     seen.probes ? text::percent(seen.availability) : "–", seen.probes ? text::percent_interval(seen.availability_ci95) : "",
                      ms(&LatencyFigures::p50_ms), ms(&LatencyFigures::p90_ms), ms(&LatencyFigures::p99_ms), ms(&LatencyFigures::max_ms));
+}
+
+// How those fared who come as one probe does.
+std::string users(const ServiceVerdict& service, const ProbeVerdict& probe, std::string below) {
+  std::vector<std::string> rows;
+  for (auto* window : {"baseline", "fault", "recovery"})
+    if (auto found = probe.windows.find(window); found != probe.windows.end()) rows.push_back(figures_row(window, found->second));
+  if (rows.empty()) rows.push_back("<td colspan=\"7\">no probe was due</td>");
+  if (service.probes.size() > 1) below = probe.probe + (below.empty() ? "" : "; " + below);
+  if (const auto how = describe_connections(probe); !how.empty()) below += (below.empty() ? "" : "; ") + how;
+  auto out = fmt::format("<tbody class=\"group\"><tr><th scope=\"rowgroup\" rowspan=\"{}\">{}<br><small>{}</small></th>{}<td rowspan=\"{}\">{}</td></tr>\n", rows.size(),
+                         xml(service.service), xml(below), rows.front(), rows.size(), xml(probe.recovered.empty() ? "–" : probe.recovered));
+  for (std::size_t i = 1; i < rows.size(); ++i) out += "<tr>" + rows[i] + "</tr>\n";
+  return out + "</tbody>";
 }
 
 std::string outcome_mark(const AlertVerdict& alert) {
@@ -136,13 +152,14 @@ std::string outcome_mark(const AlertVerdict& alert) {
   }
 }
 
-std::string legend() {
+std::string legend(bool with_gaps) {
   auto item = [](std::string_view drawing, std::string_view text) { return fmt::format("<li><svg viewBox=\"0 0 22 12\" aria-hidden=\"true\">{}</svg>{}</li>", drawing, text); };
   return "<ul class=\"legend\">" + item("<rect class=\"fault-bar\" width=\"22\" height=\"12\" rx=\"2\"/>", "fault in force") +
          item("<line class=\"median\" x1=\"0\" x2=\"22\" y1=\"6\" y2=\"6\"/>", "latency, median") + item("<rect class=\"spread\" width=\"22\" height=\"12\"/>", "up to the slowest (logarithmic)") +
          item("<line class=\"bound\" x1=\"0\" x2=\"22\" y1=\"6\" y2=\"6\"/>", "p99 bound") + item("<rect class=\"failed\" width=\"22\" height=\"12\"/>", "share of failed probes") +
          item("<rect class=\"pending\" width=\"22\" height=\"12\" rx=\"2\"/>", "alert pending") + item("<rect class=\"firing\" width=\"22\" height=\"12\" rx=\"2\"/>", "alert firing") +
-         item("<path class=\"told\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "squad notified") + item("<line class=\"deadline\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "must fire by") + "</ul>";
+         item("<path class=\"told\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "squad notified") + item("<line class=\"deadline\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "must fire by") +
+         (with_gaps ? item("<rect class=\"gap\" width=\"22\" height=\"12\"/>", "squall stood still, nothing seen") : "") + "</ul>";
 }
 
 }  // namespace
@@ -179,7 +196,7 @@ std::string timeline(const RunRecord& record, const Verdict& verdict) {
   const auto drawn = draw_timeline(record, verdict);
   std::string body;
   for (auto& sentence : story(record, verdict)) body += fmt::format("<p>{}</p>\n", xml(sentence));
-  body += "<figure><div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">" + drawn.svg + "</div><div id=\"readout\" hidden></div>\n<figcaption>" + legend() + "</figcaption></figure>\n";
+  body += "<figure><div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">" + drawn.svg + "</div><div id=\"readout\" hidden></div>\n<figcaption>" + legend(!record.gaps.empty()) + "</figcaption></figure>\n";
   if (!drawn.table.empty()) body += "<details><summary>The same as a table</summary>" + scrolling("Timeline as a table", drawn.table) + "</details>\n";
   body += fmt::format("<script type=\"application/json\" id=\"timeline-data\">{}</script>\n", markup::script_json(drawn.json));
   return section("what-happened", "What happened", body);
@@ -237,16 +254,10 @@ std::string services(const RunRecord& record, const Verdict& verdict) {
   if (verdict.services.empty()) return "";
   std::string groups;
   for (auto& service : verdict.services) {
-    std::vector<std::string> rows;
-    for (auto* window : {"baseline", "fault", "recovery"})
-      if (auto found = service.windows.find(window); found != service.windows.end()) rows.push_back(figures_row(window, found->second));
-    if (rows.empty()) rows.push_back("<td colspan=\"7\">no probe was due</td>");
     auto spec = record.scenario.landscape.services.find(service.service);
     std::string below = service.squad.empty() ? "" : "squad " + service.squad;
     if (spec != record.scenario.landscape.services.end() && !spec->second.depends_on.empty()) below += (below.empty() ? "" : ", ") + ("needs " + text::join(spec->second.depends_on));
-    groups += fmt::format("<tbody class=\"group\"><tr><th scope=\"rowgroup\" rowspan=\"{}\">{}<br><small>{}</small></th>{}<td rowspan=\"{}\">{}</td></tr>\n", rows.size(), xml(service.service), xml(below), rows.front(), rows.size(), xml(service.recovery.empty() ? "–" : service.recovery));
-    for (std::size_t i = 1; i < rows.size(); ++i) groups += "<tr>" + rows[i] + "</tr>\n";
-    groups += "</tbody>";
+    for (auto& probe : service.probes) groups += users(service, probe, below);
   }
   return section("services", "How users fared",
                  scrolling("Services", "<table>" + head({"Service", "Window", "#Probes", "#Availability (95% CI)", "#p50", "#p90", "#p99", "#Slowest", "Recovery"}) + groups + "</table>") +
