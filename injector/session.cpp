@@ -22,6 +22,7 @@
 #include "injector/host_sessions.hpp"
 #include "injector/in_force.hpp"
 #include "injector/journal.hpp"
+#include "injector/neighbours.hpp"
 #include "injector/link.hpp"
 #include "injector/protocol.hpp"
 #include "injector/request.hpp"
@@ -143,6 +144,7 @@ class Session {
     if (verb != "snapshot") throw Refused{"input", fmt::format("unknown request \"{}\"", verb)};
     snapshot_ = snapshot_host();
     note_others();
+    neighbours_.watch();
     return {};
   }
 
@@ -337,6 +339,7 @@ class Session {
   InForce in_force_;
   std::optional<HostState> snapshot_;
   std::set<std::string> others_;
+  Neighbours neighbours_{io_, state_, name_, [this](auto& line) { link_.send(line); }};
   std::map<std::string, PreparedFault> prepared_;
   bool leaving_ = false, bye_ = false, welcome_ = false;
 };

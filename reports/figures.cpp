@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace squall {
 namespace {
@@ -19,7 +20,7 @@ std::int64_t timeout_of(const RunRecord& record, const ProbeSeries& series) {
 }
 
 bool timed_out(const ProbeSample& sample, std::int64_t timeout_ns) {
-  if (sample.ok) return false;
+  if (sample.ok || sample.unseen) return false;
   return (timeout_ns > 0 && sample.latency_ns >= timeout_ns) || sample.error.find("timed out") != std::string::npos;
 }
 
@@ -61,12 +62,26 @@ std::optional<Comparison<T>> promise(const std::optional<Comparison<T>>& bound, 
 
 }  // namespace
 
+std::vector<const ProbeSeries*> probes_of(const RunRecord& record, const std::string& service) {
+  std::vector<const ProbeSeries*> out;
+  for (auto& series : record.probes)
+    if (series.service == service) out.push_back(&series);
+  std::sort(out.begin(), out.end(), [](auto* a, auto* b) { return a->probe < b->probe; });
+  return out;
+}
+
+std::vector<ServiceSample> samples_of(const RunRecord& record, const ProbeSeries& series) {
+  std::vector<ServiceSample> out;
+  const auto timeout_ns = timeout_of(record, series);
+  for (auto& sample : series.samples) out.push_back({&sample, timed_out(sample, timeout_ns)});
+  return out;
+}
+
 std::vector<ServiceSample> samples_of(const RunRecord& record, const std::string& service) {
   std::vector<ServiceSample> out;
-  for (auto& series : record.probes) {
-    if (series.service != service) continue;
-    const auto timeout_ns = timeout_of(record, series);
-    for (auto& sample : series.samples) out.push_back({&sample, timed_out(sample, timeout_ns)});
+  for (auto* series : probes_of(record, service)) {
+    const auto of_one = samples_of(record, *series);
+    out.insert(out.end(), of_one.begin(), of_one.end());
   }
   std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.sample->due_ns < b.sample->due_ns; });
   return out;
@@ -77,8 +92,13 @@ Figures figures(const std::vector<ServiceSample>& samples, std::int64_t from_t, 
   std::vector<double> ms;
   for (auto& one : samples) {
     if (one.sample->due_ns < from_t || one.sample->due_ns >= to_t) continue;
+    if (one.sample->unseen) {
+      ++out.unseen;
+      continue;
+    }
     ++out.probes;
     out.ok += one.sample->ok;
+    out.opened += one.sample->opened;
     out.timeouts += one.timed_out;
     if (!one.sample->ok) ++out.errors[one.sample->error];
     if (one.sample->ok || one.timed_out) ms.push_back(static_cast<double>(one.sample->latency_ns) / 1e6);
@@ -89,7 +109,8 @@ Figures figures(const std::vector<ServiceSample>& samples, std::int64_t from_t, 
   if (ms.empty()) return out;
   std::sort(ms.begin(), ms.end());
   out.latency = LatencyFigures{quantile(ms, 0.5), quantile(ms, 0.9), quantile(ms, 0.99), ms.back(),
-                               interval(ms, 0.5), interval(ms, 0.9), interval(ms, 0.99)};
+                               interval(ms, 0.5), interval(ms, 0.9), interval(ms, 0.99), {}};
+  out.latency->sorted_ms = std::move(ms);
   return out;
 }
 
@@ -118,9 +139,19 @@ Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& 
   const auto allowed = tolerance(steady);
   std::vector<const ProbeSample*> after;
   std::vector<std::int64_t> bad_before{0};  // of after[0, i)
+  std::vector<std::int64_t> unseen_before;  // of after[i]: how long nothing was seen, back to the sample before
   Recovery out;
+  std::int64_t seen_t = from_t, unseen_ns = 0;
+  bool blind = false;
   for (auto& one : samples) {
     if (one.sample->due_ns < from_t || one.sample->due_ns >= to_t) continue;
+    if (one.sample->unseen) {
+      blind = true;
+      continue;
+    }
+    if (std::exchange(blind, false)) unseen_ns += one.sample->due_ns - seen_t;
+    seen_t = one.sample->due_ns;
+    unseen_before.push_back(unseen_ns);
     const bool bad = !one.sample->ok || (allowed.slow_ms && static_cast<double>(one.sample->latency_ns) / 1e6 > *allowed.slow_ms);
     after.push_back(one.sample);
     bad_before.push_back(bad_before.back() + bad);
@@ -128,6 +159,8 @@ Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& 
   }
   out.seen = static_cast<std::int64_t>(after.size());
   out.bad = bad_before.back();
+  if (blind) unseen_ns += to_t - seen_t;
+  out.unseen_s = static_cast<double>(unseen_ns) / 1e9;
   auto steady_over = [&](std::size_t i, std::size_t j) {
     return static_cast<double>(bad_before[j] - bad_before[i]) <= allowed.share * static_cast<double>(j - i);
   };
@@ -137,6 +170,7 @@ Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& 
     const bool good = bad_before[i + 1] == bad_before[i];
     if (!good || !steady_over(i, std::max(settled, i + settled_samples)) || !steady_over(i, after.size())) continue;
     out.seconds = bad_before[i] == 0 ? 0 : static_cast<double>(after[i]->due_ns + after[i]->latency_ns - from_t) / 1e9;
+    out.unseen_s = static_cast<double>(unseen_before[i]) / 1e9;
     return out;
   }
   return out;

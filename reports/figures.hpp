@@ -18,10 +18,13 @@ namespace squall {
 struct LatencyFigures {
   double p50_ms = 0, p90_ms = 0, p99_ms = 0, max_ms = 0;
   QuantileInterval p50_ci_ms, p90_ci_ms, p99_ci_ms;  // 95 %
+  std::vector<double> sorted_ms;                     // what they are made of
 };
 
 struct Figures {
   std::int64_t probes = 0, ok = 0, timeouts = 0;
+  std::int64_t unseen = 0;  // beside them: those that squall could not ask
+  std::int64_t opened = 0;  // of them by a connection of their own
   double availability = 0;
   Interval availability_ci95;
   std::int64_t timed = 0;  // how many samples the latency rests on
@@ -38,6 +41,9 @@ struct ServiceSample {
 
 // Every sample of a service, sorted by when it was due.
 std::vector<ServiceSample> samples_of(const RunRecord&, const std::string& service);
+std::vector<ServiceSample> samples_of(const RunRecord&, const ProbeSeries&);
+// Those of its probes that a record has anything of, by name.
+std::vector<const ProbeSeries*> probes_of(const RunRecord&, const std::string& service);
 // Over the samples that were due in [from, to).
 Figures figures(const std::vector<ServiceSample>&, std::int64_t from_t, std::int64_t to_t);
 
@@ -56,6 +62,7 @@ struct Recovery {
   std::int64_t seen = 0;          // samples due after `from`
   std::int64_t bad = 0;           // of them
   std::int64_t last_bad_t = 0;
+  double unseen_s = 0;            // of `seconds`, or of what was watched: squall could not see
 };
 Recovery recovery(const std::vector<ServiceSample>&, const SteadyState&, std::int64_t from_t, std::int64_t to_t);
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +24,9 @@ class SlidingWindow {
   bool full(std::int64_t now_t) const;
   std::int64_t probes() const { return static_cast<std::int64_t>(samples_.size()); }
   std::int64_t ok() const { return ok_; }
-  double availability() const;         // 0 to 1; 1 where there is no sample
-  double latency_ms(double q) const;   // over answers and timeouts, as in reports; 0 where there is none
+  double availability(std::int64_t more_bad = 0) const;  // 0 to 1; 1 where there is no sample
+  // Over answers and timeouts, as in reports, and over those that have waited so long; 0 where there is none.
+  double latency_ms(double q, const std::vector<double>& waited_ms = {}) const;
 
  private:
   struct Answer {
@@ -37,20 +40,29 @@ class SlidingWindow {
   std::optional<std::int64_t> first_t_;
 };
 
-// Every halt condition of a scenario, fed with the samples as they come.
+// A question that nobody has answered yet.
+struct Unanswered {
+  std::string service, probe;
+  std::int64_t due_ns = 0;
+};
+
+// Every halt condition of a scenario, fed with the samples as they come. A service halts by each of its probes alone.
 class LiveWindows {
  public:
   explicit LiveWindows(const std::vector<HaltCondition>&);
-  void add(const std::string& service, const ProbeSample&);
+  void add(const std::string& service, const std::string& probe, const ProbeSample&);
   // Why the drill must halt now, or "". A condition speaks once its window is full and holds at least three samples, so
-  // that the first unlucky probe halts nothing.
-  std::string reason(std::int64_t now_t);
+  // that the first unlucky probe halts nothing. What has waited for as long as the window counts as bad without an answer.
+  std::string reason(std::int64_t now_t, const std::vector<Unanswered>& waiting = {});
+  // Nothing was seen for a while: the windows begin anew.
+  void forget();
 
  private:
   struct Watched {
     HaltCondition condition;
-    SlidingWindow window;
+    std::map<std::string, SlidingWindow> windows;  // by probe
   };
+  static std::string reason(const HaltCondition&, const std::string& probe, SlidingWindow&, std::int64_t now_t, const std::vector<Unanswered>&);
   std::vector<Watched> watched_;
 };
 

@@ -35,6 +35,8 @@ boost::json::object to_event(const std::string& service, const std::string& prob
   boost::json::object out{{"s", service}, {"p", probe}, {"due", sample.due_ns}, {"lat", sample.latency_ns}, {"ok", sample.ok}};
   if (!sample.error.empty()) out["err"] = sample.error;
   if (sample.code) out["code"] = sample.code;
+  if (sample.opened) out["new"] = true;
+  if (sample.unseen) out["unseen"] = true;
   if (sample.phases)
     out["ph"] = {{"dns", sample.phases->dns_ns},
                  {"connect", sample.phases->connect_ns},

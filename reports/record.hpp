@@ -1,13 +1,14 @@
 // The run record: events.jsonl, one event a line, append-only. Every report and every verdict is a pure function of it.
 //
-// Each line is an object with "t" (nanoseconds on the monotonic clock since the run's start), "at" (CLOCK_REALTIME in
+// Each line is an object with "t" (nanoseconds on CLOCK_BOOTTIME since the run's start), "at" (CLOCK_REALTIME in
 // nanoseconds) and "kind". The kinds:
 //
 //   run.started    {version, run, scenario, title, squad, hypothesis, seed, host, scenario_yaml, landscape_yaml, files: […],
 //                   samples: [{step, file, delays_ns: […]}], plan: [{step, fault, host, mechanism, targets, limits, changes}]}
 //   window.started {window: "baseline" | "method" | "recovery"}            window.ended {window}
 //   probe          {s: service, p: probe, due: t it was due, lat: ns from DUE to its answer, ok, err?, code?,
-//                   ph?: {dns, connect, tls, first_byte}}  (a probe is one sample; lat counts from when it was due, so
+//                   ph?: {dns, connect, tls, first_byte}, new?: true where it opened a connection,
+//                   unseen?: true where squall could not ask, or not listen}  (a probe is one sample; lat counts from when it was due, so
 //                   a late probe is a slow one; a timeout has ok=false and lat = at least the timeout)
 //   fault.applied  {step, fault, host, mechanism, targets, limits, applied_at, apply_ns}
 //   fault.failed   {step, fault, host, error}
@@ -28,6 +29,10 @@
 //   clock.step     {by_ns}                                                 (our own CLOCK_REALTIME, against CLOCK_MONOTONIC)
 //   alert.rule     {alert, labels, for_ns, interval_ns}                    (what the sources know at the start)
 //   lookout        {text}                                                  (a finding before the run: an alert that cannot fire in time, …)
+//   gap            {from, to: t between which squall stood still, suspended: ns of them the host slept,
+//                   not_asked: [{s, p, due: t of the first, every, n}]}     (probes that were due then and were not sent)
+//   silence        {s, p, due: t}                                          (for a long time no answer to what was due then)
+//   other          {host, run, step, fault, since: CLOCK_REALTIME of the host, over: bool}   (a fault of another drill there)
 //   halt           {reason, by: "condition" | "user" | "host"}
 //   restored       {host, clean, differences: […], see: [commands that show them], left: […], ended: […]}
 //   error          {text}                                                  (why the drill could not run)
@@ -63,6 +68,8 @@ struct ProbeSample {
   int code = 0;       // http status
   std::optional<ProbePhases> phases = std::nullopt;  // of http
   std::string local = "";  // the near end of its connection, "tcp 10.0.0.1:4711"; not recorded
+  bool opened = false;  // by a connection of its own, made for it
+  bool unseen = false;  // squall could not ask, or not listen: it says nothing about the service; `error` tells why
 };
 
 // `routed`: Alertmanager has it for a receiver; `silenced`: it is kept from everybody (AlertEvent::by says what does).
@@ -101,7 +108,7 @@ std::string_view to_string(AlertState);
 boost::json::object to_event(const std::string& service, const std::string& probe, const ProbeSample&);
 boost::json::object to_event(const AlertEvent&);
 
-// All times below that are called t are nanoseconds on the monotonic clock since the run's start. What hosts and alert
+// All times below that are called t are nanoseconds on CLOCK_BOOTTIME since the run's start. What hosts and alert
 // sources tell in wall time is brought there by the line's own pair of clocks, and never lies after the line itself.
 
 struct WindowSpan {
@@ -196,6 +203,20 @@ struct KnownRule {
   std::int64_t for_ns = 0, interval_ns = 0;
 };
 
+// A span in which squall stood still: stopped, starved, or asleep with its host. Nobody knows what it would have seen.
+struct Gap {
+  std::int64_t from_t = 0, to_t = 0;
+  std::int64_t suspended_ns = 0;  // of it the host slept
+  bool overlaps(std::int64_t from, std::int64_t to) const { return from_t < to && to_t > from; }
+};
+
+// A fault of another drill that was in force on one of this drill's hosts.
+struct OtherFault {
+  std::string host, run, step, fault;
+  std::int64_t from_t = 0;
+  std::optional<std::int64_t> to_t;
+};
+
 struct HaltRecord {
   std::int64_t t = 0;
   std::string reason, by;
@@ -232,6 +253,8 @@ struct RunRecord {
   std::vector<OwnStep> own_steps;
   std::vector<KnownRule> rules;
   std::vector<std::string> lookouts;
+  std::vector<Gap> gaps;  // the probes that were due in them are among the samples, unseen
+  std::vector<OtherFault> others;
   std::optional<HaltRecord> halt;
   std::vector<HostRestored> restored;
   std::vector<std::string> errors;

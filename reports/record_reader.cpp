@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "reports/proxied.hpp"
 #include "scenarios/reader.hpp"
 
 namespace squall {
@@ -108,6 +109,8 @@ Scenario read_again(const std::string& scenario_yaml, const std::string& landsca
 std::int64_t RecordReader::brought(std::int64_t wall_ns, std::int64_t patience_ns) const {
   if (wall_ns <= 0) return now_.t;
   const auto ago = now_.at - wall_ns;
+  // What came while squall stood still was told in time, and heard late.
+  if (ago >= 0 && !out_.gaps.empty() && now_.t - ago >= out_.gaps.back().from_t) return now_.t - ago;
   return ago < 0 || ago > patience_ns ? now_.t : now_.t - ago;
 }
 
@@ -199,6 +202,12 @@ void RecordReader::dispatch(std::string_view kind, const Object& event) {
     // read ahead of everything
   } else if (kind == "lookout") {
     out_.lookouts.push_back(text(event, "text"));
+  } else if (kind == "silence") {
+    // For who looks on: the probe's own line comes in time.
+  } else if (kind == "other") {
+    return other(event);
+  } else if (kind == "gap") {
+    return gap(event);
   } else if (kind == "halt") {
     if (!out_.halt) out_.halt = HaltRecord{now_.t, text(event, "reason"), text(event, "by")};
   } else if (kind == "restored") {
@@ -258,9 +267,6 @@ void RecordReader::window(const Object& event, bool ended) {
 }
 
 void RecordReader::probe(const Object& event) {
-  std::pair key{text(event, "s"), text(event, "p")};
-  const auto [place, fresh] = series_.emplace(key, out_.probes.size());
-  if (fresh) out_.probes.push_back({key.first, key.second, {}});
   ProbeSample sample;
   sample.due_ns = number(event, "due");
   sample.latency_ns = number(event, "lat");
@@ -269,7 +275,39 @@ void RecordReader::probe(const Object& event) {
   sample.code = static_cast<int>(number(event, "code"));
   if (auto& ph = object(event, "ph"); !ph.empty())
     sample.phases = ProbePhases{number(ph, "dns"), number(ph, "connect"), number(ph, "tls"), number(ph, "first_byte")};
-  out_.probes[place->second].samples.push_back(std::move(sample));
+  sample.opened = flag(event, "new");
+  sample.unseen = flag(event, "unseen");
+  series(text(event, "s"), text(event, "p")).push_back(std::move(sample));
+}
+
+std::vector<ProbeSample>& RecordReader::series(const std::string& service, const std::string& probe) {
+  const auto [place, fresh] = series_.emplace(std::pair{service, probe}, out_.probes.size());
+  if (fresh) out_.probes.push_back({service, probe, {}});
+  return out_.probes[place->second].samples;
+}
+
+void RecordReader::other(const Object& event) {
+  OtherFault told{text(event, "host"), text(event, "run"), text(event, "step"), text(event, "fault"), brought(number(event, "since"), no_limit), std::nullopt};
+  for (auto& known : out_.others)
+    if (known.host == told.host && known.run == told.run && known.step == told.step && !known.to_t) {
+      if (flag(event, "over")) known.to_t = now_.t;
+      return;
+    }
+  if (flag(event, "over")) told.to_t = now_.t;
+  out_.others.push_back(std::move(told));
+}
+
+void RecordReader::gap(const Object& event) {
+  out_.gaps.push_back({number(event, "from"), number(event, "to"), number(event, "suspended")});
+  // A night's sleep need not become millions of samples: so many decide everything already.
+  constexpr std::int64_t most = 100'000;
+  for (auto& item : list(event, "not_asked")) {
+    if (!item.is_object()) continue;
+    auto& of = item.get_object();
+    auto& samples = series(text(of, "s"), text(of, "p"));
+    for (std::int64_t i = 0; i < std::min(number(of, "n"), most); ++i)
+      samples.push_back({.due_ns = number(of, "due") + i * number(of, "every"), .error = "squall stood still", .unseen = true});
+  }
 }
 
 FaultRecord& RecordReader::fault(const Object& event) {
@@ -362,6 +400,7 @@ void RecordReader::restored(const Object& event) {
 
 RunRecord RecordReader::finish() {
   if (!out_.started) problems_.push_back("the record has no run.started: it is not a run's record, or its beginning is lost");
+  mark_proxied_handshakes(out_);
   for (auto& series : out_.probes)
     std::sort(series.samples.begin(), series.samples.end(), [](auto& a, auto& b) { return a.due_ns < b.due_ns; });
   return std::move(out_);

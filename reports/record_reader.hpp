@@ -35,6 +35,9 @@ class RecordReader {
   void samples(const Object& of_step);
   void window(const Object&, bool ended);
   void probe(const Object&);
+  std::vector<ProbeSample>& series(const std::string& service, const std::string& probe);
+  void gap(const Object&);
+  void other(const Object&);
   void applied(const Object&);
   void undone(const Object&);
   void happening(const Object&);

@@ -66,6 +66,7 @@ std::string figures_of(const Side& side, const std::string& name, const std::str
   auto* service = service_of(side, name);
   if (!service || !service->windows.contains(window)) return "–";
   auto& seen = service->windows.at(window);
+  if (!seen.probes) return "not asked";
   return fmt::format("{}, p50 {}, p99 {}", text::percent(seen.availability), seen.latency ? text::milliseconds(seen.latency->p50_ms) : "–",
                      seen.latency ? text::milliseconds(seen.latency->p99_ms) : "–");
 }

@@ -79,7 +79,9 @@ json::value interval(const QuantileInterval& given) {
 json::object figures(const Figures& given) {
   json::object out{{"probes", given.probes},
                    {"ok", given.ok},
-                   {"availability", rounded(given.availability)},
+                   {"not_asked", given.unseen},
+                   {"new_connections", given.opened},
+                   {"availability", given.probes ? json::value(rounded(given.availability)) : json::value{}},
                    {"availability_ci95", json::array{rounded(given.availability_ci95.low), rounded(given.availability_ci95.high)}},
                    {"latency_ms", nullptr}};
   if (!given.latency) return out;
@@ -90,15 +92,44 @@ json::object figures(const Figures& given) {
   return out;
 }
 
+// What other drills had in force on this one's hosts meanwhile.
+json::array others(const RunRecord& record) {
+  json::array out;
+  for (auto& other : record.others)
+    out.push_back(json::object{{"host", other.host}, {"run", other.run}, {"name", other.step}, {"fault", other.fault},
+                               {"start", text::rfc3339(record.wall_ns(other.from_t))}, {"end", time_or_null(record, other.to_t)}});
+  return out;
+}
+
+json::object in_windows(const std::map<std::string, Figures>& windows) {
+  json::object out;
+  for (auto& [name, seen] : windows) out[name] = figures(seen);
+  return out;
+}
+
+// Times at which squall itself stood still.
+json::array gaps(const RunRecord& record) {
+  json::array out;
+  for (auto& gap : record.gaps)
+    out.push_back(json::object{{"start", text::rfc3339(record.wall_ns(gap.from_t))},
+                               {"end", text::rfc3339(record.wall_ns(gap.to_t))},
+                               {"suspended_s", rounded(static_cast<double>(gap.suspended_ns) / 1e9, 1e3)}});
+  return out;
+}
+
 json::array services(const Verdict& verdict) {
   json::array out;
   for (auto& service : verdict.services) {
-    json::object in_windows;
-    for (auto& [name, seen] : service.windows) in_windows[name] = figures(seen);
+    json::array probes;
+    for (auto& probe : service.probes)
+      probes.push_back(json::object{{"probe", probe.probe},
+                                    {"time_to_recover_s", or_null(probe.recovery.seconds)},
+                                    {"windows", in_windows(probe.windows)}});
     out.push_back(json::object{{"service", service.service},
                                {"squad", service.squad},
                                {"time_to_recover_s", or_null(service.time_to_recover_s)},
-                               {"windows", std::move(in_windows)}});
+                               {"windows", in_windows(service.windows)},
+                               {"probes", std::move(probes)}});
   }
   return out;
 }
@@ -185,6 +216,8 @@ std::string render_json(const RunRecord& record, const Verdict& verdict) {
                    {"alert_score", alert_score(verdict.score)},
                    {"expectations", expectations(verdict)},
                    {"findings", texts(verdict.findings)},
+                   {"gaps", gaps(record)},
+                   {"other_drills", others(record)},
                    {"restored", restored(verdict)}};
   std::string text;
   write(out, text);

@@ -49,21 +49,27 @@ void faults(std::string& out, const RunRecord& record) {
                 fault.dose && fault.dose->verified ? "yes" : "**no**" + (fault.dose ? ": " + markdown(fault.dose->reason) : "")});
 }
 
+void users(std::string& out, const ServiceVerdict& service, const ProbeVerdict& probe) {
+  for (auto* window : {"baseline", "fault", "recovery"}) {
+    auto found = probe.windows.find(window);
+    if (found == probe.windows.end()) continue;
+    auto& seen = found->second;
+    auto ms = [&](double LatencyFigures::*figure) { return seen.latency ? text::milliseconds((*seen.latency).*figure) : std::string("–"); };
+    out += row({markdown(name_of(service, probe)), window,
+                text::count(seen.probes) + (seen.unseen ? fmt::format(", {} not asked", text::count(seen.unseen)) : "") +
+                    (seen.opened && seen.opened < seen.probes ? fmt::format(", {} by a new connection", text::count(seen.opened)) : ""),
+                seen.probes ? fmt::format("{} ({})", text::percent(seen.availability), text::percent_interval(seen.availability_ci95)) : "–",
+                ms(&LatencyFigures::p50_ms), ms(&LatencyFigures::p90_ms), ms(&LatencyFigures::p99_ms), ms(&LatencyFigures::max_ms),
+                std::string(window) == "recovery" ? markdown(probe.recovered) : ""});
+  }
+}
+
 void services(std::string& out, const Verdict& verdict) {
   if (verdict.services.empty()) return;
   out += "\n## How users fared\n\n" +
-         table({"Service", "Window", "Probes", "Availability (95% CI)", "p50", "p90", "p99", "max", "Recovery"});
+         table({"Service, probe", "Window", "Probes", "Availability (95% CI)", "p50", "p90", "p99", "max", "Recovery"});
   for (auto& service : verdict.services)
-    for (auto* window : {"baseline", "fault", "recovery"}) {
-      auto found = service.windows.find(window);
-      if (found == service.windows.end()) continue;
-      auto& seen = found->second;
-      auto ms = [&](double LatencyFigures::*figure) { return seen.latency ? text::milliseconds((*seen.latency).*figure) : std::string("–"); };
-      out += row({markdown(service.service), window, text::count(seen.probes),
-                  fmt::format("{} ({})", text::percent(seen.availability), text::percent_interval(seen.availability_ci95)),
-                  ms(&LatencyFigures::p50_ms), ms(&LatencyFigures::p90_ms), ms(&LatencyFigures::p99_ms), ms(&LatencyFigures::max_ms),
-                  std::string(window) == "recovery" ? markdown(service.recovery) : ""});
-    }
+    for (auto& probe : service.probes) users(out, service, probe);
 }
 
 void alerts(std::string& out, const Verdict& verdict) {

@@ -95,21 +95,35 @@ class Story {
     if (verdict_.services.empty()) return;
     heading("How users fared");
     std::size_t longest = 7;
-    for (auto& service : verdict_.services) longest = std::max(longest, text::columns(service.service));
+    for (auto& service : verdict_.services)
+      for (auto& probe : service.probes) longest = std::max(longest, text::columns(name_of(service, probe)));
     longest = std::min<std::size_t>(longest, 24);
     line(fmt::format("  {:<{}}  {:>19}  {:>19}  {:>19}  {}", "", longest, "before", "during", "after", "recovery"), dim);
-    for (auto& service : verdict_.services) {
-      auto cell = [&](const char* window) {
-        auto found = service.windows.find(window);
-        if (found == service.windows.end()) return std::string("–");
-        auto& seen = found->second;
-        return fmt::format("{} p99 {}", text::percent(seen.availability), seen.latency ? text::milliseconds(seen.latency->p99_ms) : "–");
-      };
-      auto padded = [](const std::string& text, std::size_t to) { return std::string(to - std::min(to, text::columns(text)), ' ') + text; };
-      const auto name = text::cut(service.service, longest);
-      line(fmt::format("  {}{}  {}  {}  {}  {}", name, std::string(longest - text::columns(name), ' '), padded(cell("baseline"), 19),
-                       padded(cell("fault"), 19), padded(cell("recovery"), 19), service.recovery));
-    }
+    for (auto& service : verdict_.services)
+      for (auto& probe : service.probes) users(service, probe, longest);
+  }
+
+  void users(const ServiceVerdict& service, const ProbeVerdict& probe, std::size_t longest) {
+    auto cell = [&](const char* window) {
+      auto found = probe.windows.find(window);
+      if (found == probe.windows.end()) return std::string("–");
+      auto& seen = found->second;
+      if (!seen.probes) return std::string("not asked");
+      return fmt::format("{} p99 {}", text::percent(seen.availability), seen.latency ? text::milliseconds(seen.latency->p99_ms) : "–");
+    };
+    auto padded = [](const std::string& text, std::size_t to) { return std::string(to - std::min(to, text::columns(text)), ' ') + text; };
+    const auto name = text::cut(name_of(service, probe), longest);
+    line(fmt::format("  {}{}  {}  {}  {}  {}", name, std::string(longest - text::columns(name), ' '), padded(cell("baseline"), 19),
+                     padded(cell("fault"), 19), padded(cell("recovery"), 19), probe.recovered));
+    // Said where it is not what a new user would meet.
+    if (auto how = describe_connections(probe); !how.empty() && kept(service.service, probe.probe)) line(fmt::format("    {}", how), dim);
+  }
+
+  bool kept(const std::string& service, const std::string& probe) const {
+    auto found = record_.scenario.landscape.services.find(service);
+    if (found == record_.scenario.landscape.services.end()) return false;
+    return std::any_of(found->second.probes.begin(), found->second.probes.end(),
+                       [&](auto& spec) { return spec.name == probe && spec.connection == ProbeSpec::Connection::kept; });
   }
 
   void alerts() {

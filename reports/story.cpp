@@ -27,10 +27,10 @@ struct Felt {
   bool fewer = false, slower = false;  // answers than before, and answers
 };
 
-Felt felt_by(const ServiceVerdict& service) {
-  auto during = service.windows.find("fault"), before = service.windows.find("baseline");
-  if (during == service.windows.end()) return {};
-  const bool known = before != service.windows.end();
+Felt felt_by(const ProbeVerdict& probe) {
+  auto during = probe.windows.find("fault"), before = probe.windows.find("baseline");
+  if (during == probe.windows.end()) return {};
+  const bool known = before != probe.windows.end();
   auto& now = during->second;
   return {.fewer = now.availability < (known ? before->second.availability : 1) - 0.001,
           .slower = now.latency && known && before->second.latency && now.latency->p99_ms > 2 * before->second.latency->p99_ms &&
@@ -42,12 +42,12 @@ std::string felt(const Verdict& verdict) {
   std::vector<std::string> parts;
   std::size_t untouched = 0, seen = 0;
   for (auto& service : verdict.services) {
-    auto during = service.windows.find("fault");
-    if (during == service.windows.end()) continue;
+    const auto* worst = worst_probe(service);
+    if (!worst) continue;
     ++seen;
-    auto before = service.windows.find("baseline");
+    auto during = worst->windows.find("fault"), before = worst->windows.find("baseline");
     auto& now = during->second;
-    const auto [fewer, slower] = felt_by(service);
+    const auto [fewer, slower] = felt_by(*worst);
     if (!fewer && !slower) {
       ++untouched;
       continue;
@@ -55,7 +55,7 @@ std::string felt(const Verdict& verdict) {
     std::vector<std::string> how;
     if (fewer) how.push_back(fmt::format("answered {} of its probes", text::percent(now.availability)));
     if (slower) how.push_back(fmt::format("slowed from a p99 of {} to {}", text::milliseconds(before->second.latency->p99_ms), text::milliseconds(now.latency->p99_ms)));
-    auto part = fmt::format("{} {}", service.service, text::join(how, " and "));
+    auto part = fmt::format("{} {}", name_of(service, *worst), text::join(how, " and "));
     if (service.time_to_recover_s && *service.time_to_recover_s > 0) part += fmt::format(", and was back {} after the last fault's end", text::seconds(*service.time_to_recover_s));
     if (!service.time_to_recover_s) part += fmt::format(", and was {}", service.recovery.empty() ? "not seen to recover" : service.recovery);
     parts.push_back(std::move(part));
@@ -80,7 +80,8 @@ std::string noticed(const Verdict& verdict) {
 }  // namespace
 
 bool was_affected(const ServiceVerdict& service) {
-  const auto [fewer, slower] = felt_by(service);
+  const auto* worst = worst_probe(service);
+  const auto [fewer, slower] = worst ? felt_by(*worst) : Felt{};
   return fewer || slower || (!service.recovery.empty() && service.time_to_recover_s.value_or(1) > 0);
 }
 

@@ -1,6 +1,7 @@
 #include "reports/verdict.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "reports/alert_sight.hpp"
@@ -35,29 +36,56 @@ std::vector<std::string> services_of(const RunRecord& record) {
   return {out.begin(), out.end()};
 }
 
-// One service's samples and what they add up to.
-struct Observed {
-  std::vector<ServiceSample> samples;
-  ServiceVerdict verdict;
-  Recovery recovery;
-};
+std::string in_words(const Recovery& recovery) {
+  if (!recovery.seen) return "not seen after the last fault's end";
+  if (!recovery.seconds) return "not back by the end";
+  if (*recovery.seconds == 0) return recovery.unseen_s > 0 ? fmt::format("unseen for {}, then well", text::seconds(recovery.unseen_s)) : "at once";
+  return fmt::format("back after {}", text::seconds(*recovery.seconds));
+}
 
-Observed observe(const RunRecord& record, const std::string& name, const std::map<std::string, WindowSpan>& windows) {
-  Observed out;
-  out.samples = samples_of(record, name);
-  out.verdict.service = name;
-  if (auto found = record.scenario.landscape.services.find(name); found != record.scenario.landscape.services.end())
-    out.verdict.squad = found->second.squad;
+// What a probe saw in each window.
+std::map<std::string, Figures> over(const std::map<std::string, WindowSpan>& windows, const std::vector<ServiceSample>& samples) {
+  std::map<std::string, Figures> out;
   for (auto& [window, span] : windows)
-    if (auto seen = figures(out.samples, span.start_t, *span.end_t); seen.probes) out.verdict.windows[window] = std::move(seen);
-  const auto ended = record.faults_ended_t();
-  if (!ended || !windows.contains("recovery")) return out;
-  out.recovery = recovery(out.samples, steady_state(record.scenario, name), *ended, *windows.at("recovery").end_t);
-  out.verdict.time_to_recover_s = out.recovery.seconds;
-  out.verdict.recovery = !out.recovery.seen           ? "not seen after the last fault's end"
-                         : !out.recovery.seconds      ? "not back by the end"
-                         : *out.recovery.seconds == 0 ? "at once"
-                                                      : fmt::format("back after {}", text::seconds(*out.recovery.seconds));
+    if (auto seen = figures(samples, span.start_t, *span.end_t); seen.probes || seen.unseen) out[window] = std::move(seen);
+  return out;
+}
+
+// The slowest of the probes to come back; one that did not outweighs the others.
+const ProbeVerdict* slowest(const std::vector<ProbeVerdict>& probes) {
+  auto weight = [](const ProbeVerdict& one) {
+    return !one.recovery.seen ? -1 : one.recovery.seconds.value_or(std::numeric_limits<double>::infinity());
+  };
+  auto most = std::max_element(probes.begin(), probes.end(), [&](auto& a, auto& b) { return weight(a) < weight(b); });
+  return most == probes.end() ? nullptr : &*most;
+}
+
+ServiceVerdict observe(const RunRecord& record, const std::string& name, const std::map<std::string, WindowSpan>& windows) {
+  ServiceVerdict out;
+  out.service = name;
+  if (auto found = record.scenario.landscape.services.find(name); found != record.scenario.landscape.services.end())
+    out.squad = found->second.squad;
+  out.windows = over(windows, samples_of(record, name));
+  const auto ended = windows.contains("recovery") ? record.faults_ended_t() : std::nullopt;
+  const auto steady = steady_state(record.scenario, name);
+  for (auto* series : probes_of(record, name)) {
+    const auto samples = samples_of(record, *series);
+    ProbeVerdict probe{series->probe, over(windows, samples), {}, ""};
+    if (ended) {
+      probe.recovery = recovery(samples, steady, *ended, *windows.at("recovery").end_t);
+      probe.recovered = in_words(probe.recovery);
+    }
+    out.probes.push_back(std::move(probe));
+  }
+  // One that never came to be due is one that nothing is known of.
+  if (auto found = record.scenario.landscape.services.find(name); found != record.scenario.landscape.services.end())
+    for (auto& declared : found->second.probes)
+      if (std::none_of(out.probes.begin(), out.probes.end(), [&](auto& probe) { return probe.probe == declared.name; }))
+        out.probes.push_back({declared.name, {}, {}, ended ? in_words({}) : ""});
+  if (auto* last = slowest(out.probes); last && ended) {
+    out.time_to_recover_s = last->recovery.seconds;
+    out.recovery = last->recovered;
+  }
   return out;
 }
 
@@ -67,7 +95,7 @@ class Judge {
 
   Verdict run() {
     for (auto& name : services_of(record_)) services_.emplace(name, observe(record_, name, windows_));
-    for (auto& [name, observed] : services_) out_.services.push_back(observed.verdict);
+    for (auto& [name, observed] : services_) out_.services.push_back(observed);
     stories_ = alert_stories(record_);
     out_.alerts = judge_alerts(record_, stories_);
     out_.score = score(out_.alerts);
@@ -103,34 +131,53 @@ class Judge {
 
   template <class Add>
   void service(const Expectation& e, const Add& add) {
-    static const Observed nothing;
+    static const ServiceVerdict nothing;
     auto found = services_.find(*e.service);
     const auto& observed = found == services_.end() ? nothing : found->second;
-    auto window = observed.verdict.windows.find("fault");
-    static const Figures none;
-    const auto& during = window == observed.verdict.windows.end() ? none : window->second;
     const auto span = windows_.find("fault");
-    auto judged = [&](auto judge) {
-      return over_whole_window(beyond_clock_error(record_, [&](std::int64_t begin, std::int64_t end) {
-        if ((!begin && !end) || span == windows_.end()) return judge(during);
-        return judge(figures(observed.samples, span->second.start_t + begin, *span->second.end_t + end));
-      }));
+    // Of each probe, wherever within their error the hosts' clocks put the fault's begin and end.
+    auto each = [&](auto&& judged) {
+      add(over_whole_window(beyond_clock_error(record_, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<ProbeFinding> findings;
+        for (auto& probe : observed.probes) findings.push_back({probe.probe, judged(probe, begin, end)});
+        return judge_service(findings);
+      })));
     };
+    auto during = [&](auto&& judged) {
+      each([&](const ProbeVerdict& probe, std::int64_t begin, std::int64_t end) {
+        if ((begin || end) && span != windows_.end())
+          return judged(figures(samples_of_probe(*e.service, probe.probe), span->second.start_t + begin, *span->second.end_t + end));
+        auto window = probe.windows.find("fault");
+        return judged(window == probe.windows.end() ? Figures{} : window->second);
+      });
+    };
+    if (e.availability) during([&](const Figures& seen) { return judge_availability(seen, *e.availability); });
     auto latency = [&](double q, const std::optional<Comparison<Duration>>& bound) {
-      if (bound) add(judged([&](const Figures& seen) { return judge_latency(seen, q, *bound); }));
+      if (bound) during([&](const Figures& seen) { return judge_latency(seen, q, *bound); });
     };
-    if (e.availability) add(judged([&](const Figures& seen) { return judge_availability(seen, *e.availability); }));
     latency(0.5, e.latency_p50), latency(0.9, e.latency_p90), latency(0.99, e.latency_p99), latency(1, e.latency_max);
     if (!e.recovers_within) return;
     const auto ended = record_.faults_ended_t();
     if (!ended)
       add({Outcome::inconclusive, "the faults' end is not in the record"});
     else
-      add(over_whole_window(beyond_clock_error(record_, [&](std::int64_t, std::int64_t end) {
+      each([&](const ProbeVerdict& probe, std::int64_t, std::int64_t end) {
         const auto until = *windows_.at("recovery").end_t;
-        const auto seen = end ? recovery(observed.samples, steady_state(record_.scenario, *e.service), *ended + end, until) : observed.recovery;
+        const auto seen = end ? recovery(samples_of_probe(*e.service, probe.probe), steady_state(record_.scenario, *e.service), *ended + end, until) : probe.recovery;
         return judge_recovery(seen, *e.recovers_within, static_cast<double>(until - *ended) / 1e9);
-      })));
+      });
+  }
+
+  std::vector<ServiceSample> samples_of_probe(const std::string& service, const std::string& probe) const {
+    for (auto* series : probes_of(record_, service))
+      if (series->probe == probe) return samples_of(record_, *series);
+    return {};
+  }
+
+  // Whether squall stood still while something could have been seen of alerts.
+  bool stood_still() const {
+    const auto fault = record_.fault_window();
+    return fault && std::any_of(record_.gaps.begin(), record_.gaps.end(), [&](auto& gap) { return gap.overlaps(fault->start_t, record_.last_t); });
   }
 
   Finding of_alert(const AlertVerdict& alert) const {
@@ -139,7 +186,11 @@ class Judge {
     const auto outcome = alert.outcome == AlertOutcome::caught ? Outcome::held
                          : open                                ? Outcome::inconclusive
                                                                  : Outcome::violated;
-    return {outcome, fmt::format("{}: {}", to_string(alert.outcome), alert.text)};
+    const auto evidence = fmt::format("{}: {}", to_string(alert.outcome), alert.text);
+    // What fired before was seen before; anything else may have been different while nobody looked.
+    if (outcome == Outcome::violated && alert.outcome != AlertOutcome::preexisting && stood_still())
+      return {Outcome::inconclusive, evidence + "; squall stood still meanwhile and may have missed it"};
+    return {outcome, evidence};
   }
 
   Finding other_alerts(const std::string& wanted) const {
@@ -152,6 +203,7 @@ class Judge {
     if (!fired.empty()) return {Outcome::violated, "unexpected: " + text::join(fired, "; ")};
     if (!unclear.empty()) return {Outcome::inconclusive, text::join(unclear, "; ")};
     if (auto why = cannot_see_alerts(record_); !why.empty()) return {Outcome::inconclusive, "none was seen, but " + why};
+    if (stood_still()) return {Outcome::inconclusive, "none was seen, but squall stood still meanwhile and may have missed one"};
     return over_whole_window({Outcome::held, "no other alert fired"});
   }
 
@@ -189,6 +241,13 @@ class Judge {
   }
 
   void findings() {
+    for (auto& text : describe_gaps(record_)) out_.findings.push_back(text);
+    unseen();
+    for (auto& other : record_.others)
+      out_.findings.push_back(fmt::format("another drill was at work on {} meanwhile: {} ({}) of {}, from {} {}; what was seen may be its doing", other.host,
+                                          other.step, other.fault, other.run.empty() ? "a session without a name" : fmt::format("\"{}\"", other.run),
+                                          text::clock(record_.wall_ns(other.from_t)),
+                                          other.to_t ? "to " + text::clock(record_.wall_ns(*other.to_t)) : std::string("to beyond the end of this one")));
     for (auto& text : record_.lookouts) out_.findings.push_back(text);
     for (auto& host : record_.restored)
       if (!host.note.empty()) out_.findings.push_back(fmt::format("{}: {}; it could not be compared with its state before the drill", host.host, host.note));
@@ -208,6 +267,18 @@ class Judge {
       out_.findings.push_back(fmt::format("alert source {} {} could not be asked at {}: {}", health.source, health.address,
                                           text::clock(record_.wall_ns(health.t)), health.error));
     for (auto& problem : steady_state_problems(record_)) out_.findings.push_back("before the fault: " + problem);
+  }
+
+  // What squall could not ask by its own fault, by probe and reason; those of a gap are told with it.
+  void unseen() {
+    for (auto& series : record_.probes) {
+      std::map<std::string, std::int64_t> why;
+      for (auto& sample : series.samples)
+        if (sample.unseen && sample.error != "squall stood still") ++why[sample.error];
+      for (auto& [text, count] : why)
+        out_.findings.push_back(fmt::format("{} of {} probes \"{}\" of {} say nothing of it: {}", text::count(count),
+                                            text::count(static_cast<std::int64_t>(series.samples.size())), series.probe, series.service, text));
+    }
   }
 
   std::vector<std::string> doses_not_verified() const {
@@ -264,7 +335,7 @@ class Judge {
 
   const RunRecord& record_;
   std::map<std::string, WindowSpan> windows_;
-  std::map<std::string, Observed> services_;
+  std::map<std::string, ServiceVerdict> services_;
   std::vector<AlertStory> stories_;
   Verdict out_;
 };
@@ -284,7 +355,67 @@ std::string_view to_string(Verdict::Kind kind) {
 
 std::map<std::string, WindowSpan> report_windows(const RunRecord& record) { return spans(record); }
 
+std::string name_of(const ServiceVerdict& service, const ProbeVerdict& probe) {
+  return service.probes.size() < 2 ? service.service : fmt::format("{}, {}", service.service, probe.probe);
+}
+
+const ProbeVerdict* worst_probe(const ServiceVerdict& service) {
+  const ProbeVerdict* out = nullptr;
+  auto during = [](const ProbeVerdict& probe) -> const Figures& { return probe.windows.at("fault"); };
+  auto p99 = [&](const ProbeVerdict& probe) { return during(probe).latency ? during(probe).latency->p99_ms : 0; };
+  for (auto& probe : service.probes) {
+    if (auto found = probe.windows.find("fault"); found == probe.windows.end() || !found->second.probes) continue;
+    if (!out || std::pair(during(probe).availability, -p99(probe)) < std::pair(during(*out).availability, -p99(*out))) out = &probe;
+  }
+  return out;
+}
+
+std::string describe_connections(const ProbeVerdict& probe) {
+  std::int64_t asked = 0, opened = 0;
+  for (auto& [window, seen] : probe.windows) asked += seen.probes, opened += seen.opened;
+  return opened ? fmt::format("{} of {} by a new connection", text::count(opened), text::count(asked)) : "";
+}
+
+std::vector<std::string> describe_gaps(const RunRecord& record) {
+  std::vector<std::string> out;
+  for (auto& gap : record.gaps) {
+    std::int64_t lost = 0;
+    for (auto& series : record.probes)
+      lost += std::count_if(series.samples.begin(), series.samples.end(),
+                            [&](auto& sample) { return sample.unseen && sample.due_ns < gap.to_t && sample.due_ns + sample.latency_ns >= gap.from_t; });
+    out.push_back(fmt::format("squall {} for {} from {} on: {} probes say nothing, and what happened meanwhile was not seen",
+                              gap.suspended_ns > (gap.to_t - gap.from_t) / 2 ? "slept with its host" : "stood still (stopped, or without processor time)",
+                              text::seconds(static_cast<double>(gap.to_t - gap.from_t) / 1e9), text::clock(record.wall_ns(gap.from_t)), text::count(lost)));
+  }
+  return out;
+}
+
 Verdict judge(const RunRecord& record) { return Judge{record}.run(); }
+
+namespace {
+
+// What of a service's steady state one of its probes did not find.
+void of_probe(const RunRecord& record, const ProbeSeries& series, std::int64_t from_t, std::int64_t to_t, bool named, std::vector<std::string>& out) {
+  const auto seen = figures(samples_of(record, series), from_t, to_t);
+  const auto who = fmt::format("service {}{}", series.service, named ? fmt::format(", probe \"{}\"", series.probe) : "");
+  if (!seen.probes) return;
+  if (!seen.ok) {
+    const auto most = std::max_element(seen.errors.begin(), seen.errors.end(), [](auto& a, auto& b) { return a.second < b.second; });
+    return out.push_back(fmt::format("{}: none of {} probes succeeded, mostly \"{}\"", who, seen.probes, most == seen.errors.end() ? "" : most->first));
+  }
+  const auto steady = steady_state(record.scenario, series.service);
+  auto check = [&](const std::string& what, const Finding& found) {
+    if (found.outcome == Outcome::violated) out.push_back(fmt::format("{}: {}: {}", who, what, found.evidence));
+  };
+  if (steady.availability) check("availability " + to_string(*steady.availability), judge_availability(seen, *steady.availability));
+  auto latency = [&](const char* what, double q, const std::optional<Comparison<Duration>>& bound) {
+    if (bound) check(fmt::format("latency {} {}", what, to_string(*bound)), judge_latency(seen, q, *bound));
+  };
+  latency("p50", 0.5, steady.latency_p50), latency("p90", 0.9, steady.latency_p90);
+  latency("p99", 0.99, steady.latency_p99), latency("max", 1, steady.latency_max);
+}
+
+}  // namespace
 
 std::vector<std::string> steady_state_problems(const RunRecord& record) {
   std::vector<std::string> out;
@@ -292,29 +423,17 @@ std::vector<std::string> steady_state_problems(const RunRecord& record) {
   if (baseline == record.windows.end()) return out;
   const auto to = baseline->second.end_t.value_or(record.last_t);
   for (auto& name : services_of(record)) {
-    const auto seen = figures(samples_of(record, name), baseline->second.start_t, to);
-    if (!seen.probes) {
+    const auto all_seen = figures(samples_of(record, name), baseline->second.start_t, to);
+    if (!all_seen.probes) {
       const auto service = record.scenario.landscape.services.find(name);
       const auto& probes = service->second.probes;
       const bool due = std::any_of(probes.begin(), probes.end(), [&](auto& p) { return p.every.ns + p.timeout.ns < to - baseline->second.start_t; });
-      if (due) out.push_back(fmt::format("service {}: no probe was answered", name));
+      if (all_seen.unseen) out.push_back(fmt::format("service {}: none of {} probes could be asked", name, all_seen.unseen));
+      else if (due) out.push_back(fmt::format("service {}: no probe was answered", name));
       continue;
     }
-    if (!seen.ok) {
-      out.push_back(fmt::format("service {}: none of {} probes succeeded, mostly \"{}\"", name, seen.probes,
-                                seen.errors.empty() ? "" : std::max_element(seen.errors.begin(), seen.errors.end(), [](auto& a, auto& b) { return a.second < b.second; })->first));
-      continue;
-    }
-    const auto steady = steady_state(record.scenario, name);
-    auto check = [&](const std::string& what, const Finding& found) {
-      if (found.outcome == Outcome::violated) out.push_back(fmt::format("service {}: {}: {}", name, what, found.evidence));
-    };
-    if (steady.availability) check("availability " + to_string(*steady.availability), judge_availability(seen, *steady.availability));
-    auto latency = [&](const char* what, double q, const std::optional<Comparison<Duration>>& bound) {
-      if (bound) check(fmt::format("latency {} {}", what, to_string(*bound)), judge_latency(seen, q, *bound));
-    };
-    latency("p50", 0.5, steady.latency_p50), latency("p90", 0.9, steady.latency_p90);
-    latency("p99", 0.99, steady.latency_p99), latency("max", 1, steady.latency_max);
+    const auto series = probes_of(record, name);
+    for (auto* one : series) of_probe(record, *one, baseline->second.start_t, to, series.size() > 1, out);
   }
   return out;
 }

@@ -23,12 +23,28 @@
 
 namespace squall {
 
+// How users fared who come the way that one probe comes.
+struct ProbeVerdict {
+  std::string probe;
+  std::map<std::string, Figures> windows;  // as below
+  Recovery recovery;
+  std::string recovered;  // the same for a person
+};
+
 struct ServiceVerdict {
   std::string service, squad;
-  std::map<std::string, Figures> windows;  // "baseline", "fault", "recovery"; only where there are samples
-  std::optional<double> time_to_recover_s;  // after the last fault's end; none: not seen to recover
+  std::vector<ProbeVerdict> probes;         // in the order of their names
+  std::map<std::string, Figures> windows;   // "baseline", "fault", "recovery"; only where there are samples; of all its probes
+  std::optional<double> time_to_recover_s;  // of its slowest probe, after the last fault's end; none: not seen to recover
   std::string recovery;                     // the same for a person
 };
+
+// "web", or "web, by-name" where a service has several probes.
+std::string name_of(const ServiceVerdict&, const ProbeVerdict&);
+// The probe that fared worst while the fault was in force: by availability, then by p99. Null where none was due.
+const ProbeVerdict* worst_probe(const ServiceVerdict&);
+// "300 of 300 by a new connection" of all that was asked; "" of probes that need none.
+std::string describe_connections(const ProbeVerdict&);
 
 struct Verdict {
   enum class Kind { pass, fail, inconclusive, halted, error } kind = Kind::error;
@@ -52,6 +68,9 @@ Verdict judge(const RunRecord&);
 // The windows that figures are given for: "baseline"; "fault", from the first fault in force to the last one undone; and
 // "recovery", from there to the end of what was watched.
 std::map<std::string, WindowSpan> report_windows(const RunRecord&);
+
+// A sentence for each span in which squall stood still.
+std::vector<std::string> describe_gaps(const RunRecord&);
 
 // What of the steady state does not hold over the baseline, a sentence each; empty where the drill may go on. The steady
 // state is every service's SLO and what `expect` says of availability and latency. Too few samples to tell do not keep a

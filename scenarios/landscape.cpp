@@ -127,6 +127,8 @@ const Object<AlertSourceSpec>& Describe<AlertSourceSpec>::object() {
         .describe_key("webhook", {{"type", "string"}, {"description", "host:port to listen on; what reached a receiver"}})
         .optional("every", &AlertSourceSpec::every, "how often it is asked", "500ms")
         .between(&AlertSourceSpec::every, Duration{10'000'000}, hour)
+        .optional("verify_tls", &AlertSourceSpec::verify_tls, "whether the certificate of an https URL is checked", "true")
+        .including(&AlertSourceSpec::access)
         .rest(read_source)
         .keywords({{"oneOf", std::move(one_of)}});
   }();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "scenarios/http_access.hpp"
 #include "scenarios/selector.hpp"
 
 namespace squall {
@@ -32,6 +33,9 @@ struct ProbeSpec {
   TargetSpec process;         // of process; empty: the service's own `processes`
   Duration every{1'000'000'000};
   Duration timeout{1'000'000'000};
+  // Who it stands for: somebody new, whose name is looked up and whose connection is made for each question, or somebody
+  // who has one already (http, redis, postgres).
+  enum class Connection { fresh, kept } connection = Connection::fresh;
   std::vector<int> status;    // http: accepted codes; none given: 200 to 399
   std::string method = "GET"; // http
   std::string body;           // http: regular expression that the body must match
@@ -39,6 +43,8 @@ struct ProbeSpec {
   std::string server;         // dns: host:port of the server to ask
   std::string type;           // dns: A, AAAA, …
   bool verify_tls = true;     // http
+  HttpAccess access;          // http
+  std::string send;           // http: the body of the request
 };
 
 // What a service promises; part of the steady state.
@@ -60,6 +66,8 @@ struct AlertSourceSpec {
   enum class Kind { prometheus, alertmanager, webhook } kind = Kind::prometheus;
   std::string address;  // URL; of webhook: host:port to listen on
   Duration every{500'000'000};  // how often it is asked; a webhook needs none
+  HttpAccess access;            // not of a webhook
+  bool verify_tls = true;
 };
 
 struct Landscape {
@@ -85,6 +93,11 @@ struct EnumNames<ProbeSpec::Kind> {
        {"postgres", ProbeSpec::Kind::postgres},
        {"command", ProbeSpec::Kind::command},
        {"process", ProbeSpec::Kind::process}}};
+};
+template <>
+struct EnumNames<ProbeSpec::Connection> {
+  static constexpr std::array<std::pair<std::string_view, ProbeSpec::Connection>, 2> names{
+      {{"new", ProbeSpec::Connection::fresh}, {"kept", ProbeSpec::Connection::kept}}};
 };
 template <>
 struct EnumNames<AlertSourceSpec::Kind> {

@@ -1,6 +1,8 @@
 #include "scenarios/landscape.hpp"
 #include "scenarios/text.hpp"
 
+#include <set>
+
 namespace squall {
 namespace {
 
@@ -14,11 +16,11 @@ struct KindDoc {
 
 const std::vector<KindDoc>& kinds() {
   static const std::vector<KindDoc> all{
-      {Kind::http, "a URL; healthy: an accepted status", {"status", "method", "body", "verify_tls"}},
-      {Kind::tcp, "host:port; healthy: a connection is accepted", {}},
+      {Kind::http, "a URL; healthy: an accepted status", {"connection", "status", "method", "body", "verify_tls", "send", "headers", "bearer", "basic", "certificate", "key", "ca"}},
+      {Kind::tcp, "host:port; healthy: a connection is accepted", {"connection"}},
       {Kind::dns, "a name; healthy: it resolves", {"server", "type"}},
-      {Kind::redis, "host:port; healthy: PING is answered", {}},
-      {Kind::postgres, "a connection string or URI; healthy: the query is answered", {"query"}},
+      {Kind::redis, "host:port; healthy: PING is answered", {"connection"}},
+      {Kind::postgres, "a connection string or URI; healthy: the query is answered", {"connection", "query"}},
       {Kind::command, "a shell command line; healthy: it exits with 0", {}},
       {Kind::process, "keys that select processes, or true for the service's own; healthy: one is alive", {}},
   };
@@ -104,11 +106,18 @@ bool read_kind(const Value& value, ProbeSpec& probe, Diagnostics& diagnostics) {
 
 // A key of another kind has no effect, which its author does not expect.
 void check_keys(const ProbeSpec& probe, const Value& value, Diagnostics& diagnostics) {
+  auto takes = [](const KindDoc& doc, std::string_view key) { return std::find(doc.keys.begin(), doc.keys.end(), key) != doc.keys.end(); };
+  const auto& own = *std::find_if(kinds().begin(), kinds().end(), [&](auto& doc) { return doc.kind == probe.kind; });
+  std::set<std::string_view> told;
   for (auto& doc : kinds())
-    for (auto& key : doc.keys)
-      if (auto* given = value.find(key); given && doc.kind != probe.kind)
-        diagnostics.error(given->place, fmt::format("\"{}\" is for {} probes, this is a {} probe", key,
-                                                    enum_text(doc.kind), enum_text(probe.kind)));
+    for (auto& key : doc.keys) {
+      auto* given = value.find(key);
+      if (!given || takes(own, key) || !told.insert(key).second) continue;
+      std::string whose;
+      for (auto& other : kinds())
+        if (takes(other, key)) whose += (whose.empty() ? "" : ", ") + enum_text(other.kind);
+      diagnostics.error(given->place, fmt::format("\"{}\" is for {} probes, this is a {} probe", key, whose, enum_text(probe.kind)));
+    }
 }
 
 void check_texts(const ProbeSpec& probe, const Value& value, Diagnostics& diagnostics) {
@@ -116,6 +125,9 @@ void check_texts(const ProbeSpec& probe, const Value& value, Diagnostics& diagno
     if (auto* given = value.find(key); given && !problem.empty()) diagnostics.error(given->place, problem);
   };
   tell("body", regex_problem(probe.body));
+  if (probe.kind == Kind::tcp && probe.connection == ProbeSpec::Connection::kept)
+    tell("connection", "a tcp probe asks whether a connection is accepted: expected new");
+  if (!probe.send.empty() && (probe.method == "GET" || probe.method == "HEAD")) tell("send", "a body is sent with a method such as POST: add method:");
   tell("server", host_port_problem(probe.server));
   for (int status : probe.status)
     if (status < 100 || status > 599) tell("status", fmt::format("expected a status from 100 to 599, got {}", status));
@@ -147,6 +159,7 @@ Object<ProbeSpec> declare() {
       .between(&ProbeSpec::every, Duration{1'000'000}, Duration{3600'000'000'000})
       .optional("timeout", &ProbeSpec::timeout, "an answer that takes longer counts as a failure", "1s")
       .between(&ProbeSpec::timeout, Duration{1'000'000}, Duration{300'000'000'000})
+      .optional("connection", &ProbeSpec::connection, "http, tcp, redis, postgres: a new connection each time, as a new user would make, or one that is kept", "new")
       .optional("status", &ProbeSpec::status, "http: the accepted status codes", "200 to 399")
       .optional("method", &ProbeSpec::method, "http: the request's method", "GET")
       .optional("body", &ProbeSpec::body, "http: regular expression (ECMAScript) the body must match somewhere")
@@ -154,6 +167,8 @@ Object<ProbeSpec> declare() {
       .optional("server", &ProbeSpec::server, "dns: host:port of the server to ask", "the system's")
       .optional("type", &ProbeSpec::type, "dns: the record type", "A")
       .optional("verify_tls", &ProbeSpec::verify_tls, "http: whether the certificate is checked", "true")
+      .optional("send", &ProbeSpec::send, "http: the body of the request")
+      .including(&ProbeSpec::access)
       .rest(read_kind)
       .rule(check_keys)
       .rule(check_texts)

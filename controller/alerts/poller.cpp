@@ -1,6 +1,7 @@
 #include "controller/alerts/poller.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
@@ -50,6 +51,15 @@ void Poller::ask_next(std::vector<std::string> paths, std::vector<std::string> b
   request.url = spec_.address + path.substr(optional ? 1 : 0);
   request.timeout = patience;
   request.largest_answer = 16 << 20;
+  request.verify_tls = spec_.verify_tls;
+  request.certificate = spec_.access.certificate;
+  request.key = spec_.access.key;
+  request.ca = spec_.access.ca;
+  try {
+    request.headers = spec_.access.header_lines();
+  } catch (const std::invalid_argument& missing) {
+    return ended(missing.what());
+  }
   const auto started = monotonic_clock_ns();
   client_.get(request, [this, alive = alive_, started, optional, paths = std::move(paths), bodies = std::move(bodies), take = std::move(take)](http::Answer answer) mutable {
     if (!*alive) return;

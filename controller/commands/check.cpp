@@ -9,6 +9,7 @@
 #include "controller/planner.hpp"
 #include "controller/vocabulary.hpp"
 #include "injector/fault.hpp"
+#include "scenarios/warnings.hpp"
 
 namespace squall {
 namespace {
@@ -69,6 +70,8 @@ std::string check_file(const std::string& file, const std::string& landscape, st
   Diagnostics wrong{file, text};
   make_plan(read.scenario, read.scenario.seed.value_or(1), wrong);
   notes = witnesses(read.scenario);
+  const auto warned = warnings(read.scenario);
+  notes.insert(notes.end(), warned.begin(), warned.end());
   return wrong.render();
 }
 
@@ -87,7 +90,7 @@ int check_command(const Arguments& arguments) {
     const auto errors = check_file(file, arguments.landscape, notes);
     if (!errors.empty()) code = exit_input;
     if (arguments.json())
-      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}});
+      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}, {"warnings", boost::json::value_from(notes)}});
     else if (errors.empty())
       fmt::print("{}: ok\n", file);
     else

@@ -13,6 +13,7 @@
 #include "injector/fault.hpp"
 #include "reports/live.hpp"
 #include "reports/verdict.hpp"
+#include "scenarios/warnings.hpp"
 
 namespace squall {
 namespace {
@@ -112,9 +113,10 @@ asio::awaitable<void> Drill::observe() {
   prober_ = std::make_unique<Prober>(
       io_, log_->start(), [this](const std::string& service, const std::string& probe, const ProbeSample& sample) {
         log_->add("probe", to_event(service, probe, sample));
-        live_->halts.add(service, sample);
+        live_->halts.add(service, probe, sample);
         note_probe(service, sample);
       });
+  prober_->before_each([this] { presence_->look(); });
   for (auto& [name, service] : scenario_.landscape.services)
     for (auto probe : service.probes) {
       if (probe.kind == ProbeSpec::Kind::process && probe.process.empty()) probe.process = service.processes;
@@ -152,10 +154,48 @@ asio::awaitable<void> Drill::observe() {
     wake_everybody();
   });
   co_await pause_until(Clock::now() + 15s, [ready] { return *ready; });
+  for (auto& text : warnings(scenario_)) log_->add("lookout", {{"text", text}});
   // Of rules that could not be asked for nothing can be said.
   if (std::all_of(answering_.begin(), answering_.end(), [](auto& source) { return source.second; }))
     for (auto& text : findings(scenario_, rules_, routing_ ? &*routing_ : nullptr, wall_clock_ns())) log_->add("lookout", {{"text", text}});
   prober_->run();
+}
+
+// A process that stood still takes nobody's silence for an answer.
+void Drill::watch_presence() {
+  presence_ = std::make_unique<Presence>(io_, [this, zero = boot_clock_ns() - log_->now()](const Gap& gap, std::chrono::nanoseconds stalled) {
+    json::array not_asked;
+    if (prober_)
+      for (auto& one : prober_->stood_still(stalled))
+        not_asked.push_back(json::object{{"s", one.service}, {"p", one.probe}, {"due", one.due_ns}, {"every", one.every_ns}, {"n", one.n}});
+    live_->halts.forget();
+    log_->add("gap", {{"from", gap.from_t - zero}, {"to", gap.to_t - zero}, {"suspended", gap.suspended_ns}, {"not_asked", std::move(not_asked)}});
+  });
+  log_->before_each([this] { presence_->look(); });
+}
+
+std::vector<Unanswered> Drill::unanswered() const {
+  std::vector<Unanswered> out;
+  if (prober_)
+    for (auto& one : prober_->waiting()) out.push_back({one.service, one.probe, one.due_ns});
+  return out;
+}
+
+// Silence is told before its timeout: once a probe has waited longer than the shortest window it is to halt by, or 5 s.
+void Drill::note_silence() {
+  const auto now = log_->now();
+  std::map<std::pair<std::string, std::string>, std::int64_t> silent;
+  for (auto& one : unanswered()) {
+    std::int64_t longest = 5'000'000'000;
+    for (auto& condition : scenario_.halt_when)
+      if (condition.service == one.service) longest = std::min(longest, condition.over.ns);
+    if (now - one.due_ns < longest) continue;
+    auto& since = silent.try_emplace({one.service, one.probe}, one.due_ns).first->second;
+    since = std::min(since, one.due_ns);
+  }
+  for (auto& [who, due] : silent)
+    if (!silent_.contains(who)) log_->add("silence", {{"s", who.first}, {"p", who.second}, {"due", due}});
+  silent_ = std::move(silent);
 }
 
 // Halt conditions, and a run folder that cannot be written any more, are looked at five times a second.
@@ -163,7 +203,8 @@ asio::awaitable<void> Drill::watch_for_halt() {
   watching_ = true;
   while (!halting_ && watching_) {
     if (!log_->trouble().empty()) halt(log_->trouble(), "host");
-    if (auto reason = live_->halts.reason(log_->now()); !reason.empty()) halt(reason, "condition");
+    note_silence();
+    if (auto reason = live_->halts.reason(log_->now(), unanswered()); !reason.empty()) halt(reason, "condition");
     if (!co_await pause_until(Clock::now() + 200ms, [this] { return !watching_; })) break;
   }
 }
@@ -247,10 +288,13 @@ asio::awaitable<void> Drill::stop_observing() {
     boost::system::error_code woken;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
   }
+  // Those whose timeouts are longer still: nobody may say that they were answered.
+  if (prober_) prober_->give_up("no answer by the end of the drill");
 }
 
 asio::awaitable<void> Drill::run() {
   start_record();
+  watch_presence();
   if (halting_)
     log_->add("halt", halted_early_);
   else

@@ -14,10 +14,12 @@
 
 #include "controller/alerts/routing.hpp"
 #include "controller/alerts/watch.hpp"
+#include "controller/engine/presence.hpp"
 #include "controller/engine/run_log.hpp"
 #include "controller/hosts/link.hpp"
 #include "controller/planner.hpp"
 #include "controller/probes/prober.hpp"
+#include "reports/live.hpp"
 
 namespace squall {
 
@@ -58,6 +60,9 @@ class Drill {
 
   boost::asio::awaitable<bool> pause_until(std::chrono::steady_clock::time_point, std::function<bool()> until = {});
   void wake_everybody();
+  void watch_presence();
+  void note_silence();
+  std::vector<Unanswered> unanswered() const;
   boost::asio::awaitable<void> observe();
   boost::asio::awaitable<bool> baseline();
   boost::asio::awaitable<void> method();
@@ -92,6 +97,8 @@ class Drill {
   std::list<Active> active_;
   boost::json::array planned_;
   std::unique_ptr<Prober> prober_;
+  std::unique_ptr<Presence> presence_;
+  std::map<std::pair<std::string, std::string>, std::int64_t> silent_;  // probes told as silent, with the question's time
   std::unique_ptr<AlertWatch> alerts_;
   std::vector<AlertRule> rules_;
   std::optional<Routing> routing_;

@@ -218,6 +218,11 @@ void Drill::from_host(Host& host, const json::object& event) {
   line.erase("event");
   line["host"] = host.name;
   if (what == "dose" && active) send_probes(*active);
+  if (what == "other") {
+    // A host of this drill may be reached in two ways: what we do there ourselves is nobody else's.
+    const auto session = text("session");
+    if (std::none_of(hosts_.begin(), hosts_.end(), [&](auto& one) { return one->session == session; })) log_->add("other", std::move(line));
+  }
   if (what == "dose" && active && line["dose"] != active->dose) {
     active->dose = line["dose"];
     log_->add("fault.dose", std::move(line));

@@ -51,7 +51,13 @@ std::int64_t wall_clock_ns() {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(std::chrono::steady_clock::now()) {
+std::int64_t boot_clock_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(std::chrono::steady_clock::now()), boot_start_ns_(boot_clock_ns()) {
   std::error_code error;
   std::filesystem::create_directories(runs, error);
   if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", runs, error.message()));
@@ -75,7 +81,7 @@ RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(st
 
 RunLog::~RunLog() { finish(); }
 
-std::int64_t RunLog::now() const { return (std::chrono::steady_clock::now() - start_) / std::chrono::nanoseconds{1}; }
+std::int64_t RunLog::now() const { return boot_clock_ns() - boot_start_ns_; }
 
 std::string RunLog::name() const { return std::filesystem::path(folder_).filename().string(); }
 
@@ -109,6 +115,7 @@ void RunLog::write(const std::string& line) {
 }
 
 void RunLog::add(std::string_view kind, boost::json::object event) {
+  if (look_) look_();
   const auto t = now(), at = wall_clock_ns();
   note_step(t, at);
   boost::json::object line{{"t", t}, {"at", at}, {"kind", kind}};

@@ -1,5 +1,6 @@
 #include "controller/http/client.hpp"
 
+#include <cerrno>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -21,13 +22,18 @@ namespace asio = boost::asio;
 // A socket libcurl asked us to watch. libcurl opens and closes it; the descriptor only waits.
 struct Watched {
   explicit Watched(asio::io_context& loop) : descriptor(loop) {}
-  ~Watched() {
+  ~Watched() { forget(); }
+  // Lets go of the descriptor while its number is still its own. Later the number may be another socket's, and giving it
+  // back to the reactor would take that one out of epoll.
+  void forget() {
+    wanted = 0;
     if (descriptor.is_open()) descriptor.release();
   }
   asio::posix::stream_descriptor descriptor;
   int wanted = 0;  // CURL_POLL_IN, CURL_POLL_OUT
   bool reading = false, writing = false;
   bool opened_here = false;  // libcurl will close it through close_socket()
+  bool told = false;         // libcurl has asked for it to be watched
 };
 
 }  // namespace
@@ -44,6 +50,7 @@ struct Client::State : std::enable_shared_from_this<State> {
   void watch(curl_socket_t fd, int what);
   void wait(curl_socket_t fd, const std::shared_ptr<Watched>& socket);
   void wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket, bool Watched::*pending, int poll, int event);
+  bool is_current(curl_socket_t fd, const std::shared_ptr<Watched>& socket) const;
   void set_timer(long milliseconds);
 
   static int on_socket(CURL*, curl_socket_t, int what, void* self, void*);
@@ -95,8 +102,9 @@ std::uint64_t Client::State::add(Request request, Handler handler) {
   const auto number = ++last_request;
   transfer->prepare(number, std::move(request), std::move(handler));
   CURL* easy = transfer->easy();
+  transfer->owner = this;
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &State::open_socket);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer.get());
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &State::close_socket);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
   transfers.emplace(number, std::move(transfer));
@@ -140,10 +148,11 @@ void Client::State::hand_out_answers() {
 void Client::State::watch(curl_socket_t fd, int what) {
   const auto found = sockets.find(fd);
   if (what == CURL_POLL_REMOVE) {
-    if (found == sockets.end()) return;
+    // A notice about a number whose socket libcurl never mentioned means the one that had it before.
+    if (found == sockets.end() || !found->second->told) return;
     // An idle connection stays registered until it is closed: that saves two epoll_ctl(2) a request.
     if (found->second->opened_here) found->second->wanted = 0;
-    else sockets.erase(found);
+    else found->second->forget(), sockets.erase(found);
     return;
   }
   auto& socket = found != sockets.end() ? found->second : sockets[fd];
@@ -153,7 +162,8 @@ void Client::State::watch(curl_socket_t fd, int what) {
     socket->descriptor.assign(fd, ignored);
   }
   socket->wanted = what;
-  wait(fd, socket);
+  socket->told = true;
+  wait(fd, std::shared_ptr(socket));
 }
 
 void Client::State::wait(curl_socket_t fd, const std::shared_ptr<Watched>& socket) {
@@ -173,12 +183,16 @@ void Client::State::wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& s
         (*socket).*pending = false;
         const auto self = weak.lock();
         if (!self || !self->multi || failed == asio::error::operation_aborted) return;
-        if (!(socket->wanted & poll)) return;
+        // The number may be another socket's by now.
+        if (!(socket->wanted & poll) || !self->is_current(fd, socket)) return;
         self->act(fd, failed ? CURL_CSELECT_ERR : event);
-        if (!self->multi) return;
-        const auto found = self->sockets.find(fd);
-        if (found != self->sockets.end() && found->second == socket) self->wait(fd, socket);
+        if (self->multi && self->is_current(fd, socket)) self->wait(fd, socket);
       });
+}
+
+bool Client::State::is_current(curl_socket_t fd, const std::shared_ptr<Watched>& socket) const {
+  const auto found = sockets.find(fd);
+  return found != sockets.end() && found->second == socket;
 }
 
 void Client::State::set_timer(long milliseconds) {
@@ -210,9 +224,15 @@ int Client::State::on_timer(CURLM*, long milliseconds, void* self) {
 }
 
 curl_socket_t Client::State::open_socket(void* self, curlsocktype, curl_sockaddr* address) {
-  auto& state = *static_cast<State*>(self);
+  auto& transfer = *static_cast<Transfer*>(self);
+  auto& state = *static_cast<State*>(transfer.owner);
   const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-  if (fd < 0) return CURL_SOCKET_BAD;
+  if (fd < 0) {
+    transfer.no_socket(errno);
+    return CURL_SOCKET_BAD;
+  }
+  // Whoever had the number before closed it without a word.
+  if (const auto before = state.sockets.find(fd); before != state.sockets.end()) before->second->forget();
   auto socket = std::make_shared<Watched>(state.loop);
   socket->opened_here = true;
   state.sockets.insert_or_assign(fd, std::move(socket));
@@ -223,8 +243,7 @@ int Client::State::close_socket(void* self, curl_socket_t fd) {
   auto& sockets = static_cast<State*>(self)->sockets;
   if (const auto found = sockets.find(fd); found != sockets.end()) {
     // Waits that are still queued hold the Watched: the descriptor must let go of the number before it is reused.
-    if (found->second->descriptor.is_open()) found->second->descriptor.release();
-    found->second->wanted = 0;
+    found->second->forget();
     sockets.erase(found);
   }
   return ::close(fd);

@@ -19,6 +19,7 @@ struct Request {
   std::string body;
   std::chrono::nanoseconds timeout{5'000'000'000};
   bool verify_tls = true;
+  std::string certificate, key, ca;    // PEM files: our own, and whom to trust instead of the system's authorities
   bool fresh_connection = false;       // a new connection each time, as a new user would
   std::size_t largest_answer = 1 << 20;  // bytes kept; more is an error
 };
@@ -30,6 +31,8 @@ struct Answer {
   std::string date;   // the header Date, "" where there is none
   std::string error;  // where ok is false: "connection refused", "timed out after 1s"
   std::string local;  // the near end of its connection, "tcp 10.0.0.1:4711"; "" where there was none
+  bool not_asked = false;  // nothing was sent: this host lacked a port, a descriptor, memory
+  bool opened = false;     // by a connection that was made for it
   // Since the request was started; 0 where the phase was not reached. From CURLINFO_*_TIME_T.
   std::chrono::nanoseconds name_lookup{}, connect{}, tls{}, first_byte{}, total{};
 };

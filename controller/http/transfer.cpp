@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "controller/probes/own_trouble.hpp"
 #include "scenarios/units.hpp"
 
 namespace squall::http {
@@ -62,6 +63,7 @@ void Transfer::prepare(std::uint64_t number, Request request, Handler handler) {
   handler_ = std::move(handler);
   body_.clear();
   too_large_ = false;
+  no_socket_ = 0;
   detail_[0] = '\0';
   curl_easy_reset(easy_);
   curl_easy_setopt(easy_, CURLOPT_PRIVATE, this);
@@ -83,10 +85,14 @@ void Transfer::prepare(std::uint64_t number, Request request, Handler handler) {
     curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
   }
+  if (!request_.certificate.empty()) curl_easy_setopt(easy_, CURLOPT_SSLCERT, request_.certificate.c_str());
+  if (!request_.key.empty()) curl_easy_setopt(easy_, CURLOPT_SSLKEY, request_.key.c_str());
+  if (!request_.ca.empty()) curl_easy_setopt(easy_, CURLOPT_CAINFO, request_.ca.c_str());
+  // A new connection asks for its address anew; one that is kept asks for none.
+  curl_easy_setopt(easy_, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
   if (request_.fresh_connection) {
     curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(easy_, CURLOPT_FORBID_REUSE, 1L);
-    curl_easy_setopt(easy_, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     curl_easy_setopt(easy_, CURLOPT_SSL_SESSIONID_CACHE, 0L);
   }
   set_method_and_body();
@@ -138,12 +144,23 @@ Answer Transfer::answer(CURLcode result) {
   if (curl_header* date = nullptr; curl_easy_header(easy_, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK) answer.date = date->value;
   if (!answer.ok) answer.error = describe(result);
   answer.local = local();
+  answer.not_asked = own_trouble(result);
+  long connects = 0;
+  curl_easy_getinfo(easy_, CURLINFO_NUM_CONNECTS, &connects);
+  answer.opened = connects > 0;
   answer.name_lookup = phase(easy_, CURLINFO_NAMELOOKUP_TIME_T);
   answer.connect = phase(easy_, CURLINFO_CONNECT_TIME_T);
   answer.tls = phase(easy_, CURLINFO_APPCONNECT_TIME_T);
   answer.first_byte = phase(easy_, CURLINFO_STARTTRANSFER_TIME_T);
   answer.total = phase(easy_, CURLINFO_TOTAL_TIME_T);
   return answer;
+}
+
+bool Transfer::own_trouble(CURLcode result) const {
+  long system_error = 0;
+  curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &system_error);
+  if (result == CURLE_COULDNT_CONNECT) return is_own_trouble(no_socket_ ? no_socket_ : static_cast<int>(system_error));
+  return result == CURLE_OUT_OF_MEMORY || (result == CURLE_COULDNT_RESOLVE_HOST && !has_descriptors_left());
 }
 
 std::string Transfer::describe(CURLcode result) const {
@@ -154,6 +171,7 @@ std::string Transfer::describe(CURLcode result) const {
     case CURLE_OPERATION_TIMEDOUT:
       return "timed out after " + to_string(Duration::of(request_.timeout));
     case CURLE_COULDNT_CONNECT:
+      if (no_socket_) return lower_case(std::strerror(no_socket_));
       return system_error ? lower_case(std::strerror(static_cast<int>(system_error))) : lower_case(detail);
     case CURLE_COULDNT_RESOLVE_HOST: {
       constexpr std::string_view before = "Could not resolve host: ";

@@ -27,11 +27,15 @@ class Transfer {
   Answer answer(CURLcode result);
   // The near end of its connection; "" while there is none.
   std::string local() const;
+  void* owner = nullptr;  // whose callbacks it is given
+  // A socket for it could not be had, by errno.
+  void no_socket(int error) { no_socket_ = error; }
   CURL* easy() const { return easy_; }
 
  private:
   void set_method_and_body();
   std::string describe(CURLcode result) const;
+  bool own_trouble(CURLcode result) const;
   static std::size_t receive(char* data, std::size_t one, std::size_t size, void* self);
 
   CURL* easy_;
@@ -41,6 +45,7 @@ class Transfer {
   Handler handler_;
   std::string body_;
   bool too_large_ = false;
+  int no_socket_ = 0;
   std::array<char, CURL_ERROR_SIZE> detail_{};
 };
 

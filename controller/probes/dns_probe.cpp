@@ -11,6 +11,7 @@
 #include "controller/probes/endpoint.hpp"
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/own_end.hpp"
+#include "controller/probes/own_trouble.hpp"
 #include "controller/probes/stream_question.hpp"
 
 namespace squall {
@@ -54,6 +55,7 @@ class DnsQuestion : public Question {
     if (failed) return fail_later(failed);
     socket_.async_send(boost::asio::buffer(question_),
                        while_asked([this](const boost::system::error_code& unsent, std::size_t) {
+                         if (unsent && is_own_trouble(unsent.value())) return could_not_ask(short_text(unsent));
                          if (unsent) return fail(short_text(unsent));
                          receive();
                        }));
@@ -61,7 +63,10 @@ class DnsQuestion : public Question {
 
  private:
   void fail_later(const boost::system::error_code& failed) {
-    boost::asio::post(loop_, while_asked([this, failed] { fail(short_text(failed)); }));
+    boost::asio::post(loop_, while_asked([this, failed] {
+      if (is_own_trouble(failed.value())) return could_not_ask(short_text(failed));
+      fail(short_text(failed));
+    }));
   }
 
   void receive() {

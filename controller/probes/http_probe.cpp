@@ -27,8 +27,9 @@ class HttpQuestion : public Question {
   void start(http::Request request, Judge judge) {
     number_ = client_.get(std::move(request), while_asked([this, judge = std::move(judge)](const http::Answer& got) {
       local_ = got.local;
+      if (got.not_asked) return could_not_ask(got.error);
       std::string error = judge(got);
-      answer({.ok = error.empty(), .error = std::move(error), .code = got.status, .phases = phases_of(got)});
+      answer({.ok = error.empty(), .error = std::move(error), .code = got.status, .phases = phases_of(got), .opened = got.opened});
     }));
   }
 
@@ -44,7 +45,13 @@ class HttpProbe : public Probe {
     request_.url = spec.object;
     request_.method = spec.method;
     request_.verify_tls = spec.verify_tls;
+    request_.fresh_connection = spec.connection == ProbeSpec::Connection::fresh;
     request_.timeout = std::chrono::hours(24);  // the prober's is the one that counts
+    request_.headers = spec.access.header_lines();
+    request_.certificate = spec.access.certificate;
+    request_.key = spec.access.key;
+    request_.ca = spec.access.ca;
+    request_.body = spec.send;
     if (!spec.body.empty()) body_.emplace(spec.body);
   }
 

@@ -11,7 +11,9 @@
 
 namespace squall {
 
-// Connections are kept and reused. Healthy: an accepted status and, where given, a body that matches.
+// http, redis and postgres make a connection for each question, or keep one and reuse it, as the spec says.
+
+// Healthy: an accepted status and, where given, a body that matches.
 std::unique_ptr<Probe> http_probe(http::Client&, const ProbeSpec&);
 
 // A new connection each time, closed at once. Healthy: it was accepted.
@@ -20,10 +22,10 @@ std::unique_ptr<Probe> tcp_probe(boost::asio::io_context&, const ProbeSpec&);
 // One UDP query each time, never repeated. Healthy: at least one record of the type.
 std::unique_ptr<Probe> dns_probe(boost::asio::io_context&, const ProbeSpec&);
 
-// PING on a kept connection; one that was lost fails one probe, the next connects anew. Healthy: PONG.
+// PING; a kept connection that was lost fails one probe, the next connects anew. Healthy: PONG.
 std::unique_ptr<Probe> redis_probe(boost::asio::io_context&, const ProbeSpec&);
 
-// A statement on a kept connection, as redis_probe. Healthy: it succeeded, with or without rows.
+// A statement; as redis_probe. Healthy: it succeeded, with or without rows.
 std::unique_ptr<Probe> postgres_probe(boost::asio::io_context&, const ProbeSpec&);
 
 // /bin/sh -c in a process group of its own, which is killed when the answer is there or given up. Healthy: exit code 0.

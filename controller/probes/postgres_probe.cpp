@@ -5,6 +5,7 @@
 
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/own_end.hpp"
+#include "controller/probes/own_trouble.hpp"
 #include "controller/probes/postgres_connection.hpp"
 
 namespace squall {
@@ -14,7 +15,7 @@ using postgres::Connection;
 using postgres::Parameters;
 using Descriptor = boost::asio::posix::stream_descriptor;
 
-// The connection that the next question may use; one only, as redis_probe's.
+// The connection that the next question may use; null where each makes its own. One only, as redis_probe's.
 using Kept = std::shared_ptr<Connection>;
 
 class PostgresQuestion : public Question {
@@ -25,7 +26,7 @@ class PostgresQuestion : public Question {
   std::string local() const override { return local_.empty() && connection_ ? own_end(PQsocket(connection_.get())) : local_; }
 
   void start(const Parameters& parameters) {
-    if (*kept_) {
+    if (kept_ && *kept_) {
       connection_ = std::move(*kept_);
       boost::asio::post(loop_, while_asked([this] { send_query(); }));
     } else if (postgres::needs_lookup(parameters)) {
@@ -59,7 +60,7 @@ class PostgresQuestion : public Question {
     switch (PQconnectPoll(connection_.get())) {
       case PGRES_POLLING_READING: return wait(Descriptor::wait_read, &PostgresQuestion::continue_connecting);
       case PGRES_POLLING_WRITING: return wait(Descriptor::wait_write, &PostgresQuestion::continue_connecting);
-      case PGRES_POLLING_OK: PQsetnonblocking(connection_.get(), 1); return send_query();
+      case PGRES_POLLING_OK: note_opened(); PQsetnonblocking(connection_.get(), 1); return send_query();
       default: return fail_with_last_error();
     }
   }
@@ -107,18 +108,23 @@ class PostgresQuestion : public Question {
     unwatch();
     const bool sound = PQstatus(connection_.get()) == CONNECTION_OK &&
                        PQtransactionStatus(connection_.get()) == PQTRANS_IDLE;
-    if (sound && !*kept_) *kept_ = std::move(connection_);
+    if (sound && kept_ && !*kept_) *kept_ = std::move(connection_);
     if (error_.empty()) succeed();
     else fail(error_);
   }
 
-  void fail_with_last_error() { fail(postgres::short_error(PQerrorMessage(connection_.get()))); }
+  void fail_with_last_error() {
+    const auto error = postgres::short_error(PQerrorMessage(connection_.get()));
+    // libpq keeps its errno to itself.
+    if (is_own_text(error)) return could_not_ask(error);
+    fail(error);
+  }
 
   void wait(Descriptor::wait_type what, void (PostgresQuestion::*then)()) {
     if (!watched_.is_open()) {
       boost::system::error_code failed;
       watched_.assign(PQsocket(connection_.get()), failed);
-      if (failed) return fail("watch the connection: " + failed.message());
+      if (failed) return could_not_ask("watch the connection: " + failed.message());
     }
     watched_.async_wait(what, while_asked([this, then](const boost::system::error_code& failed) {
       if (!failed) (this->*then)();
@@ -143,8 +149,10 @@ class PostgresQuestion : public Question {
 
 class PostgresProbe : public Probe {
  public:
-  PostgresProbe(boost::asio::io_context& loop, Parameters parameters, std::string query)
-      : loop_(loop), parameters_(std::move(parameters)), query_(std::move(query)) {}
+  PostgresProbe(boost::asio::io_context& loop, Parameters parameters, std::string query, bool keeps)
+      : loop_(loop), parameters_(std::move(parameters)), query_(std::move(query)) {
+    if (keeps) kept_ = std::make_shared<Connection>();
+  }
 
   std::shared_ptr<Question> ask(Question::Done done) override {
     auto question = std::make_shared<PostgresQuestion>(loop_, kept_, query_, std::move(done));
@@ -156,7 +164,7 @@ class PostgresProbe : public Probe {
   boost::asio::io_context& loop_;
   Parameters parameters_;
   std::string query_;
-  Kept kept_ = std::make_shared<Connection>();
+  Kept kept_;
 };
 
 }  // namespace
@@ -164,7 +172,8 @@ class PostgresProbe : public Probe {
 std::unique_ptr<Probe> postgres_probe(boost::asio::io_context& loop, const ProbeSpec& spec) {
   auto parameters = postgres::parse_parameters(spec.object);
   if (!parameters) throw std::invalid_argument(parameters.error());
-  return std::make_unique<PostgresProbe>(loop, std::move(*parameters), spec.query.empty() ? "select 1" : spec.query);
+  return std::make_unique<PostgresProbe>(loop, std::move(*parameters), spec.query.empty() ? "select 1" : spec.query,
+                                         spec.connection == ProbeSpec::Connection::kept);
 }
 
 }  // namespace squall

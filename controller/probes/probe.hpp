@@ -16,6 +16,8 @@ struct ProbeAnswer {
   std::string error;  // short, for a person: "connection refused", "status 503 (expected 200)"
   int code = 0;       // http status
   std::optional<ProbePhases> phases;
+  bool opened = false;   // by a connection that was made for it
+  bool unasked = false;  // nothing was sent: this host has no port, no descriptor, no memory for it; `error` says which
 };
 
 // One question that is on its way. Destroying it gives up: connections are closed, a command's processes are killed.
@@ -35,8 +37,11 @@ class Question : public std::enable_shared_from_this<Question> {
   void answer(ProbeAnswer with) {
     if (auto done = std::exchange(done_, nullptr)) done(std::move(with));
   }
-  void succeed() { answer({.ok = true}); }
-  void fail(std::string error) { answer({.ok = false, .error = std::move(error)}); }
+  void succeed() { answer({.ok = true, .opened = opened_}); }
+  void fail(std::string error) { answer({.ok = false, .error = std::move(error), .opened = opened_}); }
+  // It is our own fault that nothing was asked, and no failure of the service.
+  void could_not_ask(const std::string& why) { answer({.error = "could not be asked: " + why, .unasked = true}); }
+  void note_opened() { opened_ = true; }
 
   // A handler that runs only while somebody still wants the answer.
   template <class Handler>
@@ -48,6 +53,7 @@ class Question : public std::enable_shared_from_this<Question> {
 
  private:
   Done done_;
+  bool opened_ = false;
 };
 
 class Probe {

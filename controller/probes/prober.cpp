@@ -2,6 +2,8 @@
 
 #include <queue>
 #include <stdexcept>
+
+#include <time.h>
 #include <unordered_map>
 
 #include <boost/asio/post.hpp>
@@ -76,7 +78,18 @@ struct Flight {
   Time due;
   boost::asio::steady_timer timeout;
   std::shared_ptr<Question> question;
+  bool waited_out = false;
+  bool unheard = false;  // an answer may have waited while this process stood still
+  nanoseconds stood{};   // how long this process stood still since it was asked
 };
+
+// How much longer CLOCK_BOOTTIME has run than the clock of timers: the host's sleep.
+nanoseconds slept() {
+  timespec boot{}, awake{};
+  clock_gettime(CLOCK_MONOTONIC, &awake);
+  clock_gettime(CLOCK_BOOTTIME, &boot);
+  return std::chrono::seconds(boot.tv_sec - awake.tv_sec) + nanoseconds(boot.tv_nsec - awake.tv_nsec);
+}
 
 struct LaterDue {
   bool operator()(const Scheduled* a, const Scheduled* b) const { return a->due > b->due; }
@@ -95,8 +108,11 @@ struct Prober::State : std::enable_shared_from_this<State> {
   void ask(Scheduled&, Time due);
   void watch_timeout(std::uint64_t flight, bool looked_again);
   void settle(std::uint64_t flight, ProbeAnswer);
-  void report(const Scheduled&, Time due, ProbeAnswer, std::string local = "");
+  void report(const Scheduled&, Time due, ProbeAnswer, nanoseconds stood = {}, std::string local = "");
+  std::vector<NotAsked> stood_still(nanoseconds stalled);
+  std::int64_t since_start(Time) const;
   void finish(std::function<void()> done);
+  void give_up(const std::string& error);
   void close();
 
   boost::asio::io_context& loop;
@@ -109,6 +125,8 @@ struct Prober::State : std::enable_shared_from_this<State> {
   std::unordered_map<std::uint64_t, Flight> flights;  // after what they refer to: destroyed first
   std::uint64_t last_flight = 0;
   boost::asio::steady_timer alarm;
+  nanoseconds slept_before = slept(), asleep{};  // since the start
+  std::function<void()> look = [] {};
   bool running = false;
   bool closed = false;
   std::function<void()> finished;
@@ -149,6 +167,7 @@ void Prober::State::wait_for_next() {
 
 // Each due time is asked for, however late the loop is: none is skipped.
 void Prober::State::ask_all_due() {
+  look();
   const Time now = Clock::now();
   while (running && queue.top()->due <= now) {
     Scheduled& next = *queue.top();
@@ -162,7 +181,7 @@ void Prober::State::ask_all_due() {
 
 void Prober::State::ask(Scheduled& scheduled, Time due) {
   if (scheduled.asked >= scheduled.most_asked) {
-    return report(scheduled, due, {.error = fmt::format("not started: {} still unanswered", scheduled.asked)});
+    return report(scheduled, due, {.error = fmt::format("not started: {} still unanswered", scheduled.asked), .unasked = true});
   }
   ++scheduled.asked;
   const auto id = ++last_flight;
@@ -172,7 +191,7 @@ void Prober::State::ask(Scheduled& scheduled, Time due) {
     flights.at(id).question = std::move(question);
     watch_timeout(id, false);
   } catch (const std::exception& error) {
-    settle(id, {.error = error.what()});
+    settle(id, {.error = fmt::format("could not be asked: {}", error.what()), .unasked = true});
   }
 }
 
@@ -181,36 +200,78 @@ void Prober::State::watch_timeout(std::uint64_t id, bool looked_again) {
   flights.at(id).timeout.async_wait([weak = weak_from_this(), id, looked_again](const boost::system::error_code& failed) {
     const auto self = weak.lock();
     if (failed || !self || !self->flights.contains(id)) return;
+    self->look();
+    if (Clock::now() < self->flights.at(id).timeout.expiry()) return;  // it was given more time, and is watched anew
     Flight& flight = self->flights.at(id);
     // Where this loop is late itself, the answer may be here already: it is looked at first.
     if (!looked_again && Clock::now() - flight.timeout.expiry() > std::chrono::milliseconds(5)) {
       flight.timeout.expires_after(std::chrono::milliseconds(10));
       return self->watch_timeout(id, true);
     }
+    flight.waited_out = true;
     self->settle(id, {.error = "timed out after " + to_string(Duration::of(flight.of.timeout))});
   });
 }
 
 void Prober::State::settle(std::uint64_t id, ProbeAnswer answer) {
   const auto self = shared_from_this();
-  const auto flight = flights.extract(id);
-  Scheduled& scheduled = flight.mapped().of;
+  look();
+  const auto node = flights.extract(id);
+  const Flight& flight = node.mapped();
+  Scheduled& scheduled = flight.of;
   --scheduled.asked;
-  const auto& question = flight.mapped().question;
-  report(scheduled, flight.mapped().due, std::move(answer), question ? question->local() : "");
+  const auto local = flight.question ? flight.question->local() : "";
+  // When an answer came that was heard after a standstill, nobody knows; that none came in its time, we do.
+  if (flight.unheard && !flight.waited_out) answer.unasked = true, answer.error = "squall stood still";
+  report(scheduled, flight.due, std::move(answer), flight.stood, local);
   if (finished && flights.empty()) std::exchange(finished, nullptr)();
 }
 
-void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer answer, std::string local) {
+std::int64_t Prober::State::since_start(Time time) const { return (nanoseconds(time - start) + asleep).count(); }
+
+void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer answer, nanoseconds stood, std::string local) {
   if (closed) return;
   sink(scheduled.service, scheduled.name,
-       {.due_ns = nanoseconds(due - start).count(),
-        .latency_ns = nanoseconds(Clock::now() - due).count(),
-        .ok = answer.ok,
+       {.due_ns = since_start(due),
+        .latency_ns = nanoseconds(Clock::now() - due - stood).count(),
+        .ok = answer.ok && !answer.unasked,
         .error = std::move(answer.error),
         .code = answer.code,
         .phases = answer.phases,
-        .local = std::move(local)});
+        .local = std::move(local),
+        .opened = answer.opened,
+        .unseen = answer.unasked});
+}
+
+std::vector<NotAsked> Prober::State::stood_still(nanoseconds stalled) {
+  std::vector<NotAsked> out;
+  const Time now = Clock::now();
+  // The clocks are read one after the other: a little is no sleep.
+  if (const auto more = slept() - slept_before - asleep; more > std::chrono::milliseconds(1)) asleep += more;
+  for (auto& probe : probes) {
+    if (!running || probe->due > now) continue;
+    const auto missed = (now - probe->due) / probe->every + 1;
+    out.push_back({probe->service, probe->name, since_start(probe->due), probe->every.count(), missed});
+    probe->due += missed * probe->every;
+  }
+  if (!out.empty()) {
+    queue = {};
+    for (auto& probe : probes) queue.push(probe.get());
+  }
+  for (auto& [id, flight] : flights) {
+    flight.unheard = true;
+    flight.stood += stalled;
+    flight.timeout.expires_at(flight.timeout.expiry() + stalled);
+    watch_timeout(id, false);
+  }
+  return out;
+}
+
+void Prober::State::give_up(const std::string& error) {
+  while (!flights.empty()) {
+    flights.begin()->second.waited_out = true;
+    settle(flights.begin()->first, {.error = error});
+  }
 }
 
 void Prober::State::finish(std::function<void()> done) {
@@ -237,6 +298,18 @@ Prober::Prober(boost::asio::io_context& loop, Time start, Sink sink)
 Prober::~Prober() { state_->close(); }
 
 void Prober::add(const std::string& service, const ProbeSpec& spec) { state_->add(service, spec); }
+
+void Prober::before_each(std::function<void()> look) { state_->look = std::move(look); }
+
+std::vector<NotAsked> Prober::stood_still(nanoseconds stalled) { return state_->stood_still(stalled); }
+
+std::vector<Waiting> Prober::waiting() const {
+  std::vector<Waiting> out;
+  for (auto& [id, flight] : state_->flights) out.push_back({flight.of.service, flight.of.name, state_->since_start(flight.due + flight.stood)});
+  return out;
+}
+
+void Prober::give_up(const std::string& error) { state_->give_up(error); }
 
 void Prober::run() { state_->run(); }
 

@@ -12,8 +12,8 @@ namespace {
 
 using Socket = StreamQuestion::Socket;
 
-// The connection that the next question may use. One only: spare ones would be closed by the server in time, and
-// fail probes that had no reason to fail.
+// The connection that the next question may use; null where each makes its own. One only: spare ones would be closed by
+// the server in time, and fail probes that had no reason to fail.
 using Kept = std::shared_ptr<std::optional<Socket>>;
 
 class RedisQuestion : public StreamQuestion {
@@ -22,7 +22,7 @@ class RedisQuestion : public StreamQuestion {
       : StreamQuestion(loop, std::move(done)), kept_(std::move(kept)) {}
 
   void start(const Endpoint& endpoint) {
-    if (*kept_) {
+    if (kept_ && *kept_) {
       socket() = std::move(**kept_);
       kept_->reset();
       note_local();
@@ -60,7 +60,7 @@ class RedisQuestion : public StreamQuestion {
 
   void judge(const std::string& line) {
     if (line == "+PONG") {
-      if (!*kept_) kept_->emplace(std::move(socket()));
+      if (kept_ && !*kept_) kept_->emplace(std::move(socket()));
       return succeed();
     }
     if (line.starts_with('-')) return fail(line.substr(1));
@@ -76,7 +76,9 @@ class RedisQuestion : public StreamQuestion {
 
 class RedisProbe : public Probe {
  public:
-  RedisProbe(boost::asio::io_context& loop, Endpoint endpoint) : loop_(loop), endpoint_(std::move(endpoint)) {}
+  RedisProbe(boost::asio::io_context& loop, Endpoint endpoint, bool keeps) : loop_(loop), endpoint_(std::move(endpoint)) {
+    if (keeps) kept_ = std::make_shared<std::optional<Socket>>();
+  }
 
   std::shared_ptr<Question> ask(Question::Done done) override {
     auto question = std::make_shared<RedisQuestion>(loop_, kept_, std::move(done));
@@ -87,7 +89,7 @@ class RedisProbe : public Probe {
  private:
   boost::asio::io_context& loop_;
   Endpoint endpoint_;
-  Kept kept_ = std::make_shared<std::optional<Socket>>();
+  Kept kept_;
 };
 
 }  // namespace
@@ -95,7 +97,7 @@ class RedisProbe : public Probe {
 std::unique_ptr<Probe> redis_probe(boost::asio::io_context& loop, const ProbeSpec& spec) {
   const auto endpoint = parse_endpoint(spec.object, 6379);
   if (!endpoint) throw std::invalid_argument(endpoint.error());
-  return std::make_unique<RedisProbe>(loop, *endpoint);
+  return std::make_unique<RedisProbe>(loop, *endpoint, spec.connection == ProbeSpec::Connection::kept);
 }
 
 }  // namespace squall

@@ -5,6 +5,7 @@
 #include <boost/asio/error.hpp>
 
 #include "controller/probes/own_end.hpp"
+#include "controller/probes/own_trouble.hpp"
 
 namespace squall {
 
@@ -25,7 +26,7 @@ void StreamQuestion::connect(const Endpoint& endpoint, std::function<void()> con
     return;
   }
   lookup_ = look_up(loop_, endpoint.host, while_asked([this, port = endpoint.port](const Addresses& found) {
-    if (!found) return fail(found.error());
+    if (!found) return has_descriptors_left() ? fail(found.error()) : could_not_ask("no descriptor is left to look up the name");
     for (auto each = found->rbegin(); each != found->rend(); ++each) left_.emplace_back(*each, port);
     try_next("");
   }));
@@ -39,13 +40,19 @@ std::string StreamQuestion::local() const {
 }
 
 void StreamQuestion::try_next(const std::string& error) {
-  if (left_.empty()) return fail(error);
+  if (left_.empty()) return own_trouble_ ? could_not_ask(error) : fail(error);
   const auto next = left_.back();
   left_.pop_back();
   boost::system::error_code ignored;
   socket_.close(ignored);
   socket_.async_connect(next, while_asked([this](const boost::system::error_code& failed) {
-    if (failed) return try_next(short_text(failed));
+    if (failed) {
+      // One address that could be asked has spoken for the service.
+      own_trouble_ = is_own_trouble(failed.value()) && (first_ || own_trouble_);
+      first_ = false;
+      return try_next(short_text(failed));
+    }
+    note_opened();
     note_local();
     connected_();
   }));

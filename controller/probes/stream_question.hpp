@@ -41,6 +41,7 @@ class StreamQuestion : public Question {
   std::unique_ptr<Background> lookup_;
   std::vector<Socket::endpoint_type> left_;  // the next one last
   std::function<void()> connected_;
+  bool first_ = true, own_trouble_ = false;  // whether nothing could be sent to any of the addresses yet
 };
 
 }  // namespace squall

@@ -75,19 +75,25 @@ void Progress::finish() {
   [[maybe_unused]] auto ignored = ::write(fd_, "\r\033[K", 4);
 }
 
+// The service, and which of its probes where it has several: one may answer while another does not.
+std::string Progress::who(const json::object& event) const {
+  const auto service = text_of(event, "s");
+  const auto found = scenario_.landscape.services.find(service);
+  if (found == scenario_.landscape.services.end() || found->second.probes.size() < 2) return service;
+  return fmt::format("{} ({})", service, text_of(event, "p"));
+}
+
 void Progress::probe(const json::object& event) {
   auto& service = services_[text_of(event, "s")];
   const auto t = number_of(event, "t");
+  if (is_true(event, "unseen")) return status(t);
   ++service.probes;
   const bool ok = is_true(event, "ok");
   service.ok += ok;
   service.slowest_ms = std::max(service.slowest_ms, static_cast<double>(number_of(event, "lat")) / 1e6);
-  if (ok != !service.failing) {
-    service.failing = !ok;
-    line(t, ok ? "32" : "31",
-         ok ? fmt::format("{} answers again", text_of(event, "s"))
-            : fmt::format("{} fails: {}", text_of(event, "s"), text_of(event, "err")));
-  }
+  auto& failing = failing_[{text_of(event, "s"), text_of(event, "p")}];
+  if (std::exchange(failing, !ok) == ok)
+    line(t, ok ? "32" : "31", ok ? fmt::format("{} answers again", who(event)) : fmt::format("{} fails: {}", who(event), text_of(event, "err")));
   status(t);
 }
 
@@ -165,6 +171,15 @@ void Progress::hear(const json::object& event) {
     line(t, "33", fmt::format("this machine's clock was set by {}", text::seconds(static_cast<double>(number_of(event, "by_ns")) / 1e9)));
   } else if (kind == "lookout") {
     line(t, "33", "note: " + text_of(event, "text"));
+  } else if (kind == "other") {
+    line(t, "33", fmt::format("another drill on {}: {} ({}) of {} {}", text_of(event, "host"), text_of(event, "step"), text_of(event, "fault"),
+                              text_of(event, "run"), is_true(event, "over") ? "is over" : "is in force"));
+  } else if (kind == "gap") {
+    line(t, "33", fmt::format("squall stood still for {}: what was due meanwhile was not asked",
+                              text::seconds(static_cast<double>(number_of(event, "to") - number_of(event, "from")) / 1e9)));
+  } else if (kind == "silence") {
+    failing_[{text_of(event, "s"), text_of(event, "p")}] = true;
+    line(t, "31", fmt::format("{} gives no answer, for {} so far", who(event), text::seconds(static_cast<double>(t - number_of(event, "due")) / 1e9)));
   } else if (kind == "halt") {
     line(t, "1;31", "halt: " + text_of(event, "reason"));
   } else if (kind == "error") {

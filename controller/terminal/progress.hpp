@@ -23,12 +23,11 @@ class Progress {
   struct Service {
     std::int64_t probes = 0, ok = 0;
     double slowest_ms = 0;
-    std::string last_error;
-    bool failing = false;
   };
 
   void hear(const boost::json::object&);
   void probe(const boost::json::object&);
+  std::string who(const boost::json::object&) const;
   void line(std::int64_t t, const std::string& style, const std::string& text);
   void status(std::int64_t t);
   std::string styled(const std::string& style, const std::string& text) const;
@@ -41,6 +40,7 @@ class Progress {
   std::int64_t window_start_ = 0, last_status_ = 0;
   double window_seconds_ = 0;
   std::map<std::string, Service> services_;
+  std::map<std::pair<std::string, std::string>, bool> failing_;  // by service and probe
   std::map<std::string, std::string> doses_;
 };
 

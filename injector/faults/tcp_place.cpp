@@ -95,6 +95,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
   out.claims.push_back(claim_with_peers(claim, rules.peers));
   for (auto& limit : network->limits)
     if (limit.find("packet") == std::string::npos && limit.find(" lo ") == std::string::npos) out.limits.push_back(limit);
+  out.limits.emplace_back("connections are accepted here before the server has its say: checks that end with the handshake (tcp probes, load balancers) see the proxy");
   if (!place.cut) out.limits.emplace_back("connections that exist already stay as they are (cut: true ends them)");
   if (network->traffic) {
     auto meant = connections_of(*network);

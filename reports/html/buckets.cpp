@@ -23,7 +23,7 @@ Buckets thin_out(const std::vector<ServiceSample>& samples, std::int64_t from_t,
   for (std::size_t i = 0; i < count; ++i) out.buckets[i].from_t = from_t + static_cast<std::int64_t>(i) * width_ns;
   for (auto& one : samples) {
     const auto due = one.sample->due_ns;
-    if (due < from_t || due >= to_t) continue;
+    if (due < from_t || due >= to_t || one.sample->unseen) continue;
     const auto i = static_cast<std::size_t>((due - from_t) / width_ns);
     ++out.buckets[i].probes;
     out.buckets[i].failed += !one.sample->ok;

@@ -98,18 +98,21 @@ std::optional<Comparison<Percent>> availability_bound(const RunRecord& record, c
 
 std::string users_tile(const RunRecord& record, const Verdict& verdict) {
   const ServiceVerdict* worst = nullptr;
+  auto during = [](const ServiceVerdict& service) -> const Figures& { return worst_probe(service)->windows.at("fault"); };
   for (auto& service : verdict.services)
-    if (service.windows.contains("fault") && (!worst || service.windows.at("fault").availability < worst->windows.at("fault").availability)) worst = &service;
+    if (worst_probe(service) && (!worst || during(service).availability < during(*worst).availability)) worst = &service;
   if (!worst) return "";
-  auto& seen = worst->windows.at("fault");
+  auto& seen = during(*worst);
+  const auto name = name_of(*worst, *worst_probe(*worst));
   const auto bound = availability_bound(record, worst->service);
   const bool missed = bound && !bound->holds(seen.availability, bound->bound.fraction());
   std::vector<std::string> beside;
   if (bound) beside.push_back("bound " + to_string(bound->bound));
-  if (auto before = worst->windows.find("baseline"); before != worst->windows.end()) beside.push_back("before " + text::percent(before->second.availability));
-  const auto whose = seen.ok == seen.probes                ? std::string("every probe of every service was answered")
-                     : verdict.services.size() == 1 ? worst->service
-                                                    : fmt::format("{}, the worst of {} services", worst->service, verdict.services.size());
+  auto& windows = worst_probe(*worst)->windows;
+  if (auto before = windows.find("baseline"); before != windows.end()) beside.push_back("before " + text::percent(before->second.availability));
+  const auto whose = seen.ok == seen.probes         ? std::string("every probe of every service was answered")
+                     : verdict.services.size() == 1 ? name
+                                                    : fmt::format("{}, the worst of {} services", name, verdict.services.size());
   return tile("Users during the fault", text::percent(seen.availability) + " available", text::join({whose, text::join(beside)}, beside.empty() ? "" : "; "), missed ? "bad" : bound ? "good" : "");
 }
 
@@ -156,8 +159,23 @@ std::string figures_row(const char* window, const Figures& seen) {
   auto ms = [&](double LatencyFigures::*figure) { return seen.latency ? text::milliseconds((*seen.latency).*figure) : std::string("–"); };
   return fmt::format("<td>{}</td><td class=\"number\">{}</td><td class=\"number\">{} <small>{}</small></td><td class=\"number\">{}</td><td class=\"number\">{}</td>"
                      "<td class=\"number\">{}</td><td class=\"number\">{}</td>",
-                     window, text::count(seen.probes), text::percent(seen.availability), text::percent_interval(seen.availability_ci95),
+                     window, text::count(seen.probes) + (seen.unseen ? fmt::format(" <small>{} not asked</small>", text::count(seen.unseen)) : ""),
+                     seen.probes ? text::percent(seen.availability) : "–", seen.probes ? text::percent_interval(seen.availability_ci95) : "",
                      ms(&LatencyFigures::p50_ms), ms(&LatencyFigures::p90_ms), ms(&LatencyFigures::p99_ms), ms(&LatencyFigures::max_ms));
+}
+
+// How those fared who come as one probe does.
+std::string users(const ServiceVerdict& service, const ProbeVerdict& probe, std::string below) {
+  std::vector<std::string> rows;
+  for (auto* window : {"baseline", "fault", "recovery"})
+    if (auto found = probe.windows.find(window); found != probe.windows.end()) rows.push_back(figures_row(window, found->second));
+  if (rows.empty()) rows.push_back("<td colspan=\"7\">no probe was due</td>");
+  if (service.probes.size() > 1) below = probe.probe + (below.empty() ? "" : "; " + below);
+  if (const auto how = describe_connections(probe); !how.empty()) below += (below.empty() ? "" : "; ") + how;
+  auto out = fmt::format("<tbody class=\"group\"><tr><th scope=\"rowgroup\" rowspan=\"{}\">{}<br><small>{}</small></th>{}<td rowspan=\"{}\">{}</td></tr>\n", rows.size(),
+                         xml(service.service), xml(below), rows.front(), rows.size(), xml(probe.recovered.empty() ? "–" : probe.recovered));
+  for (std::size_t i = 1; i < rows.size(); ++i) out += "<tr>" + rows[i] + "</tr>\n";
+  return out + "</tbody>";
 }
 
 std::string outcome_mark(const AlertVerdict& alert) {
@@ -172,7 +190,7 @@ std::string outcome_mark(const AlertVerdict& alert) {
   }
 }
 
-std::string legend() {
+std::string legend(bool with_gaps) {
   auto item = [](std::string_view drawing, std::string_view text) { return fmt::format("<li><svg viewBox=\"0 0 22 12\" aria-hidden=\"true\">{}</svg>{}</li>", drawing, text); };
   return "<ul class=\"legend\">" + item("<rect class=\"fault-bar\" width=\"22\" height=\"12\" rx=\"2\"/>", "fault in force") +
          item("<rect class=\"fault-bar unproven\" x=\"1\" y=\"1\" width=\"20\" height=\"10\" rx=\"2\"/>", "fault without a proven effect") +
@@ -182,7 +200,8 @@ std::string legend() {
          item("<line class=\"back\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "back in its steady state") +
          item("<rect class=\"pending\" width=\"22\" height=\"12\" rx=\"2\"/>", "alert pending") + item("<rect class=\"firing\" width=\"22\" height=\"12\" rx=\"2\"/>", "alert firing") +
          item("<path class=\"told\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "squad notified") + item("<path class=\"told-resolved\" d=\"M11,0 l5,6 l-5,6 l-5,-6 Z\"/>", "its resolution sent") +
-         item("<line class=\"deadline\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "must fire by") + "</ul>";
+         item("<line class=\"deadline\" x1=\"11\" x2=\"11\" y1=\"0\" y2=\"12\"/>", "must fire by") +
+         (with_gaps ? item("<rect class=\"gap\" width=\"22\" height=\"12\"/>", "squall stood still, nothing seen") : "") + "</ul>";
 }
 
 }  // namespace
@@ -219,7 +238,7 @@ std::string timeline(const RunRecord& record, const Verdict& verdict) {
   const auto drawn = draw_timeline(record, verdict);
   std::string body;
   for (auto& sentence : story(record, verdict)) body += fmt::format("<p>{}</p>\n", xml(sentence));
-  body += "<figure><p class=\"hint\" aria-hidden=\"true\">The chart scrolls sideways →</p><div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">" + drawn.svg + "</div><div id=\"readout\" hidden></div>\n<figcaption>" + legend() + "</figcaption></figure>\n";
+  body += "<figure><p class=\"hint\" aria-hidden=\"true\">The chart scrolls sideways →</p><div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">" + drawn.svg + "</div><div id=\"readout\" hidden></div>\n<figcaption>" + legend(!record.gaps.empty()) + "</figcaption></figure>\n";
   if (!drawn.table.empty()) body += "<details><summary>The same as a table</summary>" + scrolling("Timeline as a table", drawn.table) + "</details>\n";
   body += fmt::format("<script type=\"application/json\" id=\"timeline-data\">{}</script>\n", markup::script_json(drawn.json));
   return section("what-happened", "What happened", body);
@@ -275,16 +294,12 @@ std::string faults(const RunRecord& record) {
 }
 
 std::string service_group(const RunRecord& record, const ServiceVerdict& service) {
-  std::vector<std::string> rows;
-  for (auto* window : {"baseline", "fault", "recovery"})
-    if (auto found = service.windows.find(window); found != service.windows.end()) rows.push_back(figures_row(window, found->second));
-  if (rows.empty()) rows.push_back("<td colspan=\"7\">no probe was due</td>");
   auto spec = record.scenario.landscape.services.find(service.service);
   std::string below = service.squad.empty() ? "" : "squad " + service.squad;
   if (spec != record.scenario.landscape.services.end() && !spec->second.depends_on.empty()) below += (below.empty() ? "" : ", ") + ("needs " + text::join(spec->second.depends_on));
-  auto out = fmt::format("<tbody class=\"group\"><tr><th scope=\"rowgroup\" rowspan=\"{}\">{}<br><small>{}</small></th>{}<td rowspan=\"{}\">{}</td></tr>\n", rows.size(), xml(service.service), xml(below), rows.front(), rows.size(), xml(service.recovery.empty() ? "–" : service.recovery));
-  for (std::size_t i = 1; i < rows.size(); ++i) out += "<tr>" + rows[i] + "</tr>\n";
-  return out + "</tbody>";
+  std::string out;
+  for (auto& probe : service.probes) out += users(service, probe, below);
+  return out;
 }
 
 std::string services_table(std::string_view label, const std::string& groups) {

@@ -69,7 +69,7 @@ figure { margin: 0; position: relative; } figure svg#timeline { display: block; 
 footer { color: var(--muted); font-size: .85rem; padding-bottom: 40px; }
 #timeline text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif; fill: var(--ink); }
 #timeline .name { font-weight: 600; font-size: 13px; } #timeline .small, #timeline .tick, #timeline .band { fill: var(--muted); font-size: 11.5px; } #timeline .band { font-size: 12px; }
-.window { fill: var(--window-side); } .window.fault { fill: var(--window-fault); } .grid { stroke: var(--line); stroke-width: 1; } .axis { stroke: var(--muted); } .rail { stroke: var(--line); stroke-width: 2; }
+.window { fill: var(--window-side); } .window.fault { fill: var(--window-fault); } .gap { fill: var(--muted); opacity: .28; } .grid { stroke: var(--line); stroke-width: 1; } .axis { stroke: var(--muted); } .rail { stroke: var(--line); stroke-width: 2; }
 .fault-bar { fill: var(--fault); } .fault-bar.unproven { fill: none; stroke: var(--fault); stroke-width: 1.5; stroke-dasharray: 5 3; } #timeline .on-fault { fill: var(--fault-ink); font-weight: 500; } #timeline .unproven + .on-fault { fill: var(--ink); }
 .went { fill: var(--failed); stroke: var(--paper); } .came-back { fill: var(--good); stroke: var(--paper); }
 .spread { fill: var(--latency-soft); } .median { fill: none; stroke: var(--latency); stroke-width: 1.8; stroke-linejoin: round; } .bound { stroke: var(--ink); stroke-dasharray: 2 4; opacity: .65; } .failed { fill: var(--failed); }

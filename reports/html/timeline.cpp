@@ -16,13 +16,19 @@ using markup::xml;
 
 constexpr double width = 1080, gutter = 190, right_margin = 16;
 constexpr double lane_height = 26, chart_height = 84, strip_height = 14, gap = 16;
-constexpr std::size_t most_alerts = 10, most_services = 12, name_columns = 25;
+constexpr std::size_t most_alerts = 10, most_panels = 12, name_columns = 25;
 constexpr std::int64_t most_buckets = 220, most_table_rows = 40;
 
 // An alert's lane: its story, and what was expected of it where it was.
 struct AlertLane {
   const AlertStory* story = nullptr;
   const AlertVerdict* verdict = nullptr;
+};
+
+// One probe's panel.
+struct Panel {
+  const ServiceVerdict* service = nullptr;
+  const ProbeVerdict* probe = nullptr;
 };
 
 class Drawing {
@@ -94,6 +100,11 @@ class Drawing {
       out += fmt::format("<rect class=\"window {}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n", window, from, band_bottom_,
                          std::max(0.0, to - from), axis_y_ - band_bottom_);
     }
+    for (auto& still : record_.gaps) {
+      const double from = time_.x(still.from_t), to = std::max(time_.x(still.to_t), from + 2);
+      out += fmt::format("<rect class=\"gap\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>squall stood still from {} to {}</title></rect>\n", from,
+                         band_bottom_, to - from, axis_y_ - band_bottom_, offset(still.from_t), offset(still.to_t));
+    }
     return out;
   }
 
@@ -128,10 +139,12 @@ class Drawing {
 
   void services() {
     double least = 1e9, most = 0;
-    const auto shown = std::min(verdict_.services.size(), most_services);
+    for (auto& service : verdict_.services)
+      for (auto& probe : service.probes) panels_.push_back({&service, &probe});
+    const auto shown = std::min(panels_.size(), most_panels);
     std::int64_t densest = 1;
     for (std::size_t i = 0; i < shown; ++i) {
-      samples_.push_back(samples_of(record_, verdict_.services[i].service));
+      samples_.push_back(samples(panels_[i]));
       densest = std::max(densest, static_cast<std::int64_t>(samples_.back().size()));
     }
     const auto slice = bucket_width(time_.to_t - time_.from_t, densest, most_buckets);
@@ -144,17 +157,24 @@ class Drawing {
       }
     }
     if (least > most) least = 1, most = 100;
-    for (std::size_t i = 0; i < shown; ++i) service_panel(verdict_.services[i], buckets_[i], LatencyScale::around(least, most));
-    if (verdict_.services.size() > shown) {
-      add("<text class=\"small\" x=\"{:.1f}\" y=\"{:.1f}\">{} more services in the table below</text>", gutter, y_ + 12, verdict_.services.size() - shown);
+    for (std::size_t i = 0; i < shown; ++i) panel(panels_[i], buckets_[i], LatencyScale::around(least, most));
+    if (panels_.size() > shown) {
+      add("<text class=\"small\" x=\"{:.1f}\" y=\"{:.1f}\">{} more probes in the table below</text>", gutter, y_ + 12, panels_.size() - shown);
       y_ += 20;
     }
   }
 
-  void service_panel(const ServiceVerdict& service, const Buckets& buckets, LatencyScale latency) {
+  std::vector<ServiceSample> samples(const Panel& of) const {
+    for (auto* series : probes_of(record_, of.service->service))
+      if (series->probe == of.probe->probe) return samples_of(record_, *series);
+    return {};
+  }
+
+  void panel(const Panel& of, const Buckets& buckets, LatencyScale latency) {
+    auto& service = *of.service;
     latency.top = y_;
     latency.bottom = y_ + chart_height;
-    name(y_ + 13, service.service, service.squad.empty() ? "" : "squad " + service.squad);
+    name(y_ + 13, service.service, service.probes.size() > 1 ? of.probe->probe : service.squad.empty() ? "" : "squad " + service.squad);
     const auto decades = latency.decades();
     for (auto ms : decades) {
       const double y = latency.y(ms);
@@ -164,7 +184,7 @@ class Drawing {
     bound(service.service, latency);
     curves(buckets, latency);
     failures(buckets, latency.bottom + 3);
-    recovery_mark(service, latency);
+    recovery_mark(of.probe->recovery, latency);
     y_ = latency.bottom + strip_height + 3 + gap;
   }
 
@@ -214,12 +234,12 @@ class Drawing {
     }
   }
 
-  void recovery_mark(const ServiceVerdict& service, const LatencyScale& latency) {
+  void recovery_mark(const Recovery& back, const LatencyScale& latency) {
     const auto ended = record_.faults_ended_t();
-    if (!ended || !service.time_to_recover_s || *service.time_to_recover_s <= 0) return;
-    const double x = time_.x(*ended + static_cast<std::int64_t>(*service.time_to_recover_s * 1e9));
+    if (!ended || !back.seconds || *back.seconds <= 0) return;
+    const double x = time_.x(*ended + static_cast<std::int64_t>(*back.seconds * 1e9));
     add("<line class=\"back\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", x, x, latency.top, latency.bottom + strip_height + 3);
-    add("<text class=\"back-text\" x=\"{:.1f}\" y=\"{:.1f}\">back after {}</text>", std::min(x + 4, time_.right - 120), latency.top + 10, text::seconds(*service.time_to_recover_s));
+    add("<text class=\"back-text\" x=\"{:.1f}\" y=\"{:.1f}\">back after {}</text>", std::min(x + 4, time_.right - 120), latency.top + 10, text::seconds(*back.seconds));
   }
 
   std::vector<AlertLane> lanes() const {
@@ -299,7 +319,7 @@ class Drawing {
   std::string table() const {
     std::string out = "<table><caption>Latency and failures over time</caption><thead><tr><th scope=\"col\">From</th>";
     for (std::size_t i = 0; i < buckets_.size(); ++i)
-      out += fmt::format("<th scope=\"col\">{}: median, slowest, failed</th>", xml(verdict_.services[i].service));
+      out += fmt::format("<th scope=\"col\">{}: median, slowest, failed</th>", xml(name_of(*panels_[i].service, *panels_[i].probe)));
     out += "</tr></thead><tbody>\n";
     const auto slice = bucket_width(time_.to_t - time_.from_t, 4 * most_table_rows, most_table_rows);
     std::vector<Buckets> coarse;
@@ -329,7 +349,7 @@ class Drawing {
         failed.push_back(bucket.failed);
         probes.push_back(bucket.probes);
       }
-      services.push_back(json::object{{"name", verdict_.services[i].service}, {"p50", p50}, {"slowest", slowest}, {"failed", failed}, {"probes", probes}});
+      services.push_back(json::object{{"name", name_of(*panels_[i].service, *panels_[i].probe)}, {"p50", p50}, {"slowest", slowest}, {"failed", failed}, {"probes", probes}});
     }
     auto seconds_of = [&](std::int64_t t) { return static_cast<double>(t - zero_) / 1e9; };
     for (auto& lane : lanes()) {
@@ -354,6 +374,7 @@ class Drawing {
   std::int64_t zero_ = 0;
   double y_ = 0, band_bottom_ = 0, axis_y_ = 0;
   std::string body_;
+  std::vector<Panel> panels_;
   std::vector<std::vector<ServiceSample>> samples_;
   std::vector<Buckets> buckets_;
 };

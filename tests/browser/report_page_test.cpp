@@ -8,7 +8,7 @@
 namespace squall::test {
 namespace {
 
-constexpr std::string_view scenario_yaml = R"(scenario: redis-slow\nservices: {web: {probes: [{tcp: \"127.0.0.1:1\"}]}}\nmethod: [{fault: network.delay, for: 1s}]\nexpect: [{service: web, availability: \">= 90%\"}]\n)";
+constexpr std::string_view scenario_yaml = R"(scenario: redis-slow\nservices: {web: {probes: [{name: tcp, tcp: \"127.0.0.1:1\"}]}}\nmethod: [{fault: network.delay, for: 1s}]\nexpect: [{service: web, availability: \">= 90%\"}]\n)";
 
 // A small drill: a baseline, a delay with its dose, probes before and while it lasts, an alert.
 std::string small_record() {

@@ -36,6 +36,23 @@ TEST_F(ConnectionProbes, an_endpoint_without_a_port_is_refused_at_once) {
     EXPECT_THROW(tcp_probe(loop_, {.object = object}), std::invalid_argument) << object;
 }
 
+constexpr auto kept = ProbeSpec::Connection::kept;
+
+TEST_F(ConnectionProbes, each_question_is_a_new_user_unless_its_connection_is_kept) {
+  LoopbackServer server(loop_, [&](LoopbackServer::Connection& connection) {
+    connection.received.clear();
+    connection.send("+PONG\r\n");
+  });
+  const auto fresh = redis_probe(loop_, {.object = server.address()});
+  for (int i = 1; i <= 4; ++i) {
+    EXPECT_TRUE(ask(loop_, *fresh).opened);
+    EXPECT_EQ(server.connections(), i);
+  }
+  const auto one = redis_probe(loop_, {.object = server.address(), .connection = kept});
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(ask(loop_, *one).opened, i == 0);
+  EXPECT_EQ(server.connections(), 5);
+}
+
 TEST_F(ConnectionProbes, redis_pings_over_one_connection) {
   int pings = 0;
   LoopbackServer server(loop_, [&](LoopbackServer::Connection& connection) {
@@ -44,7 +61,7 @@ TEST_F(ConnectionProbes, redis_pings_over_one_connection) {
     ++pings;
     connection.send("+PONG\r\n");
   });
-  const auto probe = redis_probe(loop_, {.object = server.address()});
+  const auto probe = redis_probe(loop_, {.object = server.address(), .connection = kept});
   for (int i = 0; i < 4; ++i) EXPECT_EQ(ask_once(*probe), "ok");
   EXPECT_EQ(pings, 4);
   EXPECT_EQ(server.connections(), 1);
@@ -71,7 +88,7 @@ TEST_F(ConnectionProbes, redis_answers_that_are_no_pong_are_failures) {
 TEST_F(ConnectionProbes, a_real_redis_that_is_restarted_fails_one_probe_and_one_with_a_password_all) {
   test::Server redis = test::start_redis();
   const auto port = redis.process->port();
-  const auto probe = redis_probe(loop_, {.object = redis.address()});
+  const auto probe = redis_probe(loop_, {.object = redis.address(), .connection = kept});
   EXPECT_EQ(ask_once(*probe), "ok");
   redis.process->stop();
   redis = test::start_redis({}, port);
@@ -87,10 +104,12 @@ TEST_F(ConnectionProbes, postgres_queries_over_one_connection_and_reconnects_aft
   test::Server server = test::start_postgres();
   const std::string uri = "postgresql://postgres@" + server.address() + "/postgres";
   const auto session = postgres_probe(
-      loop_, {.object = uri, .query = "create temporary table only_once(); select 1"});
+      loop_, {.object = uri, .connection = kept, .query = "create temporary table only_once(); select 1"});
   EXPECT_EQ(ask_once(*session), "ok");
   EXPECT_EQ(ask_once(*session), "relation \"only_once\" already exists");  // the same session
-  const auto probe = postgres_probe(loop_, {.object = uri});
+  const auto probe = postgres_probe(loop_, {.object = uri, .connection = kept});
+  const auto anew = postgres_probe(loop_, {.object = uri, .query = "create temporary table only_once()"});
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(ask_once(*anew), "ok") << "each in a session of its own";
   EXPECT_EQ(ask_once(*probe), "ok");
   test::run({"psql", uri, "-c", "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'squall'"});
   EXPECT_EQ(ask_once(*probe), "terminating connection due to administrator command");

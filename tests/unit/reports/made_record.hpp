@@ -26,7 +26,7 @@ alert_sources:
   - {webhook: "127.0.0.1:9099"}
 )";
 
-inline constexpr std::string_view playlist_probe = "http http://127.0.0.1:8080/";
+inline constexpr std::string_view playlist_probe = "http 127.0.0.1:8080/";
 
 // A drill of 10 s baseline, a fault from 10 s to 30 s, recovery until 50 s, with `expect` as its expectations.
 class MadeRecord {
@@ -74,12 +74,15 @@ class MadeRecord {
     return line(due + latency_ms / 1000, "probe", to_event(service, std::string(playlist_probe), sample));
   }
   // `off`: what the host's clock is ahead by, in seconds.
+  MadeRecord& fault_begins(bool act = false, std::int64_t off = 0) {
+    return line(10, "fault.applied", {{"step", "slow"}, {"fault", "network.delay"}, {"host", "here"}, {"mechanism", "queue"},
+                               {"act", act}, {"targets", boost::json::array{"lo"}}, {"limits", boost::json::array{}},
+                               {"applied_at", wall_start + (10 + off) * second}, {"apply_ns", 700'000}});
+  }
   MadeRecord& fault(bool verified = true, std::string reason = "", bool act = false, std::int64_t off = 0) {
     const boost::json::object dose{{"prescribed", {{"delay_ms", 80}}}, {"measured", {{"delay_ms", 81.25}}}, {"samples", 412},
                                    {"verified", verified}, {"reason", reason}};
-    line(10, "fault.applied", {{"step", "slow"}, {"fault", "network.delay"}, {"host", "here"}, {"mechanism", "queue"},
-                               {"act", act}, {"targets", boost::json::array{"lo"}}, {"limits", boost::json::array{}},
-                               {"applied_at", wall_start + (10 + off) * second}, {"apply_ns", 700'000}});
+    fault_begins(act, off);
     line(30, "fault.undone", {{"step", "slow"}, {"host", "here"}, {"undone_at", wall_start + (30 + off) * second}, {"undo_ns", 500'000},
                               {"why", "its time was over"}, {"clean", true}, {"left", boost::json::array{}}, {"dose", dose}});
     return *this;
