@@ -33,6 +33,7 @@ class InForce {
     std::string state, session;
     std::function<void(const boost::json::object&)> say;   // goes to the caller
     std::function<void(const boost::json::object&)> tell;  // may be missed by a slow caller
+    std::function<void(const Fault&, const std::vector<Change>&)> note;  // what is about to be changed
   };
   explicit InForce(Surroundings);
   ~InForce();

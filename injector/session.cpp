@@ -23,6 +23,7 @@
 #include "injector/protocol.hpp"
 #include "injector/request.hpp"
 #include "injector/safeguard.hpp"
+#include "injector/touched.hpp"
 
 namespace squall {
 namespace {
@@ -59,7 +60,8 @@ class Session {
         link_(io_, options.in, options.out),
         signals_(io_),
         safeguard_(io_, options.state, name_, [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
-        in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); }}) {}
+        in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); },
+                  [this](auto& fault, auto& changes) { touched_.add(fault, changes); }}) {}
 
   int run() {
     // Timers to the nanosecond: prctl(2), PR_SET_TIMERSLACK.
@@ -213,7 +215,7 @@ class Session {
 
   static json::object resolve(const json::object& request) {
     const auto found = find_processes(target_of(request));
-    if (!found) throw Refused{"input", found.error()};
+    if (!found) throw Refused{"absent", found.error()};
     const auto booted = wall_ns() - boottime_ns();
     json::array out;
     for (auto& process : *found)
@@ -235,8 +237,10 @@ class Session {
     out["ended"] = json_texts(end_afterwards());
     if (!snapshot_) return out;
     note_others();
-    const auto before = without_other_sessions(*snapshot_, name_), now = without_other_sessions(snapshot_host(), name_);
+    const auto looked_at = [this](HostState state) { return without(without_other_sessions(std::move(state), name_), policy_.ignored_changes); };
+    const auto [before, now, others] = touched_.compare(looked_at(*snapshot_), looked_at(snapshot_host()));
     auto found = differences(before, now);
+    out["meanwhile"] = json_texts(others);
     out["see"] = json_texts(commands_that_show_differences(before, now));
     out["clean"] = out.at("clean").as_bool() && found.empty();
     if (!found.empty()) found.insert(found.end(), others_.begin(), others_.end());
@@ -302,6 +306,7 @@ class Session {
   InForce in_force_;
   std::optional<HostState> snapshot_;
   std::set<std::string> others_;
+  Touched touched_{name_};
   std::map<std::string, PreparedFault> prepared_;
   bool leaving_ = false, bye_ = false;
 };

@@ -3,7 +3,7 @@
 // Each line is an object with "t" (nanoseconds on the monotonic clock since the run's start), "at" (CLOCK_REALTIME in
 // nanoseconds) and "kind". The kinds:
 //
-//   run.started    {version, run, scenario, title, squad, hypothesis, seed, host, scenario_yaml, landscape_yaml, files: […],
+//   run.started    {version, run, scenario, title, squad, hypothesis, seed, host, started_by, scenario_yaml, landscape_yaml, files: […],
 //                   samples: [{step, file, delays_ns: […]}], plan: [{step, fault, host, mechanism, targets, limits, changes}]}
 //   window.started {window: "baseline" | "method" | "recovery"}            window.ended {window}
 //   probe          {s: service, p: probe, due: t it was due, lat: ns from DUE to its answer, ok, err?, code?,
@@ -21,8 +21,8 @@
 //   alert.source   {source, address, ok, error?}                           (whenever its health changes)
 //   alert.rule     {alert, labels, for_ns, interval_ns}                    (what the sources know at the start)
 //   lookout        {text}                                                  (a finding before the run: an alert that cannot fire in time, …)
-//   halt           {reason, by: "condition" | "user" | "host"}
-//   restored       {host, clean, differences: […], see: [commands that show them], left: […], ended: […]}
+//   halt           {reason, by: "condition" | "user" | "host"}             (the reason names who it was, where somebody did)
+//   restored       {host, clean, differences: […], see: [commands that show them], meanwhile: […], left: […], ended: […]}
 //   error          {text}                                                  (why the drill could not run)
 //   run.ended      {}
 #pragma once
@@ -161,6 +161,7 @@ struct HostRestored {
   std::string host, note;
   bool clean = false;
   std::vector<std::string> differences, see;
+  std::vector<std::string> meanwhile;  // what others changed: nothing that a fault had to do with
   std::vector<std::string> ended;  // that went on for others behind a fault until the session's end
   std::vector<LeftBehind> left;
 };
@@ -168,6 +169,7 @@ struct HostRestored {
 // Everything one run's record says.
 struct RunRecord {
   std::string version, run, scenario_name, title, squad, hypothesis, host;
+  std::string started_by;  // "alice as root, on pts/3, by ssh from 10.0.0.5"
   std::uint64_t seed = 0;
   std::vector<std::string> files;
   std::vector<PlannedStep> plan;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "reports/at_once.hpp"
 #include "scenarios/reader.hpp"
 
 namespace squall {
@@ -173,6 +174,7 @@ void RecordReader::started(const Object& event) {
   out_.squad = text(event, "squad");
   out_.hypothesis = text(event, "hypothesis");
   out_.host = text(event, "host");
+  out_.started_by = text(event, "started_by");
   if (auto* seed = event.if_contains("seed"); seed && seed->is_number()) {
     json::error_code failed;
     out_.seed = seed->to_number<std::uint64_t>(failed);
@@ -296,6 +298,7 @@ void RecordReader::restored(const Object& event) {
   out.clean = flag(event, "clean");
   out.differences = texts(event, "differences");
   out.see = texts(event, "see");
+  out.meanwhile = texts(event, "meanwhile");
   out.ended = texts(event, "ended");
   out.left = left(event, out.host);
   out_.restored.push_back(std::move(out));
@@ -305,6 +308,7 @@ RunRecord RecordReader::finish() {
   if (!out_.started) problems_.push_back("the record has no run.started: it is not a run's record, or its beginning is lost");
   for (auto& series : out_.probes)
     std::sort(series.samples.begin(), series.samples.end(), [](auto& a, auto& b) { return a.due_ns < b.due_ns; });
+  judge_at_once(out_);
   return std::move(out_);
 }
 

@@ -52,6 +52,7 @@ Observed observe(const RunRecord& record, const std::string& name, const std::ma
   out.recovery = recovery(out.samples, steady_state(record.scenario, name), *ended, *windows.at("recovery").end_t);
   out.verdict.time_to_recover_s = out.recovery.seconds;
   out.verdict.recovery = !out.recovery.seen           ? "not seen after the last fault's end"
+                         : !out.recovery.seconds && !out.recovery.bad ? "good, watched too short to be sure"
                          : !out.recovery.seconds      ? "not back by the end"
                          : *out.recovery.seconds == 0 ? "at once"
                                                       : fmt::format("back after {}", text::seconds(*out.recovery.seconds));
@@ -168,10 +169,22 @@ class Judge {
     out_.next_steps = text::next_steps(out_.left.empty(), see);
   }
 
+  static std::string by_others(const HostRestored& host) {
+    constexpr std::size_t enough = 5;
+    auto told = host.meanwhile;
+    if (told.size() > enough) {
+      told.resize(enough);
+      told.push_back(fmt::format("and {} more", host.meanwhile.size() - enough));
+    }
+    return fmt::format("{}: others changed something meanwhile that no fault had to do with: {}", host.host, text::join(told, "; "));
+  }
+
   void findings() {
     for (auto& text : record_.lookouts) out_.findings.push_back(text);
     for (auto& host : record_.restored)
       if (!host.note.empty()) out_.findings.push_back(fmt::format("{}: {}; it could not be compared with its state before the drill", host.host, host.note));
+    for (auto& host : record_.restored)
+      if (!host.meanwhile.empty()) out_.findings.push_back(by_others(host));
     for (auto& host : record_.restored)
       for (auto& what : host.ended) out_.findings.push_back(fmt::format("{}: {} ended with the session, after the recovery window", host.host, what));
     for (auto& alert : out_.alerts)

@@ -4,7 +4,10 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include "controller/alerts/lookout.hpp"
+#include "controller/alerts/rules.hpp"
 #include "controller/commands/input.hpp"
+#include "controller/foresight.hpp"
 #include "controller/planner.hpp"
 #include "controller/vocabulary.hpp"
 #include "injector/fault.hpp"
@@ -45,29 +48,41 @@ int print_schema(const std::string& which) {
   return exit_pass;
 }
 
-// A landscape file says no `scenario:`; it is checked as what it is.
-bool is_landscape(const std::string& text) {
-  Diagnostics ignored;
-  const auto document = parse_document(text, ignored);
-  return document.kind == Value::Kind::map && !document.find("scenario") && !document.find("method") &&
-         (document.find("services") || document.find("hosts") || document.find("squads") ||
-          document.find("alert_sources") || document.find("environment"));
+struct Checked {
+  std::string errors;
+  std::vector<std::string> notes;  // nothing wrong, but worth a thought before the run
+};
+
+// What the alert sources know of what is expected; `errors` too, where they know no such alert.
+void check_live(const Scenario& scenario, const std::string& file, Checked& out) {
+  const auto known = ask_for_rules(scenario.landscape.alert_sources);
+  for (auto& problem : known.problems) out.errors += fmt::format("{}: error: {}\n", file, problem);
+  if (!known.problems.empty()) return;
+  for (auto& text : findings(scenario, known.rules)) {
+    if (text.starts_with("no rule")) out.errors += fmt::format("{}: error: {}\n", file, text);
+    else out.notes.push_back(text);
+  }
 }
 
-std::string check_file(const std::string& file, const std::string& landscape) {
+Checked check_file(const std::string& file, const std::string& landscape, bool live) {
   Diagnostics unreadable{file};
   const auto text = read_text_file(file, unreadable);
-  if (!unreadable.ok()) return unreadable.render();
+  if (!unreadable.ok()) return {unreadable.render(), {}};
   if (is_landscape(text)) {
     Diagnostics wrong{file, text};
     read_landscape(text, wrong);
-    return wrong.render();
+    return {wrong.render(), {}};
   }
   auto read = read_files(file, landscape);
-  if (!read.ok) return read.errors;
+  if (!read.ok) return {read.errors, {}};
   Diagnostics wrong{file, text};
-  make_plan(read.scenario, read.scenario.seed.value_or(1), wrong);
-  return wrong.render();
+  Checked out;
+  out.notes = make_plan(read.scenario, seed_of({}, read.scenario), wrong).notes;
+  out.errors = wrong.render();
+  const auto foreseen = foresee(read.scenario);
+  out.notes.insert(out.notes.end(), foreseen.begin(), foreseen.end());
+  if (live && wrong.ok()) check_live(read.scenario, file, out);
+  return out;
 }
 
 }  // namespace
@@ -80,15 +95,22 @@ int check_command(const Arguments& arguments) {
   }
   int code = exit_pass;
   boost::json::array results;
-  for (auto& file : arguments.files) {
-    const auto errors = check_file(file, arguments.landscape);
+  const auto files = expand_files(arguments.files, true);
+  if (!files.error.empty()) {
+    complain(files.error);
+    return exit_input;
+  }
+  for (auto& file : files.paths) {
+    const auto [errors, notes] = check_file(file, arguments.landscape, arguments.live);
     if (!errors.empty()) code = exit_input;
     if (arguments.json())
-      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}});
+      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}, {"notes", boost::json::value_from(notes)}});
     else if (errors.empty())
       fmt::print("{}: ok\n", file);
     else
       fmt::print(stderr, "{}", errors);
+    for (auto& note : notes)
+      if (!arguments.json()) fmt::print("  note: {}\n", note);
   }
   if (arguments.json()) fmt::print("{}\n", boost::json::serialize(results));
   return code;
