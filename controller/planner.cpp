@@ -7,6 +7,7 @@
 #include "controller/topology.hpp"
 #include "injector/claims.hpp"
 #include "injector/fault.hpp"
+#include "injector/needed_aim.hpp"
 #include "injector/protocol.hpp"
 
 namespace squall {
@@ -29,7 +30,8 @@ std::vector<std::string> choose(std::vector<std::string> from, std::size_t count
 std::vector<std::string> pick(const Selector& on, std::vector<std::string> matching, std::uint64_t seed) {
   if (on.pick) return choose(std::move(matching), static_cast<std::size_t>(*on.pick), seed);
   if (on.share) {
-    const auto wanted = std::ceil(static_cast<double>(matching.size()) * on.share->fraction() - 1e-9);
+    // A bound: never more than that.
+    const auto wanted = std::floor(static_cast<double>(matching.size()) * on.share->fraction() + 1e-9);
     return choose(std::move(matching), static_cast<std::size_t>(wanted), seed);
   }
   return matching;
@@ -39,9 +41,9 @@ void check_blast_radius(const Scenario& scenario, const std::set<std::string>& t
                         Diagnostics& diagnostics) {
   const auto& radius = scenario.blast_radius;
   const auto place = scenario.method.empty() ? Place{} : scenario.method.front().place;
-  if (static_cast<std::int64_t>(touched.size()) > radius.hosts)
-    diagnostics.error(place, fmt::format("the method touches {} hosts, the blast radius allows {}", touched.size(),
-                                         radius.hosts));
+  const auto most = radius.hosts ? *radius.hosts : radius.share ? std::int64_t{1'000'000} : 1;
+  if (static_cast<std::int64_t>(touched.size()) > most)
+    diagnostics.error(place, fmt::format("the method touches {} hosts, the blast radius allows {}", touched.size(), most));
   const double share = 100.0 * static_cast<double>(touched.size()) / static_cast<double>(all);
   if (radius.share && share > radius.share->value + 1e-9)
     diagnostics.error(place, fmt::format("the method touches {:.0f}% of the hosts ({} of {}), the blast radius allows {}",
@@ -79,6 +81,15 @@ std::string in_one_step(const Step& one, const Step& other) {
 constexpr std::chrono::seconds act_window{10};
 
 std::chrono::nanoseconds lasting(const Step& step) { return step.lasts ? step.lasts->chrono() : act_window; }
+
+std::chrono::nanoseconds method_time(const Scenario& scenario) {
+  std::optional<std::chrono::nanoseconds> start, end;
+  for (auto& [step, times] : times_of(scenario)) {
+    start = std::min(start.value_or(times.start), times.start);
+    end = std::max(end.value_or(times.end), times.end);
+  }
+  return start ? *end - *start : std::chrono::nanoseconds{0};
+}
 
 void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<std::vector<std::string>>& claims, Diagnostics& diagnostics) {
   const auto times = times_of(scenario);
@@ -142,6 +153,11 @@ Plan make_plan(const Scenario& scenario, std::uint64_t seed, Diagnostics& diagno
       if (path) target.path = path;
     }
     const auto picked = pick(step.on, matching, derive(seed, "hosts of " + step.name));
+    if (picked.empty()) diagnostics.error(step.place, fmt::format("step \"{}\" is to hit at most {} of {} host{}, which is none", step.name, to_string(*step.on.share), matching.size(), matching.size() == 1 ? "" : "s"));
+    if (step.on.pick && static_cast<std::size_t>(*step.on.pick) > matching.size())
+      plan.notes.push_back(fmt::format("step \"{}\" is to pick {} hosts, and only {} match: it hits all of them", step.name, *step.on.pick, matching.size()));
+    if (const auto needed = needed_aim(step.fault); !needed.empty() && target.empty())
+      diagnostics.error(step.place, fmt::format("step \"{}\" has no target: {} needs {}", step.name, step.fault, needed));
     touched.insert(picked.begin(), picked.end());
     const auto add = [&](const std::string& host, const Value& with, const std::vector<std::string>& deaf_to) {
       must_be_carried(step, with, diagnostics);

@@ -24,6 +24,7 @@ struct PlannedFault {
 struct Plan {
   std::map<std::string, HostSpec> hosts;  // every host of the landscape; "here" where none is named
   std::vector<PlannedFault> faults;       // in the order of the method
+  std::vector<std::string> notes;         // what may not be as it was meant, a sentence each
 };
 
 // Picks the hosts of every step and checks the blast radius. What is refused goes to `diagnostics` with its place.
@@ -31,6 +32,9 @@ Plan make_plan(const Scenario&, std::uint64_t seed, Diagnostics&);
 
 // How long a step lasts; an act, which is over at once, is observed for a while.
 std::chrono::nanoseconds lasting(const Step&);
+
+// From the first step's start to the last one's end, if everything takes no longer than it should.
+std::chrono::nanoseconds method_time(const Scenario&);
 
 // Refuses steps that need the same thing of a host at the same time, each with its place. `claims` are what the faults of the
 // plan, in their order, told of themselves.

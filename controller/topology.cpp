@@ -1,5 +1,9 @@
 #include "controller/topology.hpp"
 
+#include <algorithm>
+
+#include <boost/asio/ip/address.hpp>
+
 #include "controller/seed.hpp"
 #include "scenarios/text.hpp"
 
@@ -24,6 +28,23 @@ bool deaf(Topology topology, std::size_t a, std::size_t b, std::size_t count) {
     }
   }
   return false;
+}
+
+// One spelling of each: fd88:0:0::2 is fd88::2, and ::ffff:10.0.0.1 is 10.0.0.1.
+std::string canonical(const std::string& address) {
+  boost::system::error_code wrong;
+  const auto parsed = boost::asio::ip::make_address(address, wrong);
+  if (wrong) return address;
+  if (parsed.is_v6() && parsed.to_v6().is_v4_mapped()) return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, parsed.to_v6()).to_string();
+  return parsed.to_string();
+}
+
+std::vector<std::string> canonical(std::vector<std::string> addresses) {
+  for (auto& address : addresses) address = canonical(address);
+  std::vector<std::string> out;
+  for (auto& address : addresses)
+    if (std::find(out.begin(), out.end(), address) == out.end()) out.push_back(address);
+  return out;
 }
 
 // Every host has an address, and no two share one.
@@ -67,7 +88,7 @@ std::map<std::string, std::vector<std::string>> cannot_hear(Topology topology, c
 }
 
 std::vector<std::string> peer_addresses(const HostSpec& host) {
-  if (!host.addresses.empty() || host.link != HostSpec::Link::ssh) return host.addresses;
+  if (!host.addresses.empty() || host.link != HostSpec::Link::ssh) return canonical(host.addresses);
   // [ssh://][user@]host[:port], as ssh(1) takes it; an IPv6 address before a port is in brackets.
   std::string_view text = host.address;
   const bool url = text.starts_with("ssh://");
@@ -78,7 +99,7 @@ std::vector<std::string> peer_addresses(const HostSpec& host) {
   else if (url)
     text = text.substr(0, text.find(':'));
   if (!address_problem(text).empty()) return {};
-  return {std::string(text)};
+  return {canonical(std::string(text))};
 }
 
 bool has_topology(const Step& step) { return topology_of(step) != nullptr; }

@@ -119,6 +119,7 @@ json::object InForce::apply(Order order) {
     if (running->order.ramp_up_ns > 0) fault.set_level(0);
     Transaction transaction;
     fault.apply(transaction);
+    if (at_.note) at_.note(fault, transaction.changes());
     running->since = wall_ns();
     running->until = for_ns > 0 ? running->since + for_ns : 0;
     running->over_at = for_ns > 0 ? boottime_ns() + for_ns : 0;

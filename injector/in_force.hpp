@@ -34,6 +34,7 @@ class InForce {
     std::function<void(const boost::json::object&)> say;   // goes to the caller
     std::function<void(const boost::json::object&)> tell;  // may be missed by a slow caller
     std::function<std::string(const Fault&)> forbidden;    // by the host's policy, as things are now: the rule, or ""
+    std::function<void(const Fault&, const std::vector<Change>&)> note;  // what is about to be changed
   };
   explicit InForce(Surroundings);
   ~InForce();

@@ -32,6 +32,7 @@ const Object<Policy>& Describe<Policy>::object() {
           .optional("protected_processes", &Policy::protected_processes, "names or paths of executables that no fault may be aimed at")
           .optional("protected_interfaces", &Policy::protected_interfaces, "devices that no fault may be aimed at")
           .optional("protected_paths", &Policy::protected_paths, "paths whose file systems and disks no fault may be aimed at")
+          .optional("ignored_changes", &Policy::ignored_changes, "what is not compared before and after a run, as reports name it, with * and ?: \"mount /run/docker/*\"")
           .rule([](const Policy& policy, const Value& value, Diagnostics& wrong) {
             std::vector<std::string> known;
             for (auto* fault : fault_catalogue()) known.emplace_back(fault->name);

@@ -17,6 +17,7 @@ struct Policy {
   std::vector<std::string> protected_processes;  // names or paths of executables that no fault may be aimed at
   std::vector<std::string> protected_interfaces;  // names or altnames, in whatever network namespace a fault acts
   std::vector<std::string> protected_paths;  // nothing is done to the file systems and disks that hold these
+  std::vector<std::string> ignored_changes;  // patterns of what others change here all the time, as reports name it
   std::string source = "the defaults";       // what refusals name
 
   // Each gives "" where it may be done, else the rule that forbids it. Always protected, whatever the file says: pid 1,

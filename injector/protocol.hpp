@@ -1,7 +1,7 @@
 // What squall and squall-injector say to each other: one JSON object a line, over whatever carries lines.
 //
 // Requests carry "id" and "do"; each is answered by {"id": …, "ok": true, …} or {"id": …, "ok": false, "error": "…",
-// "kind": "input|refused|conflict|failed"}. Times are CLOCK_REALTIME nanoseconds ("…_at"), durations nanoseconds ("…_ns").
+// "kind": "input|absent|refused|conflict|failed"}; absent: what is meant is not there now. Times are CLOCK_REALTIME nanoseconds ("…_at"), durations nanoseconds ("…_ns").
 //
 // A request that cannot be read or is longer than `longest_request` is answered as "input", with its id where that can be seen,
 // else null. Bytes of the host that are no UTF-8 are told as \\xNN.
@@ -27,8 +27,9 @@
 //   renew    {}                                          → {clock} ; extends the lease by lease_ns (10 s by default); clock is its
 //            CLOCK_REALTIME, so that the caller can tell how far apart theirs are
 //   bye      {}                                          → {clean, left, ended: [text…], differences?: [text…],
-//            see?: [command…]} ; undoes everything, ends what goes on behind it for others (connections through a proxy),
-//            compares with the snapshot ("see" shows what differs), then the injector ends
+//            see?: [command…], meanwhile?: [text…]} ; undoes everything, ends what goes on behind it for others (connections through a proxy),
+//            compares with the snapshot ("see" shows what differs; "meanwhile" is what no fault of the session had to do
+//            with, and others changed), then the injector ends
 //
 // Without being asked the injector sends
 //   {"event": "dose",   "step", "at", "dose"}            while a fault is in force, about four times a second

@@ -2,6 +2,9 @@
 
 #include <charconv>
 
+#include <net/if.h>
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 namespace squall {
@@ -31,12 +34,23 @@ TargetSpec aimed(const json::object& request, const FaultType& type, Diagnostics
   return target;
 }
 
+// What is aimed at is not there now, however right it is written: a process, an interface, a path.
+bool is_absent(const TargetSpec& target) {
+  if (target.selects_processes()) {
+    const auto processes = find_processes(target);
+    return !processes || processes->empty();
+  }
+  if (target.interface && *target.interface != "any") return ::if_nametoindex(target.interface->c_str()) == 0;
+  const auto& place = target.path ? target.path : target.device;
+  return place && place->starts_with('/') && ::access(place->c_str(), F_OK) != 0;
+}
+
 // Before the fault looks for anything: whoever the target selects is refused as a whole where one of them is protected.
 void check_target(const json::object& request, const FaultType& type, const TargetSpec& target, const Policy& policy) {
   auto rule = policy.refuses(type, target, number_of(request, "for_ns", 0));
   if (rule.empty() && target.selects_processes()) {
     const auto processes = find_processes(target);
-    if (!processes) throw Refused{"input", processes.error()};
+    if (!processes) throw Refused{"absent", processes.error()};
     rule = policy.refuses(*processes);
   }
   if (!rule.empty()) throw Refused{"refused", rule};
@@ -100,7 +114,7 @@ PreparedFault prepare_fault(const json::object& request, const Policy& policy, c
     setting.permits = [&policy](const Process& process) { return policy.refuses({process}).empty(); };
     out.fault = out.type->prepare(parameters, out.target, setting, wrong);
   }
-  if (!wrong.ok() || !out.fault) throw Refused{"input", told(wrong)};
+  if (!wrong.ok() || !out.fault) throw Refused{is_absent(out.target) ? "absent" : "input", told(wrong)};
   ask_policy(policy, out, number_of(request, "for_ns", 0));
   return out;
 }

@@ -27,6 +27,7 @@
 #include "injector/protocol.hpp"
 #include "injector/request.hpp"
 #include "injector/safeguard.hpp"
+#include "injector/touched.hpp"
 
 namespace squall {
 namespace {
@@ -65,7 +66,7 @@ class Session {
         signals_(io_),
         safeguard_(io_, options.state, name_, [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
         in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); },
-                   [this](auto& fault) { return policy_.refuses(fault.reach()); }}) {}
+                   [this](auto& fault) { return policy_.refuses(fault.reach()); }, [this](auto& fault, auto& changes) { touched_.add(fault, changes); }}) {}
 
   int run() {
     // Timers to the nanosecond: prctl(2), PR_SET_TIMERSLACK.
@@ -246,7 +247,7 @@ class Session {
 
   static json::object resolve(const json::object& request) {
     const auto found = find_processes(target_of(request));
-    if (!found) throw Refused{"input", found.error()};
+    if (!found) throw Refused{"absent", found.error()};
     const auto booted = wall_ns() - boottime_ns();
     json::array out;
     for (auto& process : *found)
@@ -268,8 +269,10 @@ class Session {
     out["ended"] = json_texts(end_afterwards());
     if (!snapshot_) return out;
     note_others();
-    const auto before = without_other_sessions(*snapshot_, name_), now = without_other_sessions(snapshot_host(), name_);
+    const auto looked_at = [this](HostState state) { return without(without_other_sessions(std::move(state), name_), policy_.ignored_changes); };
+    const auto [before, now, others] = touched_.compare(looked_at(*snapshot_), looked_at(snapshot_host()));
     auto found = differences(before, now);
+    out["meanwhile"] = json_texts(others);
     out["see"] = json_texts(commands_that_show_differences(before, now));
     out["clean"] = out.at("clean").as_bool() && found.empty();
     if (!found.empty()) found.insert(found.end(), others_.begin(), others_.end());
@@ -340,6 +343,7 @@ class Session {
   std::optional<HostState> snapshot_;
   std::set<std::string> others_;
   Neighbours neighbours_{io_, state_, name_, [this](auto& line) { link_.send(line); }};
+  Touched touched_{name_};
   std::map<std::string, PreparedFault> prepared_;
   bool leaving_ = false, bye_ = false, welcome_ = false;
 };

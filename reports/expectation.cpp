@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t least_samples = 20;
 
 // How many samples it takes that a single bad one does not decide: `rare` is the share that may be bad.
-std::int64_t enough_for(double rare) {
+std::int64_t enough_where(double rare) {
   return rare <= 0 ? least_samples : std::max(least_samples, static_cast<std::int64_t>(std::ceil(1 / rare - 1e-6)));
 }
 
@@ -69,6 +69,9 @@ std::string_view to_string(Outcome outcome) {
   return "?";
 }
 
+std::int64_t enough_for(const Comparison<Percent>& wanted) { return enough_where(from_below(wanted) ? 1 - wanted.bound.fraction() : wanted.bound.fraction()); }
+std::int64_t enough_for(double q) { return enough_where(1 - q); }
+
 Finding judge_availability(const Figures& figures, const Comparison<Percent>& wanted) {
   if (!figures.probes) return {Outcome::inconclusive, none_seen(figures)};
   const double bound = wanted.bound.fraction();
@@ -76,7 +79,7 @@ Finding judge_availability(const Figures& figures, const Comparison<Percent>& wa
   const bool at_worst = wanted.holds(share(figures.ok), bound), at_best = wanted.holds(share(figures.ok + figures.unseen), bound);
   auto evidence = fmt::format("{} ({} of {} probes, 95% CI {}{})", text::percent(figures.availability), text::count(figures.ok),
                               text::count(figures.probes), text::percent_interval(figures.availability_ci95), commonest_error(figures));
-  const auto needed = enough_for(from_below(wanted) ? 1 - bound : bound);
+  const auto needed = enough_for(wanted);
   if (wanted.holds(figures.availability, bound)) {
     if (!at_worst || !at_best) return {Outcome::inconclusive, evidence + but_unseen(figures.unseen, "probes")};
     if (figures.probes >= needed) return {Outcome::held, std::move(evidence)};
@@ -97,7 +100,7 @@ Finding judge_latency(const Figures& figures, double q, const Comparison<Duratio
   const auto interval = q == 1 ? QuantileInterval{value, value} : q == 0.5 ? all.p50_ci_ms : q == 0.9 ? all.p90_ci_ms : all.p99_ci_ms;
   auto evidence = fmt::format("{} ({}{})", text::milliseconds(value), and_timeouts(figures),
                               q == 1 ? "" : ", 95% CI " + text::quantile_interval(interval));
-  const auto needed = enough_for(1 - q);
+  const auto needed = enough_for(q);
   const auto [fastest, slowest] = with_unseen(all.sorted_ms, figures.unseen, q);
   if (wanted.holds(value, bound) != wanted.holds(fastest, bound) || wanted.holds(value, bound) != wanted.holds(slowest, bound))
     return {Outcome::inconclusive, evidence + but_unseen(figures.unseen, "probes")};
@@ -122,6 +125,8 @@ Finding judge_recovery(const Recovery& recovery, Duration within, double watched
     return {*recovery.seconds <= within.seconds() ? Outcome::held : Outcome::violated,
             fmt::format("back {} after the last fault's end ({})", text::seconds(*recovery.seconds), of_them)};
   }
+  if (!recovery.bad)
+    return {Outcome::inconclusive, fmt::format("good in the {} watched after the last fault's end, which is too short to be sure ({})", text::seconds(watched_s), of_them)};
   auto evidence = fmt::format("not back in the {} watched after the last fault's end ({})", text::seconds(watched_s), of_them);
   if (watched_s >= within.seconds()) return {Outcome::violated, std::move(evidence)};
   return {Outcome::inconclusive, evidence + ", which is shorter than expected of it"};

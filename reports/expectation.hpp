@@ -32,6 +32,10 @@ struct Finding {
   std::string evidence;
 };
 
+// How many probes it takes that a single bad one does not decide; of a latency, by its quantile.
+std::int64_t enough_for(const Comparison<Percent>&);
+std::int64_t enough_for(double q);
+
 Finding judge_availability(const Figures&, const Comparison<Percent>&);
 // `q` is 0.5, 0.9, 0.99, or 1 for the maximum.
 Finding judge_latency(const Figures&, double q, const Comparison<Duration>&);

@@ -3,7 +3,7 @@
 // Each line is an object with "t" (nanoseconds on CLOCK_BOOTTIME since the run's start), "at" (CLOCK_REALTIME in
 // nanoseconds) and "kind". The kinds:
 //
-//   run.started    {version, run, scenario, title, squad, hypothesis, seed, host, scenario_yaml, landscape_yaml, files: […],
+//   run.started    {version, run, scenario, title, squad, hypothesis, seed, host, started_by, scenario_yaml, landscape_yaml, files: […],
 //                   samples: [{step, file, delays_ns: […]}], plan: [{step, fault, host, mechanism, targets, limits, changes}]}
 //   window.started {window: "baseline" | "method" | "recovery"}            window.ended {window}
 //   probe          {s: service, p: probe, due: t it was due, lat: ns from DUE to its answer, ok, err?, code?,
@@ -33,8 +33,8 @@
 //                   not_asked: [{s, p, due: t of the first, every, n}]}     (probes that were due then and were not sent)
 //   silence        {s, p, due: t}                                          (for a long time no answer to what was due then)
 //   other          {host, run, step, fault, since: CLOCK_REALTIME of the host, over: bool}   (a fault of another drill there)
-//   halt           {reason, by: "condition" | "user" | "host"}
-//   restored       {host, clean, differences: […], see: [commands that show them], left: […], ended: […]}
+//   halt           {reason, by: "condition" | "user" | "host"}             (the reason names who it was, where somebody did)
+//   restored       {host, clean, differences: […], see: [commands that show them], meanwhile: […], left: […], ended: […]}
 //   error          {text}                                                  (why the drill could not run)
 //   run.ended      {}
 #pragma once
@@ -226,6 +226,7 @@ struct HostRestored {
   std::string host, note;
   bool clean = false;
   std::vector<std::string> differences, see;
+  std::vector<std::string> meanwhile;  // what others changed: nothing that a fault had to do with
   std::vector<std::string> ended;  // that went on for others behind a fault until the session's end
   std::vector<LeftBehind> left;
 };
@@ -233,6 +234,7 @@ struct HostRestored {
 // Everything one run's record says.
 struct RunRecord {
   std::string version, run, scenario_name, title, squad, hypothesis, host;
+  std::string started_by;  // "alice as root, on pts/3, by ssh from 10.0.0.5"
   std::uint64_t seed = 0;
   std::vector<std::string> files;
   std::vector<PlannedStep> plan;

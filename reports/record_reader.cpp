@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "reports/at_once.hpp"
 #include "reports/proxied.hpp"
 #include "scenarios/reader.hpp"
 
@@ -231,6 +232,7 @@ void RecordReader::started(const Object& event) {
   out_.squad = text(event, "squad");
   out_.hypothesis = text(event, "hypothesis");
   out_.host = text(event, "host");
+  out_.started_by = text(event, "started_by");
   if (auto* seed = event.if_contains("seed"); seed && seed->is_number()) {
     json::error_code failed;
     out_.seed = seed->to_number<std::uint64_t>(failed);
@@ -393,6 +395,7 @@ void RecordReader::restored(const Object& event) {
   out.clean = flag(event, "clean");
   out.differences = texts(event, "differences");
   out.see = texts(event, "see");
+  out.meanwhile = texts(event, "meanwhile");
   out.ended = texts(event, "ended");
   out.left = left(event, out.host);
   out_.restored.push_back(std::move(out));
@@ -403,6 +406,7 @@ RunRecord RecordReader::finish() {
   mark_proxied_handshakes(out_);
   for (auto& series : out_.probes)
     std::sort(series.samples.begin(), series.samples.end(), [](auto& a, auto& b) { return a.due_ns < b.due_ns; });
+  judge_at_once(out_);
   return std::move(out_);
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include "reports/differences.hpp"
 #include "reports/markup.hpp"
 #include "reports/render.hpp"
 #include "reports/text.hpp"
@@ -116,7 +117,9 @@ Table overview(const Side& a, const Side& b) {
 
 std::string render_comparison(const RunRecord& record_a, const Verdict& verdict_a, const RunRecord& record_b, const Verdict& verdict_b) {
   const Side a{record_a, verdict_a}, b{record_b, verdict_b};
-  std::string out = "# Two runs compared\n\n" + overview(a, b).text();
+  std::string out = "# Two runs compared\n\n";
+  for (auto& difference : differences_between(record_a, verdict_a, record_b, verdict_b)) out += fmt::format("- {}\n", markdown(difference));
+  out += "\n" + overview(a, b).text();
   section(out, "dose", a, b, [](const Side& s, auto add) { for (auto& fault : s.record.faults) add(fault.step + " on " + fault.host); }, dose_of);
   section(out, "expectation", a, b, [](const Side& s, auto add) { for (auto& judged : s.verdict.expectations) add(judged.expectation); }, expectation_of);
   auto services = [](const Side& s, auto add) { for (auto& service : s.verdict.services) add(service.service); };

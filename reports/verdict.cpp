@@ -38,6 +38,7 @@ std::vector<std::string> services_of(const RunRecord& record) {
 
 std::string in_words(const Recovery& recovery) {
   if (!recovery.seen) return "not seen after the last fault's end";
+  if (!recovery.seconds && !recovery.bad) return "good, watched too short to be sure";
   if (!recovery.seconds) return "not back by the end";
   if (*recovery.seconds == 0) return recovery.unseen_s > 0 ? fmt::format("unseen for {}, then well", text::seconds(recovery.unseen_s)) : "at once";
   return fmt::format("back after {}", text::seconds(*recovery.seconds));
@@ -240,6 +241,16 @@ class Judge {
     out_.next_steps = text::next_steps(out_.left.empty(), see);
   }
 
+  static std::string by_others(const HostRestored& host) {
+    constexpr std::size_t enough = 5;
+    auto told = host.meanwhile;
+    if (told.size() > enough) {
+      told.resize(enough);
+      told.push_back(fmt::format("and {} more", host.meanwhile.size() - enough));
+    }
+    return fmt::format("{}: others changed something meanwhile that no fault had to do with: {}", host.host, text::join(told, "; "));
+  }
+
   void findings() {
     for (auto& text : describe_gaps(record_)) out_.findings.push_back(text);
     unseen();
@@ -251,6 +262,8 @@ class Judge {
     for (auto& text : record_.lookouts) out_.findings.push_back(text);
     for (auto& host : record_.restored)
       if (!host.note.empty()) out_.findings.push_back(fmt::format("{}: {}; it could not be compared with its state before the drill", host.host, host.note));
+    for (auto& host : record_.restored)
+      if (!host.meanwhile.empty()) out_.findings.push_back(by_others(host));
     for (auto& host : record_.restored)
       for (auto& what : host.ended) out_.findings.push_back(fmt::format("{}: {} ended with the session, after the recovery window", host.host, what));
     for (auto& alert : out_.alerts)

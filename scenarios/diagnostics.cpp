@@ -142,8 +142,17 @@ std::string nearest(std::string_view name, const std::vector<std::string>& candi
   return best;
 }
 
-std::string hint(std::string_view name, const std::vector<std::string>& candidates) {
+std::string hint(std::string_view name, const std::vector<std::string>& given) {
+  std::vector<std::string> candidates;  // each once, in their order
+  for (auto& one : given)
+    if (std::find(candidates.begin(), candidates.end(), one) == candidates.end()) candidates.push_back(one);
   if (auto close = nearest(name, candidates); !close.empty()) return fmt::format("; did you mean \"{}\"?", close);
+  // A word of a dotted name: "kill" for "process.kill".
+  std::string part;
+  std::size_t parts = 0;
+  for (auto& candidate : candidates)
+    if (('.' + candidate + '.').find('.' + std::string(name) + '.') != std::string::npos && !name.empty()) part = candidate, ++parts;
+  if (parts == 1) return fmt::format("; did you mean \"{}\"?", part);
   if (candidates.empty()) return "";
   constexpr std::size_t most = 20;
   std::string out = ", expected one of ";

@@ -37,7 +37,7 @@ void check_name(const Scenario& scenario, const Value& value, Diagnostics& diagn
 const Object<BlastRadius>& Describe<BlastRadius>::object() {
   static const auto object =
       Object<BlastRadius>("how much may be hit; a larger selection is refused")
-          .optional("hosts", &BlastRadius::hosts, "at most so many hosts", "1")
+          .optional("hosts", &BlastRadius::hosts, "at most so many hosts", "1, where no share is given either")
           .between(&BlastRadius::hosts, std::int64_t{1}, std::int64_t{1'000'000})
           .optional("share", &BlastRadius::share, "at most such a share of the landscape's hosts")
           .between(&BlastRadius::share, Percent{0.001}, Percent{100});
@@ -90,7 +90,7 @@ const Object<Scenario>& Describe<Scenario>::object() {
           .required("expect", &Scenario::expect,
                     "what must hold, such as {service: playlist, availability: \">= 99%\"}")
           .optional("halt_when", &Scenario::halt_when, "when to stop at once")
-          .optional("seed", &Scenario::seed, "of every random choice; the same seed repeats the drill", "a fresh one")
+          .optional("seed", &Scenario::seed, "of every random choice; the same seed repeats the drill", "1")
           .including(&Scenario::landscape)
           .rule(check_name);
   return object;

@@ -12,8 +12,8 @@
 namespace squall {
 
 struct BlastRadius {
-  std::int64_t hosts = 1;        // refuse when the selection has more hosts than this
-  std::optional<Percent> share;  // … or a larger share of the landscape's hosts
+  std::optional<std::int64_t> hosts;  // refuse when the selection has more hosts than this; 1 where no share is given either
+  std::optional<Percent> share;       // … or a larger share of the landscape's hosts
 };
 
 struct Ramp {

@@ -1,11 +1,20 @@
 #include "scenarios/schema.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
 namespace squall::detail {
 
+// What YAML 1.1 takes for a truth value, YAML 1.2 for a text: a program that loads and saves a file makes "true:" of "on:".
+static const char* before_yaml_1_1(std::string_view key) {
+  return key == "true" || key == "True" || key == "TRUE" ? "on" : key == "false" || key == "False" || key == "FALSE" ? "off" : nullptr;
+}
+
 void unknown_key(const Member& member, const std::vector<std::string>& known, Diagnostics& diagnostics) {
+  if (const auto* was = before_yaml_1_1(member.key); was && std::find(known.begin(), known.end(), was) != known.end())
+    return diagnostics.error(member.place, fmt::format("unknown key {0}: it was \"{1}\", and a program that reads YAML 1.1, where that means {0}, rewrote it: write {1}: again, or \"{1}\": in quotes",
+                                                       quote(member.key), was));
   diagnostics.error(member.place, fmt::format("unknown key {}{}", quote(member.key), hint(member.key, known)));
 }
 

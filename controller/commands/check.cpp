@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include "controller/alerts/lookout.hpp"
+#include "controller/alerts/rules.hpp"
 #include "controller/commands/input.hpp"
+#include "controller/foresight.hpp"
 #include "controller/planner.hpp"
 #include "controller/vocabulary.hpp"
 #include "injector/fault.hpp"
@@ -47,32 +49,40 @@ int print_schema(const std::string& which) {
   return exit_pass;
 }
 
-// A landscape file says no `scenario:`; it is checked as what it is.
-bool is_landscape(const std::string& text) {
-  Diagnostics ignored;
-  const auto document = parse_document(text, ignored);
-  return document.kind == Value::Kind::map && !document.find("scenario") && !document.find("method") &&
-         (document.find("services") || document.find("hosts") || document.find("squads") ||
-          document.find("alert_sources") || document.find("environment"));
+struct Checked {
+  std::string errors;
+  std::vector<std::string> notes;  // nothing wrong, but worth a thought before the run
+};
+
+// What the alert sources know of what is expected; `errors` too, where they know no such alert.
+void check_live(const Scenario& scenario, const std::string& file, Checked& out) {
+  const auto known = ask_for_rules(scenario.landscape.alert_sources);
+  for (auto& problem : known.problems) out.errors += fmt::format("{}: error: {}\n", file, problem);
+  if (!known.problems.empty()) return;
+  for (auto& text : findings(scenario, known.rules)) {
+    if (text.starts_with("no rule")) out.errors += fmt::format("{}: error: {}\n", file, text);
+    else out.notes.push_back(text);
+  }
 }
 
-std::string check_file(const std::string& file, const std::string& landscape, std::vector<std::string>& notes) {
+Checked check_file(const std::string& file, const std::string& landscape, bool live) {
   Diagnostics unreadable{file};
   const auto text = read_text_file(file, unreadable);
-  if (!unreadable.ok()) return unreadable.render();
+  if (!unreadable.ok()) return {unreadable.render(), {}};
   if (is_landscape(text)) {
     Diagnostics wrong{file, text};
     read_landscape(text, wrong);
-    return wrong.render();
+    return {wrong.render(), {}};
   }
   auto read = read_files(file, landscape);
-  if (!read.ok) return read.errors;
+  if (!read.ok) return {read.errors, {}};
   Diagnostics wrong{file, text};
-  make_plan(read.scenario, read.scenario.seed.value_or(1), wrong);
-  notes = witnesses(read.scenario);
-  const auto warned = warnings(read.scenario);
-  notes.insert(notes.end(), warned.begin(), warned.end());
-  return wrong.render();
+  Checked out;
+  out.notes = make_plan(read.scenario, seed_of({}, read.scenario), wrong).notes;
+  out.errors = wrong.render();
+  for (auto& more : {witnesses(read.scenario), warnings(read.scenario), foresee(read.scenario)}) out.notes.insert(out.notes.end(), more.begin(), more.end());
+  if (live && wrong.ok()) check_live(read.scenario, file, out);
+  return out;
 }
 
 }  // namespace
@@ -85,18 +95,22 @@ int check_command(const Arguments& arguments) {
   }
   int code = exit_pass;
   boost::json::array results;
-  for (auto& file : arguments.files) {
-    std::vector<std::string> notes;
-    const auto errors = check_file(file, arguments.landscape, notes);
+  const auto files = expand_files(arguments.files, true);
+  if (!files.error.empty()) {
+    complain(files.error);
+    return exit_input;
+  }
+  for (auto& file : files.paths) {
+    const auto [errors, notes] = check_file(file, arguments.landscape, arguments.live);
     if (!errors.empty()) code = exit_input;
     if (arguments.json())
-      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}, {"warnings", boost::json::value_from(notes)}});
+      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}, {"notes", boost::json::value_from(notes)}});
     else if (errors.empty())
       fmt::print("{}: ok\n", file);
     else
       fmt::print(stderr, "{}", errors);
-    if (!arguments.json() && errors.empty())
-      for (auto& note : notes) fmt::print("  note: {}\n", note);
+    for (auto& note : notes)
+      if (!arguments.json()) fmt::print("  note: {}\n", note);
   }
   if (arguments.json()) fmt::print("{}\n", boost::json::serialize(results));
   return code;

@@ -22,9 +22,12 @@ struct Arguments {
   bool only_plan = false;               // inject --plan
   std::string landscape;                // --landscape FILE; "" for landscape.yaml beside the scenario, if there is one
   std::string host;                     // --host NAME
+  bool all = false;                     // --all: every host of the landscape; of halt, every drill
   std::string state = "/var/lib/squall";
   std::string runs = "./runs";
+  std::string junit, markdown;          // of run: files beside those in the run's folder
   std::string output = "text";          // text | json
+  bool live = false;                    // check --live: ask the alert sources too
   std::string format = "terminal";      // of report
   std::string schema;                   // check --schema [scenario|landscape]
   std::optional<std::uint64_t> seed;
@@ -44,6 +47,7 @@ int doctor_command(const Arguments&);
 int status_command(const Arguments&);
 int undo_command(const Arguments&);
 int halt_command(const Arguments&);
+int runs_command(const Arguments&);
 int report_command(const Arguments&);
 int compare_command(const Arguments&);
 int toxiproxy_command(const Arguments&);

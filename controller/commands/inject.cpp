@@ -142,13 +142,14 @@ class Injection {
     auto request = about_the_fault("apply");
     request["step"] = "inject";
     request["for_ns"] = wanted_.for_ns;
-    auto applied = host_.ask(std::move(request));
+    auto applied = host_.ask(std::move(request), one_more);
+    if (!applied && applied.error().kind == "lost") return tell_lost();  // it may be in force
     if (int code = refused(applied, fmt::format("apply {} on", arguments_.fault)); code) return code;
     applied_ = std::move(*applied);
     if (!arguments_.json()) announce();
     host_.run_until([this] { return over_ || host_.interrupted; });
     if (!over_ && host_.lost.empty()) {
-      auto undone = host_.ask({{"do", "undo"}, {"step", "inject"}});
+      auto undone = host_.ask({{"do", "undo"}, {"step", "inject"}}, one_more);
       if (undone) finish(*undone);
     }
     return tell();
@@ -178,6 +179,10 @@ class Injection {
 
   int refused(const Reply& reply, const std::string& attempt) {
     if (reply) return 0;
+    if (host_.interrupted) {
+      complain(fmt::format("{} {}: interrupted; nothing was changed", attempt, name_));
+      return exit_halted;
+    }
     complain(fmt::format("{} {}: {}", attempt, name_, reply.error().text));
     return reply.error().kind == "input" ? exit_input : exit_could_not_run;
   }
@@ -230,11 +235,11 @@ class Injection {
   int tell() {
     json::object restored{{"clean", false}, {"differences", json::array{}}};
     if (host_.lost.empty())
-      if (auto bye = host_.ask({{"do", "bye"}})) farewell_ = std::move(*bye);
+      if (auto bye = host_.ask({{"do", "bye"}}, one_more)) farewell_ = std::move(*bye);
     host_.close();
     if (farewell_.empty() && !host_.lost.empty()) return tell_lost();
     if (!farewell_.empty())
-      for (auto* key : {"clean", "differences", "see", "ended"}) restored[key] = farewell_[key];
+      for (auto* key : {"clean", "differences", "see", "meanwhile", "ended"}) restored[key] = farewell_[key];
     const bool undone = is_true(undone_, "clean");
     const bool clean = undone && is_true(restored, "clean");
     restored["clean"] = clean;
@@ -256,6 +261,8 @@ class Injection {
         if (difference.is_string()) fmt::print("  {}\n", std::string(difference.get_string()));
       if (auto* see = restored.if_contains("see"); see && see->is_array() && !see->get_array().empty())
         for (auto& step : text::next_steps(undone, {{name_, json::value_to<std::vector<std::string>>(*see)}})) fmt::print("  → {}\n", step);
+      if (auto* meanwhile = restored.if_contains("meanwhile"); meanwhile && meanwhile->is_array())
+        for (auto& what : meanwhile->get_array()) fmt::print("  meanwhile, by others: {}\n", std::string(what.as_string()));
       if (auto* ended = restored.if_contains("ended"); ended && ended->is_array())
         for (auto& what : ended->get_array()) fmt::print("  {} ended with the session\n", std::string(what.as_string()));
       fmt::print("{}", left_text(undone_.if_contains("left")));
@@ -274,15 +281,21 @@ class Injection {
   int tell_lost() {
     LinkOptions options;
     options.state = arguments_.state;
-    const auto recovered = recover_lost_host(spec_, options, session_);
+    const auto recovered = host_.recover(spec_, options, session_);
     const bool clean = recovered.clean;
-    complain(fmt::format("the link was lost: {}; {}{}{}", host_.lost, clean ? "the host was put back by " + recovered.by : "the host was not put back", recovered.costs,
+    complain(fmt::format("the link was lost: {}; {}{}", host_.lost,
+                         clean               ? "the host was put back by " + recovered.by + recovered.costs
+                         : recovered.reached ? "the host was not put back" + recovered.costs
+                                             : recovered.note(),
                          clean ? "" : "\n" + left_text(&recovered.left)));
     if (arguments_.json())
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},
                                                       {"dose", json::object{}}, {"restored", json::object{{"clean", clean}}}}));
-    return clean ? exit_could_not_run : exit_not_restored;
+    return !clean ? exit_not_restored : host_.interrupted ? exit_halted : exit_could_not_run;
   }
+
+  // Of what has to be waited for one signal asks for the end, and a second one does not wait.
+  static constexpr int one_more = 1;
 
   const Arguments& arguments_;
   const Wanted& wanted_;

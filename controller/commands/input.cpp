@@ -83,6 +83,41 @@ ReadScenario read_files(const std::string& file, const std::string& landscape) {
   return out;
 }
 
+std::uint64_t seed_of(const Arguments& arguments, const Scenario& scenario) { return arguments.seed ? *arguments.seed : scenario.seed.value_or(1); }
+
+bool is_landscape(const std::string& text) {
+  Diagnostics ignored;
+  const auto document = parse_document(text, ignored);
+  return document.kind == Value::Kind::map && !document.find("scenario") && !document.find("method") &&
+         (document.find("services") || document.find("hosts") || document.find("squads") || document.find("alert_sources") || document.find("environment"));
+}
+
+ExpandedFiles expand_files(const std::vector<std::string>& files, bool landscapes) {
+  namespace fs = std::filesystem;
+  ExpandedFiles out;
+  std::error_code error;
+  for (auto& file : files) {
+    if (!fs::is_directory(file, error)) {
+      out.paths.push_back(file);
+      continue;
+    }
+    std::vector<std::string> found;
+    for (auto entry = fs::recursive_directory_iterator(file, fs::directory_options::skip_permission_denied, error); !error && entry != fs::recursive_directory_iterator{}; entry.increment(error)) {
+      const auto kind = entry->path().extension();
+      if ((kind != ".yaml" && kind != ".yml") || !entry->is_regular_file(error)) continue;
+      Diagnostics unreadable{entry->path().string()};
+      const auto text = read_text_file(entry->path().string(), unreadable);
+      Diagnostics ignored;
+      const auto document = parse_document(text, ignored);
+      if (document.find("scenario") || document.find("method") || (landscapes && is_landscape(text))) found.push_back(entry->path().string());
+    }
+    if (found.empty()) out.error = fmt::format("the folder \"{}\" has no scenario in it", file);
+    std::sort(found.begin(), found.end());
+    out.paths.insert(out.paths.end(), found.begin(), found.end());
+  }
+  return out;
+}
+
 ChosenHost choose_host(const Arguments& arguments) {
   ChosenHost out;
   if (arguments.host.empty()) {
@@ -109,6 +144,28 @@ ChosenHost choose_host(const Arguments& arguments) {
   out.ok = true;
   out.name = found->first;
   out.spec = found->second;
+  return out;
+}
+
+ChosenHosts choose_hosts(const Arguments& arguments) {
+  ChosenHosts out;
+  if (!arguments.host.empty() || (!arguments.all && arguments.landscape.empty())) {
+    auto one = choose_host(arguments);
+    out.error = one.error;
+    out.of_landscape = !arguments.host.empty();
+    out.hosts.push_back(std::move(one));
+    return out;
+  }
+  const auto file = arguments.landscape.empty() ? std::string("landscape.yaml") : arguments.landscape;
+  Diagnostics unreadable{file};
+  const auto text = read_text_file(file, unreadable);
+  Diagnostics wrong{file, text};
+  Landscape landscape;
+  if (unreadable.ok()) landscape = read_landscape(text, wrong);
+  out.error = unreadable.render() + wrong.render();
+  out.of_landscape = !landscape.hosts.empty();
+  for (auto& [name, spec] : landscape.hosts) out.hosts.push_back({true, "", name, spec});
+  if (out.hosts.empty()) out.hosts.push_back({true, "", "here", {}});
   return out;
 }
 
@@ -156,6 +213,9 @@ bool wants_color(const Arguments& arguments, int fd) {
   return ::isatty(fd) && term && std::string_view(term) != "dumb";
 }
 
-void complain(const std::string& text) { fmt::print(stderr, "squall: error: {}\n", text); }
+void complain(const std::string& text) {
+  const auto line = fmt::format("squall: error: {}\n", text);
+  std::fputs(line.c_str(), stderr);  // throws nothing where nobody reads any more
+}
 
 }  // namespace squall

@@ -20,6 +20,19 @@ struct ReadScenario {
 // Reads FILE, the landscape file (--landscape, else landscape.yaml beside FILE where there is one) and files of samples.
 ReadScenario read_files(const std::string& file, const std::string& landscape);
 
+// The seed that a drill has where the command line gives none: the scenario's own, else 1, so that what was planned is what is run.
+std::uint64_t seed_of(const Arguments&, const Scenario&);
+
+// Files as they are, folders as the scenarios in them, sorted, and landscapes too where they are wanted.
+struct ExpandedFiles {
+  std::vector<std::string> paths;
+  std::string error;
+};
+ExpandedFiles expand_files(const std::vector<std::string>&, bool landscapes);
+
+// A landscape file says no `scenario:`.
+bool is_landscape(const std::string& text);
+
 struct ChosenHost {
   bool ok = false;
   std::string error;
@@ -29,6 +42,14 @@ struct ChosenHost {
 
 // --host NAME of the landscape; without it the local host.
 ChosenHost choose_host(const Arguments&);
+
+// --host NAME; with --all, or where a landscape is named, every host of it; else the local host.
+struct ChosenHosts {
+  std::string error;
+  std::vector<ChosenHost> hosts;
+  bool of_landscape = false;
+};
+ChosenHosts choose_hosts(const Arguments&);
 
 // key=value parameters of a fault. Where the parameter is a list, commas part its entries, and the key may come again; but
 // entries that are headers of HTTP may hold commas themselves, so that for them the key comes again. What stands in a mapping

@@ -9,7 +9,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "controller/commands/input.hpp"
-#include "controller/hosts/link.hpp"
+#include "controller/hosts/recover.hpp"
 
 namespace squall {
 
@@ -18,8 +18,9 @@ class OneHost {
   // Throws std::runtime_error where the injector cannot be started.
   OneHost(const Arguments&, const ChosenHost&, bool privileged);
 
-  // Asks and waits for the answer; events arrive meanwhile.
-  Reply ask(boost::json::object request);
+  // Asks and waits for the answer; events arrive meanwhile. More than `patience` signals end the wait, and the link with it: the
+  // host undoes by itself then.
+  Reply ask(boost::json::object request, int patience = 0);
   // Runs the loop until the condition holds, or the link is lost.
   void run_until(const std::function<bool()>& done);
   // The end: only telling is left, which no signal interrupts any more.
@@ -30,11 +31,16 @@ class OneHost {
   std::string lost;                                          // why the link is gone, "" while it stands
   // Nothing came for so long, though the link stands.
   std::function<void(std::chrono::nanoseconds)> on_silence;
+  // What became of it, once it is lost.
+  HostRecovered recover(const HostSpec&, const LinkOptions&, const std::string& session);
 
  private:
+  void listen();
+
   boost::asio::io_context io_;
   boost::asio::signal_set signals_;
   std::unique_ptr<Link> link_;
+  int interrupts_ = 0;
 };
 
 }  // namespace squall

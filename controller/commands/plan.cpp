@@ -5,8 +5,11 @@
 
 #include "controller/alerts/lookout.hpp"
 #include "controller/commands/one_host.hpp"
+#include "controller/commands/input.hpp"
 #include "controller/commands/told_plan.hpp"
+#include "controller/engine/asked_plans.hpp"
 #include "controller/engine/requests.hpp"
+#include "controller/foresight.hpp"
 #include "controller/planner.hpp"
 
 namespace squall {
@@ -28,16 +31,14 @@ void print_fault(const PlannedFault& fault, const json::object& told) {
   print_told_plan(told, fault.step->samples);
 }
 
-}  // namespace
-
-int plan_command(const Arguments& arguments) {
-  auto read = read_files(arguments.files.at(0), arguments.landscape);
+int plan_one(const Arguments& arguments, const std::string& file) {
+  auto read = read_files(file, arguments.landscape);
   if (!read.ok) {
     fmt::print(stderr, "{}", read.errors);
     return exit_input;
   }
-  const auto seed = arguments.seed ? *arguments.seed : read.scenario.seed.value_or(1);
-  Diagnostics wrong{arguments.files.at(0), read.scenario_text};
+  const auto seed = seed_of(arguments, read.scenario);
+  Diagnostics wrong{file, read.scenario_text};
   const auto plan = make_plan(read.scenario, seed, wrong);
   if (!wrong.ok()) {
     fmt::print(stderr, "{}", wrong.render());
@@ -56,19 +57,34 @@ int plan_command(const Arguments& arguments) {
                  return touched.size();
                }(),
                plan.hosts.size());
-  std::map<std::string, std::unique_ptr<OneHost>> hosts;
+  auto notes = plan.notes;
+  for (auto& note : foresee(read.scenario)) notes.push_back(note);
+  if (!arguments.json())
+    for (auto& note : notes) fmt::print("note: {}\n", note);
+  std::fflush(stdout);
+  LinkOptions link;
+  link.state = arguments.state;
+  link.privileged = false;
+  AskedPlans asked{plan, link, read.scenario.landscape.environment};
+  asked.run();
+  if (asked.interrupted) {
+    complain("interrupted; nothing was changed");
+    return exit_halted;
+  }
+  for (auto& [host, why] : asked.unreachable) {
+    complain(fmt::format("reach the host {}: {}", host, why));
+    code = exit_could_not_run;
+  }
   std::vector<std::vector<std::string>> claims;
   for (auto& fault : plan.faults) {
-    Reply reply = tl::unexpected(Refusal{});
-    try {
-      auto& host = hosts[fault.host];
-      if (!host) host = std::make_unique<OneHost>(arguments, ChosenHost{true, "", fault.host, plan.hosts.at(fault.host)}, false);
-      reply = host->ask(fault_request("plan", fault));
-    } catch (const std::exception& e) {
-      reply = tl::unexpected(Refusal{"lost", e.what()});
+    const auto found = asked.replies.find(&fault);
+    if (found == asked.replies.end()) {
+      claims.emplace_back();
+      continue;
     }
+    auto& reply = found->second;
     if (!reply) {
-      code = reply.error().kind == "input" ? exit_input : exit_could_not_run;
+      if (code != exit_could_not_run) code = reply.error().kind == "input" ? exit_input : exit_could_not_run;
       wrong.error(fault.step->place, fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
       claims.emplace_back();
       continue;
@@ -86,20 +102,39 @@ int plan_command(const Arguments& arguments) {
       if (key != "id" && key != "ok") line[key] = value;
     out.push_back(std::move(line));
   }
-  auto notes = witnesses(read.scenario);
+  auto alert_notes = witnesses(read.scenario);
   const bool about_alerts = std::any_of(read.scenario.expect.begin(), read.scenario.expect.end(), [](auto& e) { return e.alert || e.other_alerts; });
   if (about_alerts)
-    for (auto& found : ask_for_findings(read.scenario)) notes.push_back(found);
+    for (auto& found : ask_for_findings(read.scenario)) alert_notes.push_back(found);
   if (arguments.json())
-    fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"plan", std::move(out)}, {"alerts", json::value_from(notes)}}));
-  else if (!notes.empty())
+    fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"notes", json::value_from(notes)}, {"plan", std::move(out)}, {"alerts", json::value_from(alert_notes)}}));
+  else if (!alert_notes.empty())
     fmt::print("\nalerts\n");
   if (!arguments.json())
-    for (auto& note : notes) fmt::print("  {}\n", note);
+    for (auto& note : alert_notes) fmt::print("  {}\n", note);
   const auto refused = wrong.errors().size();
   check_claims(read.scenario, plan, claims, wrong);
   if (wrong.errors().size() > refused && code == exit_pass) code = exit_input;
   fmt::print(stderr, "{}", wrong.render());
+  if (code == exit_pass && !arguments.json())
+    fmt::print("\nto run it on these hosts and targets: squall run {}{} --seed {}\n", file, arguments.landscape.empty() ? "" : " --landscape " + arguments.landscape, seed);
+  return code;
+}
+
+}  // namespace
+
+int plan_command(const Arguments& arguments) {
+  const auto files = expand_files(arguments.files, false);
+  if (!files.error.empty()) {
+    complain(files.error);
+    return exit_input;
+  }
+  int code = exit_pass;
+  for (auto& file : files.paths) {
+    const int one = plan_one(arguments, file);
+    if (code == exit_pass || one == exit_could_not_run) code = one;
+    if (one == exit_halted) return one;
+  }
   return code;
 }
 

@@ -1,5 +1,6 @@
 #include "controller/commands/reports.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -8,9 +9,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
 #include <fmt/format.h>
 
 #include "controller/commands/input.hpp"
+#include "reports/differences.hpp"
 #include "reports/render.hpp"
 #include "reports/verdict.hpp"
 
@@ -82,17 +85,58 @@ std::string record_of(const std::string& run, const std::string& runs, std::stri
   return "";
 }
 
+template <class... Parts>
+void say(fmt::format_string<Parts...> format, Parts&&... parts) {
+  const auto text = fmt::format(format, std::forward<Parts>(parts)...);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+// Asked for by the command line, beside those in the run's folder.
+std::string write_copies(const Arguments& arguments, const Judged& judged) {
+  std::string errors;
+  auto write = [&](const std::string& path, const std::string& text) {
+    if (path.empty()) return;
+    if (auto error = write_whole(path, text); !error.empty()) errors += (errors.empty() ? "" : "; ") + error;
+  };
+  write(arguments.junit, render_junit(judged.record, judged.verdict));
+  write(arguments.markdown, render_markdown(judged.record, judged.verdict));
+  return errors;
+}
+
 }  // namespace
+
+std::optional<bool> whether_restored(const std::string& folder) {
+  std::string error;
+  const auto text = record_of(folder, "", error);
+  return error.empty() ? judge_text(text).verdict.restored : std::nullopt;
+}
+
+std::vector<FinishedRun> finished_runs(const std::string& runs) {
+  std::vector<FinishedRun> out;
+  std::error_code missing;
+  for (auto& entry : fs::directory_iterator(runs, missing)) {
+    std::string error;
+    if (entry.is_symlink(missing) || !fs::is_regular_file(entry.path() / "events.jsonl", missing)) continue;
+    const auto judged = judge_text(record_of(entry.path().string(), "", error));
+    if (!error.empty() || !judged.record.ended) continue;
+    out.push_back({entry.path().filename().string(), fs::absolute(entry.path(), missing).string(), judged.record.scenario_name, std::string(to_string(judged.verdict.kind)),
+                   judged.record.started_by, judged.record.wall_start_ns});
+  }
+  std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.name < b.name; });
+  return out;
+}
 
 int finish_run(RunLog& log, const Arguments& arguments) {
   const auto trouble = log.trouble();
   log.finish();
   const auto judged = judge_text(log.text());
-  const auto errors = write_reports(log.folder(), judged);
+  auto errors = write_reports(log.folder(), judged);
+  if (auto more = write_copies(arguments, judged); !more.empty()) errors += (errors.empty() ? "" : "; ") + more;
+  // Nobody may be reading any more; the exit code is the drill's all the same.
   if (arguments.json())
-    fmt::print("{}\n", render_json(judged.record, judged.verdict));
+    say("{}\n", render_json(judged.record, judged.verdict));
   else
-    fmt::print("{}\nreports in {}\n", render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO)),
+    say("{}\nreports in {}\n", render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO)),
                fs::absolute(log.folder()).lexically_normal().string() + "/");
   const int code = exit_code(judged.verdict);
   if (errors.empty() && trouble.empty()) return code;
@@ -119,6 +163,10 @@ int report_command(const Arguments& arguments) {
 }
 
 int compare_command(const Arguments& arguments) {
+  if (arguments.files.size() != 2) {
+    complain(fmt::format("expected two runs to compare, got {}", arguments.files.size()));
+    return exit_input;
+  }
   std::string first_error, second_error;
   const auto first = record_of(arguments.files.at(0), arguments.runs, first_error);
   const auto second = record_of(arguments.files.at(1), arguments.runs, second_error);
@@ -127,6 +175,12 @@ int compare_command(const Arguments& arguments) {
     return exit_input;
   }
   const auto a = judge_text(first), b = judge_text(second);
+  if (arguments.json()) {
+    boost::json::array all;
+    for (auto& difference : differences_between(a.record, a.verdict, b.record, b.verdict)) all.emplace_back(difference);
+    fmt::print("{}\n", boost::json::serialize(all));
+    return exit_pass;
+  }
   fmt::print("{}\n", render_comparison(a.record, a.verdict, b.record, b.verdict));
   return exit_pass;
 }

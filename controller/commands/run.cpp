@@ -1,6 +1,6 @@
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <random>
 
 #include <unistd.h>
 
@@ -19,8 +19,6 @@
 namespace squall {
 namespace {
 
-std::uint64_t fresh_seed() { return std::random_device{}() & 0x7fffffff; }
-
 struct Prepared {
   ReadScenario read;
   Plan plan;
@@ -28,8 +26,7 @@ struct Prepared {
 };
 
 // Reads and plans; an exit code where that already ends it.
-int prepare(const Arguments& arguments, Prepared& out) {
-  const auto& file = arguments.files.at(0);
+int prepare(const Arguments& arguments, const std::string& file, Prepared& out) {
   out.read = read_files(file, arguments.landscape);
   if (!out.read.ok) {
     fmt::print(stderr, "{}", out.read.errors);
@@ -37,7 +34,7 @@ int prepare(const Arguments& arguments, Prepared& out) {
   }
   out.options.runs = arguments.runs;
   out.options.link.state = arguments.state;
-  out.options.seed = arguments.seed ? *arguments.seed : out.read.scenario.seed.value_or(fresh_seed());
+  out.options.seed = seed_of(arguments, out.read.scenario);
   out.options.scenario_file = file;
   out.options.scenario_text = out.read.scenario_text;
   out.options.landscape_text = out.read.landscape_text;
@@ -52,6 +49,7 @@ int prepare(const Arguments& arguments, Prepared& out) {
 boost::asio::awaitable<void> drive(Drill& drill, const Arguments& arguments, const Scenario& scenario,
                                    std::unique_ptr<ActiveRun>& registered, std::unique_ptr<Progress>& progress) {
   co_await drill.prepare();
+  for (auto& text : drill.cannot_start()) complain(text);
   auto& log = drill.open_log();
   registered = std::make_unique<ActiveRun>(scenario.name, log.folder());
   progress = std::make_unique<Progress>(scenario, log, arguments.json() ? -1 : STDERR_FILENO,
@@ -60,18 +58,27 @@ boost::asio::awaitable<void> drive(Drill& drill, const Arguments& arguments, con
   progress->finish();
 }
 
-}  // namespace
+std::string why_halted(int number) {
+  if (number == SIGINT) return "Ctrl-C by the user";
+  if (number == SIGHUP) return "the terminal was closed (SIGHUP)";
+  const auto who = who_halted_us();
+  return who.empty() ? "SIGTERM by the user" : fmt::format("`squall halt` by {}", who);
+}
 
-int run_command(const Arguments& arguments) {
+int run_one(const Arguments& arguments, const std::string& file) {
   Prepared prepared;
-  if (int code = prepare(arguments, prepared); code != exit_pass) return code;
+  if (int code = prepare(arguments, file, prepared); code != exit_pass) return code;
+  if (const auto problem = registry_problem(); !problem.empty()) {
+    complain(problem);
+    return exit_could_not_run;
+  }
   boost::asio::io_context io;
   Drill drill{io, prepared.read.scenario, prepared.plan, prepared.options};
   boost::asio::signal_set signals{io, SIGINT, SIGTERM, SIGHUP};
   std::function<void()> listen = [&] {
     signals.async_wait([&](auto error, int number) {
       if (error) return;
-      drill.halt(fmt::format("{} by the user", number == SIGINT ? "Ctrl-C" : number == SIGTERM ? "SIGTERM" : "SIGHUP"), "user");
+      drill.halt(why_halted(number), "user");
       listen();
     });
   };
@@ -89,14 +96,47 @@ int run_command(const Arguments& arguments) {
   try {
     if (failed) std::rethrow_exception(failed);
   } catch (const CannotStart& why) {
-    if (why.with_places) fmt::print(stderr, "{}", why.text);
-    else complain(why.text);
+    fmt::print(stderr, "{}", why.text);
     return why.exit_code;
   } catch (const std::exception& e) {
     complain(e.what());
     return exit_could_not_run;
   }
-  return finish_run(drill.log(), arguments);
+  const int code = finish_run(drill.log(), arguments);
+  const auto again = fmt::format("the same hosts and targets again: squall run {} --seed {}\n", file, prepared.options.seed);
+  if (!arguments.json()) std::fputs(again.c_str(), stdout);
+  return code;
+}
+
+// What is worse is what the whole ends with: somebody has to look after a host before all else.
+int worse(int one, int other) {
+  auto rank = [](int code) {
+    constexpr int order[] = {exit_pass, exit_inconclusive, exit_fail, exit_halted, exit_input, exit_could_not_run, exit_not_restored};
+    return std::find(std::begin(order), std::end(order), code) - std::begin(order);
+  };
+  return rank(one) > rank(other) ? one : other;
+}
+
+}  // namespace
+
+int run_command(const Arguments& arguments) {
+  const auto files = expand_files(arguments.files, false);
+  if (!files.error.empty()) {
+    complain(files.error);
+    return exit_input;
+  }
+  if (files.paths.size() > 1 && (!arguments.junit.empty() || !arguments.markdown.empty())) {
+    complain("--junit and --markdown name one file, and there are several drills: each run's folder has its own");
+    return exit_input;
+  }
+  int code = exit_pass;
+  for (auto& file : files.paths) {
+    if (files.paths.size() > 1 && !arguments.json()) fmt::print("{}\n", file);
+    const int one = run_one(arguments, file);
+    code = worse(code, one);
+    if (one == exit_halted || one == exit_not_restored) break;  // somebody is to look first
+  }
+  return code;
 }
 
 }  // namespace squall

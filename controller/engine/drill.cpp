@@ -1,5 +1,7 @@
 #include "controller/engine/drill_hosts.hpp"
 
+#include <filesystem>
+
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -10,6 +12,8 @@
 
 #include "controller/alerts/lookout.hpp"
 #include "controller/engine/requests.hpp"
+#include "controller/engine/together.hpp"
+#include "controller/engine/who.hpp"
 #include "injector/fault.hpp"
 #include "reports/live.hpp"
 #include "reports/verdict.hpp"
@@ -44,6 +48,17 @@ json::array samples_json(const Scenario& scenario) {
   return out;
 }
 
+// runs/latest, changed in one go. A file system without links, or another's file of that name, is no reason not to run.
+void point_latest_to(const std::string& run) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const auto latest = fs::path(run).parent_path() / "latest", fresh = fs::path(latest).concat(fmt::format(".{}", ::getpid()));
+  if (fs::exists(fs::symlink_status(latest, ignored)) && !fs::is_symlink(latest, ignored)) return;
+  fs::create_directory_symlink(fs::path(run).filename(), fresh, ignored);
+  fs::rename(fresh, latest, ignored);
+  if (ignored) fs::remove(fresh, ignored);
+}
+
 }  // namespace
 
 struct Drill::Live {
@@ -58,6 +73,7 @@ Drill::~Drill() = default;
 
 RunLog& Drill::open_log() {
   log_ = std::make_unique<RunLog>(options_.runs, scenario_.name);
+  point_latest_to(log_->folder());
   return *log_;
 }
 
@@ -74,6 +90,7 @@ void Drill::start_record() {
                             {"hypothesis", scenario_.hypothesis},
                             {"seed", options_.seed},
                             {"host", name},
+                            {"started_by", who_am_i()},
                             {"scenario_yaml", options_.scenario_text},
                             {"landscape_yaml", options_.landscape_text},
                             {"files", std::move(files)},
@@ -104,8 +121,13 @@ asio::awaitable<bool> Drill::pause_until(Clock::time_point then, std::function<b
 void Drill::halt(const std::string& reason, std::string_view by) {
   if (halting_) return;
   halting_ = true;
-  if (log_) log_->add("halt", {{"reason", reason}, {"by", by}});
-  else halted_early_ = {{"reason", reason}, {"by", by}};
+  if (log_) {
+    log_->add("halt", {{"reason", reason}, {"by", by}});
+  } else {
+    halted_early_ = {{"reason", reason}, {"by", by}};
+    for (auto& host : hosts_)
+      if (host->link) host->link->give_up(reason);  // nothing was changed yet: nobody is waited for
+  }
   wake_everybody();
 }
 
@@ -225,12 +247,7 @@ asio::awaitable<bool> Drill::baseline() {
 }
 
 asio::awaitable<void> Drill::method() {
-  for (auto& active : active_) {
-    auto& host = *active.host;
-    if (std::exchange(host.touched, true)) continue;
-    auto reply = co_await host.link->ask({{"do", "snapshot"}});
-    if (!reply) halt(fmt::format("take a snapshot of {}: {}", host.name, reply.error().text), "host");
-  }
+  co_await together(io_, hosts_, [this](auto& host) { return take_snapshot(*host); });
   log_->add("window.started", {{"window", "method"}});
   const auto start = Clock::now();
   for (auto& one : scenario_.method) {
@@ -257,18 +274,22 @@ asio::awaitable<void> Drill::step(const Step& step, Clock::time_point method_sta
   std::vector<Active*> mine;
   for (auto& active : active_)
     if (active.fault->step == &step) mine.push_back(&active);
-  // Every host looks its targets up first, so that the fault begins everywhere at once.
-  for (auto* active : mine)
-    if (!co_await prepare(*active)) co_return;
-  for (auto* active : mine)
-    if (!co_await apply(*active)) co_return;
+  // Every host looks its targets up first, so that the fault begins everywhere at once: no host waits for another's answer.
+  bool all = true;
+  co_await together(io_, mine, [&](auto* active) -> asio::awaitable<void> {
+    if (!co_await prepare(*active)) all = false;
+  });
+  if (!all || halting_) co_return;
+  co_await together(io_, mine, [&](auto* active) -> asio::awaitable<void> {
+    if (!co_await apply(*active)) all = false;
+  });
+  if (!all) co_return;
   const auto end = Clock::now() + lasting(step);
   auto all_over = [&mine] {
     return std::all_of(mine.begin(), mine.end(), [](auto* active) { return active->over || active->host->lost; });
   };
   if (!co_await pause_until(end + undo_grace, all_over)) co_return;
-  for (auto* active : mine)
-    if (!active->over && !active->host->lost) co_await undo(*active);
+  co_await together(io_, mine, [this](auto* active) { return undo(*active); });
   ended_steps_.insert(step.name);
   wake_everybody();
 }
@@ -295,20 +316,23 @@ asio::awaitable<void> Drill::stop_observing() {
 asio::awaitable<void> Drill::run() {
   start_record();
   watch_presence();
+  for (auto& text : plan_.notes) log_->add("lookout", {{"text", text}});
+  for (auto& text : cannot_start_) log_->add("error", {{"text", text}});
   if (halting_)
     log_->add("halt", halted_early_);
-  else
+  else if (cannot_start_.empty())
     co_await observe();
   asio::co_spawn(io_, watch_for_halt(), asio::detached);
-  for (auto& host : hosts_) asio::co_spawn(io_, watch_clock(*host), asio::detached);
-  if (!halting_ && co_await baseline()) {
+  if (cannot_start_.empty())
+    for (auto& host : hosts_) asio::co_spawn(io_, watch_clock(*host), asio::detached);
+  if (!halting_ && cannot_start_.empty() && co_await baseline()) {
     co_await method();
     recovering_ = true;
     log_->add("window.started", {{"window", "recovery"}});
     co_await pause_until(Clock::now() + scenario_.recovery.lasts.chrono());
     log_->add("window.ended", {{"window", "recovery"}});
     // Not before: connections that were made through a fault's proxy end with the session.
-    for (auto& host : hosts_) co_await restored(*host);
+    co_await together(io_, hosts_, [this](auto& host) { return restored(*host); });
   }
   co_await stop_observing();
   watching_ = false;

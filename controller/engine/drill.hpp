@@ -31,20 +31,23 @@ struct DrillOptions {
   std::vector<std::string> files;
 };
 
-// Why a drill could not start; nothing was changed.
+// Why a drill is no drill: its input is wrong. Nothing was changed, and there is nothing to report on.
 struct CannotStart {
-  int exit_code = 5;
-  std::string text;
-  bool with_places = false;  // the text is what Diagnostics render
+  int exit_code = 2;
+  std::string text;  // what Diagnostics render
 };
+
+struct HostRescued;
 
 class Drill {
  public:
   Drill(boost::asio::io_context&, const Scenario&, const Plan&, DrillOptions);
   ~Drill();
 
-  // Connects to the hosts and has every fault planned there: throws CannotStart where one refuses, or two collide.
+  // Connects to the hosts, all at once, and has every fault planned there: throws CannotStart where the input is wrong. A host
+  // that cannot be reached, or refuses, is told in `cannot_start`, and by the record of a run that does nothing else.
   boost::asio::awaitable<void> prepare();
+  const std::vector<std::string>& cannot_start() const { return cannot_start_; }
   // Makes the run's folder. Between prepare and run, so that observers see the first event.
   RunLog& open_log();
   // The whole drill; comes back when every fault is undone and the record is complete.
@@ -67,6 +70,9 @@ class Drill {
   boost::asio::awaitable<bool> baseline();
   boost::asio::awaitable<void> method();
   boost::asio::awaitable<void> step(const Step&, std::chrono::steady_clock::time_point method_start);
+  boost::asio::awaitable<void> connect(Host&);
+  boost::asio::awaitable<void> plan_faults();
+  boost::asio::awaitable<void> take_snapshot(Host&);
   boost::asio::awaitable<bool> prepare(Active&);
   boost::asio::awaitable<bool> apply(Active&);
   void could_not_apply(Active&, const Refusal&);
@@ -108,6 +114,7 @@ class Drill {
   struct Live;
   std::unique_ptr<Live> live_;  // the sliding windows behind halt conditions
   boost::json::object halted_early_;  // before there was a record
+  std::vector<std::string> cannot_start_;
   int steps_running_ = 0;
   bool halting_ = false, watching_ = false, recovering_ = false;
 };

@@ -8,6 +8,8 @@
 
 #include "controller/clock_estimate.hpp"
 #include "controller/engine/requests.hpp"
+#include "controller/engine/together.hpp"
+#include "controller/hosts/recover.hpp"
 #include "injector/fault.hpp"
 #include "injector/protocol.hpp"
 #include "injector/request.hpp"
@@ -34,37 +36,62 @@ asio::awaitable<void> Drill::prepare() {
   std::set<std::string> needed;
   for (auto& fault : plan_.faults) needed.insert(fault.host);
   for (auto& name : needed) {
-    auto host = std::make_unique<Host>();
+    auto& host = hosts_.emplace_back(std::make_unique<Host>());
     host->name = name;
     host->spec = plan_.hosts.at(name);
-    auto* raw = host.get();
-    const auto command = injector_command(host->spec, options_.link, "stdio");
-    try {
-      host->link = std::make_unique<Link>(
-          io_, name, command,
-          Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
-                      [this, raw](const std::string& why) { host_lost(*raw, why); },
-                      [this, raw](auto for_how_long) { host_silent(*raw, for_how_long); }});
-    } catch (const std::exception& e) {
-      throw CannotStart{5, fmt::format("reach the host {}: {}", name, e.what())};
-    }
-    hosts_.push_back(std::move(host));
-    json::object hello{{"do", "hello"}, {"version", 1}, {"run", scenario_.name}};
-    if (!scenario_.landscape.environment.empty()) hello["environment"] = scenario_.landscape.environment;
-    auto reply = co_await raw->link->ask(hello);
-    if (!reply) throw CannotStart{5, fmt::format("reach the host {}: {}", name, reply.error().text)};
-    raw->session = text_of(*reply, "session");
-    raw->link->keep_alive(lease_renewal);
   }
-  std::vector<std::vector<std::string>> claims;
-  Diagnostics wrong{options_.scenario_file, options_.scenario_text};
+  co_await together(io_, hosts_, [this](auto& host) { return connect(*host); });
+  if (halting_) co_return;
+  for (auto& host : hosts_)
+    if (!host->unreachable.empty()) cannot_start_.push_back(fmt::format("reach the host {}: {}", host->name, host->unreachable));
+  if (cannot_start_.empty()) co_await plan_faults();
+}
+
+asio::awaitable<void> Drill::connect(Host& host) {
+  auto* raw = &host;
+  try {
+    host.link = std::make_unique<Link>(io_, host.name, injector_command(host.spec, options_.link, "stdio"),
+                                       Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
+                                                   [this, raw](const std::string& why) { host_lost(*raw, why); },
+                                                   [this, raw](auto for_how_long) { host_silent(*raw, for_how_long); }});
+  } catch (const std::exception& e) {
+    host.unreachable = e.what();
+    co_return;
+  }
+  json::object hello{{"do", "hello"}, {"version", 1}, {"run", scenario_.name}};
+  if (!scenario_.landscape.environment.empty()) hello["environment"] = scenario_.landscape.environment;
+  auto reply = co_await host.link->ask(hello);
+  if (reply) {
+    host.session = text_of(*reply, "session");
+    host.link->keep_alive(lease_renewal);
+  } else {
+    host.unreachable = reply.error().text;
+  }
+}
+
+asio::awaitable<void> Drill::plan_faults() {
   for (auto& fault : plan_.faults) {
     auto host = std::find_if(hosts_.begin(), hosts_.end(), [&](auto& h) { return h->name == fault.host; });
-    auto request = fault_request("plan", fault);
-    auto reply = co_await (*host)->link->ask(request);
+    active_.push_back({&fault, host->get()});
+    active_.back().service = service_of(scenario_, fault);
+  }
+  std::map<const PlannedFault*, Reply> replies;
+  co_await together(io_, active_, [&](Active& active) -> asio::awaitable<void> {
+    auto reply = co_await active.host->link->ask(fault_request("plan", *active.fault));
+    replies.emplace(active.fault, std::move(reply));
+  });
+  if (halting_) co_return;
+  std::vector<std::vector<std::string>> claims;
+  Diagnostics wrong{options_.scenario_file, options_.scenario_text};
+  bool input = true;
+  for (auto& fault : plan_.faults) {
+    auto& reply = replies.at(&fault);
     if (!reply) {
-      wrong.error(fault.step->place, fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
-      throw CannotStart{reply.error().kind == "input" ? 2 : 5, wrong.render(), true};
+      const auto text = fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text);
+      wrong.error(fault.step->place, text);
+      cannot_start_.push_back(text);
+      input = input && reply.error().kind == "input";
+      continue;
     }
     auto& told = *reply;
     claims.push_back(claims_of(told));
@@ -75,11 +102,15 @@ asio::awaitable<void> Drill::prepare() {
                                     {"targets", told_targets(fault, told)},
                                     {"limits", told["limits"]},
                                     {"changes", told["changes"]}});
-    active_.push_back({&fault, host->get()});
-    active_.back().service = service_of(scenario_, fault);
   }
-  check_claims(scenario_, plan_, claims, wrong);
-  if (!wrong.ok()) throw CannotStart{2, wrong.render(), true};
+  if (cannot_start_.empty()) check_claims(scenario_, plan_, claims, wrong);
+  if (!wrong.ok() && input) throw CannotStart{2, wrong.render()};
+}
+
+asio::awaitable<void> Drill::take_snapshot(Host& host) {
+  host.touched = true;
+  auto reply = co_await host.link->ask({{"do", "snapshot"}});
+  if (!reply) halt(fmt::format("take a snapshot of {}: {}", host.name, reply.error().text), "host");
 }
 
 // A host's times are those of its clock: every answer to a renewal of the lease says what that is.
@@ -149,7 +180,8 @@ void Drill::could_not_apply(Active& active, const Refusal& refusal) {
   active.in_force = active.in_force && refusal.kind == "lost";
   active.over = !active.in_force;
   log_->add("fault.failed", {{"step", step.name}, {"fault", step.fault}, {"host", active.host->name}, {"error", refusal.text}});
-  log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, refusal.text)}});
+  // That a link was lost is told once, by whoever noticed it.
+  if (refusal.kind != "lost") log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, refusal.text)}});
   halt(fmt::format("step \"{}\" could not be applied", step.name), "host");
 }
 
@@ -170,14 +202,14 @@ void Drill::note_undone(Active& active, const json::object& told) {
 }
 
 asio::awaitable<void> Drill::undo(Active& active) {
+  if (!active.in_force || active.over || active.host->lost) co_return;
   json::object request{{"do", "undo"}, {"step", active.fault->step->name}};
   auto reply = co_await active.host->link->ask(request);
   if (reply) note_undone(active, *reply);
 }
 
 asio::awaitable<void> Drill::undo_everything() {
-  for (auto& active : active_)
-    if (active.in_force && !active.over && !active.host->lost) co_await undo(active);
+  co_await together(io_, active_, [this](Active& active) { return undo(active); });
 }
 
 void Drill::note_probe(const std::string& service, const ProbeSample& sample) {
@@ -288,14 +320,14 @@ asio::awaitable<void> Drill::restored(Host& host) {
     }
   }
   if (!host.farewell.empty()) {
-    for (auto* key : {"clean", "differences", "see", "left", "ended"}) line[key] = host.farewell[key];
+    for (auto* key : {"clean", "differences", "see", "meanwhile", "left", "ended"}) line[key] = host.farewell[key];
     log_->add("restored", std::move(line));
     co_return;
   }
-  const auto recovered = recover_lost_host(host.spec, options_.link, host.session);
+  const auto recovered = co_await recover_lost_host(io_, host.spec, options_.link, host.session);
   line["clean"] = recovered.clean;
   line["left"] = recovered.left;
-  line["note"] = fmt::format("the injector was lost; {} carried out its journal{}", recovered.by, recovered.costs);
+  line["note"] = recovered.note();
   log_->add("restored", std::move(line));
 }
 

@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "controller/engine/drill.hpp"
-#include "controller/hosts/child.hpp"
 
 namespace squall {
 
@@ -15,6 +14,7 @@ struct Drill::Host {
   std::string name;
   HostSpec spec;
   std::unique_ptr<Link> link;
+  std::string unreachable;  // why it has no session
   std::string session;  // what the injector calls itself
   bool touched = false;  // a fault was asked for there, so its state has to be compared
   bool lost = false;

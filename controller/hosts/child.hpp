@@ -25,6 +25,7 @@ pid_t spawn(const std::vector<std::string>& command, int in, int out, int err);
 // Runs a command to its end and collects what it printed; for the injector's one-shot verbs.
 struct Finished {
   int exit_code = -1;  // 128 + N where signal N ended it
+  bool late = false;   // it was ended since it took longer than it may
   std::string out, err;
 };
 Finished run_to_end(const std::vector<std::string>& command);

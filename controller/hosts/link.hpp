@@ -20,7 +20,7 @@ namespace squall {
 
 // Why a request was not carried out.
 struct Refusal {
-  std::string kind;  // "input", "refused", "conflict", "failed" by the injector's word; "lost" where the link is gone
+  std::string kind;  // "input", "absent", "refused", "conflict", "failed" by the injector's word; "lost" where the link is gone
   std::string text;
 };
 
@@ -36,23 +36,12 @@ struct LinkOptions {
 std::vector<std::string> injector_command(const HostSpec&, const LinkOptions&, const std::string& verb,
                                           const std::vector<std::string>& more = {});
 
-// What became of a host whose injector was lost: waits for its guardian, or does the guardian's work.
-struct HostRecovered {
-  bool clean = false;
-  std::string by;  // who put it back, or tried to
-  boost::json::value left;  // as `squall-injector recover` tells it
-  std::string costs;  // "; slow: at least 217 packets that it held are lost", or nothing
+// How long an injector may take. No wait for one is without an end.
+struct Patience {
+  std::chrono::nanoseconds first_word = std::chrono::seconds{20};  // from the first request to the first answer: connecting, a login, sudo
+  std::chrono::nanoseconds answer = std::chrono::seconds{60};      // to any request
+  std::chrono::nanoseconds sign_of_life = std::chrono::seconds{20};  // to a renewal of the lease, while nothing else is asked
 };
-HostRecovered recover_lost_host(const HostSpec&, const LinkOptions&, const std::string& session);
-
-// Looks after an injector that says nothing any more, by another link: one that is stopped or frozen is woken to undo and leave,
-// or killed, and its journal carried out.
-struct HostRescued {
-  bool suspended = false;  // false: it only is slow, and nothing was done
-  bool clean = false;
-  std::string text;  // what was found and done, for a person
-};
-HostRescued rescue_host(const HostSpec&, const LinkOptions&, const std::string& session);
 
 class Link {
  public:
@@ -64,7 +53,7 @@ class Link {
   };
 
   // Starts the child; throws std::runtime_error naming the command when it cannot.
-  Link(boost::asio::io_context&, std::string host, const std::vector<std::string>& command, Sinks);
+  Link(boost::asio::io_context&, std::string host, const std::vector<std::string>& command, Sinks, Patience = {});
   ~Link();
   Link(const Link&) = delete;
 
@@ -75,6 +64,8 @@ class Link {
   void keep_alive(std::chrono::nanoseconds every);
   // Ends the link: end of file makes the injector undo everything and leave.
   void close();
+  // Ends it at once and answers whoever waits with this; for signals. What is in force is undone by the host itself.
+  void give_up(const std::string& why);
   bool open() const;
   const std::string& host() const;
 

@@ -150,6 +150,7 @@ std::string recovery_tile(const Verdict& verdict) {
     if (!slowest->time_to_recover_s) break;
   }
   if (!slowest) return "";
+  if (!slowest->time_to_recover_s && slowest->recovery.starts_with("good")) return tile("Back", "not sure", fmt::format("{}: {}", slowest->service, slowest->recovery), "open");
   if (!slowest->time_to_recover_s) return tile("Back", "no", fmt::format("{}: {}", slowest->service, slowest->recovery), "bad");
   if (*slowest->time_to_recover_s == 0) return tile("Back", "at once", "in steady state from the last fault's end on", "good");
   return tile("Back after", text::seconds(*slowest->time_to_recover_s), slowest->service);
@@ -395,7 +396,7 @@ std::string background(const RunRecord& record) {
   if (!body.empty()) out += "<details><summary>The plan: every change and its undo</summary>" + body + "</details>\n";
   if (!record.scenario_yaml.empty()) out += "<details><summary>The scenario</summary><pre tabindex=\"0\">" + xml(record.scenario_yaml) + "</pre></details>\n";
   if (!record.landscape_yaml.empty()) out += "<details><summary>The landscape</summary><pre tabindex=\"0\">" + xml(record.landscape_yaml) + "</pre></details>\n";
-  out += "<dl class=\"facts\">" + fact("Run", record.run) + fact("Seed", std::to_string(record.seed)) + fact("Squall", record.version) + fact("Run from", record.host) + fact("Files", text::join(record.files)) + "</dl>";
+  out += "<dl class=\"facts\">" + fact("Run", record.run) + fact("Seed", std::to_string(record.seed)) + fact("Squall", record.version) + fact("Run from", record.host) + fact("Started by", record.started_by) + fact("Files", text::join(record.files)) + "</dl>";
   return section("background", "To repeat it", out);
 }
 

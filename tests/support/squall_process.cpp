@@ -87,7 +87,7 @@ std::string Squall::output() const { return content(folder.path() / "output"); }
 fs::path Squall::run_folder() const {
   std::error_code missing;
   for (auto& entry : fs::directory_iterator(runs(), missing))
-    if (entry.is_directory()) return entry.path();
+    if (entry.is_directory() && !entry.is_symlink()) return entry.path();
   return {};
 }
 

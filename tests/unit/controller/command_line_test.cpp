@@ -23,7 +23,7 @@ Said squall(std::vector<std::string> words) {
 TEST(CommandLine, help_tells_every_command) {
   const auto said = squall({"help"});
   EXPECT_EQ(said.code, 0);
-  for (const char* command : {"run", "plan", "check", "halt", "inject", "faults", "doctor", "status", "undo", "report", "compare"})
+  for (const char* command : {"run", "plan", "check", "halt", "runs", "inject", "faults", "doctor", "status", "undo", "report", "compare"})
     EXPECT_NE(said.text.find(std::string("\n  ") + command + " "), std::string::npos) << command << " in\n" << said.text;
 }
 
@@ -38,6 +38,29 @@ TEST(CommandLine, an_unknown_command_is_wrong_input) {
   EXPECT_EQ(squall({"help", "storm"}).code, 2);
   EXPECT_EQ(squall({"storm"}).code, 2);
   EXPECT_EQ(squall({}).code, 2);
+}
+
+TEST(CommandLine, a_misspelt_command_is_guessed) {
+  EXPECT_NE(squall({"rum", "x"}).text.find("no command is called \"rum\"; did you mean \"run\"?"), std::string::npos);
+  EXPECT_NE(squall({"run"}).text.find("`squall help run` tells how it is used"), std::string::npos);
+}
+
+TEST(CommandLine, options_may_stand_before_the_command_and_the_fault_behind_its_parameters) {
+  const auto said = squall({"--output", "json", "faults", "process.kill"});
+  EXPECT_EQ(said.code, 0);
+  EXPECT_TRUE(said.text.starts_with("{\"fault\":\"process.kill\"")) << said.text;
+  const auto aimed = squall({"inject", "--on", "listens_on=21080", "process.kill", "signal=SIGNOTHING", "--plan"});
+  EXPECT_EQ(aimed.code, 2);
+  EXPECT_NE(aimed.text.find("process.kill: error: signal"), std::string::npos) << aimed.text;
+  EXPECT_EQ(squall({"inject", "signal=SIGNOTHING", "process.kill", "--plan", "--on", "listens_on=21080"}).text, aimed.text);
+}
+
+TEST(CommandLine, helps_with_a_family_of_faults_and_with_files) {
+  const auto family = squall({"help", "network"});
+  EXPECT_EQ(family.code, 0);
+  for (auto* name : {"network.delay", "network.loss"}) EXPECT_NE(family.text.find(name), std::string::npos) << family.text;
+  EXPECT_NE(squall({"help", "scenario"}).text.find("\n  blast_radius"), std::string::npos);
+  EXPECT_NE(squall({"help", "landscape"}).text.find("\n  alert_sources"), std::string::npos);
 }
 
 TEST(CommandLine, helps_with_a_fault_by_its_name) {

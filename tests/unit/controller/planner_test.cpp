@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "controller/engine/requests.hpp"
+#include "controller/foresight.hpp"
 #include "controller/vocabulary.hpp"
 #include "scenarios/reader.hpp"
 
@@ -144,13 +145,75 @@ TEST(Planner, more_hosts_than_the_blast_radius_are_refused) {
 
 TEST(Planner, a_larger_share_than_the_blast_radius_is_refused) {
   Selector on;
-  on.share = Percent{50};  // rounded up: 2 of 3
+  on.pick = 2;
   auto scenario = scenario_with(3, on);
   scenario.blast_radius.share = Percent{50};
   Diagnostics wrong;
   make_plan(scenario, 1, wrong);
   ASSERT_EQ(wrong.errors().size(), 1u);
   EXPECT_EQ(wrong.errors()[0].message, "the method touches 67% of the hosts (2 of 3), the blast radius allows 50%");
+}
+
+TEST(Planner, a_share_is_a_bound_and_rounds_down) {
+  Selector on;
+  on.share = Percent{50};
+  Diagnostics wrong;
+  const auto three = scenario_with(3, on);
+  EXPECT_EQ(hosts_of(make_plan(three, 1, wrong)).size(), 1u);
+  EXPECT_TRUE(wrong.ok()) << wrong.render();
+  make_plan(scenario_with(1, on), 1, wrong);
+  ASSERT_EQ(wrong.errors().size(), 1u);
+  EXPECT_EQ(wrong.errors()[0].message, "step \"slow\" is to hit at most 50% of 1 host, which is none");
+}
+
+TEST(Planner, a_blast_radius_of_a_share_alone_is_no_bound_of_one_host) {
+  auto scenario = scenario_with(4, {});
+  scenario.blast_radius = {};
+  scenario.blast_radius.share = Percent{100};
+  Diagnostics wrong;
+  EXPECT_EQ(hosts_of(make_plan(scenario, 1, wrong)).size(), 4u);
+  EXPECT_TRUE(wrong.ok()) << wrong.render();
+  scenario.blast_radius = {};
+  make_plan(scenario, 1, wrong);
+  EXPECT_EQ(wrong.errors().at(0).message, "the method touches 4 hosts, the blast radius allows 1");
+}
+
+TEST(Planner, more_hosts_to_pick_than_there_are_is_told) {
+  Selector on;
+  on.pick = 5;
+  Diagnostics wrong;
+  const auto scenario = scenario_with(4, on);
+  EXPECT_EQ(make_plan(scenario, 1, wrong).notes, std::vector<std::string>{"step \"slow\" is to pick 5 hosts, and only 4 match: it hits all of them"});
+}
+
+TEST(Planner, a_step_without_the_target_that_its_fault_needs_is_refused) {
+  auto scenario = scenario_with(1, {});
+  scenario.method[0].fault = "process.kill";
+  Diagnostics wrong;
+  make_plan(scenario, 1, wrong);
+  ASSERT_EQ(wrong.errors().size(), 1u);
+  EXPECT_TRUE(wrong.errors()[0].message.starts_with("step \"slow\" has no target: process.kill needs a process")) << wrong.errors()[0].message;
+}
+
+TEST(Foresight, tells_too_few_probes_and_a_notification_without_a_witness) {
+  auto scenario = scenario_with(1, {});
+  scenario.method[0].lasts = Duration{10'000'000'000};
+  ProbeSpec probe;
+  probe.every = Duration{1'000'000'000};
+  scenario.landscape.services["web"].probes.push_back(probe);
+  scenario.landscape.alert_sources.push_back({AlertSourceSpec::Kind::alertmanager, "http://127.0.0.1:9093"});
+  Expectation of_service, of_alert;
+  of_service.service = "web";
+  of_service.availability = Comparison<Percent>{Comparator::at_least, Percent{99}};
+  of_alert.alert = "Slow";
+  of_alert.reaches = "db";
+  scenario.expect = {of_service, of_alert};
+  const auto told = foresee(scenario);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0], "service web: availability >= 99% takes 100 probes to tell, and about 10 are due while the faults last: probe more often, or longer");
+  EXPECT_TRUE(told[1].starts_with("alert Slow: that it reaches db is witnessed by a webhook only")) << told[1];
+  scenario.landscape.services["web"].probes[0].every = Duration{50'000'000};
+  EXPECT_EQ(foresee(scenario).size(), 1u);
 }
 
 TEST(Planner, every_host_gets_the_delays_of_a_file_themselves) {

@@ -196,6 +196,8 @@ TEST(PlannedTopology, what_cannot_be_parted_is_told_with_its_place) {
   EXPECT_EQ(said_first("{topology: halves, direction: out}", three), "drill.yaml:12:104: error: expected no direction beside topology: it follows from who cannot hear whom");
   EXPECT_EQ(said_first("{topology: halves}", "  a: {addresses: 10.0.0.1}\n  b: {link: ssh, address: ops@b.staging}\n  c: {}\n"),
             "drill.yaml:12:85: error: the addresses by which its peers know the host \"b\" are not known: add addresses: to it, such as b: {addresses: [10.0.0.7]}");
+  EXPECT_EQ(said_first("{topology: halves}", "  a: {addresses: \"fd88::2\"}\n  b: {addresses: \"fd88:0:0:0::2\"}\n  c: {addresses: 10.0.0.3}\n"),
+            "drill.yaml:12:85: error: the hosts \"a\" and \"b\" have the same address fd88::2: who cannot be heard could not be told");
   EXPECT_EQ(said_first("{topology: halves}", "  a: {addresses: 10.0.0.1}\n  b: {addresses: 10.0.0.1}\n  c: {addresses: 10.0.0.3}\n"),
             "drill.yaml:12:85: error: the hosts \"a\" and \"b\" have the same address 10.0.0.1: who cannot be heard could not be told");
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "reports/differences.hpp"
 #include "reports/render.hpp"
 #include "tests/unit/reports/made_record.hpp"
 
@@ -69,6 +70,36 @@ TEST(Verdict, a_host_that_is_not_as_found_decides_the_exit_code) {
   EXPECT_EQ(verdict.differences[0], "here: qdisc lo: netem is still there");
 }
 
+TEST(Verdict, what_others_changed_meanwhile_is_a_note_and_the_exit_code_is_the_verdicts) {
+  MadeRecord made{availability};
+  made.probes(0, 50, 5).fault().line(30.5, "restored", {{"host", "here"}, {"clean", true}, {"meanwhile", boost::json::array{"link veth7 is new: veth 7 up"}}});
+  const auto verdict = made.end().judged();
+  EXPECT_EQ(exit_code(verdict), 0);
+  EXPECT_EQ(verdict.findings, std::vector<std::string>{"here: others changed something meanwhile that no fault had to do with: link veth7 is new: veth 7 up"});
+}
+
+TEST(AtOnce, a_step_that_never_was_in_force_on_all_its_hosts_is_not_verified) {
+  const auto judged = [](double second_begins) {
+    MadeRecord made{availability};
+    made.probes(0, 50, 5).fault().restored();
+    const boost::json::object dose{{"prescribed", {{"delay_ms", 80}}}, {"measured", {{"delay_ms", 80}}}, {"samples", 9}, {"verified", true}};
+    made.line(second_begins, "fault.applied", {{"step", "slow"}, {"fault", "network.delay"}, {"host", "there"}, {"act", false}});
+    made.line(second_begins + 20, "fault.undone", {{"step", "slow"}, {"host", "there"}, {"clean", true}, {"dose", dose}});
+    made.line(49, "restored", {{"host", "there"}, {"clean", true}});
+    return made.end(52).record();
+  };
+  const auto apart = judged(10.25), never = judged(31.5);
+  for (auto& fault : apart.faults) {
+    EXPECT_TRUE(fault.dose->verified);
+    EXPECT_EQ(fault.dose->measured.at("began_apart_ns"), 250'000'000);
+  }
+  for (auto& fault : never.faults) {
+    EXPECT_FALSE(fault.dose->verified);
+    EXPECT_EQ(fault.dose->reason, "it was never in force on all 2 hosts at once: it began on there 1.5 s after it had ended on here");
+  }
+  EXPECT_EQ(judge(never).kind, Verdict::Kind::inconclusive);
+}
+
 TEST(Verdict, a_halted_drill_is_halted_and_what_held_until_then_is_not_said_to_hold) {
   MadeRecord made{availability};
   made.probes(0, 40, 5).fault().restored().line(20, "halt", {{"reason", "service playlist: availability 0%"}, {"by", "condition"}}).end();
@@ -114,6 +145,16 @@ TEST(Verdict, an_empty_record_is_an_error) {
   EXPECT_EQ(problems.size(), 1u);
 }
 
+TEST(Comparison, tells_better_and_worse_by_the_intervals) {
+  const auto good = MadeRecord{availability}.probes(0, 50, 5).fault().restored().end().record();
+  const auto bad = MadeRecord{availability}.probes(0, 10, 5).probes(10, 20, 2, false, "status 503").probes(20, 50, 5).fault().restored().end().record();
+  const auto told = differences_between(good, judge(good), bad, judge(bad));
+  const auto has = [&](const std::string& line) { return std::find(told.begin(), told.end(), line) != told.end(); };
+  EXPECT_TRUE(has("service playlist, during the faults: availability 100% → 50%: worse")) << ::testing::PrintToString(told);
+  EXPECT_TRUE(has("service playlist, during the faults: p50 5 ms → 5 ms: no difference that could not be chance")) << ::testing::PrintToString(told);
+  EXPECT_EQ(differences_between(bad, judge(bad), good, judge(good)).at(1), "service playlist, during the faults: availability 50% → 100%: better");
+}
+
 TEST(SteadyState, is_the_slo_and_what_is_expected_whichever_is_stricter) {
   const auto record = MadeRecord{"  - {service: playlist, availability: \">= 99%\", latency_p99: \"<= 100ms\"}\n"}.record();
   const auto steady = steady_state(record.scenario, "playlist");
@@ -157,6 +198,13 @@ TEST(Recovers, not_when_it_is_back_too_late_or_never) {
   const auto never = MadeRecord{expect}.probes(0, 10, 5).probes(10, 50, 1, false, "connection refused").fault().restored().end().judged();
   EXPECT_EQ(never.kind, Verdict::Kind::fail);
   EXPECT_EQ(never.expectations[0].evidence, "not back in the 20.0 s watched after the last fault's end (200 of 200 probes after it were bad)");
+}
+
+TEST(Recovers, a_service_that_was_good_all_along_is_not_called_down_where_the_drill_ends_early) {
+  const std::string expect = "  - {service: playlist, recovers_within: 2s}\n";
+  const auto verdict = MadeRecord{expect}.probes(0, 30.3, 5).fault().restored().end(30.6).judged();
+  EXPECT_EQ(verdict.services.at(0).recovery, "good, watched too short to be sure");
+  EXPECT_EQ(verdict.expectations.at(0).outcome, Outcome::inconclusive);
 }
 
 TEST(Recovers, a_short_spell_of_good_answers_is_no_recovery) {
