@@ -256,6 +256,8 @@ MatchedPackets matched(const DetourRules& rules) {
 void read_ends(const DetourRules& rules, EndpointSet& into) {
   if (uses_devices(rules)) remembered_ends::read(Family::netdev, rules.table, into);
   if (uses_queue(rules)) remembered_ends::read(Family::inet, rules.table, into);
+}
+
 std::string lost_chains(const std::string& table, std::span<const Chain> chains) {
   std::set<Family> families;
   for (auto& chain : chains)
