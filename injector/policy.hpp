@@ -1,7 +1,9 @@
 // The host's last word: /etc/squall/policy.yaml bounds what any caller may do here. Without a file the defaults hold.
 #pragma once
 
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "injector/fault.hpp"
@@ -33,8 +35,12 @@ struct Policy {
 
  private:
   std::string refuses_processes(const Reach&) const;
+  std::string refuses_listeners(const Reach::Devices&) const;
   std::string refuses_devices(const Reach::Devices&) const;
   std::string refuses_disks(const std::vector<std::string>&) const;
+
+  // The sockets on a port of a network namespace whose holders were looked at last, and may be touched.
+  mutable std::map<std::pair<std::uint64_t, std::uint16_t>, std::vector<std::uint64_t>> permitted_listeners_;
 };
 
 template <>

@@ -83,6 +83,7 @@ class Drill {
   std::list<std::unique_ptr<Host>> hosts_;
   std::list<Active> active_;
   boost::json::array planned_;
+  std::vector<std::string> host_findings_;  // of their policies, before the run
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<AlertWatch> alerts_;
   std::vector<AlertRule> rules_;

@@ -70,6 +70,7 @@ struct Victim {
   Process process;
   Fd pidfd;
   std::int64_t signalled = 0, died = 0;  // CLOCK_MONOTONIC, ns; 0: not (yet)
+  std::int64_t exited = 0;               // its last thread so far, as the kernel told
   std::unique_ptr<asio::posix::stream_descriptor> watch;
 };
 
@@ -121,7 +122,6 @@ class Kill : public Fault {
   void started() override {
     if (!setting_.io) return;
     looked_ = monotonic_ns();
-    arrivals_ = std::make_unique<ProcessEvents>(*setting_.io, [this](pid_t pid, std::int64_t at) { look_at(pid, at); });
     if (with_.every) repeat();
     look_for_successors();
   }
@@ -163,6 +163,9 @@ class Kill : public Fault {
   }
 
  private:
+  // A handler that is queued already is called although its timer is gone, and this fault with it.
+  std::weak_ptr<bool> watch() const { return alive_; }
+
   std::string signal_name() const { return enum_text(with_.signal); }
 
   // The longest of them, as it is known: "returned_within_ms" says by how much it may have been less.
@@ -188,14 +191,16 @@ class Kill : public Fault {
     if (!victim->pidfd) throw std::runtime_error("it is gone already");
     // A pid says who it was as it was looked up; by now it may have become another program.
     if (const auto now = read_process(process.pid); now && !setting_.permits(*now)) throw std::runtime_error("it is protected on this host by now");
+    if (setting_.io && !arrivals_)
+      arrivals_ = std::make_unique<ProcessEvents>(*setting_.io, [this](auto what, pid_t pid, std::int64_t at) { note(what, pid, at); });
     victim->signalled = monotonic_ns();
     const int signal = with_.grace ? SIGTERM : static_cast<int>(with_.signal);
     if (const int error = signal_process(victim->pidfd, signal)) throw std::runtime_error(std::strerror(error));
     ++struck_;
     if (setting_.io) {
       victim->watch = std::make_unique<asio::posix::stream_descriptor>(*setting_.io, ::dup(victim->pidfd.get()));
-      victim->watch->async_wait(asio::posix::stream_descriptor::wait_read, [this, raw = victim.get()](auto error) {
-        if (!error) note_death(*raw);
+      victim->watch->async_wait(asio::posix::stream_descriptor::wait_read, [this, raw = victim.get(), alive = watch()](auto error) {
+        if (!error && !alive.expired()) note_death(*raw);
       });
       if (with_.grace) force(*victim);
     }
@@ -205,18 +210,19 @@ class Kill : public Fault {
   // Those that live on after the grace get the signal that leaves no choice.
   void force(Victim& victim) {
     auto& timer = force_.emplace_back(std::make_unique<asio::steady_timer>(*setting_.io, with_.grace->chrono()));
-    timer->async_wait([this, raw = &victim](auto error) {
-      if (!error && !raw->died) signal_process(raw->pidfd, static_cast<int>(with_.signal));
+    timer->async_wait([this, raw = &victim, alive = watch()](auto error) {
+      if (!error && !alive.expired() && !raw->died) signal_process(raw->pidfd, static_cast<int>(with_.signal));
     });
   }
 
   void note_death(Victim& victim) {
     if (victim.died) return;
-    victim.died = monotonic_ns();
-    successors_.died(victim.process, victim.died);
+    if (arrivals_) arrivals_->catch_up();
+    victim.died = victim.exited ? victim.exited : monotonic_ns();
+    successors_.died(victim.process, victim.signalled, victim.died);
     // Who comes now has not been there at the last look.
     looked_ = std::max(looked_, victim.died);
-    events_.push_back({"process.died", wall_ns(), {{"pid", victim.process.pid}, {"name", printable(victim.process.name)}, {"after_ms", ms(victim.died - victim.signalled)}}});
+    events_.push_back({"process.died", wall_ns() - monotonic_ns() + victim.died, {{"pid", victim.process.pid}, {"name", printable(victim.process.name)}, {"after_ms", ms(victim.died - victim.signalled)}}});
     if (look_) look_again_in(first_look);
   }
 
@@ -228,8 +234,8 @@ class Kill : public Fault {
   void repeat() {
     if (stopped_) return;
     repeat_ = std::make_unique<asio::steady_timer>(*setting_.io, with_.every->chrono());
-    repeat_->async_wait([this](auto error) {
-      if (error || stopped_) return;
+    repeat_->async_wait([this, alive = watch()](auto error) {
+      if (error || alive.expired() || stopped_) return;
       strike_again();
       repeat();
     });
@@ -252,14 +258,15 @@ class Kill : public Fault {
   }
 
   // Everybody who is selected now; who is new among them stands in for one that died.
-  tl::expected<Selected, std::string> look() {
+  // `listens`: somebody was seen to listen on the port just before.
+  tl::expected<Selected, std::string> look(bool listens = false) {
     const auto before = looked_, now = monotonic_ns();
     auto selected = select_processes(on_, setting_);
     if (!selected) return selected;
     looked_ = now;
-    if (arrivals_) arrivals_->catch_up();
+    settle();
     for (auto& process : selected->processes)
-      if (!successors_.knows(process)) came(process, {std::max(before, started_at(process)), monotonic_ns()});
+      if (!successors_.knows(process)) came(process, {std::max(before, started_at(process)), listens ? now : monotonic_ns()});
     return selected;
   }
 
@@ -268,29 +275,43 @@ class Kill : public Fault {
   void came(const Process& process, Moment when) {
     const auto pair = successors_.seen(process, when);
     if (!pair) return;
+    const auto at = wall_ns() - monotonic_ns() + when.latest;
     boost::json::object told{{"pid", process.pid}, {"name", printable(process.name)}, {"instead_of", pair->victim.pid}, {"after_ms", ms(pair->after_ns)}};
     if (pair->within_ns > exact_ns) told["within_ms"] = ms(pair->within_ns);
-    events_.push_back({on_.listens_on ? "process.answers" : "process.returned", wall_ns(), std::move(told)});
+    events_.push_back({on_.listens_on ? "process.answers" : "process.returned", at, std::move(told)});
   }
 
-  // The kernel tells of a process the moment it begins; that it listens has to be looked for.
-  void look_at(pid_t pid, std::int64_t at) {
-    if (stopped_ || on_.listens_on) return;
+  void note(ProcessEvents::What what, pid_t pid, std::int64_t at) {
+    if (what == ProcessEvents::What::begun) {
+      if (arrived_.size() < most_arrivals) arrived_.emplace_back(pid, at);
+      return;
+    }
+    for (auto& victim : victims_)
+      if (victim->process.pid == pid && !victim->died) victim->exited = at;
+  }
+
+  // Those who began since, each by the moment that the kernel told; that somebody listens has to be looked for.
+  void settle() {
+    if (!arrivals_) return;
     notice_deaths();
-    if (!successors_.missing()) return;
-    auto one = on_;
-    if (!on_.pidfile) one.pid = pid;
-    if (on_.pid && *on_.pid != pid) return;
-    if (const auto selected = select_processes(one, setting_))
+    arrivals_->catch_up();
+    const auto arrived = std::exchange(arrived_, {});
+    if (!successors_.missing() || on_.listens_on) return;
+    for (auto [pid, at] : arrived) {
+      auto one = on_;
+      if (!on_.pidfile && !on_.pid) one.pid = pid;
+      const auto selected = select_processes(one, setting_);
+      if (!selected) continue;
       for (auto& process : selected->processes)
         if (process.pid == pid) came(process, {at, at});
+    }
   }
 
   // Often while somebody is missed, so that the moment is known: a look at one port costs little, one at all processes more.
   void look_for_successors() {
     if (!setting_.io || stopped_) return;
-    notice_deaths();
-    if (successors_.missing() && (!on_.listens_on || somebody_listens())) look();
+    settle();
+    if (successors_.missing() && (!on_.listens_on || somebody_listens())) look(on_.listens_on && found_here());
     const auto missed_for = monotonic_ns() - (victims_.empty() ? 0 : victims_.back()->died);
     const bool often = successors_.missing() && on_.listens_on && missed_for < often_for_ns;
     look_again_in(often ? first_look : std::chrono::milliseconds{100});
@@ -298,15 +319,18 @@ class Kill : public Fault {
 
   void look_again_in(std::chrono::milliseconds time) {
     look_ = std::make_unique<asio::steady_timer>(*setting_.io, time);
-    look_->async_wait([this](auto error) {
-      if (!error) look_for_successors();
+    look_->async_wait([this, alive = watch()](auto error) {
+      if (!error && !alive.expired()) look_for_successors();
     });
+  }
+
+  bool found_here() const {
+    return !found_.empty() && std::all_of(found_.begin(), found_.end(), [](auto& process) { return process.network_namespace == network_namespace_of(::getpid()); });
   }
 
   // Without this nobody of them can be found to listen; in another network namespace it is not known.
   bool somebody_listens() {
-    const bool here = !found_.empty() && std::all_of(found_.begin(), found_.end(), [](auto& process) { return process.network_namespace == network_namespace_of(::getpid()); });
-    if (!here) return true;
+    if (!found_here()) return true;
     const auto all = listeners_around(::getpid());
     const bool listens = std::any_of(all.begin(), all.end(), [this](auto& listener) { return listener.port == *on_.listens_on; });
     if (!listens) looked_ = monotonic_ns();
@@ -314,6 +338,7 @@ class Kill : public Fault {
   }
 
   static constexpr std::chrono::milliseconds first_look{2};
+  static constexpr std::size_t most_arrivals = 10'000;  // between two looks; the others are found by the look
   static constexpr std::int64_t exact_ns = 1'000'000, often_for_ns = 10'000'000'000;
 
   ProcessKill with_;
@@ -327,10 +352,12 @@ class Kill : public Fault {
   std::set<std::pair<pid_t, std::uint64_t>> spared_;
   std::vector<FaultEvent> events_;
   std::unique_ptr<ProcessEvents> arrivals_;
+  std::vector<std::pair<pid_t, std::int64_t>> arrived_;
   std::unique_ptr<asio::steady_timer> repeat_, look_;
   std::vector<std::unique_ptr<asio::steady_timer>> force_;
   std::int64_t struck_ = 0, looked_ = 0;
   bool stopped_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
