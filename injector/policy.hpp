@@ -30,6 +30,9 @@ struct Policy {
   // What a fault touches, as it is now; policy_reach.cpp.
   std::string refuses(const Reach&) const;
 
+  // These are all who listen on the port, and may be touched: nobody needs to look for them again while their sockets are the same.
+  void know_listeners(std::uint16_t port, const std::vector<Process>&) const;
+
   // What the file names that protects nothing on this host as it is now, for a person: a slip, or not there (yet).
   std::vector<std::string> findings() const;
 

@@ -102,12 +102,25 @@ std::string Policy::refuses(const Reach& reach) const {
   return "";
 }
 
+namespace {
+
+std::vector<std::uint64_t> sockets_on(std::uint16_t port, pid_t in) {
+  std::vector<std::uint64_t> out;
+  for (auto& listener : listeners_around(in))
+    if (listener.port == port) out.push_back(listener.inode);
+  return out;
+}
+
+}  // namespace
+
+void Policy::know_listeners(std::uint16_t port, const std::vector<Process>& processes) const {
+  for (auto& process : processes) permitted_listeners_[{process.network_namespace, port}] = sockets_on(port, process.pid);
+}
+
 // Whoever listens on the port now. A search for them looks at every process of the host, so it is made when the sockets are others.
 std::string Policy::refuses_listeners(const Reach::Devices& devices) const {
   const auto in = devices.pid ? devices.pid : ::getpid();
-  std::vector<std::uint64_t> sockets;
-  for (auto& listener : listeners_around(in))
-    if (listener.port == *devices.port) sockets.push_back(listener.inode);
+  auto sockets = sockets_on(*devices.port, in);
   auto& known = permitted_listeners_[{devices.network_namespace, *devices.port}];
   if (sockets.empty() || sockets == known) return "";
   TargetSpec target;
