@@ -1,5 +1,7 @@
 #include <cstdio>
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -48,13 +50,17 @@ int main(int argc, char** argv) {
     if (*rescue) return squall::rescue_session(state, session);
     if (*doctor) {
       const auto found = squall::examine_host();
-      const auto rules = squall::read_policy(policy.empty() ? "/etc/squall/policy.yaml" : policy, !policy.empty());
-      if (output == "json") {
-        fmt::print("{}\n", squall::valid_json(boost::json::serialize(squall::doctor_json(found))));
-        for (auto& finding : rules.findings()) fmt::print(stderr, "squall-injector: warning: {}\n", squall::printable(finding));
-      } else {
-        fmt::print("{}{}", squall::valid_utf8(squall::doctor_text(found)), squall::valid_utf8(squall::policy_text(rules)));
+      fmt::print("{}", output == "json" ? squall::valid_json(boost::json::serialize(squall::doctor_json(found))) + "\n" : squall::valid_utf8(squall::doctor_text(found)));
+      std::fflush(stdout);
+      const std::string file = policy.empty() ? "/etc/squall/policy.yaml" : policy;
+      if (::access(file.c_str(), F_OK) == 0 && ::access(file.c_str(), R_OK) != 0) {
+        fmt::print(stderr, "squall-injector: warning: the policy {} can be read by root alone\n", file);
+        return 0;
       }
+      const auto rules = squall::read_policy(file, !policy.empty());
+      if (output == "text") fmt::print("{}", squall::valid_utf8(squall::policy_text(rules)));
+      if (output == "json")
+        for (auto& finding : rules.findings()) fmt::print(stderr, "squall-injector: warning: {}\n", squall::printable(finding));
       return 0;
     }
     squall::SessionOptions options;

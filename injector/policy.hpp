@@ -1,7 +1,9 @@
 // The host's last word: /etc/squall/policy.yaml bounds what any caller may do here. Without a file the defaults hold.
 #pragma once
 
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "injector/fault.hpp"
@@ -29,13 +31,20 @@ struct Policy {
   // What a fault touches, as it is now; policy_reach.cpp.
   std::string refuses(const Reach&) const;
 
+  // These are all who listen on the port, and may be touched: nobody needs to look for them again while their sockets are the same.
+  void know_listeners(std::uint16_t port, const std::vector<Process>&) const;
+
   // What the file names that protects nothing on this host as it is now, for a person: a slip, or not there (yet).
   std::vector<std::string> findings() const;
 
  private:
   std::string refuses_processes(const Reach&) const;
+  std::string refuses_listeners(const Reach::Devices&) const;
   std::string refuses_devices(const Reach::Devices&) const;
   std::string refuses_disks(const std::vector<std::string>&) const;
+
+  // The sockets on a port of a network namespace whose holders were looked at last, and may be touched.
+  mutable std::map<std::pair<std::uint64_t, std::uint16_t>, std::vector<std::uint64_t>> permitted_listeners_;
 };
 
 template <>

@@ -102,6 +102,37 @@ std::string Policy::refuses(const Reach& reach) const {
   return "";
 }
 
+namespace {
+
+std::vector<std::uint64_t> sockets_on(std::uint16_t port, pid_t in) {
+  std::vector<std::uint64_t> out;
+  for (auto& listener : listeners_around(in))
+    if (listener.port == port) out.push_back(listener.inode);
+  return out;
+}
+
+}  // namespace
+
+void Policy::know_listeners(std::uint16_t port, const std::vector<Process>& processes) const {
+  for (auto& process : processes) permitted_listeners_[{process.network_namespace, port}] = sockets_on(port, process.pid);
+}
+
+// Whoever listens on the port now. A search for them looks at every process of the host, so it is made when the sockets are others.
+std::string Policy::refuses_listeners(const Reach::Devices& devices) const {
+  const auto in = devices.pid ? devices.pid : ::getpid();
+  auto sockets = sockets_on(*devices.port, in);
+  auto& known = permitted_listeners_[{devices.network_namespace, *devices.port}];
+  if (sockets.empty() || sockets == known) return "";
+  TargetSpec target;
+  target.listens_on = *devices.port;
+  auto holders = find_processes(target);
+  if (!holders) return "";
+  std::erase_if(*holders, [&](auto& process) { return process.network_namespace != network_namespace_of(in); });
+  if (auto rule = refuses(*holders); !rule.empty()) return fmt::format("{}, and listens on port {}", rule, *devices.port);
+  known = std::move(sockets);
+  return "";
+}
+
 std::string Policy::refuses_processes(const Reach& reach) const {
   std::vector<pid_t> pids;
   for (auto& process : reach.processes)
@@ -110,6 +141,8 @@ std::string Policy::refuses_processes(const Reach& reach) const {
   for (auto& group : reach.cgroups)
     if (auto rule = refuses(members_of(group)); !rule.empty())
       return fmt::format("{}, and is in the cgroup {}, which the fault acts on: run the target in a cgroup of its own", rule, group.folder);
+  if (reach.devices && reach.devices->port)
+    if (auto rule = refuses_listeners(*reach.devices); !rule.empty()) return rule;
   if (!reach.devices || !reach.devices->everybody || reach.devices->pid == 0) return "";
   if (auto rule = refuses(processes_of(processes_beside(reach.devices->pid))); !rule.empty()) return rule + ", and is in the network namespace that the fault acts in";
   return "";

@@ -52,6 +52,9 @@ void check_target(const json::object& request, const FaultType& type, const Targ
     const auto processes = find_processes(target);
     if (!processes) throw Refused{"absent", processes.error()};
     rule = policy.refuses(*processes);
+    TargetSpec port;
+    port.listens_on = target.listens_on;
+    if (rule.empty() && target.listens_on && port.to_string() == target.to_string()) policy.know_listeners(*target.listens_on, *processes);
   }
   if (!rule.empty()) throw Refused{"refused", rule};
 }

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <boost/asio/signal_set.hpp>
@@ -173,7 +174,10 @@ class Session {
     utsname kernel{};
     ::uname(&kernel);
     welcome_ = true;
-    for (auto& finding : policy_.findings()) link_.send({{"event", "log"}, {"level", "warning"}, {"text", "the host's policy: " + finding}});
+    for (auto& finding : policy_.findings()) {
+      link_.send({{"event", "log"}, {"level", "warning"}, {"text", "the host's policy: " + finding}});
+      if (!run_.empty()) ::syslog(LOG_WARNING, "%s", finding.c_str());
+    }
     return {{"version", protocol_version}, {"host", kernel.nodename}, {"boot_id", boot_id()}, {"kernel", kernel.release}, {"pid", ::getpid()},
             {"session", name_},            {"capabilities", capabilities()}, {"clock", wall_ns()}};
   }

@@ -96,6 +96,7 @@ void Drill::start_record() {
                             {"files", std::move(files)},
                             {"samples", samples_json(scenario_)},
                             {"plan", planned_}});
+  for (auto& text : host_findings_) log_->add("lookout", {{"text", text}});
 }
 
 void Drill::wake_everybody() {

@@ -102,6 +102,7 @@ class Drill {
   std::list<std::unique_ptr<Host>> hosts_;
   std::list<Active> active_;
   boost::json::array planned_;
+  std::vector<std::string> host_findings_;  // of their policies, before the run
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<Presence> presence_;
   std::map<std::pair<std::string, std::string>, std::int64_t> silent_;  // probes told as silent, with the question's time

@@ -244,6 +244,7 @@ void Drill::from_host(Host& host, const json::object& event) {
     halt(fmt::format("undone on {} by {}", host.name, squall::undone_by_hand), "user");
   }
   if (what == "left") host.farewell = event;
+  if (what == "log" && text("level") == "warning") host_findings_.push_back(fmt::format("{}: {}", host.name, text("text")));
   if (!log_) return;
   if (what == "undone" && active) return note_undone(*active, event);
   json::object line = event;

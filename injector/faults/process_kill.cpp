@@ -8,16 +8,13 @@
 #include <random>
 #include <set>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
 #include "injector/faults/killed_units.hpp"
-#include "injector/faults/successors.hpp"
+#include "injector/faults/killed_watch.hpp"
 #include "injector/host/host_text.hpp"
-#include "injector/host/listeners.hpp"
 #include "injector/host/process.hpp"
-#include "injector/host/process_events.hpp"
 #include "injector/selected.hpp"
 
 namespace squall {
@@ -66,20 +63,10 @@ namespace {
 
 namespace asio = boost::asio;
 
-struct Victim {
-  Process process;
-  Fd pidfd;
-  std::int64_t signalled = 0, died = 0;  // CLOCK_MONOTONIC, ns; 0: not (yet)
-  std::unique_ptr<asio::posix::stream_descriptor> watch;
-};
-
-double ms(std::int64_t ns) { return static_cast<double>(ns) / 1e6; }
-
 class Kill : public Fault {
  public:
   Kill(const ProcessKill& with, const TargetSpec& on, std::vector<Process> found, const Setting& setting)
-      : with_(with), on_(on), setting_(setting), random_(setting.seed), found_(std::move(found)), units_(units_of(found_)) {
-    successors_.know(found_);
+      : with_(with), on_(on), setting_(setting), random_(setting.seed), found_(std::move(found)), units_(units_of(found_)), watch_(on, setting, found_) {
     pick();
   }
 
@@ -119,60 +106,49 @@ class Kill : public Fault {
   }
 
   void started() override {
-    if (!setting_.io) return;
-    looked_ = monotonic_ns();
-    arrivals_ = std::make_unique<ProcessEvents>(*setting_.io, [this](pid_t pid, std::int64_t at) { look_at(pid, at); });
+    watch_.start();
     if (with_.every) repeat();
-    look_for_successors();
   }
 
   void stopping() override {
     stopped_ = true;
-    arrivals_.reset();
+    watch_.stop();
     repeat_.reset();
-    look_.reset();
     force_.clear();
   }
 
   Dose measure() override {
-    notice_deaths();
+    watch_.notice_deaths();
+    auto& victims = watch_.victims();
     Dose dose;
-    dose.prescribed = {{"processes", struck_}, {"signal", signal_name()}};
+    dose.prescribed = {{"processes", victims.size()}, {"signal", signal_name()}};
     if (with_.every) dose.prescribed["every_s"] = with_.every->seconds();
-    std::int64_t died = 0, first_death = 0;
+    std::size_t died = 0;
+    std::int64_t first_death = 0;
     boost::json::array pids;
-    for (auto& victim : victims_) {
+    for (auto& victim : victims) {
       if (!victim->died) continue;
       if (++died == 1) first_death = victim->died - victim->signalled;
       pids.push_back(victim->process.pid);
     }
-    dose.measured = {{"died", died}, {"pids", std::move(pids)}, {"successors", successors_.pairs().size()}};
-    if (died) dose.measured["died_after_ms"] = ms(first_death);
-    tell_returns(dose);
-    dose.samples = static_cast<std::uint64_t>(victims_.size());
-    dose.verified = struck_ > 0 && died == static_cast<std::int64_t>(victims_.size());
+    dose.measured = {{"died", died}, {"pids", std::move(pids)}};
+    watch_.tell_returns(dose);
+    if (died) dose.measured["died_after_ms"] = static_cast<double>(first_death) / 1e6;
+    dose.samples = victims.size();
+    dose.verified = !victims.empty() && died == victims.size();
     if (!dose.verified)
-      dose.reason = victims_.empty() ? "no process was there to be killed"
-                                     : fmt::format("{} of {} processes live on after {}", static_cast<std::int64_t>(victims_.size()) - died, victims_.size(), signal_name());
+      dose.reason = victims.empty() ? "no process was there to be killed" : fmt::format("{} of {} processes live on after {}", victims.size() - died, victims.size(), signal_name());
     return dose;
   }
 
   std::vector<FaultEvent> events() override {
-    notice_deaths();
-    return std::exchange(events_, {});
+    auto out = watch_.take_events();
+    for (auto& event : std::exchange(events_, {})) out.push_back(std::move(event));
+    return out;
   }
 
  private:
   std::string signal_name() const { return enum_text(with_.signal); }
-
-  // The longest of them, as it is known: "returned_within_ms" says by how much it may have been less.
-  void tell_returns(Dose& dose) const {
-    auto& pairs = successors_.pairs();
-    const auto last = std::max_element(pairs.begin(), pairs.end(), [](auto& a, auto& b) { return a.after_ns < b.after_ns; });
-    if (last == pairs.end()) return;
-    dose.measured["returned_after_ms"] = ms(last->after_ns);
-    if (last->within_ns > exact_ns) dose.measured["returned_within_ms"] = ms(last->within_ns);
-  }
 
   void pick() {
     picked_ = found_;
@@ -182,62 +158,37 @@ class Kill : public Fault {
   }
 
   void strike(const Process& process) {
-    auto victim = std::make_unique<Victim>();
-    victim->process = process;
-    victim->pidfd = open_process(process.pid, process.start_ticks);
-    if (!victim->pidfd) throw std::runtime_error("it is gone already");
+    auto pidfd = open_process(process.pid, process.start_ticks);
+    if (!pidfd) throw std::runtime_error("it is gone already");
     // A pid says who it was as it was looked up; by now it may have become another program.
     if (const auto now = read_process(process.pid); now && !setting_.permits(*now)) throw std::runtime_error("it is protected on this host by now");
-    victim->signalled = monotonic_ns();
-    const int signal = with_.grace ? SIGTERM : static_cast<int>(with_.signal);
-    if (const int error = signal_process(victim->pidfd, signal)) throw std::runtime_error(std::strerror(error));
-    ++struck_;
-    if (setting_.io) {
-      victim->watch = std::make_unique<asio::posix::stream_descriptor>(*setting_.io, ::dup(victim->pidfd.get()));
-      victim->watch->async_wait(asio::posix::stream_descriptor::wait_read, [this, raw = victim.get()](auto error) {
-        if (!error) note_death(*raw);
-      });
-      if (with_.grace) force(*victim);
-    }
-    victims_.push_back(std::move(victim));
+    watch_.listen();
+    const auto signalled = monotonic_ns();
+    if (const int error = signal_process(pidfd, with_.grace ? SIGTERM : static_cast<int>(with_.signal))) throw std::runtime_error(std::strerror(error));
+    auto& victim = watch_.add(process, std::move(pidfd), signalled);
+    if (with_.grace && setting_.io) force(victim);
   }
 
   // Those that live on after the grace get the signal that leaves no choice.
   void force(Victim& victim) {
     auto& timer = force_.emplace_back(std::make_unique<asio::steady_timer>(*setting_.io, with_.grace->chrono()));
-    timer->async_wait([this, raw = &victim](auto error) {
-      if (!error && !raw->died) signal_process(raw->pidfd, static_cast<int>(with_.signal));
+    timer->async_wait([this, &victim, alive = std::weak_ptr<bool>(alive_)](auto error) {
+      if (!error && !alive.expired() && !victim.died) signal_process(victim.pidfd, static_cast<int>(with_.signal));
     });
   }
 
-  void note_death(Victim& victim) {
-    if (victim.died) return;
-    victim.died = monotonic_ns();
-    successors_.died(victim.process, victim.died);
-    // Who comes now has not been there at the last look.
-    looked_ = std::max(looked_, victim.died);
-    events_.push_back({"process.died", wall_ns(), {{"pid", victim.process.pid}, {"name", printable(victim.process.name)}, {"after_ms", ms(victim.died - victim.signalled)}}});
-    if (look_) look_again_in(first_look);
-  }
-
-  void notice_deaths() {
-    for (auto& victim : victims_)
-      if (!victim->died && wait_for_end(victim->pidfd, 0)) note_death(*victim);
-  }
-
   void repeat() {
-    if (stopped_) return;
+    if (!setting_.io || stopped_) return;
     repeat_ = std::make_unique<asio::steady_timer>(*setting_.io, with_.every->chrono());
-    repeat_->async_wait([this](auto error) {
-      if (error || stopped_) return;
+    repeat_->async_wait([this, alive = std::weak_ptr<bool>(alive_)](auto error) {
+      if (error || alive.expired() || stopped_) return;
       strike_again();
       repeat();
     });
   }
 
   void strike_again() {
-    notice_deaths();
-    const auto selected = look();
+    const auto selected = watch_.look();
     if (!selected) return;
     for (auto& spared : selected->spared)
       if (spared_.emplace(spared.pid, spared.start_ticks).second)
@@ -251,86 +202,20 @@ class Kill : public Fault {
       }
   }
 
-  // Everybody who is selected now; who is new among them stands in for one that died.
-  tl::expected<Selected, std::string> look() {
-    const auto before = looked_, now = monotonic_ns();
-    auto selected = select_processes(on_, setting_);
-    if (!selected) return selected;
-    looked_ = now;
-    if (arrivals_) arrivals_->catch_up();
-    for (auto& process : selected->processes)
-      if (!successors_.knows(process)) came(process, {std::max(before, started_at(process)), monotonic_ns()});
-    return selected;
-  }
-
-  static std::int64_t started_at(const Process& process) { return boot_ns_of(process.start_ticks) - boottime_ns() + monotonic_ns(); }
-
-  void came(const Process& process, Moment when) {
-    const auto pair = successors_.seen(process, when);
-    if (!pair) return;
-    boost::json::object told{{"pid", process.pid}, {"name", printable(process.name)}, {"instead_of", pair->victim.pid}, {"after_ms", ms(pair->after_ns)}};
-    if (pair->within_ns > exact_ns) told["within_ms"] = ms(pair->within_ns);
-    events_.push_back({on_.listens_on ? "process.answers" : "process.returned", wall_ns(), std::move(told)});
-  }
-
-  // The kernel tells of a process the moment it begins; that it listens has to be looked for.
-  void look_at(pid_t pid, std::int64_t at) {
-    if (stopped_ || on_.listens_on) return;
-    notice_deaths();
-    if (!successors_.missing()) return;
-    auto one = on_;
-    if (!on_.pidfile) one.pid = pid;
-    if (on_.pid && *on_.pid != pid) return;
-    if (const auto selected = select_processes(one, setting_))
-      for (auto& process : selected->processes)
-        if (process.pid == pid) came(process, {at, at});
-  }
-
-  // Often while somebody is missed, so that the moment is known: a look at one port costs little, one at all processes more.
-  void look_for_successors() {
-    if (!setting_.io || stopped_) return;
-    notice_deaths();
-    if (successors_.missing() && (!on_.listens_on || somebody_listens())) look();
-    const auto missed_for = monotonic_ns() - (victims_.empty() ? 0 : victims_.back()->died);
-    const bool often = successors_.missing() && on_.listens_on && missed_for < often_for_ns;
-    look_again_in(often ? first_look : std::chrono::milliseconds{100});
-  }
-
-  void look_again_in(std::chrono::milliseconds time) {
-    look_ = std::make_unique<asio::steady_timer>(*setting_.io, time);
-    look_->async_wait([this](auto error) {
-      if (!error) look_for_successors();
-    });
-  }
-
-  // Without this nobody of them can be found to listen; in another network namespace it is not known.
-  bool somebody_listens() {
-    const bool here = !found_.empty() && std::all_of(found_.begin(), found_.end(), [](auto& process) { return process.network_namespace == network_namespace_of(::getpid()); });
-    if (!here) return true;
-    const auto all = listeners_around(::getpid());
-    const bool listens = std::any_of(all.begin(), all.end(), [this](auto& listener) { return listener.port == *on_.listens_on; });
-    if (!listens) looked_ = monotonic_ns();
-    return listens;
-  }
-
-  static constexpr std::chrono::milliseconds first_look{2};
-  static constexpr std::int64_t exact_ns = 1'000'000, often_for_ns = 10'000'000'000;
-
   ProcessKill with_;
   TargetSpec on_;
   Setting setting_;
   std::mt19937_64 random_;
   std::vector<Process> found_, picked_;
   std::vector<systemd::Unit> units_;
-  std::vector<std::unique_ptr<Victim>> victims_;
-  Successors successors_;
+  KilledWatch watch_;
   std::set<std::pair<pid_t, std::uint64_t>> spared_;
   std::vector<FaultEvent> events_;
-  std::unique_ptr<ProcessEvents> arrivals_;
-  std::unique_ptr<asio::steady_timer> repeat_, look_;
+  std::unique_ptr<asio::steady_timer> repeat_;
   std::vector<std::unique_ptr<asio::steady_timer>> force_;
-  std::int64_t struck_ = 0, looked_ = 0;
   bool stopped_ = false;
+  // A handler that is queued already is called although its timer is gone, and this fault with it.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 std::unique_ptr<Fault> prepare(const Value& with, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {

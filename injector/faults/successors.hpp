@@ -27,7 +27,8 @@ class Successors {
 
   // These were there before: they stand in for nobody.
   void know(const std::vector<Process>&);
-  void died(const Process&, std::int64_t at);
+  // A death may be seen after its successor has begun, not before the blow.
+  void died(const Process&, std::int64_t struck, std::int64_t at);
   bool missing() const { return !gaps_.empty(); }
   bool knows(const Process& process) const { return known_.contains({process.pid, process.start_ticks}); }
   // One that is new takes the place of one that died before it came: of one with the same command and cgroup if there
@@ -38,7 +39,7 @@ class Successors {
  private:
   struct Gap {
     Process victim;
-    std::int64_t died = 0;
+    std::int64_t struck = 0, died = 0;
   };
   std::vector<Gap>::iterator place_for(const Process&, std::int64_t came_at_the_latest);
 

@@ -48,8 +48,8 @@ ProcessEvents::ProcessEvents(boost::asio::io_context& io, Take take) : socket_(i
 }
 
 void ProcessEvents::listen() {
-  socket_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [this](auto error) {
-    if (error) return;
+  socket_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [this, alive = std::weak_ptr<bool>(alive_)](auto error) {
+    if (error || alive.expired()) return;
     catch_up();
     listen();
   });
@@ -66,9 +66,10 @@ void ProcessEvents::catch_up() {
     proc_event event;
     std::memcpy(&event, buffer.data() + payload_at, sizeof event);
     const auto at = static_cast<std::int64_t>(event.timestamp_ns);
-    if (event.what == proc_event::PROC_EVENT_EXEC) take_(event.event_data.exec.process_tgid, at);
+    if (event.what == proc_event::PROC_EVENT_EXEC) take_(What::begun, event.event_data.exec.process_tgid, at);
+    if (event.what == proc_event::PROC_EVENT_EXIT) take_(What::ended, event.event_data.exit.process_tgid, at);
     const auto& fork = event.event_data.fork;
-    if (event.what == proc_event::PROC_EVENT_FORK && fork.child_pid == fork.child_tgid) take_(fork.child_tgid, at);
+    if (event.what == proc_event::PROC_EVENT_FORK && fork.child_pid == fork.child_tgid) take_(What::begun, fork.child_tgid, at);
   }
 }
 

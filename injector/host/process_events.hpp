@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -12,8 +13,9 @@ namespace squall {
 
 class ProcessEvents {
  public:
-  // A process that was forked, or has become another program; `at` is CLOCK_MONOTONIC.
-  using Take = std::function<void(pid_t, std::int64_t at)>;
+  enum class What { begun, ended };  // forked, or become another program; a thread of it has ended
+  // `at` is CLOCK_MONOTONIC. Only notes it down: it may be called in the middle of whatever catches up.
+  using Take = std::function<void(What, pid_t, std::int64_t at)>;
   // Only root in the first pid and user namespaces hears anything (drivers/connector/cn_proc.c).
   ProcessEvents(boost::asio::io_context&, Take);
   ProcessEvents(const ProcessEvents&) = delete;
@@ -25,6 +27,8 @@ class ProcessEvents {
 
   boost::asio::posix::stream_descriptor socket_;
   Take take_;
+  // A handler that is queued already is called although its descriptor is closed meanwhile.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace squall

@@ -57,16 +57,17 @@ TEST_F(Door, is_open_after_an_accepted_hello_alone) {
 
 TEST_F(Door, takes_so_many_prepared_steps_and_no_more) {
   hello("production");
+  const Sleeper victim{{.executable = (folder.path() / "sqvictim").string(), .cgroup_folder = ""}};
+  const auto prepare = [&](std::size_t step) {
+    return injector->ask({{"do", "prepare"}, {"step", fmt::format("step {}", step)}, {"fault", "process.kill"}, {"on", {{"pid", victim.pid()}}}, {"with", json::object{}}});
+  };
   std::size_t taken = 0;
   json::object answer;
-  for (; taken < 1000; ++taken) {
-    answer = injector->ask({{"do", "prepare"}, {"step", fmt::format("step {}", taken)}, {"fault", "network.mtu"}, {"on", {{"interface", "sqa"}}}, {"with", {{"mtu", 1300}}}});
-    if (!answer.at("ok").as_bool()) break;
-  }
+  while (taken < 1000 && (answer = prepare(taken)).at("ok").as_bool()) ++taken;
   EXPECT_EQ(taken, 256U);
   EXPECT_EQ(answer.at("kind"), "refused");
   // One that is there already may be prepared anew, and one that is applied makes room.
-  EXPECT_TRUE(injector->ask({{"do", "prepare"}, {"step", "step 0"}, {"fault", "network.mtu"}, {"on", {{"interface", "sqa"}}}, {"with", {{"mtu", 1300}}}}).at("ok").as_bool());
+  EXPECT_TRUE(prepare(0).at("ok").as_bool());
   injector->must({{"do", "apply"}, {"step", "step 0"}, {"for_ns", 60'000'000'000}});
   EXPECT_TRUE(injector->ask(slow("prepare", "another")).at("ok").as_bool());
 }

@@ -1,7 +1,6 @@
 // The host's policy by the real injector: every key against every fault of the catalogue, whatever it is aimed by, and in every
 // look that a fault has at its targets.
 #include <chrono>
-#include <fstream>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -130,6 +129,15 @@ TEST_F(PolicyOnHost, lets_a_listener_on_loopback_addresses_be_hit_beside_a_prote
   EXPECT_NE(json::serialize(by.wait_for_event("undone").at("why")).find("protected_interfaces"), std::string::npos);
 }
 
+TEST_F(PolicyOnHost, ends_a_fault_on_a_port_that_a_protected_process_has_by_now) {
+  Sleeper server{{.executable = executable("sqserver"), .cgroup_folder = "", .port = port}};
+  auto& by = injector("protected_processes: [sqguarded]\n");
+  by.must(request("apply", "network.refuse", {{"listens_on", port}}, {}, 60 * second));
+  server.kill();
+  const Sleeper guarded{{.executable = executable("sqguarded"), .cgroup_folder = "", .port = port}};
+  EXPECT_NE(json::serialize(by.wait_for_event("undone").at("why")).find("sqguarded"), std::string::npos);
+}
+
 // A VLAN's packets pass the device below it, and a bridge's its ports.
 TEST_F(PolicyOnHost, protects_an_interface_from_faults_on_those_that_carry_its_packets) {
   testing::shell("ip link add sqbr type bridge && ip link add sqport type veth peer name sqpeer && ip link set sqport master sqbr");
@@ -230,17 +238,13 @@ TEST_F(DiskPolicy, protects_a_process_that_shares_the_cgroup) {
 }
 
 TEST_F(DiskPolicy, protects_a_process_whose_first_thread_has_ended) {
-  const testing::DiskWorker worker{*disk, *group, Use::synced_write, 4096, 20};
+  const Sleeper target{{.executable = executable("sqtarget"), .cgroup_folder = group->group().folder}};
   const WithoutFirstThread guarded{group->group().folder};
   const auto exe = std::filesystem::read_symlink("/proc/self/exe").string();
-  std::ofstream{folder.path() / "name"} << exe;
   const auto found = read_process(guarded.pid());
   ASSERT_TRUE(found);
   EXPECT_EQ(found->exe, exe);
-  // The worker is the same executable: it is spared by name alone.
-  std::string name;
-  std::ifstream{fmt::format("/proc/{}/comm", guarded.pid())} >> name;
-  expect_refused(injector(fmt::format("protected_processes: [{}]\n", name)), "disk.throttle", {{"path", disk->folder()}}, slow(), fmt::format("[{}]", guarded.pid()));
+  expect_refused(injector(fmt::format("protected_processes: [{}]\n", exe)), "disk.throttle", {{"pid", target.pid()}, {"path", disk->folder()}}, slow(), fmt::format("[{}]", guarded.pid()));
 }
 
 // Who comes into the cgroup while the fault is in force ends it.
