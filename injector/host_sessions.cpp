@@ -116,7 +116,7 @@ void end_session(const std::string& name, bool clean) noexcept {
 }
 
 void forget_old_sessions() {
-  constexpr auto old = std::chrono::hours{1};
+  constexpr auto old = std::chrono::minutes{1};
   std::error_code error;
   for (auto& path : entries(folder)) {
     const auto session = path.extension() == ".json" ? read(path) : std::nullopt;
@@ -164,7 +164,7 @@ std::vector<JournalContent> read_host_journals(const std::string& state, const s
   std::set<std::string> there;
   for (auto& journal : out) there.insert(journal.session);
   for (auto& session : host_sessions())
-    if (session.session != except && !there.contains(session.session))
+    if (session.session != except && !there.contains(session.session) && !(session.ended && session.clean))
       if (auto journal = journal_of(session)) out.push_back(std::move(*journal));
   return out;
 }

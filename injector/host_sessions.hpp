@@ -31,7 +31,7 @@ Fd take_host_lock();
 void end_session(const std::string& session, bool clean) noexcept;
 // Never throws.
 void forget_session(const std::string& session);
-// Those of another boot, and those that ended well an hour ago and more.
+// Those of another boot, and those that ended well a minute ago and more: whoever asks what became of them asks at once.
 void forget_old_sessions();
 
 // A state folder's one name.
