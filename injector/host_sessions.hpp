@@ -38,7 +38,7 @@ void forget_old_sessions();
 std::string canonical(const std::string& path);
 
 // Of this boot, in the order of their names.
-std::vector<HostSession> host_sessions();
+std::vector<HostSession> host_sessions(const std::string& except = "");
 std::optional<HostSession> host_session(const std::string& name);
 
 // Its journal: by its path, or where that is gone from the process that holds it. Nothing where nobody has it.

@@ -161,6 +161,21 @@ TEST_F(StandsStill, is_undone_another_way_where_injector_and_guardian_are_frozen
   for (int i = 0; i < 200 && ::rmdir(group.c_str()) != 0; ++i) std::this_thread::sleep_for(20ms);
 }
 
+// Killed, a process that is frozen by cgroup v1 dies only when it thaws.
+TEST_F(StandsStill, is_undone_by_the_guardian_where_the_injector_alone_is_frozen) {
+  const std::string freezer = "/sys/fs/cgroup/freezer", group = freezer + "/squall-alone-" + std::to_string(::getpid());
+  if (!fs::exists(freezer + "/cgroup.procs") || !fs::create_directory(group)) GTEST_SKIP() << "no freezer of cgroup v1 here";
+  InjectorProcess injector{state()};
+  injector.must(hello());
+  injector.must(smaller());
+  std::ofstream{group + "/cgroup.procs"} << injector.pid();
+  std::ofstream{group + "/freezer.state"} << "FROZEN";
+  EXPECT_TRUE(large_within(15s)) << link();
+  EXPECT_TRUE(WIFSIGNALED(injector.end()));
+  for (int i = 0; i < 200 && ::rmdir(group.c_str()) != 0; ++i) std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(fs::exists(group));
+}
+
 TEST_F(StandsStill, is_left_alone_where_it_only_is_slow) {
   InjectorProcess injector{state()};
   const auto session = std::string(injector.must(hello()).at("session").as_string());
