@@ -19,6 +19,7 @@
 #include "injector/host/descriptor_limit.hpp"
 #include "injector/host/passed_descriptor.hpp"
 #include "injector/host/read_file.hpp"
+#include "injector/host/suspended.hpp"
 
 extern char** environ;
 
@@ -152,6 +153,7 @@ int guard(const std::string& path, pid_t injector, std::uint64_t start_ticks) {
   // Its end of the pipe is closed: it is dying. Nobody may act on the host beside us.
   if (!wait_for_end(pidfd, 200)) {
     signal_process(pidfd, SIGKILL);
+    if (!wait_for_end(pidfd, 500)) leave_frozen_group(injector);
     wait_for_end(pidfd, 5000);
   }
   const bool clean = (journal ? carry_out_journal(journal, path) : carry_out_journal(path)).empty();

@@ -116,7 +116,7 @@ void end_session(const std::string& name, bool clean) noexcept {
 }
 
 void forget_old_sessions() {
-  constexpr auto old = std::chrono::hours{1};
+  constexpr auto old = std::chrono::minutes{1};
   std::error_code error;
   for (auto& path : entries(folder)) {
     const auto session = path.extension() == ".json" ? read(path) : std::nullopt;
@@ -128,10 +128,10 @@ void forget_old_sessions() {
 
 void forget_session(const std::string& session) { ::unlink(file_of(session).c_str()); }
 
-std::vector<HostSession> host_sessions() {
+std::vector<HostSession> host_sessions(const std::string& except) {
   std::vector<HostSession> out;
   for (auto& path : entries(folder)) {
-    if (path.extension() != ".json") continue;
+    if (path.extension() != ".json" || path.stem() == except) continue;
     auto session = read(path);
     if (session && session->boot == boot_id()) out.push_back(std::move(*session));
   }
@@ -163,8 +163,8 @@ std::vector<JournalContent> read_host_journals(const std::string& state, const s
   auto out = read_journals(state, except);
   std::set<std::string> there;
   for (auto& journal : out) there.insert(journal.session);
-  for (auto& session : host_sessions())
-    if (session.session != except && !there.contains(session.session))
+  for (auto& session : host_sessions(except))
+    if (!there.contains(session.session) && !(session.ended && session.clean))
       if (auto journal = journal_of(session)) out.push_back(std::move(*journal));
   return out;
 }

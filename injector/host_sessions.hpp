@@ -31,14 +31,14 @@ Fd take_host_lock();
 void end_session(const std::string& session, bool clean) noexcept;
 // Never throws.
 void forget_session(const std::string& session);
-// Those of another boot, and those that ended well an hour ago and more.
+// Those of another boot, and those that ended well a minute ago and more: whoever asks what became of them asks at once.
 void forget_old_sessions();
 
 // A state folder's one name.
 std::string canonical(const std::string& path);
 
 // Of this boot, in the order of their names.
-std::vector<HostSession> host_sessions();
+std::vector<HostSession> host_sessions(const std::string& except = "");
 std::optional<HostSession> host_session(const std::string& name);
 
 // Its journal: by its path, or where that is gone from the process that holds it. Nothing where nobody has it.

@@ -108,6 +108,7 @@ void InForce::check_claims(const Order& order) const {
 json::object InForce::apply(Order order) {
   const auto step = order.step;
   if (running_.contains(step)) throw Refused{"conflict", fmt::format("a step \"{}\" is in force already", step)};
+  look();
   at_.safeguard.arm();
   auto running = std::make_unique<Running>(at_.io, std::move(order), at_.safeguard.journal());
   auto& fault = *running->order.fault;
@@ -137,6 +138,7 @@ json::object InForce::apply(Order order) {
     throw;
   }
   const auto apply_ns = monotonic_ns() - running->order.received;
+  looked();
   at_.safeguard.hold(true);
   running->number = ++order_;
   auto& kept = *(running_[step] = std::move(running));
@@ -160,7 +162,7 @@ void InForce::start(Running& running) {
     later(running.over, std::chrono::nanoseconds{running.order.for_ns}, [this] { end_those_over(); });
   if (running.order.ramp_up_ns > 0) ramp(running.order.step);
   if (running_.size() > 1) return;
-  looked_at_ = boottime_ns();
+  looked();
   later(ticks_, dose_period, [this] { tick(); });
   renew();
 }
@@ -179,11 +181,11 @@ void InForce::ramp(const std::string& step) {
 }
 
 // Nobody but a signal, a freezer or a sleep of the machine keeps the timer waiting for so long where nothing else was done.
-void InForce::notice_gap() {
+void InForce::look() {
   constexpr std::int64_t longest_ns = 2'000'000'000;  // the guardian's patience
   const auto now = boottime_ns();
   const auto gap = now - std::exchange(looked_at_, now);
-  if (std::exchange(busy_, false) || gap < longest_ns) return;
+  if (gap < longest_ns) return;
   for (auto& [step, running] : running_) {
     running->unattended_ns += gap;
     at_.say({{"event", "fault"}, {"step", step}, {"what", "fault.unattended"}, {"at", wall_ns()}, {"seconds", static_cast<double>(gap / 1'000'000) / 1000},
@@ -191,8 +193,10 @@ void InForce::notice_gap() {
   }
 }
 
+void InForce::looked() { looked_at_ = boottime_ns(); }
+
 void InForce::tick() {
-  notice_gap();
+  look();
   // Timers stand still while the machine sleeps; what has to end does not.
   end_those_over();
   if (lease_ns_ > 0 && boottime_ns() >= lease_until_) undo_all("the lease ran out", true);
@@ -256,8 +260,7 @@ std::vector<InForce::Running*> InForce::in_order_of_undo(const std::vector<std::
 }
 
 void InForce::end(const std::vector<std::string>& steps, const std::string& why, const Told& told) {
-  notice_gap();
-  busy();
+  look();
   const auto begin = monotonic_ns();
   const auto order = in_order_of_undo(steps);
   std::size_t changes = 0;
@@ -287,6 +290,7 @@ void InForce::end(const std::vector<std::string>& steps, const std::string& why,
   note(records);
   if (others) make_way({}, false);
   at_.safeguard.hold(!running_.empty());
+  looked();
   if (!running_.empty()) return;
   ticks_.cancel();
   lease_.cancel();

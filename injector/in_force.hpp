@@ -54,8 +54,9 @@ class InForce {
   void lease(std::int64_t ns) { lease_ns_ = ns; }
   void renew();
 
-  // Something takes its time, and no dose is taken meanwhile: that is no standing still.
-  void busy() { busy_ = true; }
+  // What takes its time, so that no dose is taken meanwhile, is no standing still: look before it, looked after it.
+  void look();
+  void looked();
 
   bool empty() const { return running_.empty(); }
   bool clean() const { return running_.empty() && remains_.empty(); }
@@ -88,9 +89,7 @@ class InForce {
   std::map<std::string, std::unique_ptr<Running>> running_;
   std::vector<std::unique_ptr<Applied>> remains_;  // what could not be undone
   std::uint64_t order_ = 0;
-  void notice_gap();
   std::int64_t looked_at_ = 0;  // CLOCK_BOOTTIME
-  bool busy_ = false;
 };
 
 }  // namespace squall

@@ -26,7 +26,7 @@ std::vector<OwnJournal> own_journals(const std::string& state) {
   }
   const auto own = canonical(state);
   for (auto& session : host_sessions()) {
-    if (session.state != own || there.contains(session.session)) continue;
+    if (session.state != own || there.contains(session.session) || (session.ended && session.clean)) continue;
     const auto held = held_journal(session);
     Fd file{held.empty() ? -1 : ::open(held.c_str(), O_RDWR | O_CLOEXEC)};
     if (auto content = file ? journal_of(session) : std::nullopt) out.push_back({std::move(*content), std::move(file)});

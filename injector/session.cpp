@@ -154,9 +154,10 @@ class Session {
   struct Pause {
     explicit Pause(Session& session) : of(session) {
       of.safeguard_.expect_a_pause();
-      of.in_force_.busy();
+      of.in_force_.look();
     }
     ~Pause() {
+      of.in_force_.looked();
       if (!of.in_force_.empty()) of.safeguard_.hold(true);
     }
     Session& of;

@@ -152,6 +152,14 @@ std::uint64_t identity(const std::string& folder) {
   return stat(folder.c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
+std::string find_again(const std::string& folder, std::uint64_t wanted) {
+  if (identity(folder) == wanted) return folder;
+  std::error_code error;
+  for (auto& beside : entries(std::filesystem::path{folder}.parent_path()))
+    if (std::filesystem::is_directory(beside, error) && identity(beside) == wanted) return beside;
+  return "";
+}
+
 void enable_controller(Transaction& transaction, const Group& parent, const std::string& controller) {
   auto file = parent.folder + "/cgroup.subtree_control";
   auto what = fmt::format("enable the {} controller below the cgroup {}", controller, parent.path);

@@ -63,5 +63,7 @@ void enable_controller(Transaction&, const Group& parent, const std::string& con
 
 // The identity of a cgroup's folder, never reused before a reboot (a kernfs node's number with its generation).
 std::uint64_t identity(const std::string& folder);
+// The folder of that identity, by its name or, where somebody gave it another one (cgroup v1), beside it; "" where it is gone.
+std::string find_again(const std::string& folder, std::uint64_t identity);
 
 }  // namespace squall::cgroup

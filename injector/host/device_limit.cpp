@@ -127,19 +127,23 @@ std::string describe(const boost::json::object& with) {
   return fmt::format("set {} back to {}", place(with).to_string(), cgroup::limit_text(before(with)));
 }
 
-// With the folder, its limits went; and with the file, which goes when its controller is disabled.
-bool is_gone(const boost::json::object& with) {
-  auto& file = with.at("file").as_string();
-  auto folder = std::string(file.data(), file.rfind('/'));
-  return cgroup::identity(folder) != with.at("identity").to_number<std::uint64_t>() ||
-         (access(file.c_str(), F_OK) != 0 && errno == ENOENT);
+// As it is now, whatever its group's name is; nothing where it is gone. With the folder, its limits went; and with the file, which
+// goes when its controller is disabled.
+std::optional<cgroup::DeviceLimit> find(const boost::json::object& with) {
+  auto where = place(with);
+  const auto end = where.file.rfind('/');
+  const auto folder = cgroup::find_again(where.file.substr(0, end), with.at("identity").to_number<std::uint64_t>());
+  where.file = folder + where.file.substr(end);
+  if (folder.empty() || (access(where.file.c_str(), F_OK) != 0 && errno == ENOENT)) return {};
+  return where;
 }
 
 Undone carry_out(const boost::json::object& with) {
-  auto where = place(with);
+  const auto there = find(with);
+  if (!there) return {UndoOutcome::already};
+  auto& where = *there;
   auto previous = before(with);
   auto by_hand = fmt::format("echo \"{}\" > {}", where.line(previous), where.file);
-  if (is_gone(with)) return {UndoOutcome::already};
   auto now = cgroup::read_limit(where);
   if (!now) return {UndoOutcome::failed, fmt::format("read {}: {}", where.file, std::strerror(now.error())), by_hand};
   if (*now == previous) return {UndoOutcome::already};

@@ -161,6 +161,21 @@ TEST_F(StandsStill, is_undone_another_way_where_injector_and_guardian_are_frozen
   for (int i = 0; i < 200 && ::rmdir(group.c_str()) != 0; ++i) std::this_thread::sleep_for(20ms);
 }
 
+// Killed, a process that is frozen by cgroup v1 dies only when it thaws.
+TEST_F(StandsStill, is_undone_by_the_guardian_where_the_injector_alone_is_frozen) {
+  const std::string freezer = "/sys/fs/cgroup/freezer", group = freezer + "/squall-alone-" + std::to_string(::getpid());
+  if (!fs::exists(freezer + "/cgroup.procs") || !fs::create_directory(group)) GTEST_SKIP() << "no freezer of cgroup v1 here";
+  InjectorProcess injector{state()};
+  injector.must(hello());
+  injector.must(smaller());
+  std::ofstream{group + "/cgroup.procs"} << injector.pid();
+  std::ofstream{group + "/freezer.state"} << "FROZEN";
+  EXPECT_TRUE(large_within(15s)) << link();
+  EXPECT_TRUE(WIFSIGNALED(injector.end()));
+  for (int i = 0; i < 200 && ::rmdir(group.c_str()) != 0; ++i) std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(fs::exists(group));
+}
+
 TEST_F(StandsStill, is_left_alone_where_it_only_is_slow) {
   InjectorProcess injector{state()};
   const auto session = std::string(injector.must(hello()).at("session").as_string());
@@ -202,6 +217,33 @@ TEST_F(StandsStill, is_noticed_by_squall_within_the_lease) {
   EXPECT_TRUE(large_within(15s)) << "the lease is 10 s, and a machine may be slow";
   EXPECT_NE(tool.wait(), 0) << tool.output();
   EXPECT_NE(tool.output().find("nobody looked after the fault"), std::string::npos) << tool.output();
+}
+
+TEST_F(StandsStill, is_in_the_record_of_a_drill_and_passes_nothing) {
+  Squall tool;
+  tool.start_drill(R"(scenario: stands-still
+baseline: {for: 1s}
+recovery: {for: 1s}
+services:
+  far: {probes: [{command: ping -c 1 -W 1 10.99.0.2, every: 500ms, timeout: 2s}]}
+method:
+  - {name: smaller, fault: network.mtu, on: {interface: sqa}, with: {mtu: 1400}, for: 60s}
+expect:
+  - {service: far, availability: ">= 1%"}
+)");
+  ASSERT_TRUE(tool.wait_for_record("fault.dose")) << tool.output();
+  const auto journals = read_journals(tool.state().string());
+  ASSERT_EQ(journals.size(), 1U);
+  ::kill(guardian_of(journals[0].pid), SIGSTOP);
+  ::kill(journals[0].pid, SIGSTOP);
+  EXPECT_TRUE(large_within(15s));
+  EXPECT_NE(tool.wait(), 0) << tool.output();
+  EXPECT_NE(tool.record().find("fault.unattended"), std::string::npos) << tool.record();
+  const auto report = tool.report();
+  const auto& fault = report.at("faults").at(0);
+  EXPECT_FALSE(fault.at("dose").at("verified").as_bool()) << fault;
+  EXPECT_NE(json::serialize(fault.at("dose")).find("nobody looked"), std::string::npos) << fault;
+  EXPECT_NE(json::serialize(report).find("was stopped or frozen"), std::string::npos) << "the reason is not told";
 }
 
 class Many : public Restoration {

@@ -94,10 +94,9 @@ TEST_F(JournalTest, with_any_bit_of_its_last_record_flipped_loses_nothing_withou
   const auto last = whole.rfind('\n', end - 2) + 1;
   for (auto at = last; at < end; ++at)
     for (int bit = 0; bit < 8; ++bit) {
-      auto bytes = whole;
+      auto bytes = whole.substr(0, end + 4096);  // with some of the room behind it
       bytes[at] = static_cast<char>(bytes[at] ^ 1 << bit);
-      write(path, bytes);
-      const auto read = read_journal(path);
+      const auto read = parse_journal(path, bytes);
       ASSERT_TRUE(read);
       EXPECT_TRUE(read->damaged > 0 || read->open.size() == 3) << "byte " << at - last << ", bit " << bit;
     }
