@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include <netinet/in.h>
 
@@ -106,12 +107,14 @@ void TargetTraffic::look() {
     if (gone) settle(it->second);
     it = gone ? known_.erase(it) : std::next(it);
   }
+  judge_probes();
   next_look_ = monotonic_ns() + (monotonic_ns() - begin) * part_of_time;
 }
 
 void TargetTraffic::end() {
   next_look_ = next_descriptors_ = 0;
   look();
+  judge_probes();
   sockets_.reset();
   tracking_.reset();
   routes_.reset();
@@ -328,10 +331,22 @@ void TargetTraffic::look_at_unix_sockets() {
 
 void TargetTraffic::note_probes(const std::string& service, const std::vector<Endpoint>& ends) {
   if (ends.empty()) return;
-  next_look_ = 0;
-  look();
+  constexpr std::size_t most = 100'000;  // where looks are few since there are so many sockets
   if (!witness_ || witness_->service != service) witness_ = Witness{.service = service};
-  for (auto& end : ends) ++(met->has(end) ? witness_->met : seen_.has(end) ? witness_->passed : witness_->unseen);
+  if (probes_.size() < most) probes_.insert(probes_.end(), ends.begin(), ends.end());
+  sockets_ ? look() : judge_probes();
+}
+
+void TargetTraffic::judge_probes() {
+  const auto before = std::exchange(probes_again_, {});
+  auto judge = [&](const Endpoint& end, bool again) {
+    if (met->has(end)) ++witness_->met;
+    else if (seen_.has(end)) ++witness_->passed;
+    else if (again || !sockets_) ++witness_->unseen;
+    else probes_again_.push_back(end);
+  };
+  for (auto& end : before) judge(end, true);
+  for (auto& end : std::exchange(probes_, {})) judge(end, false);
 }
 
 Dose TargetTraffic::in_view(Dose dose, std::uint64_t met_at_least) {

@@ -135,6 +135,7 @@ TEST_F(TargetShare, users_who_come_straight_meet_it) {
       fault.apply();
       const auto ends = users(port, 8);
       fault->note_probes("shop", ends);
+      EXPECT_TRUE(soon([&] { return fault->measure().witness->met == 8; }));
       const auto dose = fault->measure();
       EXPECT_TRUE(dose.verified) << boost::json::serialize(dose.json());
       EXPECT_EQ(dose.shares.front().passed, 0U) << boost::json::serialize(dose.json());
@@ -157,15 +158,15 @@ TEST_F(TargetShare, the_services_own_probes_are_its_witnesses) {
   const auto probes = users(port, 3);
   EXPECT_FALSE(slow->measure().verified);
   slow->note_probes("shop", probes);
+  EXPECT_TRUE(soon([&] { return slow->measure().witness->met == 3; }));
   auto dose = slow->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(boost::json::serialize(dose.witness->json()), R"({"service":"shop","met":3,"passed":0})");
   // Probes that nobody saw come here say nothing.
   slow->note_probes("shop", {endpoint_of(IPPROTO_TCP, std::array<std::uint8_t, 4>{10, 1, 2, 3}, 999)});
   slow->note_probes("shop", users(users_port, 5));
+  EXPECT_TRUE(soon([&] { return slow->measure().witness->passed == 5 && slow->measure().witness->unseen == 1; }));
   dose = slow->measure();
-  EXPECT_EQ(dose.witness->passed, 5U);
-  EXPECT_EQ(dose.witness->unseen, 1U);
   EXPECT_FALSE(dose.verified);
 }
 
