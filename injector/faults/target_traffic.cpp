@@ -285,7 +285,7 @@ void TargetTraffic::add(const Known& one, Sum& met_sum, Sum& passed_sum, std::ma
 void TargetTraffic::settle(const Known& one) { add(one, met_, passed_, why_); }
 
 void TargetTraffic::look_at_descriptors() {
-  if (what_.everybody || what_.listener) return;
+  if (what_.pids.empty()) return;
   const auto begin = monotonic_ns();
   std::set<pid_t> pids(what_.pids.begin(), what_.pids.end());
   for (auto& folder : what_.cgroup_folders) {
@@ -320,10 +320,11 @@ void TargetTraffic::look_at_unix_sockets() {
     unsigned long long inode = 0;
     int path = 0;
     if (std::sscanf(text.c_str(), "%*s %*x %*x %lx %x %x %llu %n", &flags, &type, &state, &inode, &path) != 4 || path == 0 || static_cast<std::size_t>(path) >= text.size()) continue;
-    if (!inodes_.contains(inode) || (type != stream && type != packets)) continue;
+    if (type != stream && type != packets) continue;
     const auto name = text.substr(static_cast<std::size_t>(path));
-    if (flags & listening) ours.insert(name);
-    else if (state == connected) accepted.push_back({inode, name});
+    // Whoever of its children serves one that was accepted.
+    if (!(flags & listening) && state == connected) accepted.push_back({inode, name});
+    if (flags & listening && inodes_.contains(inode)) ours.insert(name);
   }
   for (auto& one : accepted)
     if (ours.contains(one.path)) unix_.inodes.insert(one.inode), unix_.paths.insert(one.path);

@@ -234,6 +234,7 @@ TEST_F(TargetShare, what_comes_by_a_listener_of_another_cgroup_goes_by) {
 TEST_F(TargetShare, users_of_a_unix_socket_go_by) {
   const test::TemporaryDirectory folder;
   const auto path = (folder.path() / "service.sock").string();
+  constexpr std::uint16_t own = 7074;
   sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
   path.copy(at.sun_path, sizeof at.sun_path - 1);
   OwnGroup group;
@@ -246,10 +247,11 @@ TEST_F(TargetShare, users_of_a_unix_socket_go_by) {
           std::thread{[listener] {
             for (;;) ::accept(listener, nullptr, nullptr);
           }}.detach();
+          auto also = std::make_shared<testing::TcpEcho>(own);
           std::thread{[] {
             for (;;) testing::ping("10.99.0.2", 8125, 1, 1000, 20);  // its statistics
           }}.detach();
-          return {};
+          return also;
         },
         group.folder);
   } catch (const std::exception&) {
@@ -265,7 +267,15 @@ TEST_F(TargetShare, users_of_a_unix_socket_go_by) {
   ASSERT_TRUE(soon([&] { return slow->measure().samples > 3; }));
   const auto dose = slow->measure();
   EXPECT_FALSE(dose.verified) << boost::json::serialize(dose.json());
-  EXPECT_THAT(dose.reason, HasSubstr("came by unix sockets (" + path + "), which this fault does not reach"));
+  EXPECT_THAT(dose.reason, HasSubstr("3 connections came by unix sockets (" + path + "), which this fault does not reach"));
+  slow.undo();
+  // Of a listener the same, beside fewer who come to its port.
+  RunFault late{"tcp.latency", {{"latency", "100ms"}}, {{"listens_on", own}}};
+  late.apply();
+  users(own, 1);
+  EXPECT_THAT(late->measure().reason, HasSubstr("3 connections came by unix sockets"));
+  users(own, 3);
+  EXPECT_TRUE(soon([&] { return late->measure().verified; })) << late->measure().reason;
 }
 
 TEST_F(TargetShare, chatter_of_an_idle_device_is_no_dose) {
