@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include <netinet/in.h>
 
@@ -106,12 +107,14 @@ void TargetTraffic::look() {
     if (gone) settle(it->second);
     it = gone ? known_.erase(it) : std::next(it);
   }
+  judge_probes();
   next_look_ = monotonic_ns() + (monotonic_ns() - begin) * part_of_time;
 }
 
 void TargetTraffic::end() {
   next_look_ = next_descriptors_ = 0;
   look();
+  judge_probes();
   sockets_.reset();
   tracking_.reset();
   routes_.reset();
@@ -282,7 +285,7 @@ void TargetTraffic::add(const Known& one, Sum& met_sum, Sum& passed_sum, std::ma
 void TargetTraffic::settle(const Known& one) { add(one, met_, passed_, why_); }
 
 void TargetTraffic::look_at_descriptors() {
-  if (what_.everybody || what_.listener) return;
+  if (what_.pids.empty()) return;
   const auto begin = monotonic_ns();
   std::set<pid_t> pids(what_.pids.begin(), what_.pids.end());
   for (auto& folder : what_.cgroup_folders) {
@@ -317,10 +320,11 @@ void TargetTraffic::look_at_unix_sockets() {
     unsigned long long inode = 0;
     int path = 0;
     if (std::sscanf(text.c_str(), "%*s %*x %*x %lx %x %x %llu %n", &flags, &type, &state, &inode, &path) != 4 || path == 0 || static_cast<std::size_t>(path) >= text.size()) continue;
-    if (!inodes_.contains(inode) || (type != stream && type != packets)) continue;
+    if (type != stream && type != packets) continue;
     const auto name = text.substr(static_cast<std::size_t>(path));
-    if (flags & listening) ours.insert(name);
-    else if (state == connected) accepted.push_back({inode, name});
+    // Whoever of its children serves one that was accepted.
+    if (!(flags & listening) && state == connected) accepted.push_back({inode, name});
+    if (flags & listening && inodes_.contains(inode)) ours.insert(name);
   }
   for (auto& one : accepted)
     if (ours.contains(one.path)) unix_.inodes.insert(one.inode), unix_.paths.insert(one.path);
@@ -328,10 +332,22 @@ void TargetTraffic::look_at_unix_sockets() {
 
 void TargetTraffic::note_probes(const std::string& service, const std::vector<Endpoint>& ends) {
   if (ends.empty()) return;
-  next_look_ = 0;
-  look();
+  constexpr std::size_t most = 100'000;  // where looks are few since there are so many sockets
   if (!witness_ || witness_->service != service) witness_ = Witness{.service = service};
-  for (auto& end : ends) ++(met->has(end) ? witness_->met : seen_.has(end) ? witness_->passed : witness_->unseen);
+  if (probes_.size() < most) probes_.insert(probes_.end(), ends.begin(), ends.end());
+  sockets_ ? look() : judge_probes();
+}
+
+void TargetTraffic::judge_probes() {
+  const auto before = std::exchange(probes_again_, {});
+  auto judge = [&](const Endpoint& end, bool again) {
+    if (met->has(end)) ++witness_->met;
+    else if (seen_.has(end)) ++witness_->passed;
+    else if (again || !sockets_) ++witness_->unseen;
+    else probes_again_.push_back(end);
+  };
+  for (auto& end : before) judge(end, true);
+  for (auto& end : std::exchange(probes_, {})) judge(end, false);
 }
 
 Dose TargetTraffic::in_view(Dose dose, std::uint64_t met_at_least) {

@@ -109,6 +109,7 @@ class TargetTraffic {
   void add(const Known&, Sum& met, Sum& passed, std::map<std::string, std::uint64_t>& why) const;
   std::string why_passed(const Known&) const;
   bool by_device(const TcpSocket&);
+  void judge_probes();
 
   MeantConnections what_;
   std::unique_ptr<TcpSockets> sockets_;
@@ -122,6 +123,8 @@ class TargetTraffic {
   UnixConnections unix_;
   EndpointSet seen_;  // who began connections that are meant
   std::optional<Witness> witness_;
+  // Ends of probes, judged after the next look, and once more after the one behind it where nothing was seen of them.
+  std::vector<Endpoint> probes_, probes_again_;
   Sum met_, passed_;  // of connections that are gone
   std::map<std::string, std::uint64_t> why_;
   std::int64_t next_look_ = 0, next_descriptors_ = 0;

@@ -50,7 +50,7 @@ std::shared_ptr<void> serve_http(std::uint16_t port) {
   return {};
 }
 
-class TargetShareDrill : public testing::Test {
+class TargetShareDrill : public ::testing::Test {
  protected:
   static constexpr std::uint16_t users_port = 7080, port = 7081;
 
