@@ -305,7 +305,11 @@ Dose with_who_went_by(const NetworkAim& aim, Dose dose) {
     return dose;
   }
   if (aim.watch->age() > a_while) aim.passers_by->look();
-  if (const auto seen = aim.passers_by->to_string(); !seen.empty()) dose.reason += fmt::format("{}what passed {} meanwhile: {}", dose.reason.empty() ? "" : "; ", aim.every_device ? "this host" : aim.devices.front().name, seen);
+  const auto seen = aim.passers_by->to_string();
+  // "Nobody" would not be true.
+  if (aim.own_port && dose.reason.find("nobody") != std::string::npos && seen.find(fmt::format("tcp to port {} (", *aim.own_port)) != std::string::npos)
+    dose.reason = fmt::format("what came to port {} was not hit: by connections that were there before, or kept from our rules by those of others (notrack, a translation of addresses)", *aim.own_port);
+  if (!seen.empty()) dose.reason += fmt::format("{}what passed {} meanwhile: {}", dose.reason.empty() ? "" : "; ", aim.every_device ? "this host" : aim.devices.front().name, seen);
   return dose;
 }
 }  // namespace

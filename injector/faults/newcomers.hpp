@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -34,10 +33,12 @@ class Newcomers {
   };
   void look();
   std::uint64_t carried_by(std::uint32_t index) const;
+  // Another name is another device to rules that know it by its name.
+  bool is_known(const links::Link&) const;
 
   std::uint64_t network_namespace_;
   pid_t namespace_pid_;
-  std::set<std::uint32_t> known_;
+  std::map<std::uint32_t, std::string> known_;             // by index
   std::map<std::uint32_t, std::uint64_t> before_;  // what others that were there had carried
   bool both_;
   Hit hit_;

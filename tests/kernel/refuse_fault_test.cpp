@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "injector/host/held_ports.hpp"
+#include "injector/host/process.hpp"
 #include "injector/host/snapshot.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
@@ -303,6 +304,21 @@ TEST_F(Refusal, spares_peers_that_are_left_out) {
   EXPECT_EQ(far_error(), 0);
   EXPECT_EQ(far_error("fd99::1"), ECONNREFUSED);
   EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
+}
+
+// Who is connected, and comes no more, is somebody.
+TEST_F(Refusal, that_hit_nobody_says_who_was_there) {
+  Client open{"127.0.0.1", port};
+  auto down = fault({});
+  down.apply();
+  Dose dose;
+  for (const auto until = monotonic_ns() + 10'000'000'000; monotonic_ns() < until && dose.reason.find("what passed") == std::string::npos;) {
+    EXPECT_GE(open.round_trip_ms(), 0);
+    dose = down->measure();
+  }
+  EXPECT_FALSE(dose.verified);
+  EXPECT_TRUE(dose.reason.starts_with(fmt::format("what came to port {} was not hit: by connections that were there before", port))) << dose.reason;
+  EXPECT_EQ(dose.reason.find("nobody"), std::string::npos) << dose.reason;
 }
 
 }  // namespace
