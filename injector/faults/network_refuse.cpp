@@ -184,7 +184,7 @@ class Refuse : public Fault {
 std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkRefuse with;
   if (!Codec<NetworkRefuse>::decode(value, with, diagnostics)) return nullptr;
-  auto aim = aim_at_connections(with.connections, on, setting, diagnostics);
+  auto aim = aim_at_connections(with.connections, on, setting, diagnostics, with.limit.has_value());
   if (!aim) return nullptr;
   return std::make_unique<Refuse>(with, std::move(*aim));
 }
@@ -194,7 +194,7 @@ std::unique_ptr<Fault> prepare_down(const Value& value, const TargetSpec& on, co
   if (!Codec<TcpDown>::decode(value, down, diagnostics)) return nullptr;
   NetworkRefuse with;
   with.connections = {.to = down.to, .except = down.except, .port = down.port, .cut = true, .allow_isolation = down.allow_isolation};
-  auto aim = aim_at_connections(with.connections, on, setting, diagnostics);
+  auto aim = aim_at_connections(with.connections, on, setting, diagnostics, false);
   if (!aim) return nullptr;
   return std::make_unique<Refuse>(with, std::move(*aim));
 }

@@ -221,7 +221,7 @@ Capability queue_capability() {
   out.mechanism = mechanism_name;
   out.missing = missing;
   out.possible = out.missing.empty();
-  out.note = how_processes_are_known();
+  out.note = how_processes_are_known() + "; a ruleset that is saved meanwhile (nft list ruleset) names devices and queues of ours: leave the tables sq… out, or it cannot be loaded";
   out.measures = "what became of each packet, and how long it was held; what an application adds is not seen";
   return out;
 }

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "injector/afterwards.hpp"
+#include "injector/host/connection_tracking.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/owned_table.hpp"
 #include "injector/host/tcp_connections.hpp"
@@ -118,6 +119,10 @@ class TcpFault : public Fault {
     if (last_.unreachable) out.measured["connections_without_a_server"] = last_.unreachable;
     if (place_.cut) out.measured["connections_cut"] = cut_;
     if (!out.verified && !last_.connections) out.reason = "no connection was made: nobody was hit";
+    if (dropped_) {
+      out.measured["packets_dropped_untracked"] = dropped_;
+      out = doubted(std::move(out), fmt::format("the table of tracked connections ran full, and the kernel dropped {} packets of new connections", dropped_));
+    }
     return in_view_of(aim_.network, std::move(out), effect_.http ? last_.http.requests : last_.connections);
   }
 
@@ -141,6 +146,7 @@ class TcpFault : public Fault {
     effect_.put(*proxy, level_);
     aim_.rules.port = proxy->port();
     in_place([&] {
+      dropped_before_ = dropped_by_full_table();
       auto messages = add_connection_rules(aim_.rules);
       table_->add(messages);
     });
@@ -181,6 +187,7 @@ class TcpFault : public Fault {
 
   void read() {
     if (!proxy_) return;
+    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [this] { dropped_ = dropped_by_full_table() - dropped_before_; });
     last_ = proxy_->statistics();
     for (auto [now, then] : {std::pair{&last_.up, &before_.up}, std::pair{&last_.down, &before_.down}}) {
       now->received_bytes -= then->received_bytes;
@@ -212,6 +219,7 @@ class TcpFault : public Fault {
     }
   }
 
+  std::uint64_t dropped_before_ = 0, dropped_ = 0;  // by a full table of tracked connections
   TcpEffect effect_;
   ConnectionPlace place_;
   TcpAim aim_;

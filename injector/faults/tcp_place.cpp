@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include "injector/claims.hpp"
+#include "injector/host/connection_tracking.hpp"
+#include "injector/host/network_namespace.hpp"
 
 namespace squall {
 
@@ -56,7 +58,22 @@ std::vector<proxy::Toxic> in_directions(const proxy::Toxic& toxic, const TcpPlac
   return out;
 }
 
-std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+namespace {
+
+bool tell_tracking(TcpAim& aim, Diagnostics& diagnostics) {
+  ConnectionTracking tracking;
+  in_network_namespace_if_there(aim.network.network_namespace, aim.network.namespace_pid, [&] { tracking = connection_tracking(); });
+  if (tracking.would_run_full()) {
+    diagnostics.error({}, fmt::format("the table of tracked connections would run full, and the kernel drops new connections then: {}", tracking.to_string()));
+    return false;
+  }
+  aim.limits.push_back(tracking.to_string());
+  return true;
+}
+
+}  // namespace
+
+std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics, bool tracks) {
   if (on.listens_on && !place.port.empty()) {
     diagnostics.error({}, fmt::format("expected no port beside listens_on={}, which says it", *on.listens_on));
     return {};
@@ -103,6 +120,7 @@ std::optional<TcpAim> aim_at_connections(const ConnectionPlace& place, const Tar
     network->traffic = std::make_shared<TargetTraffic>(std::move(meant));
   }
   out.network = std::move(*network);
+  if (tracks && !tell_tracking(out, diagnostics)) return {};
   return out;
 }
 

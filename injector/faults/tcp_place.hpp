@@ -33,7 +33,8 @@ struct TcpAim {
   NetworkAim network;
   std::vector<std::string> targets, limits, claims;
 };
-std::optional<TcpAim> aim_at_connections(const ConnectionPlace&, const TargetSpec&, const Setting&, Diagnostics&);
+// `tracks`: its rules need connection tracking, which is told, and refused where the table of connections would run full.
+std::optional<TcpAim> aim_at_connections(const ConnectionPlace&, const TargetSpec&, const Setting&, Diagnostics&, bool tracks = true);
 // What such a fault can be aimed with.
 const std::vector<std::string>& tcp_aims();
 

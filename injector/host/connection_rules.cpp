@@ -24,7 +24,7 @@ using nft::Rule;
 
 constexpr const char* lead_chain = "lead";
 constexpr const char* refuse_chain = "refuse";
-constexpr const char* limit_chain = "limit";
+constexpr const char* limit_chain = "limiting";  // "limit" is a word of nft's language, and could not be read back
 constexpr std::uint32_t parts = 1'000'000;  // of which a share is a number
 constexpr std::uint32_t loopback_device = 1;  // in every network namespace
 
@@ -126,7 +126,11 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
   nft::add_chain(messages, leading);
   using Fate = ConnectionRules::Fate;
   if (rules.fate == Fate::lead) {
-    { Rule{messages, leading}.count().redirect(rules.port); }
+    {
+      // Only TCP comes here; nft cannot read a redirection to a port back without being told so.
+      Rule rule{messages, leading};
+      rule.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).count().redirect(rules.port);
+    }
     base_chain(messages, rules, NF_INET_LOCAL_OUT);
     if (rules.listener) base_chain(messages, rules, NF_INET_PRE_ROUTING);
   } else {

@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 
+#include <linux/netfilter.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter/nf_tables.h>
 
@@ -168,14 +169,23 @@ class PointRules {
 
   // Whole addresses are found by one look-up, however many there are.
   void hosts(bool v6, const Chain& chain, std::span<const std::uint8_t> addresses, const std::string& then) {
-    const nft::Set set{family_, table_, chain.name + "-hosts", v6 ? 16U : 4U};
+    const nft::Set set{family_, table_, chain.name + "-hosts", v6 ? 16U : 4U, 0, 0, v6 ? nft::ipv6_address : nft::ipv4_address};
     const bool more = peers_.data() != match_.peers.data();
     const bool there = more && std::any_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6 && peer.length == 8 * peer.bytes(); });
     if (!there) nft::add_set(messages_, set);
     nft::add_keys(messages_, set, addresses);
     if (there) return;
-    if (match_.peer != Side::destination) Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, v6 ? 8 : 12, set.key_bytes).among(set.name).go(then);
-    if (match_.peer != Side::source) Rule{messages_, chain}.payload(NFT_PAYLOAD_NETWORK_HEADER, v6 ? 24 : 16, set.key_bytes).among(set.name).go(then);
+    // The protocol is known here; nft reads the address back only where the rule itself says it.
+    auto among = [&](std::uint32_t offset) {
+      Rule rule{messages_, chain};
+      if (family_ == Family::inet)
+        rule.meta(NFT_META_NFPROTO).is8(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+      else
+        rule.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP);
+      rule.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, set.key_bytes).among(set.name).go(then);
+    };
+    if (match_.peer != Side::destination) among(v6 ? 8 : 12);
+    if (match_.peer != Side::source) among(v6 ? 24 : 16);
   }
 
   // Once the address fits: the protocol.
