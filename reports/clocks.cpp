@@ -52,21 +52,22 @@ bool Clocks::known(const std::string& whose) const {
   return found != readings_.end() && std::any_of(found->second.begin(), found->second.end(), [](auto& reading) { return reading.known; });
 }
 
-Instant Clocks::bring(const std::string& whose, std::int64_t wall_ns, std::int64_t seen_t) const {
+Instant Clocks::bring(const std::string& whose, std::int64_t wall_ns, std::int64_t seen_t, std::int64_t likely_from_t) const {
   auto found = readings_.find(whose);
   if (found == readings_.end()) return Instant::exactly(seen_t);
-  std::optional<Instant> out;
+  std::vector<Instant> all;
   for (auto& era : eras(found->second)) {
     const auto one = within(found->second, era, wall_ns);
-    if (one.late_t < era.from || one.early_t > std::min(era.to, seen_t)) continue;
-    if (!out) out = one;
-    out->t = one.t;  // where two eras claim it, the later one
-    out->early_t = std::min(out->early_t, one.early_t), out->late_t = std::max(out->late_t, one.late_t);
+    if (one.late_t >= era.from && one.early_t <= std::min(era.to, seen_t)) all.push_back(one);
   }
+  auto likely = [&](const Instant& one) { return one.late_t >= likely_from_t; };
+  if (std::any_of(all.begin(), all.end(), likely)) std::erase_if(all, [&](auto& one) { return !likely(one); });
   // No reading explains it: it lies before what was seen, and nobody knows how long.
-  if (!out) return {seen_t, -ever, seen_t, false};
-  out->late_t = std::min(out->late_t, seen_t), out->t = std::min(out->t, seen_t);
-  return *out;
+  if (all.empty()) return {seen_t, -ever, seen_t, false};
+  auto out = all.back();
+  for (auto& one : all) out.early_t = std::min(out.early_t, one.early_t), out.late_t = std::max(out.late_t, one.late_t);
+  out.late_t = std::min(out.late_t, seen_t), out.t = std::min(out.t, seen_t);
+  return out;
 }
 
 }  // namespace squall

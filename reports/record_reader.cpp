@@ -118,7 +118,7 @@ std::int64_t RecordReader::brought(std::int64_t wall_ns, std::int64_t patience_n
 Instant RecordReader::by_host(const std::string& host, std::int64_t wall_ns) const {
   const auto whose = "host " + host;
   if (wall_ns <= 0 || !out_.clocks.known(whose)) return Instant::exactly(brought(wall_ns, host_patience_ns));
-  auto out = out_.clocks.bring(whose, wall_ns, now_.t);
+  auto out = out_.clocks.bring(whose, wall_ns, now_.t, now_.t - host_patience_ns);
   if (!out.known) out.early_t = now_.t - host_patience_ns;
   return out;
 }
@@ -130,7 +130,7 @@ Instant RecordReader::by_source(const AlertEvent& event) const {
   for (auto& [whose, readings] : out_.clocks.all()) {
     if (!whose.starts_with("prometheus ") || !out_.clocks.known(whose)) continue;
     if (event.source == "prometheus" && whose != "prometheus " + event.address) continue;
-    const auto one = out_.clocks.bring(whose, event.since_ns, now_.t);
+    const auto one = out_.clocks.bring(whose, event.since_ns, now_.t, event.gap_ns ? now_.t - event.gap_ns - host_patience_ns : -no_limit);
     if (!out) out = one;
     out->early_t = std::min(out->early_t, one.early_t), out->late_t = std::max(out->late_t, one.late_t), out->known = out->known && one.known;
   }

@@ -71,8 +71,8 @@ TEST_F(Alerting, of_a_webhook_that_nobody_posts_to_could_not_have_been_told) {
 }
 
 TEST_F(Alerting, that_was_pending_before_the_fault_is_not_caught_by_it) {
-  Prometheus prometheus{"'127.0.0.1:1'", rules("2500ms")};  // down before the drill
-  squall.start_drill(scenario("fires_within: 20s", "{prometheus: \"" + prometheus.url() + "\"}", "5s"));
+  Prometheus prometheus{"'127.0.0.1:1'", rules("6s")};  // down before the drill
+  squall.start_drill(scenario("fires_within: 20s", "{prometheus: \"" + prometheus.url() + "\"}", "9s"));
   squall.wait();
   // Pending or firing, as its first scrape went: caught by the fault it is not.
   EXPECT_NE(verdict(), "held") << squall.output();
@@ -190,7 +190,7 @@ baseline: {{for: 4s}}
 recovery: {{for: 3s}}
 squads: {{web: {{}}}}
 services:
-  web: {{squad: web, probes: [{{http: "http://{}/", every: 50ms, timeout: 1s}}]}}
+  web: {{squad: web, probes: [{{tcp: "{}", every: 50ms, timeout: 1s}}]}}
 method:
   - {{name: refuse, fault: network.refuse, on: {{listens_on: {}}}, for: 4s}}
 expect:

@@ -17,7 +17,7 @@ constexpr std::int64_t ms = 1'000'000;
 TEST(Clocks, a_source_behind_is_brought_forward) {
   Clocks clocks;
   clocks.add("prometheus x", {0, true, wall_start - 3 * second, 2 * ms});
-  const auto when = clocks.bring("prometheus x", wall_start + 10 * second, 60 * second);
+  const auto when = clocks.bring("prometheus x", wall_start + 10 * second, 60 * second, 0);
   EXPECT_EQ(when.t, 13 * second);
   EXPECT_LE(when.early_t, 13 * second - 2 * ms);
   EXPECT_LE(when.late_t - when.early_t, 20 * ms) << "its error, and what two clocks may drift apart in 13 s";
@@ -27,23 +27,32 @@ TEST(Clocks, a_step_counts_from_when_it_was_seen) {
   Clocks clocks;
   clocks.add("host a", {0, true, wall_start, ms});
   clocks.add("host a", {20 * second, true, wall_start + 3600 * second, ms, true, 19 * second});
-  EXPECT_EQ(clocks.bring("host a", wall_start + 10 * second, 50 * second).t, 10 * second);
-  EXPECT_EQ(clocks.bring("host a", wall_start + 3630 * second, 50 * second).t, 30 * second);
+  EXPECT_EQ(clocks.bring("host a", wall_start + 10 * second, 50 * second, 0).t, 10 * second);
+  EXPECT_EQ(clocks.bring("host a", wall_start + 3630 * second, 50 * second, 0).t, 30 * second);
 }
 
 TEST(Clocks, a_small_step_leaves_what_lies_about_it_open) {
   Clocks clocks;
   clocks.add("host a", {0, true, wall_start, ms});
   clocks.add("host a", {20 * second, true, wall_start - second, ms, true, 18 * second});  // set back by 1 s in between
-  const auto when = clocks.bring("host a", wall_start + 18 * second + second / 2, 50 * second);
+  const auto when = clocks.bring("host a", wall_start + 18 * second + second / 2, 50 * second, 0);
   EXPECT_LE(when.early_t, 18 * second + second / 2);
   EXPECT_GE(when.late_t, 19 * second + second / 2);
+}
+
+TEST(Clocks, set_back_far_leave_no_doubt_of_what_was_just_heard) {
+  Clocks clocks;
+  clocks.add("host a", {0, true, wall_start, ms});
+  clocks.add("host a", {20 * second, true, wall_start - 3600 * second, ms, true, 19 * second});
+  const auto when = clocks.bring("host a", wall_start - 3570 * second, 30 * second, 25 * second);
+  EXPECT_EQ(when.t, 30 * second);
+  EXPECT_LE(when.error_ns(), second);
 }
 
 TEST(Clocks, nothing_is_later_than_it_was_seen) {
   Clocks clocks;
   clocks.add("host a", {0, true, wall_start, 500 * ms});
-  EXPECT_LE(clocks.bring("host a", wall_start + 10 * second, 10 * second).late_t, 10 * second);
+  EXPECT_LE(clocks.bring("host a", wall_start + 10 * second, 10 * second, 0).late_t, 10 * second);
 }
 
 const std::string expected = "  - {alert: Slow, fires_within: 2s}\n";
