@@ -66,7 +66,7 @@ double ours(const char* what, const std::string& url, int rate, double seconds) 
     ok += sample.ok;
   });
   for (int i = 0; i < rate / 10; ++i)
-    prober.add("nginx", {.name = std::to_string(i), .object = url, .every = {100'000'000}});
+    prober.add("nginx", {.name = std::to_string(i), .object = url, .every = {100'000'000}, .connection = ProbeSpec::Connection::kept});
   const double before = own_cpu_seconds();
   prober.run();
   loop.run_for(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds)));

@@ -22,12 +22,12 @@ class HttpNames : public ::testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "names of its own need root";
     names.emplace("127.0.0.1 web.test\n::1 both.test\n127.0.0.1 both.test\n127.0.0.1 more.test\n127.0.0.3 more.test\n");
   }
-  // Answers 100 ms after it was asked, so that no answer is there already when libcurl first looks.
+  // Answers 350 ms after it was asked: later than libcurl looks of its own accord, 200 ms after it began to connect.
   LoopbackServer::Heard slowly() {
     return [this](LoopbackServer::Connection& connection) {
       if (!connection.received.ends_with("\r\n\r\n")) return;
       connection.received.clear();
-      auto timer = std::make_shared<boost::asio::steady_timer>(loop, 100ms);
+      auto timer = std::make_shared<boost::asio::steady_timer>(loop, 350ms);
       timer->async_wait([timer, kept = connection.shared_from_this()](auto) { kept->send(test::http_answer(200, "ok", "Connection: close\r\n")); });
     };
   }
@@ -47,13 +47,13 @@ TEST_F(HttpNames, the_first_connection_after_each_look_up_is_watched) {
   Client client(loop);
   for (const std::string name : {"web.test", "both.test", "more.test"})
     for (const bool fresh : {true, false})
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < 2; ++i) {
         const auto url = "http://" + name + ":" + std::to_string(server.port()) + "/";
         const auto answer = get(client, url, fresh);
         EXPECT_TRUE(answer.ok) << url << ": " << answer.error;
         EXPECT_TRUE(answer.opened) << "the server closes each";
-        // Unwatched, it would be looked at by libcurl's own timers only, or after 10 s.
-        EXPECT_LT(answer.total, 3s) << url;
+        // Unwatched, it would be looked at again after 10 s.
+        EXPECT_LT(answer.total, 5s) << url;
       }
 }
 

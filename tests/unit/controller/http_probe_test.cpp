@@ -30,6 +30,37 @@ TEST_F(HttpProbe, accepts_200_to_399_unless_told_otherwise) {
   EXPECT_EQ(ask_once({.object = server.url("/503"), .status = {401, 503}}), "ok");
 }
 
+TEST_F(HttpProbe, headers_credentials_and_a_body_arrive_and_are_read_when_they_are_needed) {
+  std::string heard;
+  test::LoopbackServer server(loop_, [&](test::LoopbackServer::Connection& connection) {
+    heard = connection.received;
+    if (heard.ends_with("{\"id\": 7}")) connection.send(test::http_answer(200));
+  });
+  ProbeSpec spec{.object = server.url("/orders"), .method = "POST"};
+  spec.send = "{\"id\": 7}";
+  spec.access.headers["X-Who"].text = "squall";
+  spec.access.bearer = SecretText{.text = "", .env = "SQUALL_PROBE_TOKEN", .file = ""};
+  ::unsetenv("SQUALL_PROBE_TOKEN");
+  EXPECT_THROW(http_probe(client_, spec), std::invalid_argument);
+  ::setenv("SQUALL_PROBE_TOKEN", "t0ken", 1);
+  EXPECT_EQ(ask_once(spec), "ok");
+  EXPECT_NE(heard.find("X-Who: squall\r\n"), std::string::npos) << heard;
+  EXPECT_NE(heard.find("Authorization: Bearer t0ken\r\n"), std::string::npos) << heard;
+}
+
+TEST_F(HttpProbe, a_server_that_asks_for_it_sees_the_clients_certificate) {
+  test::TemporaryDirectory files;
+  const std::string key = files.path() / "client.key", certificate = files.path() / "client.pem";
+  test::run({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=prober",
+             "-keyout", key, "-out", certificate});
+  const auto server = test::start_nginx("ssl_verify_client optional_no_ca; location / { if ($ssl_client_s_dn != \"CN=prober\") { return 403; } return 200 ok; }", true);
+  ProbeSpec spec{.object = "https://" + server.address() + "/", .verify_tls = false};
+  EXPECT_EQ(ask_once(spec), "status 403 (expected 200 to 399)");
+  spec.access.certificate = certificate;
+  spec.access.key = key;
+  EXPECT_EQ(ask_once(spec), "ok");
+}
+
 TEST_F(HttpProbe, the_body_must_match_the_expression) {
   test::LoopbackServer server(loop_, test::http_answers([](auto&) {
     return test::http_answer(200, std::string(500'000, 'x') + " status: green");
