@@ -11,12 +11,12 @@
 namespace squall {
 namespace {
 
-// The probes of a service that fall into the time from the first fault's start to the last one's end.
+// How often the rarest probe of a service asks from the first fault's start to the last one's end.
 double probes_during(const Scenario& scenario, const ServiceSpec& service) {
   const double lasts_s = std::chrono::duration<double>(method_time(scenario)).count();
-  double out = 0;
+  double out = 1e18;
   for (auto& probe : service.probes)
-    if (probe.every.ns > 0) out += lasts_s / probe.every.seconds();
+    if (probe.every.ns > 0) out = std::min(out, lasts_s / probe.every.seconds());
   return out;
 }
 

@@ -205,6 +205,7 @@ std::string render_json(const RunRecord& record, const Verdict& verdict) {
                    {"title", record.title},
                    {"squad", record.squad},
                    {"seed", record.seed},
+                   {"started_by", record.started_by},
                    {"squall", record.version},
                    {"verdict", to_string(verdict.kind)},
                    {"headline", verdict.headline},

@@ -109,7 +109,7 @@ int halt_command(const Arguments& arguments) {
   }
   if (arguments.json())
     fmt::print("{}\n", json::serialize(json::object{{"halted", std::move(halted)}, {"still_running", still}}));
-  else if (found.drills.empty())
+  else if (found.drills.empty() && found.problems.empty())
     fmt::print("no drill of this account is running\n");
   return code;
 }

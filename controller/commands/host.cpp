@@ -99,7 +99,7 @@ int tell_all(const Arguments& arguments, const Question& question, const std::ve
     }
     fmt::print("{}\n", asked.host.name);
     const auto text = !ok ? fmt::format("could not be asked: {}\n", asked.answer.problem) : asked.answer.told.is_null() ? asked.answer.out : text_of_answer(question.verb, asked.answer.told, asked.host.name);
-    fmt::print("{}", indented(text + asked.answer.err));
+    fmt::print("{}", indented(ok ? text + asked.answer.err : text));
   }
   if (arguments.json()) fmt::print("{}\n", json::serialize(lines));
   return code;

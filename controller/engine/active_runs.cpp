@@ -38,6 +38,28 @@ std::vector<std::string> folders() {
   return each;
 }
 
+std::string whole(const std::string& path) {
+  std::stringstream text;
+  text << std::ifstream{path}.rdbuf();
+  return text.str();
+}
+
+// Where other squalls of this user have theirs: each in the environment that it was started with.
+std::vector<std::string> folders_of_others() {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (auto& process : fs::directory_iterator("/proc", error)) {
+    struct stat info {};
+    const auto path = process.path().string();
+    if (::lstat(path.c_str(), &info) != 0 || info.st_uid != ::geteuid() || whole(path + "/comm") != "squall\n") continue;
+    std::istringstream environment{whole(path + "/environ")};
+    constexpr std::string_view wanted = "XDG_RUNTIME_DIR=";
+    for (std::string entry; std::getline(environment, entry, '\0');)
+      if (entry.size() > wanted.size() && entry.starts_with(wanted)) out.push_back(entry.substr(wanted.size()) + "/squall");
+  }
+  return out;
+}
+
 // A folder of this user alone, no link to another one: "" where it is, else why it is not. Of a missing one: "missing".
 std::string unsafe(const std::string& folder) {
   struct stat info {};
@@ -67,9 +89,7 @@ std::string registry_folder(std::string& problem) {
 std::string content_of_ours(const fs::path& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != ::geteuid()) return "";
-  std::stringstream text;
-  text << std::ifstream{path}.rdbuf();
-  return text.str();
+  return whole(path);
 }
 
 std::optional<RunningDrill> read_entry(const fs::path& path, bool& stale) {
@@ -119,7 +139,10 @@ ActiveRun::~ActiveRun() {
 
 RunningDrills running_drills() {
   RunningDrills out;
-  for (auto& folder : folders()) {
+  auto all = folders();
+  for (auto& folder : folders_of_others())
+    if (std::find(all.begin(), all.end(), folder) == all.end()) all.push_back(folder);
+  for (auto& folder : all) {
     const auto why = unsafe(folder);
     if (why == "missing") continue;
     if (!why.empty()) {

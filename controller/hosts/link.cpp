@@ -285,6 +285,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   }
 
   std::string words() {
+    keep({static_cast<const char*>(buffer.data().data()), buffer.size()});
+    buffer.consume(buffer.size());
     const auto told = last_words();
     return told.empty() ? ", and printed nothing" : ": " + told;
   }

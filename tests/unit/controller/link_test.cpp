@@ -74,7 +74,7 @@ TEST(Link, one_that_never_speaks_is_given_up) {
   Talk talk("printf hi; sleep 60", {.first_word = 300ms});
   talk.run();
   ASSERT_TRUE(talk.reply && !*talk.reply);
-  EXPECT_EQ(talk.reply->error().text, "the injector on web1 did not speak within 0.3 s, and printed nothing");
+  EXPECT_EQ(talk.reply->error().text, "the injector on web1 did not speak within 0.3 s: it printed \"hi\"");
   EXPECT_EQ(talk.closed, talk.reply->error().text);
 }
 
@@ -124,6 +124,24 @@ TEST(Link, an_output_that_is_closed_by_an_injector_that_stays_is_a_lost_link) {
   Talk talk("exec >&-; sleep 3");
   talk.run();
   EXPECT_EQ(talk.closed, "the injector on web1 closed the link");
+}
+
+TEST(Link, an_address_is_given_to_ssh_as_every_ssh_takes_it) {
+  const auto words = [](const char* address) {
+    HostSpec host;
+    host.link = HostSpec::Link::ssh;
+    host.address = address;
+    const auto command = injector_command(host, {}, "stdio");
+    const auto start = std::find(command.begin(), command.end(), "-oServerAliveCountMax=3") + 1;
+    std::string out;
+    for (auto word = start; *word != "squall-injector"; ++word) out += (out.empty() ? "" : " ") + *word;
+    return out;
+  };
+  EXPECT_EQ(words("ops@db1"), "-- ops@db1 sudo -n");
+  EXPECT_EQ(words("root@db1"), "-- root@db1");
+  EXPECT_EQ(words("ssh://root@[fd88::1]:22"), "-p 22 -- root@fd88::1");
+  EXPECT_EQ(words("ssh://root@db1:2222"), "-p 2222 -- root@db1");
+  EXPECT_EQ(words("ssh://root@[fd88::1]"), "-- root@fd88::1");
 }
 
 TEST(Link, closing_it_is_no_loss) {
