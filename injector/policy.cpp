@@ -58,8 +58,13 @@ std::string Policy::refuses(const FaultType& fault, const TargetSpec& target, st
   if (target.pid && contains(own_line(), *target.pid))
     return fmt::format("pid {} is protected always: it is {}", *target.pid, *target.pid == 1 ? "the first process" : "squall, or what started it");
   Reach named;
-  const auto device = target.path ? block::device_below(*target.path) : target.device ? block::find_device(*target.device) : tl::unexpected(std::string{});
-  if (device) named.disks.push_back(block::whole_disk(*device).id());
+  std::vector<block::Device> devices;
+  if (target.path) {
+    if (auto below = block::devices_below(*target.path)) devices = below->devices;
+  } else if (target.device) {
+    if (auto device = block::find_device(*target.device)) devices = {*device};
+  }
+  for (auto& device : devices) named.disks.push_back(block::whole_disk(device).id());
   return refuses(named);
 }
 

@@ -77,14 +77,22 @@ bool listens_on_loopback_alone(std::uint16_t port, pid_t in) {
 std::vector<block::Device> devices_below(fs::path path) {
   std::error_code error;
   while (!fs::exists(path, error) && path.has_relative_path()) path = path.parent_path();
-  std::vector<block::Device> out;
+  std::vector<block::Device> out, next;
+  const auto add_below = [&](const std::string& file) {
+    if (auto below = block::devices_below(file)) next.insert(next.end(), below->devices.begin(), below->devices.end());
+  };
   struct stat info {};
-  auto device = ::stat(path.c_str(), &info) == 0 && S_ISBLK(info.st_mode) ? block::find_device(path.string()) : block::device_below(path.string());
-  while (device && std::find(out.begin(), out.end(), *device) == out.end()) {
-    out.push_back(*device);
-    const auto backing = read_file(fmt::format("/sys/block/{}/loop/backing_file", device->name));
-    if (!backing) break;
-    device = block::device_below(std::string(trimmed(*backing)));
+  if (::stat(path.c_str(), &info) == 0 && S_ISBLK(info.st_mode)) {
+    if (auto device = block::find_device(path.string())) next.push_back(*device);
+  } else {
+    add_below(path.string());
+  }
+  while (!next.empty()) {
+    const auto device = next.back();
+    next.pop_back();
+    if (std::find(out.begin(), out.end(), device) != out.end()) continue;
+    out.push_back(device);
+    if (const auto backing = read_file(fmt::format("/sys/block/{}/loop/backing_file", device.name))) add_below(std::string(trimmed(*backing)));
   }
   return out;
 }

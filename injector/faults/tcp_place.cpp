@@ -61,7 +61,7 @@ std::vector<proxy::Toxic> in_directions(const proxy::Toxic& toxic, const TcpPlac
 namespace {
 
 bool tell_tracking(TcpAim& aim, Diagnostics& diagnostics) {
-  ConnectionTracking tracking;
+  TrackingTable tracking;
   in_network_namespace_if_there(aim.network.network_namespace, aim.network.namespace_pid, [&] { tracking = connection_tracking(); });
   if (tracking.would_run_full()) {
     diagnostics.error({}, fmt::format("the table of tracked connections would run full, and the kernel drops new connections then: {}", tracking.to_string()));

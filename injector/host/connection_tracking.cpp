@@ -34,17 +34,17 @@ std::uint64_t sockets(const char* file, std::string_view value) {
 
 }  // namespace
 
-bool ConnectionTracking::would_run_full() const { return known && most && std::max(tracked, expected) >= most - most / 10; }
+bool TrackingTable::would_run_full() const { return known && most && std::max(tracked, expected) >= most - most / 10; }
 
-std::string ConnectionTracking::to_string() const {
+std::string TrackingTable::to_string() const {
   const auto beyond = forwards ? ", and those that are forwarded, which cannot be counted beforehand" : "";
   if (!known) return fmt::format("connection tracking is switched on by this for all traffic in its network namespace: {} connections now{}; how many the kernel takes is not known before (nf_conntrack is not loaded)", expected, beyond);
   return fmt::format("connection tracking is switched on by this, if it is not yet, for all traffic in its network namespace: {} of at most {} entries now (nf_conntrack_max), {} expected for the connections that are there{}",
                      tracked, most, std::max(tracked, expected), beyond);
 }
 
-ConnectionTracking connection_tracking() {
-  ConnectionTracking out;
+TrackingTable connection_tracking() {
+  TrackingTable out;
   const auto most = number_in("/proc/sys/net/netfilter/nf_conntrack_max");
   out.known = most.has_value();
   out.most = most.value_or(0);

@@ -6,7 +6,7 @@
 
 namespace squall {
 
-struct ConnectionTracking {
+struct TrackingTable {
   bool known = false;          // the module is there; else most is not known yet
   std::uint64_t tracked = 0;   // entries of the namespace now (nf_conntrack_count)
   std::uint64_t most = 0;      // that the kernel takes, of each namespace (nf_conntrack_max)
@@ -18,7 +18,7 @@ struct ConnectionTracking {
 };
 
 // Of the thread's network namespace.
-ConnectionTracking connection_tracking();
+TrackingTable connection_tracking();
 // Packets that were dropped because the table was full, so far, in the thread's network namespace.
 std::uint64_t dropped_by_full_table();
 
