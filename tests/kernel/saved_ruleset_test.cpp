@@ -96,11 +96,11 @@ TEST_F(SavedRuleset, connection_tracking_that_comes_with_a_fault_is_told_with_it
   EXPECT_EQ(told(all), "") << "refusing everybody needs none";
 }
 
-TEST(ConnectionTracking, would_run_full_by_what_is_there_or_by_what_will_be) {
-  EXPECT_FALSE((ConnectionTracking{.known = true, .tracked = 100, .most = 1000, .expected = 200}.would_run_full()));
-  EXPECT_TRUE((ConnectionTracking{.known = true, .tracked = 0, .most = 1000, .expected = 950}.would_run_full()));
-  EXPECT_TRUE((ConnectionTracking{.known = true, .tracked = 990, .most = 1000, .expected = 5}.would_run_full()));
-  EXPECT_FALSE((ConnectionTracking{.known = false, .tracked = 0, .most = 0, .expected = 5000}.would_run_full()));
+TEST(TrackingTable, would_run_full_by_what_is_there_or_by_what_will_be) {
+  EXPECT_FALSE((TrackingTable{.known = true, .tracked = 100, .most = 1000, .expected = 200}.would_run_full()));
+  EXPECT_TRUE((TrackingTable{.known = true, .tracked = 0, .most = 1000, .expected = 950}.would_run_full()));
+  EXPECT_TRUE((TrackingTable{.known = true, .tracked = 990, .most = 1000, .expected = 5}.would_run_full()));
+  EXPECT_FALSE((TrackingTable{.known = false, .tracked = 0, .most = 0, .expected = 5000}.would_run_full()));
 }
 
 }  // namespace
