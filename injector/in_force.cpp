@@ -129,7 +129,7 @@ json::object InForce::apply(Order order) {
                                                                     running->claims, running->since, running->until})});
   } catch (...) {
     if (!running->applied->gone())
-      remains_.push_back(std::move(running->applied));
+      remains_.push_back(std::move(running));
     else if (running->since > 0) try {
         at_.safeguard.journal().append({ended_record(step)});
       } catch (const std::exception&) {
@@ -249,8 +249,10 @@ json::object InForce::end(const std::string& step, const std::string& why) {
                     {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},
                     {"dose", measured(fault).json()}};
   // Where the disk is too full for that, only `squall status` misses it: every inverse is idempotent.
-  if (!left.empty()) remains_.push_back(std::move(running.applied));
-  running_.erase(step);
+  running.over.cancel();
+  running.ramp.cancel();
+  auto ended = running_.extract(step);
+  if (!left.empty()) remains_.push_back(std::move(ended.mapped()));
   if (running_.empty()) {
     ticks_.cancel();
     lease_.cancel();
@@ -282,8 +284,8 @@ json::object InForce::undo_all(const std::string& why, bool say) {
   }
   std::vector<Left> left;
   for (auto& one : remains_)
-    for (auto& what : one->undo()) left.push_back(std::move(what));
-  std::erase_if(remains_, [](auto& one) { return one->gone(); });
+    for (auto& what : one->applied->undo()) left.push_back(std::move(what));
+  std::erase_if(remains_, [](auto& one) { return one->applied->gone(); });
   return {{"clean", left.empty()}, {"left", left_json(left)}};
 }
 
