@@ -129,7 +129,7 @@ json::object InForce::apply(Order order) {
                                                                     running->claims, running->since, running->until, current_network_namespace()})});
   } catch (...) {
     if (!running->applied->gone())
-      remains_.push_back(std::move(running->applied));
+      remains_.push_back(std::move(running));
     else if (running->since > 0) try {
         at_.safeguard.journal().append({ended_record(step)});
       } catch (const std::exception&) {
@@ -304,8 +304,10 @@ json::object InForce::undo(Running& running, std::int64_t begin, const std::stri
   json::object told{{"step", step},           {"undone_at", wall_ns()},    {"undo_ns", undo_ns},
                     {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},
                     {"dose", measured(*running.order.fault, running.unattended_ns).json()}};
-  if (!left.empty()) remains_.push_back(std::move(running.applied));
-  running_.erase(step);
+  running.over.cancel();
+  running.ramp.cancel();
+  auto ended = running_.extract(step);
+  if (!left.empty()) remains_.push_back(std::move(ended.mapped()));
   return told;
 }
 
@@ -354,8 +356,8 @@ json::object InForce::undo_all(const std::string& why, bool say) {
     end(all, why, [](auto) {});
   std::vector<Left> left;
   for (auto& one : remains_)
-    for (auto& what : one->undo()) left.push_back(std::move(what));
-  std::erase_if(remains_, [](auto& one) { return one->gone(); });
+    for (auto& what : one->applied->undo()) left.push_back(std::move(what));
+  std::erase_if(remains_, [](auto& one) { return one->applied->gone(); });
   return {{"clean", left.empty()}, {"left", left_json(left)}};
 }
 

@@ -87,7 +87,7 @@ class InForce {
   boost::asio::steady_timer ticks_, lease_;
   std::int64_t lease_ns_ = 0, lease_until_ = 0, policy_at_ = 0;
   std::map<std::string, std::unique_ptr<Running>> running_;
-  std::vector<std::unique_ptr<Applied>> remains_;  // what could not be undone
+  std::vector<std::unique_ptr<Running>> remains_;  // what could not be undone, with its fault, which another try may call
   std::uint64_t order_ = 0;
   std::int64_t looked_at_ = 0;  // CLOCK_BOOTTIME
 };
