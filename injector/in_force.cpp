@@ -266,28 +266,35 @@ void InForce::end(const std::vector<std::string>& steps, const std::string& why,
   std::size_t changes = 0;
   for (auto* running : order) changes += running->applied->size();
   if (changes > many_changes || order.size() > 1) at_.safeguard.expect_a_pause();
-  for (auto* running : order) try {
-      running->order.fault->stopping();
-    } catch (const std::exception& e) {
-      at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", running->order.step, e.what())}});
-    }
+  const auto each = [&](auto act) {
+    for (auto* running : order) try {
+        act(*running->order.fault);
+      } catch (const std::exception& e) {
+        at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", running->order.step, e.what())}});
+      }
+  };
+  each([](Fault& fault) { fault.stopping(); });
   const bool others = running_.size() > order.size();
   if (others) make_way(order, true);
   if (order.size() > 1) {
-    for (auto* running : order) running->order.fault->begin_letting_go();
-    for (auto* running : order) running->order.fault->finish_letting_go();
+    each([](Fault& fault) { fault.begin_letting_go(); });
+    each([](Fault& fault) { fault.finish_letting_go(); });
   }
-  std::vector<json::object> records;
+  std::vector<json::object> records, undone;
+  const auto tell = [&] {
+    note(records);
+    for (auto& one : std::exchange(undone, {})) told(std::move(one));
+  };
   auto noted = begin;
   for (auto* running : order) {
-    told(undo(*running, begin, why, records));
-    if (const auto now = monotonic_ns(); now - noted > longest_unnoted_ns) {
-      note(records);
-      noted = now;
-      at_.safeguard.expect_a_pause();
-    }
+    undone.push_back(undo(*running, begin, why, records));
+    const auto now = monotonic_ns();
+    if (now - noted < longest_unnoted_ns) continue;
+    noted = now;
+    tell();
+    at_.safeguard.expect_a_pause();
   }
-  note(records);
+  tell();
   if (others) make_way({}, false);
   at_.safeguard.hold(!running_.empty());
   looked();

@@ -33,7 +33,7 @@
 //
 // Without being asked the injector sends
 //   {"event": "dose",   "step", "at", "dose"}            while a fault is in force, about four times a second
-//   {"event": "fault",  "step", "at", "what", …}         what a fault noticed: process.died, process.returned …
+//   {"event": "fault",  "step", "at", "what", …}         what a fault noticed: process.died, process.returned, fault.unattended …
 //   {"event": "undone", "step", "at", "why", "clean", "left", "dose"}   undone by itself: its time was over, lease, policy
 //   {"event": "leaving", "at", "why"}                   the session ends by itself ("SIGTERM", `squall undo`): what is in force
 //                                                        is undone next, each with an "undone" of its own
