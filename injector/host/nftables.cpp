@@ -84,7 +84,7 @@ void add_set(netlink::Messages& messages, const Set& set) {
   messages.text(NFTA_SET_TABLE, set.table);
   messages.text(NFTA_SET_NAME, set.name);
   messages.be32(NFTA_SET_FLAGS, set.timeout_ms ? NFT_SET_TIMEOUT | NFT_SET_EVAL : 0);
-  messages.be32(NFTA_SET_KEY_TYPE, 0);
+  messages.be32(NFTA_SET_KEY_TYPE, set.key_type);
   messages.be32(NFTA_SET_KEY_LEN, set.key_bytes);
   messages.be32(NFTA_SET_ID, set.key_bytes);  // within the batch, where it is found by its name
   if (!set.timeout_ms) return;

@@ -42,7 +42,9 @@ struct Set {
   std::string table, name;
   std::uint32_t key_bytes = 0, most = 0;  // most: only with a timeout
   std::uint64_t timeout_ms = 0;
+  std::uint32_t key_type = 0;  // of nft(8), which reads a set of ours back only with it (ipv4_address …); the kernel does not look
 };
+constexpr std::uint32_t ipv4_address = 7, ipv6_address = 8;  // enum datatypes of nft's include/datatype.h
 void add_set(netlink::Messages&, const Set&);
 // Keys that are not in it yet, one behind another.
 void add_keys(netlink::Messages&, const Set&, std::span<const std::uint8_t> keys);
