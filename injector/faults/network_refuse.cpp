@@ -81,7 +81,7 @@ class Refuse : public Fault {
     auto& traffic = aim_.network.traffic;
     if (with.limit) traffic.reset();  // those below it pass by right
     if (!traffic) return;
-    aim_.rules.remembers_ends = true;
+    aim_.rules.remembers_ends = aim_.rules.counts_datagrams = true;
     traffic->counted_by = CountedBy::connections;
     traffic->spares_existing = true;
   }
@@ -171,7 +171,9 @@ class Refuse : public Fault {
     in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] {
       refused_ = refused(aim_.rules);
       attempts_ = std::max(attempts(aim_.rules), refused_);
-      if (aim_.network.traffic) read_ends(aim_.rules, *aim_.network.traffic->met);
+      if (!aim_.network.traffic) return;
+      read_ends(aim_.rules, *aim_.network.traffic->met);
+      if (aim_.rules.listener) aim_.network.traffic->datagrams = datagrams(aim_.rules);
     });
   }
 

@@ -370,7 +370,10 @@ Dose TargetTraffic::in_view(Dose dose, std::uint64_t met_at_least) {
   std::string doubt;
   if (known && share.passed > share.met && (!by_segments || share.passed >= few_segments))
     doubt = fmt::format("{} of {} {} of the target went by this fault{}{}", share.passed, share.met + share.passed, share.of, share.by.empty() ? "" : ": ", fmt::join(share.by, ", "));
+  if (doubt.empty() && datagrams > share.met)
+    doubt = fmt::format("{} datagrams came to the same port by UDP, which this fault does not reach", datagrams);
   dose.shares.push_back(std::move(share));
+  if (datagrams > 0) dose.shares.push_back({.of = "datagrams by UDP", .met = 0, .passed = datagrams, .by = {}, .unknown = ""});
   if (const auto by_unix = unix_.inodes.size(); by_unix > 0) {
     dose.shares.push_back({.of = "connections by unix sockets", .met = 0, .passed = by_unix, .by = {unix_.paths.begin(), unix_.paths.end()}, .unknown = ""});
     if (doubt.empty() && by_unix > met_sum.connections)

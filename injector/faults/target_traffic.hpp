@@ -61,6 +61,8 @@ class TargetTraffic {
   std::string why_else;
   // The fault acts on connections that the kernel tracks.
   bool needs_tracking = false;
+  // What came to the target's port by UDP, where the fault is one of TCP alone.
+  std::uint64_t datagrams = 0;
   // Of very many packets a part is looked at only: a connection of which nothing says why it went by has met the fault.
   bool samples = false;
   // For a mechanism that cannot tell which ends it met: whether it meets a connection, by the ends that it has on the wire.

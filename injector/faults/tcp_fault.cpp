@@ -50,6 +50,7 @@ class TcpFault : public Fault {
     traffic->unit = effect_.http ? "requests" : "";
     traffic->spares_existing = !place_.cut;
     traffic->needs_tracking = true;
+    aim_.rules.counts_datagrams = true;
   }
 
   std::string mechanism() const override { return std::string(mechanism_name); }
@@ -188,6 +189,8 @@ class TcpFault : public Fault {
   void read() {
     if (!proxy_) return;
     in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [this] { dropped_ = dropped_by_full_table() - dropped_before_; });
+    if (aim_.network.traffic && aim_.rules.listener)
+      in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] { aim_.network.traffic->datagrams = datagrams(aim_.rules); });
     last_ = proxy_->statistics();
     for (auto [now, then] : {std::pair{&last_.up, &before_.up}, std::pair{&last_.down, &before_.down}}) {
       now->received_bytes -= then->received_bytes;

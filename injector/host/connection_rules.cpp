@@ -25,6 +25,7 @@ using nft::Rule;
 constexpr const char* lead_chain = "lead";
 constexpr const char* refuse_chain = "refuse";
 constexpr const char* limit_chain = "limiting";  // "limit" is a word of nft's language, and could not be read back
+constexpr const char* datagrams_chain = "datagrams";
 constexpr std::uint32_t parts = 1'000'000;  // of which a share is a number
 constexpr std::uint32_t loopback_device = 1;  // in every network namespace
 
@@ -122,6 +123,12 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
   nft::begin_batch(messages);
   nft::add_table(messages, Family::inet, rules.table);
   if (rules.remembers_ends) remembered_ends::add_sets(messages, Family::inet, rules.table);
+  if (rules.counts_datagrams && rules.listener) {
+    const Chain chain{Family::inet, rules.table, datagrams_chain};
+    nft::add_base_chain(messages, chain, {.number = NF_INET_LOCAL_IN, .priority = NF_IP_PRI_FILTER, .device = ""});
+    Rule rule{messages, chain};
+    to_port(rule.meta(NFT_META_L4PROTO).is8(IPPROTO_UDP), *rules.listener).count();
+  }
   const Chain leading{Family::inet, rules.table, lead_chain};
   nft::add_chain(messages, leading);
   using Fate = ConnectionRules::Fate;
@@ -182,6 +189,8 @@ std::string lost_rules(const ConnectionRules& rules) {
 
 std::uint64_t attempts(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, lead_chain}); }
 std::uint64_t refused(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, refuse_chain}); }
+
+std::uint64_t datagrams(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, datagrams_chain}); }
 
 void read_ends(const ConnectionRules& rules, EndpointSet& into) { remembered_ends::read(Family::inet, rules.table, into); }
 

@@ -26,6 +26,7 @@ struct ConnectionRules {
   double share = 1;
   std::optional<std::uint32_t> beyond;
   bool remembers_ends = false;  // of those who made an attempt
+  bool counts_datagrams = false;  // of UDP to the listener's port, which pass
   // Connections to a listener of this host, whoever makes them; else those that are made from here.
   std::optional<std::uint16_t> listener;
   std::vector<Prefix> peers;          // connections from here to any of these, or from them to the listener; empty: all
@@ -46,6 +47,8 @@ std::string lost_rules(const ConnectionRules&);
 // Made so far, and, of those, refused; in the caller's network namespace. Refused ones where the fate is no lead.
 std::uint64_t attempts(const ConnectionRules&);
 std::uint64_t refused(const ConnectionRules&);
+// Datagrams that came to the listener's port by UDP; of rules that count them.
+std::uint64_t datagrams(const ConnectionRules&);
 // The ends of attempts that were made lately; of rules that remember them.
 void read_ends(const ConnectionRules&, EndpointSet& into);
 // As the journal has it: gone with its owner.

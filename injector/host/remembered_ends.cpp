@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <linux/if_ether.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
@@ -17,13 +18,23 @@ constexpr std::uint64_t remembered_ms = 60'000;
 
 std::string name_of(bool v6) { return v6 ? "ends6" : "ends4"; }
 std::uint32_t address_bytes(bool v6) { return v6 ? 16 : 4; }
+// What nft reads the sets back with: each part's number of enum datatypes in its include/datatype.h, six bits apart.
+std::uint32_t key_type(bool v6) {
+  constexpr std::uint32_t inet_proto = 12, inet_service = 13;
+  std::uint32_t out = 0;
+  for (const auto part : {v6 ? nft::ipv6_address : nft::ipv4_address, v6 ? nft::ipv6_address : nft::ipv4_address, inet_proto, inet_service, inet_service}) out = out << 6 | part;
+  return out;
+}
 // Two addresses, and a word each for the protocol and two ports.
 std::uint32_t key_bytes(bool v6) { return 2 * address_bytes(v6) + 12; }
 
 void add_rule(netlink::Messages& messages, const nft::Chain& chain, bool v6, std::uint8_t protocol) {
   const std::uint32_t size = address_bytes(v6), source = v6 ? 8 : 12, word = nft::Rule::first_word;
   nft::Rule rule{messages, chain};
-  rule.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP).meta(NFT_META_L4PROTO).is8(protocol);
+  // By these nft knows the addresses for what they are when it lists the rule.
+  if (chain.family == nft::Family::inet) rule.meta(NFT_META_NFPROTO).is8(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+  else rule.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP);
+  rule.meta(NFT_META_L4PROTO).is8(protocol);
   rule.payload(NFT_PAYLOAD_NETWORK_HEADER, source, size, word);
   rule.payload(NFT_PAYLOAD_NETWORK_HEADER, source + size, size, word + size / 4);
   rule.meta(NFT_META_L4PROTO, word + size / 2);
@@ -44,7 +55,7 @@ void take_key(std::span<const std::byte> key, bool v6, EndpointSet& into) {
 }  // namespace
 
 void add_sets(netlink::Messages& messages, nft::Family family, const std::string& table) {
-  for (const bool v6 : {false, true}) nft::add_set(messages, {family, table, name_of(v6), key_bytes(v6), most, remembered_ms});
+  for (const bool v6 : {false, true}) nft::add_set(messages, {family, table, name_of(v6), key_bytes(v6), most, remembered_ms, key_type(v6)});
 }
 
 void add_rules(netlink::Messages& messages, const nft::Chain& chain) {

@@ -278,6 +278,23 @@ TEST_F(TargetShare, users_of_a_unix_socket_go_by) {
   EXPECT_TRUE(soon([&] { return late->measure().verified; })) << late->measure().reason;
 }
 
+TEST_F(TargetShare, users_who_come_by_udp_go_by_a_fault_on_connections) {
+  UdpEcho same{port};
+  for (auto [name, with] : {std::pair{"tcp.latency", boost::json::object{{"latency", "100ms"}}}, {"network.refuse", {}}}) {
+    auto fault = on_listener(name, with);
+    fault.apply();
+    users(port, 1);
+    EXPECT_TRUE(fault->measure().verified) << name << fault->measure().reason;
+    network.at_the_other_end([] { EXPECT_EQ(testing::ping("10.99.0.1", port, 30, 500).lost(), 0U); });
+    const auto dose = fault->measure();
+    EXPECT_FALSE(dose.verified) << name;
+    EXPECT_THAT(dose.reason, HasSubstr("30 datagrams came to the same port by UDP, which this fault does not reach")) << name;
+    EXPECT_EQ(share_of(dose, 1).at("passed"), 30);
+    EXPECT_EQ(fault.undo(), "");
+    end_afterwards();
+  }
+}
+
 TEST_F(TargetShare, chatter_of_an_idle_device_is_no_dose) {
   shell("ip route add 224.0.0.0/4 dev sqa");
   for (auto* mechanism : {"userland", "kernel"}) {
