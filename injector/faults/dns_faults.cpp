@@ -244,7 +244,7 @@ class AnswersFault : public Fault {
   bool keeps_packets() const override { return act_ == Act::delay; }
   void make_way(bool on) override { detour_->make_way(on); }
   void started() override {
-    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); });
+    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); }, rules_every_ns);
     aim_.watch->begin();
   }
   void stopping() override { aim_.watch->end(); }
