@@ -28,7 +28,7 @@ class AimWatch {
   // Whether the network namespace is there, and no other that the kernel has given its inode since.
   bool namespace_is_there() const;
   // What it stands on besides, from `begin` to `end`.
-  void stands_on(std::function<std::string()> look) { footing_.add(std::move(look)); }
+  void stands_on(std::function<std::string()> look, std::int64_t every_ns = 0) { footing_.add(std::move(look), every_ns); }
   void begin() { footing_.begin(); }
   void end() { footing_.end(); }
   std::int64_t age() const { return footing_.age(); }
@@ -65,6 +65,8 @@ class AimWatch {
   Loss gone_, escaped_;
 };
 
+// How often to look at rules that nobody but their owner, which we are, can take away.
+constexpr std::int64_t rules_every_ns = 1'000'000'000;
 // What it means for a fault that these rules of its own, "" for none, are not there.
 std::string gone_rules(const std::string& which);
 // A dose that is not verified any more, and why.

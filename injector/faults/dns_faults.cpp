@@ -249,7 +249,7 @@ class AnswersFault : public Fault {
 
   void started() override {
     aim_.traffic->begin();
-    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); });
+    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); }, rules_every_ns);
     aim_.watch->begin();
   }
   void stopping() override {

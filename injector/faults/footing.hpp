@@ -13,8 +13,9 @@ namespace squall::faults {
 
 class Footing {
  public:
-  // `look` says what is wrong, with what follows from it; "" while all is as it was made. Called by the injector's thread alone.
-  void add(std::function<std::string()> look);
+  // `look` says what is wrong, with what follows from it; "" while all is as it was made. Called by the injector's thread alone, with
+  // each dose, or less often: no sooner than `every_ns` after it was called before.
+  void add(std::function<std::string()> look, std::int64_t every_ns = 0);
   // From now on, and, with a last look, no longer: the fault's own undo takes away what it stands on.
   void begin();
   // How long since, in nanoseconds; 0 while it is not in force.
@@ -28,7 +29,13 @@ class Footing {
   void tell(std::vector<FaultEvent>&);
 
  private:
-  std::vector<std::function<std::string()>> looks_;
+  struct Look {
+    std::function<std::string()> look;
+    std::int64_t every_ns = 0, next = 0;
+  };
+  void look_at_all(bool at_once);
+
+  std::vector<Look> looks_;
   std::vector<std::string> wrong_;
   std::vector<std::int64_t> found_at_;
   std::size_t told_ = 0;

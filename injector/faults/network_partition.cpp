@@ -145,7 +145,7 @@ class PartitionFault : public Fault {
     names_ = std::make_unique<NameWatch>(names_of_peers());
     // Packets that were on their way while the rules came.
     in_place_if_there([&] { before_ = matched(*rules_).watched; });
-    aim_.watch->stands_on([this] { return look_at_rules(); });
+    aim_.watch->stands_on([this] { return look_at_rules(); }, rules_every_ns);
     expect_no_newcomers(aim_, false, [rules = rules_](const std::string& name) { return take_what_leaves(*rules, name); });
     aim_.watch->begin();
     if (aim_.traffic) aim_.traffic->begin();

@@ -110,7 +110,7 @@ class UserlandFault : public Fault {
   void started() override {
     // What is led to a tap that is gone is lost until that is noticed.
     aim_.watch->stands_on([this] { return detour_->flow_where_a_tap_is_gone(); });
-    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); });
+    aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); }, rules_every_ns);
     expect_no_newcomers(aim_, false, [this](const std::string& name) { return take_what_leaves(detour_->plan().rules, name); });
     aim_.watch->begin();
     if (aim_.traffic) aim_.traffic->begin();

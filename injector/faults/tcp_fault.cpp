@@ -94,7 +94,7 @@ class TcpFault : public Fault {
   }
 
   void started() override {
-    aim_.network.watch->stands_on([this] { return look_at_rules(); });
+    aim_.network.watch->stands_on([this] { return look_at_rules(); }, rules_every_ns);
     aim_.network.watch->begin();
     if (aim_.network.traffic) aim_.network.traffic->begin();
   }

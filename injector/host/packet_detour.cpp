@@ -82,10 +82,8 @@ std::string PacketDetour::flow_where_a_tap_is_gone() {
   if (!owner_ || flows_ || taps_.empty()) return "";
   std::string wrong;
   in_network_namespace_if_there(plan_.network_namespace, plan_.namespace_pid, [&] {
-    const auto gone = std::find_if(taps_.begin(), taps_.end(), [](auto* tap) { return tap->is_removed(); });
-    const auto down = std::find_if(taps_.begin(), taps_.end(), [](auto* tap) { return tap->is_down(); });
-    if (gone != taps_.end()) wrong = fmt::format("somebody removed our device {}", (*gone)->name());
-    else if (down != taps_.end()) wrong = fmt::format("somebody set our device {} down", (*down)->name());
+    for (auto* tap : taps_)
+      if (const auto harm = tap->harm(); wrong.empty() && !harm.empty()) wrong = "somebody " + harm;
     const auto led = led_to_taps(plan_.rules);
     if (!wrong.empty()) outage_lost_ = led - led_;
     led_ = led;

@@ -160,11 +160,10 @@ std::unique_ptr<char[]> Tap::spare() {
   return frame;
 }
 
-bool Tap::is_removed() const { return gone_ || !links::by_index(index_); }
-
-bool Tap::is_down() const {
-  const auto link = links::by_index(index_);
-  return link && !link->up;
+std::string Tap::harm() const {
+  const auto link = gone_ ? std::nullopt : links::by_index(index_);
+  if (!link) return fmt::format("removed our device {}", name_);
+  return link->up ? "" : fmt::format("set our device {} down", name_);
 }
 
 std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }

@@ -22,9 +22,9 @@ class Tap : public PacketSource {
   ~Tap() override;
   std::uint32_t index() const { return index_; }
   const std::string& name() const { return name_; }
-  // Whether it is not there any more, or takes no packets: what is led to it is lost. From any thread in the namespace.
-  bool is_removed() const;
-  bool is_down() const;
+  // What somebody did to it so that what is led to it is lost: "removed our device sq1t00"; "" where it takes packets. From any
+  // thread in the namespace.
+  std::string harm() const;
   // Packets that found its queue full, and are lost. From any thread in the namespace.
   std::uint64_t dropped() const;
 
