@@ -36,6 +36,14 @@ bool any_open_file(const std::string& process, Each each) {
   return false;
 }
 
+// A device that is merely looked at (O_PATH, as file servers do) is not in use.
+bool is_in_use(const std::string& process, const char* name, const struct stat& info) {
+  if (!S_ISBLK(info.st_mode)) return true;
+  auto text = read_file(fmt::format("{}/fdinfo/{}", process, name)).value_or("");
+  auto at = text.find("flags:");
+  return at == std::string::npos || (std::strtol(text.c_str() + at + 6, nullptr, 8) & O_PATH) == 0;
+}
+
 // The mounts that a process's files may lie on, by their ids: a file of an overlay may have a st_dev that no mount has.
 class MountsOf {
  public:
@@ -99,7 +107,7 @@ bool uses_any(pid_t pid, const std::set<dev_t>& devices) {
   auto is_one = [&](const char* name, const struct stat& file) {
     auto device = device_of_file(file);
     if (!device) return false;
-    if (devices.contains(*device)) return true;
+    if (devices.contains(*device)) return is_in_use(process, name, file);
     auto mounted = major(*device) == 0 ? mounts.device_of(name) : std::nullopt;
     return mounted && devices.contains(*mounted);
   };
@@ -111,7 +119,7 @@ std::set<dev_t> devices_in_use(pid_t pid) {
   auto process = files_of(pid);
   MountsOf mounts(process);
   any_open_file(process, [&](const char* name, const struct stat& file) {
-    if (auto device = device_of_file(file)) out.insert(major(*device) == 0 ? mounts.device_of(name).value_or(*device) : *device);
+    if (auto device = device_of_file(file); device && is_in_use(process, name, file)) out.insert(major(*device) == 0 ? mounts.device_of(name).value_or(*device) : *device);
     return false;
   });
   struct stat info {}, root {};
