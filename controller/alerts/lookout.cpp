@@ -60,7 +60,8 @@ void about_rules(const Scenario& scenario, const std::vector<AlertRule>& rules, 
 std::string seconds(std::int64_t ns) { return fmt::format("{:g}s", static_cast<double>(ns) / 1e9); }
 
 // What Alertmanager will do with an alert of these labels, where its squad might wait in vain.
-void about_route(const Scenario& scenario, const std::string& alert, const std::string& squad, const std::vector<Routing::Match>& matches, std::vector<std::string>& out) {
+void about_route(const Scenario& scenario, const std::string& alert, const std::string& squad, const std::vector<Routing::Match>& matches,
+                 const std::set<std::string>& open_groups, std::vector<std::string>& out) {
   const auto squads = known_squads(scenario);
   std::vector<std::string> receivers;
   const Routing::Match* mine = nullptr;
@@ -77,16 +78,17 @@ void about_route(const Scenario& scenario, const std::string& alert, const std::
   const auto& route = mine->route;
   if (!route.muted_by.empty()) out.push_back(fmt::format("{} is muted now by the time interval {} of its route to {}", alert, fmt::join(route.muted_by, ", "), mine->receiver));
   const double lasts = last_end(scenario);
-  if (static_cast<double>(route.wait_ns) / 1e9 > lasts)
+  const bool open = open_groups.contains(mine->receiver + " " + route.group);
+  if (!open && static_cast<double>(route.wait_ns) / 1e9 > lasts)
     out.push_back(fmt::format("{} is told of after {} at the earliest (group_wait of the route to {}), longer than the faults last", alert, seconds(route.wait_ns), mine->receiver));
-  if (static_cast<double>(route.interval_ns) / 1e9 > lasts)
-    out.push_back(fmt::format("where another alert of its group fires already, {} is told of after up to {} (group_interval of the route to {})", alert,
+  if (open && static_cast<double>(route.interval_ns) / 1e9 > lasts)
+    out.push_back(fmt::format("another alert of its group fires already: {} is told of after up to {} (group_interval of the route to {})", alert,
                               seconds(route.interval_ns), mine->receiver));
   if (route.max_alerts) out.push_back(fmt::format("a notification to {} holds {} at most (max_alerts): {} may be left out", mine->receiver,
                                                     route.max_alerts == 1 ? "one alert" : fmt::format("{} alerts", route.max_alerts), alert));
 }
 
-void about_routes(const Scenario& scenario, const std::vector<AlertRule>& rules, const Routing& routing, std::int64_t wall_ns, std::vector<std::string>& out) {
+void about_routes(const Scenario& scenario, const std::vector<AlertRule>& rules, const ManagerOutlook& manager, std::vector<std::string>& out) {
   for (auto& expectation : scenario.expect) {
     if (!expectation.alert || !expectation.reaches) continue;
     std::map<std::string, std::string> labels{{"alertname", *expectation.alert}};
@@ -96,18 +98,20 @@ void about_routes(const Scenario& scenario, const std::vector<AlertRule>& rules,
         for (auto& [key, value] : rule.labels)
           if (value.find("{{") == std::string::npos) labels[key] = value;
     for (auto& [key, value] : expectation.labels) labels[key] = value;
-    about_route(scenario, *expectation.alert, *expectation.reaches, routing.match(labels, wall_ns), out);
+    about_route(scenario, *expectation.alert, *expectation.reaches, manager.routing->match(labels, manager.wall_ns), manager.open_groups, out);
   }
 }
 
 }  // namespace
 
-std::vector<std::string> findings(const Scenario& scenario, const std::vector<AlertRule>& rules, const Routing* routing, std::int64_t wall_ns) {
+std::vector<std::string> findings(const Scenario& scenario, const std::vector<AlertRule>& rules, const ManagerOutlook& manager) {
   std::vector<std::string> out;
   about_rules(scenario, rules, out);
-  if (routing) about_routes(scenario, rules, *routing, wall_ns, out);
+  if (manager.routing) about_routes(scenario, rules, manager, out);
   return out;
 }
+
+std::string group_of(const AlertEvent& event) { return event.state == AlertState::routed && event.route ? event.receiver + " " + event.route->group : ""; }
 
 std::vector<std::string> witnesses(const Scenario& scenario) {
   using Kind = AlertSourceSpec::Kind;
@@ -136,9 +140,10 @@ std::vector<std::string> ask_for_findings(const Scenario& scenario) {
   std::vector<std::string> out;
   std::vector<AlertRule> rules;
   std::optional<Routing> routing;
+  std::set<std::string> open_groups;
   bool answered = !asked.empty();
   AlertWatch watch{io, asked,
-                   {[](auto&) {},
+                   {[&](const AlertEvent& event) { open_groups.insert(group_of(event)); },
                     [&](const AlertSourceHealth& health) {
                       answered = answered && health.ok;
                       if (!health.ok) out.push_back(fmt::format("{} {} could not be asked: {}", health.source, health.address, health.error));
@@ -148,7 +153,7 @@ std::vector<std::string> ask_for_findings(const Scenario& scenario) {
   watch.run([&io] { io.stop(); });
   io.run_for(std::chrono::seconds{5});
   if (answered)
-    for (auto& text : findings(scenario, rules, routing ? &*routing : nullptr, wall_clock_ns())) out.push_back(text);
+    for (auto& text : findings(scenario, rules, {routing ? &*routing : nullptr, wall_clock_ns(), open_groups})) out.push_back(text);
   return out;
 }
 

@@ -148,7 +148,10 @@ asio::awaitable<void> Drill::observe() {
   try {
     alerts_ = std::make_unique<AlertWatch>(
         io_, scenario_.landscape.alert_sources,
-        AlertWatch::Sinks{[this](const AlertEvent& event) { log_->add("alert", to_event(event)); },
+        AlertWatch::Sinks{[this](const AlertEvent& event) {
+                            log_->add("alert", to_event(event));
+                            if (event.preexisting) open_groups_.insert(group_of(event));
+                          },
                           [this](const AlertSourceHealth& health) {
                             answering_[health.address] = health.ok;
                             log_->add("alert.source", {{"source", health.source},
@@ -180,7 +183,7 @@ asio::awaitable<void> Drill::observe() {
   for (auto& text : warnings(scenario_)) log_->add("lookout", {{"text", text}});
   // Of rules that could not be asked for nothing can be said.
   if (std::all_of(answering_.begin(), answering_.end(), [](auto& source) { return source.second; }))
-    for (auto& text : findings(scenario_, rules_, routing_ ? &*routing_ : nullptr, wall_clock_ns())) log_->add("lookout", {{"text", text}});
+    for (auto& text : findings(scenario_, rules_, {routing_ ? &*routing_ : nullptr, wall_clock_ns(), open_groups_})) log_->add("lookout", {{"text", text}});
   prober_->run();
 }
 

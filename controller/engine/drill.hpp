@@ -109,6 +109,7 @@ class Drill {
   std::unique_ptr<AlertWatch> alerts_;
   std::vector<AlertRule> rules_;
   std::optional<Routing> routing_;
+  std::set<std::string> open_groups_;  // that Alertmanager had when it was first asked
   std::map<std::string, bool> answering_;  // alert sources by address
   std::set<boost::asio::steady_timer*> sleeping_;
   std::set<std::string> ended_steps_;
