@@ -88,7 +88,8 @@ TEST(Gap, is_told_in_every_report_and_grey_in_the_chart) {
   const auto made = stopped(availability);
   const auto record = made.record();
   const auto verdict = judge(record);
-  for (auto& report : {render_terminal(record, verdict, false), render_markdown(record, verdict), render_json(record, verdict), render_html(record, verdict)})
+  for (auto& report : {render_terminal(record, verdict, false), render_markdown(record, verdict), render_json(record, verdict), render_html(record, verdict),
+                       render_junit(record, verdict)})
     EXPECT_NE(report.find("squall stood still"), std::string::npos) << report.substr(0, 2000);
   EXPECT_NE(render_junit(record, verdict).find("30 more probes say nothing"), std::string::npos);
   EXPECT_NE(render_html(record, verdict).find("<rect class=\"gap\" x="), std::string::npos);
