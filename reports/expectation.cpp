@@ -42,12 +42,12 @@ std::string commonest_error(const Figures& figures) {
 
 std::string none_seen(const Figures& figures) {
   if (!figures.unseen) return "no probe was due in this window";
-  return fmt::format("none of the {} probes that were due could be asked", text::count(figures.unseen));
+  return fmt::format("none of the {} probes that were due says anything of it", text::count(figures.unseen));
 }
 
 // For evidence that does not decide because of them.
 std::string but_unseen(std::int64_t unseen, std::string_view what) {
-  return fmt::format("; {} more {} could not be asked, which might turn it", text::count(unseen), what);
+  return fmt::format("; {} more {} say nothing, which might turn it", text::count(unseen), what);
 }
 
 // The quantile with `unseen` more samples that were all faster, or all slower, than those that were seen.

@@ -102,7 +102,9 @@ std::string render_junit(const RunRecord& record, const Verdict& verdict) {
                                                                              {"seed", std::to_string(record.seed)},
                                                                              {"squad", record.squad}})
     out += fmt::format("      <property name=\"{}\" value=\"{}\"/>\n", name, xml(value));
-  out += "    </properties>\n" + suite.cases + "  </testsuite>\n</testsuites>\n";
+  out += "    </properties>\n" + suite.cases;
+  if (!verdict.findings.empty()) out += fmt::format("    <system-out>{}</system-out>\n", xml(text::join(verdict.findings, "\n")));
+  out += "  </testsuite>\n</testsuites>\n";
   return out;
 }
 

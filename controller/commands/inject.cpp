@@ -204,6 +204,9 @@ class Injection {
     if (what->get_string() == "undone") return finish(event);
     if (what->get_string() == "leaving") undone_by_hand_ = event.contains("why") && event.at("why") == undone_by_hand;
     if (what->get_string() == "left") farewell_ = event;
+    if (what->get_string() == "other" && !arguments_.json())
+      fmt::print("another drill here: {} ({}) of {} {}\n", text_of(event, "step"), text_of(event, "fault"), text_of(event, "run"),
+                 event.contains("over") && event.at("over") == true ? "is over" : "is in force");
     if (what->get_string() != "dose" || arguments_.json()) return;
     auto* dose = event.if_contains("dose");
     if (!dose) return;
