@@ -34,8 +34,9 @@ TargetSpec aimed(const json::object& request, const FaultType& type, Diagnostics
   return target;
 }
 
-// What is aimed at is not there now, however right it is written: a process, an interface, a path.
-bool is_absent(const TargetSpec& target) {
+// What is aimed at is not there now, however right it is written, and that is what is wrong: a process, an interface, a path.
+bool is_absent(const TargetSpec& target, const std::string& wrong) {
+  if (!wrong.starts_with("no ") && wrong.find("No such file") == wrong.npos) return false;
   if (target.selects_processes()) {
     const auto processes = find_processes(target);
     return !processes || processes->empty();
@@ -113,7 +114,7 @@ PreparedFault prepare_fault(const json::object& request, const Policy& policy, c
     setting.permits = [&policy](const Process& process) { return policy.refuses({process}).empty(); };
     out.fault = out.type->prepare(parameters, target, setting, wrong);
   }
-  if (!wrong.ok() || !out.fault) throw Refused{is_absent(target) ? "absent" : "input", told(wrong)};
+  if (!wrong.ok() || !out.fault) throw Refused{is_absent(target, told(wrong)) ? "absent" : "input", told(wrong)};
   if (auto rule = policy.refuses_claims(out.fault->claims()); !rule.empty()) throw Refused{"refused", rule};
   return out;
 }
