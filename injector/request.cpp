@@ -34,8 +34,9 @@ TargetSpec aimed(const json::object& request, const FaultType& type, Diagnostics
   return target;
 }
 
-// What is aimed at is not there now, however right it is written: a process, an interface, a path.
-bool is_absent(const TargetSpec& target) {
+// What is aimed at is not there now, however right it is written, and that is what is wrong: a process, an interface, a path.
+bool is_absent(const TargetSpec& target, const std::string& wrong) {
+  if (!wrong.starts_with("no ") && wrong.find("No such file") == wrong.npos) return false;
   if (target.selects_processes()) {
     const auto processes = find_processes(target);
     return !processes || processes->empty();
@@ -117,7 +118,7 @@ PreparedFault prepare_fault(const json::object& request, const Policy& policy, c
     setting.permits = [&policy](const Process& process) { return policy.refuses({process}).empty(); };
     out.fault = out.type->prepare(parameters, out.target, setting, wrong);
   }
-  if (!wrong.ok() || !out.fault) throw Refused{is_absent(out.target) ? "absent" : "input", told(wrong)};
+  if (!wrong.ok() || !out.fault) throw Refused{is_absent(out.target, told(wrong)) ? "absent" : "input", told(wrong)};
   ask_policy(policy, out, number_of(request, "for_ns", 0));
   return out;
 }

@@ -1,6 +1,7 @@
 #include "injector/touched.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include <fnmatch.h>
 
@@ -13,12 +14,14 @@ namespace json = boost::json;
 
 // Words as faults and snapshots write them: names, paths, dotted sysctls, "redis-server[4711]".
 void add_words(std::string_view text, std::set<std::string, std::less<>>& words) {
-  constexpr std::string_view between = " ,;:\"()=";
+  constexpr std::string_view between = " ,;\"()=";
   while (!text.empty()) {
     const auto start = std::min(text.find_first_not_of(between), text.size());
     text.remove_prefix(start);
     const auto end = std::min(text.find_first_of(between), text.size());
-    if (end) words.emplace(text.substr(0, end));
+    auto word = text.substr(0, end);
+    while (word.ends_with(':')) word.remove_suffix(1);
+    if (!word.empty()) words.emplace(word);
     text.remove_prefix(end);
   }
 }
@@ -35,6 +38,26 @@ void add_strings(const json::value& value, std::set<std::string, std::less<>>& w
       add_strings(member, words);
     }
   }
+}
+
+// Of limits by device, "7:0 131072; 7:1 1048576", the devices whose lines differ; none of a file without such lines.
+std::set<std::string> devices_that_differ(const std::string* before, const std::string* now) {
+  std::map<std::string, std::string> lines[2];
+  for (auto* side : {before, now}) {
+    std::string_view rest = side ? std::string_view(*side) : "";
+    while (!rest.empty()) {
+      const auto line = rest.substr(0, rest.find("; "));
+      rest.remove_prefix(std::min(line.size() + 2, rest.size()));
+      const auto device = line.substr(0, line.find(' '));
+      if (device.find(':') == device.npos || device.find_first_not_of("0123456789:") != device.npos) return {};
+      lines[side == now].emplace(device, line);
+    }
+  }
+  std::set<std::string> out;
+  for (int side : {0, 1})
+    for (auto& [device, line] : lines[side])
+      if (auto other = lines[1 - side].find(device); other == lines[1 - side].end() || other->second != line) out.insert(device);
+  return out;
 }
 
 std::string_view kind_of(std::string_view thing) { return thing.substr(0, thing.find(' ')); }
@@ -79,6 +102,9 @@ bool Touched::ours(const std::string& thing, const std::string* state, const Hos
     return std::any_of(words_.begin(), words_.end(), [&](auto& word) { return !pid.empty() && word.ends_with(pid); });
   }
   if (kind == "cgroup") {
+    const auto was = before.find(thing), is = now.find(thing);
+    const auto devices = devices_that_differ(was == before.end() ? nullptr : &was->second, is == now.end() ? nullptr : &is->second);
+    if (!devices.empty() && std::none_of(devices.begin(), devices.end(), [&](auto& device) { return words_.contains(device); })) return false;
     const auto group = what.substr(0, what.rfind(' '));
     const auto file = std::string(group) + "/" + std::string(what.substr(group.size() + 1));
     return std::any_of(words_.begin(), words_.end(), [&](auto& word) { return word.size() > 1 && word.starts_with('/') && (word == file || group.ends_with(word)); });

@@ -11,6 +11,7 @@ namespace {
 
 std::string in_words(const Recovery& recovery) {
   if (!recovery.seen) return "not seen after the last fault's end";
+  if (!recovery.seconds && !recovery.bad) return "good, watched too short to be sure";
   if (!recovery.seconds) return "not back by the end";
   if (*recovery.seconds == 0) return recovery.unseen_s > 0 ? fmt::format("unseen for {}, then well", text::seconds(recovery.unseen_s)) : "at once";
   return fmt::format("back after {}", text::seconds(*recovery.seconds));

@@ -120,8 +120,23 @@ TEST_F(Inject, tells_how_to_have_descriptors_for_all_ports) {
   EXPECT_EQ(shell("ss -Htan | wc -l"), "0\n");
 }
 
-TEST_F(Inject, says_by_its_exit_code_that_the_host_is_not_as_it_was) {
+TEST_F(Inject, notes_what_others_changed_meanwhile_and_keeps_its_own_exit_code) {
   tool.start(words("network.occupy", {"port=7030"}, "interface=any", "3s"));
+  for (int i = 0; i < 500 && tool.output().find("Ctrl-C undoes it") == std::string::npos; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  shell("ip route add 10.70.0.0/16 via 10.99.0.2 && ip link add sqz type veth peer name sqy && nft add table inet theirs");
+  EXPECT_EQ(tool.wait(), 0) << tool.output();
+  for (auto* told : {"undone; the host is as it was", "meanwhile, by others: route to 10.70.0.0/16", "meanwhile, by others: link sqz is new", "meanwhile, by others: nftables table inet theirs is new"})
+    EXPECT_NE(tool.output().find(told), std::string::npos) << tool.output();
+}
+
+TEST_F(Inject, of_what_is_not_there_could_not_run_and_of_what_cannot_be_is_wrong_input) {
+  EXPECT_EQ(tool.run(words("process.kill", {}, "exe=nobody-is-called-so", "1s")), 5) << tool.output();
+  EXPECT_EQ(tool.run(words("network.delay", {"delay=1ms"}, "interface=nosuch0", "1s")), 5) << tool.output();
+  EXPECT_EQ(tool.run(words("process.kill", {"signal=SIGNOTHING"}, "exe=nobody-is-called-so", "1s")), 2) << tool.output();
+}
+
+TEST_F(Inject, says_by_its_exit_code_that_what_it_was_aimed_at_is_not_as_it_was) {
+  tool.start(words("network.delay", {"delay=1ms", "port=7030"}, "interface=sqa", "3s"));
   for (int i = 0; i < 500 && tool.output().find("Ctrl-C undoes it") == std::string::npos; ++i) std::this_thread::sleep_for(std::chrono::milliseconds{20});
   shell("ip route add 10.70.0.0/16 via 10.99.0.2");  // somebody else's, and nothing that an undo would touch
   EXPECT_EQ(tool.wait(), 6) << tool.output();

@@ -376,11 +376,13 @@ TEST_F(Injector, answers_for_its_own_changes_alone) {
   second.must(slow("elsewhere", "lo"));
   const auto bye = first.must({{"do", "bye"}});
   EXPECT_TRUE(bye.at("clean").as_bool()) << json::serialize(bye);
-  squall::testing::shell("ip link set sqa mtu 1400");
+  squall::testing::shell("ip link set sqa mtu 1400 && ip link set lo mtu 60000");
   const auto changed = second.must({{"do", "bye"}});
   EXPECT_FALSE(changed.at("clean").as_bool());
   const auto text = json::serialize(changed.at("differences"));
-  EXPECT_NE(text.find("link sqa: was"), text.npos) << text;
+  EXPECT_NE(text.find("link lo: was"), text.npos) << text;
+  EXPECT_EQ(text.find("link sqa: was"), text.npos) << "it had nothing to do with that: " << text;
+  EXPECT_NE(json::serialize(changed.at("meanwhile")).find("link sqa: was"), std::string::npos);
   EXPECT_NE(text.find(R"(meanwhile \"slow\" (network.delay) of the run \"first\" was in force here)"), text.npos) << text;
   EXPECT_EQ(text.find("is gone"), text.npos) << text;
 }

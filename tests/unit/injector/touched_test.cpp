@@ -60,6 +60,17 @@ TEST(Touched, what_is_left_of_ours_and_what_the_targets_lost_is) {
   EXPECT_EQ(ours(changed("route to 10.9.0.0/16 in table 254, metric 0", "")).size(), 1u);
 }
 
+TEST(Touched, of_limits_by_device_in_one_file_only_the_line_of_its_own_device_counts) {
+  Touched touched{"1a2b3c4d"};
+  std::vector<Change> changes(1);
+  changes[0].inverse = Inverse{"cgroup.device_limit", {{"file", "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device"}, {"device", "7:1"}}};
+  touched.add(Aimed{}, changes);
+  const std::string thing = "cgroup /sys/fs/cgroup/blkio blkio.throttle.write_bps_device";
+  EXPECT_EQ(touched.compare({}, {{thing, "7:0 131072"}}).others.size(), 1u);
+  EXPECT_EQ(touched.compare({{thing, "7:1 5"}}, {{thing, "7:0 131072; 7:1 5"}}).others.size(), 1u);
+  EXPECT_EQ(touched.compare({{thing, "7:1 5"}}, {{thing, "7:1 6"}}).others.size(), 0u);
+}
+
 TEST(Touched, what_the_policy_ignores_is_not_compared) {
   EXPECT_EQ(without({{"mount /run/docker/a", "overlay"}, {"mount /data", "ext4"}}, {"mount /run/docker/*"}), (HostState{{"mount /data", "ext4"}}));
 }
