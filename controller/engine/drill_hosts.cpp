@@ -181,7 +181,7 @@ void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
   if (host.rescuer || host.lost || !log_) return;
   const auto since = wall_clock_ns() - for_how_long.count();
   host.rescuer = std::make_unique<std::thread>([this, &host, since] {
-    HostRescued found{true, false, ""};
+    HostRescued found;
     try {
       found = rescue_host(host.spec, options_.link, host.session);
     } catch (const std::exception& e) {
@@ -194,6 +194,7 @@ void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
 void Drill::host_rescued(Host& host, std::int64_t since, const HostRescued& found) {
   host.rescuer->join();
   host.rescuer.reset();
+  if (!found.reached) log_->add("error", {{"text", fmt::format("the injector on {} says nothing, and {}", host.name, found.text)}});
   if (!found.suspended) return;  // slow: what it says is read when it comes
   const auto now = wall_clock_ns();
   const auto text = fmt::format("the injector on {} was stopped or frozen, and nobody looked after its faults for {:.1f} s; {}", host.name, static_cast<double>(now - since) / 1e9, found.text);
