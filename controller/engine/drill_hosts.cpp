@@ -2,6 +2,8 @@
 #include "controller/engine/drill_hosts.hpp"
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "controller/engine/requests.hpp"
@@ -214,6 +216,11 @@ void Drill::host_rescued(Host& host, std::int64_t since, const HostRescued& foun
 // Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone without one, by what its
 // guardian left in the journal.
 asio::awaitable<void> Drill::restored(Host& host) {
+  while (host.rescuer) {  // what it finds belongs in the record; it ends by itself
+    asio::steady_timer timer(io_, 20ms);
+    boost::system::error_code woken;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+  }
   if (!host.touched) co_return;
   json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
   if (!host.lost) {
