@@ -224,6 +224,7 @@ class Injection {
     options.state = arguments_.state;
     const auto begin = std::chrono::steady_clock::now() - for_how_long;
     const auto found = rescue_host(spec_, options, session_);
+    if (!found.reached) complain(fmt::format("the injector on {} says nothing, and {}", name_, found.text));
     if (!found.suspended) return;
     unattended_ = fmt::format("the injector on {} was stopped or frozen, and nobody looked after the fault for {:.1f} s; {}", name_,
                               std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), found.text);

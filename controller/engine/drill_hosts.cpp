@@ -280,7 +280,7 @@ void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
   if (host.rescuer || host.lost || !log_) return;
   const auto since = wall_clock_ns() - for_how_long.count();
   host.rescuer = std::make_unique<std::thread>([this, &host, since] {
-    HostRescued found{true, false, ""};
+    HostRescued found;
     try {
       found = rescue_host(host.spec, options_.link, host.session);
     } catch (const std::exception& e) {
@@ -293,6 +293,7 @@ void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
 void Drill::host_rescued(Host& host, std::int64_t since, const HostRescued& found) {
   host.rescuer->join();
   host.rescuer.reset();
+  if (!found.reached) log_->add("error", {{"text", fmt::format("the injector on {} says nothing, and {}", host.name, found.text)}});
   if (!found.suspended) return;  // slow: what it says is read when it comes
   const auto now = wall_clock_ns();
   const auto text = fmt::format("the injector on {} was stopped or frozen, and nobody looked after its faults for {:.1f} s; {}", host.name, static_cast<double>(now - since) / 1e9, found.text);
@@ -312,6 +313,11 @@ void Drill::host_rescued(Host& host, std::int64_t since, const HostRescued& foun
 // Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone without one, by what its
 // guardian left in the journal.
 asio::awaitable<void> Drill::restored(Host& host) {
+  while (host.rescuer) {  // what it finds belongs in the record; it ends by itself
+    asio::steady_timer timer(io_, 20ms);
+    boost::system::error_code woken;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+  }
   if (!host.touched) co_return;
   json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
   if (!host.lost) {

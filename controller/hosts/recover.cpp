@@ -77,9 +77,9 @@ HostRescued rescue_host(const HostSpec& host, const LinkOptions& options, const 
   boost::system::error_code broken;
   const auto said = json::parse(done.out, broken);
   const auto* about = broken ? nullptr : said.if_object();
-  if (!about) return {true, false, fmt::format("nobody could look after it: {}{}", done.out, done.err)};
-  if (about->contains("suspended")) return {};
-  return {true, done.exit_code == 0, done.exit_code == 0 ? "it was undone by another way" : fmt::format("not all of it could be undone: {}", json::serialize(about->contains("left") ? about->at("left") : json::value{}))};
+  if (!about) return {.text = fmt::format("nobody could look after it: {}{}", done.out, done.err)};
+  if (about->contains("suspended")) return {.reached = true};
+  return {true, true, done.exit_code == 0, done.exit_code == 0 ? "it was undone by another way" : fmt::format("not all of it could be undone: {}", json::serialize(about->contains("left") ? about->at("left") : json::value{}))};
 }
 
 }  // namespace squall

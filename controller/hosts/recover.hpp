@@ -28,6 +28,7 @@ boost::asio::awaitable<HostRecovered> recover_lost_host(boost::asio::io_context&
 // Looks after an injector that says nothing any more, by another link: one that is stopped or frozen is woken to undo and leave,
 // or killed, and its journal carried out. Waits for the answer: on a thread of its own.
 struct HostRescued {
+  bool reached = false;    // false: nobody could look, and nothing is known
   bool suspended = false;  // false: it only is slow, and nothing was done
   bool clean = false;
   std::string text;  // what was found and done, for a person
