@@ -189,7 +189,7 @@ bool TargetTraffic::is_meant(const TcpSocket& socket, bool accepted) {
   for (auto& condition : match.ports)
     if (!among(socket.remote.port, condition.ports) && (what_.made_here || !among(socket.local.port, condition.ports))) return false;
   auto of = [&](const std::vector<Prefix>& all) { return std::any_of(all.begin(), all.end(), [&](auto& peer) { return within(socket.remote, peer); }); };
-  if (of(match.exempt_peers) || (!match.peers.empty() && !of(match.peers))) return false;
+  if (of(match.exempt_peers) || of(match.left_out) || (!match.peers.empty() && !of(match.peers))) return false;
   return what_.devices.empty() || by_device(socket);
 }
 

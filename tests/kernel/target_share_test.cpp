@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "injector/afterwards.hpp"
@@ -325,6 +326,13 @@ TEST_F(TargetShare, of_a_part_that_was_asked_for_nothing_else_counts) {
   const auto dose = slow->measure();
   EXPECT_TRUE(dose.verified) << boost::json::serialize(dose.json());
   EXPECT_EQ(share_of(dose).at("passed"), 0);
+  slow.undo();
+  auto others = on_listener("network.delay", {{"delay", "100ms"}, {"mechanism", "userland"}, {"except", {"10.99.0.2"}}});
+  others.apply();
+  users(port, 8);
+  users(port, 2, 3, "fd99::1");
+  EXPECT_TRUE(others->measure().verified) << others->measure().reason;
+  EXPECT_EQ(share_of(others->measure()).at("passed"), 0);
 }
 
 }  // namespace
