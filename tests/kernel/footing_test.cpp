@@ -181,10 +181,8 @@ TEST_P(Footing, traffic_goes_by_a_device_that_came_later) {
     network.go_to_the_other_end();
     return std::make_shared<int>(0);
   }};
-  auto fault = delay({{"delay", "20ms"}}, "any");
-  fault.apply();
-  testing::ping_until_verified(fault, [&] { ping("10.99.0.2", port, 30, gap_us()); });
-  ASSERT_TRUE(fault->measure().verified) << fault->measure().reason;
+  auto fault = delay(short_delay(), "any");
+  bring_in_force(fault);
   shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " + std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
   network.at_the_other_end([] { shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
   ping("10.98.0.2", port, 1, 0, 3'000);
