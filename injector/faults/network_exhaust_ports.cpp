@@ -1,26 +1,14 @@
-// network.occupy and network.exhaust_ports: ports that services and clients want are taken.
+// network.exhaust_ports: the ports of which clients get one for a new connection run out.
 #include <cstring>
 
-#include <net/if.h>
-
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include "injector/fault.hpp"
-#include "injector/faults/network_packets.hpp"
-#include "injector/faults/network_place.hpp"
+#include "injector/faults/ports_fault.hpp"
 #include "injector/host/descriptor_limit.hpp"
-#include "injector/host/held_ports.hpp"
-#include "injector/host/network_namespace.hpp"
 
 namespace squall {
 
 namespace faults {
-
-struct NetworkOccupy {
-  std::vector<std::uint16_t> port;
-  PortProtocol protocol = PortProtocol::tcp;
-};
 
 struct NetworkExhaustPorts {
   PortProtocol protocol = PortProtocol::tcp;
@@ -28,24 +16,6 @@ struct NetworkExhaustPorts {
 };
 
 }  // namespace faults
-
-template <>
-struct EnumNames<PortProtocol> {
-  using P = PortProtocol;
-  static constexpr std::array<std::pair<std::string_view, P>, 2> names{{{"tcp", P::tcp}, {"udp", P::udp}}};
-};
-
-template <>
-struct Describe<faults::NetworkOccupy> {
-  static const Object<faults::NetworkOccupy>& object() {
-    using faults::NetworkOccupy;
-    static const auto schema = Object<NetworkOccupy>{"a port is taken"}
-                                   .required("port", &NetworkOccupy::port, "that nobody else can listen on; it must be free")
-                                   .optional("protocol", &NetworkOccupy::protocol, "tcp or udp", "tcp")
-                                   .rule([](const NetworkOccupy& with, const Value& value, Diagnostics& diagnostics) { faults::no_port_of_zero(with.port, value, diagnostics); });
-    return schema;
-  }
-};
 
 template <>
 struct Describe<faults::NetworkExhaustPorts> {
@@ -60,102 +30,6 @@ struct Describe<faults::NetworkExhaustPorts> {
 
 namespace faults {
 namespace {
-
-constexpr std::string_view mechanism_name = "sockets bound to the ports";
-
-std::optional<NetworkPlace> place_of_ports(const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
-  if (!on.interface || *on.interface == "any") return find_place(on, setting, diagnostics);
-  diagnostics.error({}, "ports are of all interfaces: aim at interface any, or at a process for its network namespace");
-  return {};
-}
-
-class PortsFault : public Fault {
- public:
-  PortsFault(PortProtocol protocol, NetworkPlace place) : protocol_(protocol), place_(std::move(place)) {}
-  std::string mechanism() const override { return std::string(mechanism_name); }
-  // A port is missed by whatever device somebody would have come.
-  Reach reach() const override { return place_.reach({}); }
-
-  // Once the sockets are closed there is nothing more to see.
-  void stopping() override {
-    measure();
-    stopped_ = true;
-  }
-  Dose measure() override {
-    if (!stopped_) in_network_namespace_if_there(place_.network_namespace, place_.pid, [&] { last_ = look(); });
-    return place_.watch.in_view(last_);
-  }
-  std::vector<FaultEvent> events() override { return place_.watch.events(); }
-
- protected:
-  virtual Dose look() = 0;
-  void in_place(const std::function<void()>& act) const { in_network_namespace(place_.network_namespace, place_.pid, act); }
-  Change change(std::string what) {
-    Change out;
-    out.what = std::move(what);
-    out.undo_note = "the sockets are closed, with this process at the latest";
-    out.release = [this] {
-      held_.give_back();
-      return Undone{};
-    };
-    return out;
-  }
-
-  PortProtocol protocol_;
-  NetworkPlace place_;
-  HeldPorts held_;
-
- private:
-  Dose last_;
-  bool stopped_ = false;
-};
-
-class Occupy : public PortsFault {
- public:
-  Occupy(const NetworkOccupy& with, NetworkPlace place) : PortsFault(with.protocol, std::move(place)), ports_(with.port) {}
-
-  std::vector<std::string> targets() const override { return {fmt::format("{} port {} of {}", enum_text(protocol_), fmt::join(ports_, " and "), place_.name)}; }
-  std::vector<std::string> claims() const override {
-    std::vector<std::string> out;
-    for (auto port : ports_) out.push_back(fmt::format("{} port {} of {}", enum_text(protocol_), port, place_.network_namespace));
-    return out;
-  }
-  std::vector<std::string> limits() const override { return {"who finds the port taken is not seen, and connections to it are refused as before"}; }
-
-  void apply(Transaction& transaction) override {
-    auto take = change(fmt::format("bind a socket to {}", targets().front()));
-    take.act = [this] {
-      in_place([&] {
-        for (auto port : ports_)
-          if (const int error = held_.hold(protocol_, port)) {
-            held_.give_back();
-            throw std::runtime_error(fmt::format("take {} port {}: {}", enum_text(protocol_), port, error == EADDRINUSE ? "somebody has it" : std::strerror(error)));
-          }
-      });
-    };
-    transaction.add(std::move(take));
-  }
-
-  Dose look() override {
-    Dose out;
-    out.prescribed = {{"ports", ports_.size()}};
-    std::size_t taken = 0;
-    if (held_.count()) in_place([&] {
-      for (auto port : ports_) {
-        HeldPorts attempt;
-        taken += attempt.hold(protocol_, port) == EADDRINUSE;
-      }
-    });
-    out.measured = {{"ports", taken}};
-    out.samples = taken;
-    out.verified = taken == ports_.size();
-    if (!out.verified) out.reason = "somebody else could bind to a port";
-    return out;
-  }
-
- private:
-  std::vector<std::uint16_t> ports_;
-};
 
 std::size_t count_of(const PortRange& range) { return static_cast<std::size_t>(range.last - range.first) + 1; }
 
@@ -281,14 +155,6 @@ class ExhaustPorts : public PortsFault {
   std::size_t wanted_ = 0;
 };
 
-std::unique_ptr<Fault> prepare_occupy(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
-  NetworkOccupy with;
-  if (!Codec<NetworkOccupy>::decode(value, with, diagnostics)) return nullptr;
-  auto place = place_of_ports(on, setting, diagnostics);
-  if (!place) return nullptr;
-  return std::make_unique<Occupy>(with, std::move(*place));
-}
-
 std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
   NetworkExhaustPorts with;
   if (!Codec<NetworkExhaustPorts>::decode(value, with, diagnostics)) return nullptr;
@@ -302,43 +168,21 @@ std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on,
   return out;
 }
 
-Capability by_sockets(std::string missing) {
-  const bool possible = missing.empty();
-  return {.mechanism = std::string(mechanism_name), .possible = possible, .chosen = possible, .missing = std::move(missing), .note = "", .measures = "whether anybody else could have the ports, and whether an ordinary socket that connects to several peers finds one; not who wanted them"};
-}
-
-std::vector<Capability> doctor() { return {by_sockets("")}; }
-std::vector<Capability> doctor_of_all() { return {by_sockets(refused_for(count_of(ephemeral_ports())))}; }
-
-const std::vector<std::string>& aims() {
-  static const std::vector<std::string> out{"interface", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"};
-  return out;
-}
+std::vector<Capability> doctor() { return {ports_by_sockets(refused_for(count_of(ephemeral_ports())))}; }
 
 }  // namespace
 
-extern const FaultType network_occupy, network_exhaust_ports;
-const FaultType network_occupy{
-    .name = "network.occupy",
-    .sentence = "takes a port, so that a service that starts again cannot listen on it",
-    .parameters = &Describe<NetworkOccupy>::object(),
-    .aims = aims(),
-    .lasting = true,
-    .undo = "the sockets are closed, by the end of the injector at the latest",
-    .examples = {"port=18080 --on interface=any --for 1m"},
-    .prepare = prepare_occupy,
-    .doctor = doctor,
-};
+extern const FaultType network_exhaust_ports;
 const FaultType network_exhaust_ports{
     .name = "network.exhaust_ports",
     .sentence = "takes all ephemeral ports, so that nobody finds one for a new connection",
     .parameters = &Describe<NetworkExhaustPorts>::object(),
-    .aims = aims(),
+    .aims = aims_of_ports(),
     .lasting = true,
     .undo = "the sockets are closed, by the end of the injector at the latest",
     .examples = {"--on interface=any --for 30s", "protocol=udp leave=10 --on interface=any --for 30s"},
     .prepare = prepare_exhaust,
-    .doctor = doctor_of_all,
+    .doctor = doctor,
 };
 
 }  // namespace faults
