@@ -27,6 +27,8 @@ class PortsFault : public Fault {
  public:
   PortsFault(PortProtocol protocol, NetworkPlace place) : protocol_(protocol), place_(std::move(place)) {}
   std::string mechanism() const override { return std::string(ports_mechanism); }
+  // A port is missed by whatever device somebody would have come.
+  Reach reach() const override { return place_.reach({}); }
 
   void stopping() override;
   Dose measure() override;

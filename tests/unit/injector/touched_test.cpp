@@ -10,6 +10,7 @@ class Aimed : public Fault {
   std::string mechanism() const override { return "made"; }
   std::vector<std::string> targets() const override { return {"eth0", "redis-server[4711] in /stack/redis"}; }
   std::vector<std::string> claims() const override { return {"packets of eth0 out"}; }
+  Reach reach() const override { return {}; }
   void apply(Transaction&) override {}
   Dose measure() override { return {}; }
 };
