@@ -98,10 +98,12 @@ class Story {
     for (auto& service : verdict_.services)
       for (auto& probe : service.probes) longest = std::max(longest, text::columns(name_of(service, probe)));
     longest = std::min<std::size_t>(longest, 24);
-    line(fmt::format("  {:<{}}  {:>19}  {:>19}  {:>19}  {}", "", longest, "before", "during", "after", "recovery"), dim);
+    if (width_ >= row_width(longest)) line(fmt::format("  {:<{}}  {:>19}  {:>19}  {:>19}  {}", "", longest, "before", "during", "after", "recovery"), dim);
     for (auto& service : verdict_.services)
       for (auto& probe : service.probes) users(service, probe, longest);
   }
+
+  static std::size_t row_width(std::size_t name) { return 2 + name + 3 * (2 + 19); }
 
   void users(const ServiceVerdict& service, const ProbeVerdict& probe, std::size_t longest) {
     auto cell = [&](const char* window) {
@@ -113,8 +115,18 @@ class Story {
     };
     auto padded = [](const std::string& text, std::size_t to) { return std::string(to - std::min(to, text::columns(text)), ' ') + text; };
     const auto name = text::cut(name_of(service, probe), longest);
-    line(fmt::format("  {}{}  {}  {}  {}  {}", name, std::string(longest - text::columns(name), ' '), padded(cell("baseline"), 19),
-                     padded(cell("fault"), 19), padded(cell("recovery"), 19), probe.recovered));
+    if (width_ < row_width(longest)) {  // no room for columns
+      line(fmt::format("  {}", name), bold);
+      for (auto [word, window] : {std::pair{"before", "baseline"}, std::pair{"during", "fault"}, std::pair{"after", "recovery"}})
+        line(fmt::format("    {:<7} {}", word, cell(window)));
+      if (!probe.recovered.empty()) marked("→", dim, probe.recovered);
+    } else {
+      auto row = fmt::format("  {}{}  {}  {}  {}", name, std::string(longest - text::columns(name), ' '), padded(cell("baseline"), 19), padded(cell("fault"), 19),
+                             padded(cell("recovery"), 19));
+      const bool fits = text::columns(row) + 2 + text::columns(probe.recovered) <= width_;
+      line(fits ? fmt::format("{}  {}", row, probe.recovered) : row);
+      if (!fits) marked("→", dim, probe.recovered);
+    }
     // Said where it is not what a new user would meet.
     if (auto how = describe_connections(probe); !how.empty() && kept(service.service, probe.probe)) line(fmt::format("    {}", how), dim);
   }

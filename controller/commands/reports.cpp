@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "controller/commands/input.hpp"
+#include "controller/terminal/progress.hpp"
 #include "reports/differences.hpp"
 #include "reports/render.hpp"
 #include "reports/verdict.hpp"
@@ -136,7 +137,7 @@ int finish_run(RunLog& log, const Arguments& arguments) {
   if (arguments.json())
     say("{}\n", render_json(judged.record, judged.verdict));
   else
-    say("{}\nreports in {}\n", render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO)),
+    say("{}\nreports in {}\n", render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO), terminal_columns(STDOUT_FILENO)),
                fs::absolute(log.folder()).lexically_normal().string() + "/");
   const int code = exit_code(judged.verdict);
   if (errors.empty() && trouble.empty()) return code;
@@ -157,7 +158,7 @@ int report_command(const Arguments& arguments) {
                    : format == "json"     ? render_json(judged.record, judged.verdict)
                    : format == "junit"    ? render_junit(judged.record, judged.verdict)
                    : format == "markdown" ? render_markdown(judged.record, judged.verdict)
-                                          : render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO));
+                                          : render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO), terminal_columns(STDOUT_FILENO));
   fmt::print("{}\n", out);
   return exit_pass;
 }

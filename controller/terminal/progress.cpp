@@ -1,5 +1,6 @@
 #include "controller/terminal/progress.hpp"
 
+#include <cstdlib>
 #include <set>
 
 #include <sys/ioctl.h>
@@ -16,6 +17,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::int64_t status_period_ns = 250'000'000;
+// No probe gets more than a line in so long, however often it changes.
+constexpr std::int64_t probe_line_period_ns = 1'000'000'000;
 
 std::string text_of(const json::object& object, const char* key) {
   auto* member = object.if_contains(key);
@@ -34,11 +37,6 @@ bool is_true(const json::object& object, const char* key) {
   return member && member->is_bool() && member->get_bool();
 }
 
-int columns(int fd) {
-  winsize size{};
-  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 100;
-}
-
 // The first measured figure and whether it was verified: enough for a status line.
 std::string short_dose(const json::object& dose) {
   auto *measured = dose.if_contains("measured"), *asked = dose.if_contains("prescribed");
@@ -53,10 +51,21 @@ std::string short_dose(const json::object& dose) {
   return out + (is_true(dose, "verified") ? " ✓" : "");
 }
 
+// A terminal that can go back in its line.
+bool is_capable_terminal(int fd) {
+  const char* term = std::getenv("TERM");
+  return fd >= 0 && ::isatty(fd) && term && std::string_view(term) != "dumb";
+}
+
 }  // namespace
 
+std::size_t terminal_columns(int fd) {
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 100;
+}
+
 Progress::Progress(const Scenario& scenario, RunLog& log, int fd, bool color)
-    : scenario_(scenario), fd_(fd), color_(color), terminal_(fd >= 0 && ::isatty(fd)) {
+    : scenario_(scenario), fd_(fd), color_(color), terminal_(is_capable_terminal(fd)) {
   if (fd_ >= 0) log.observe([this](const json::object& event) { hear(event); });
 }
 
@@ -91,9 +100,13 @@ void Progress::probe(const json::object& event) {
   const bool ok = is_true(event, "ok");
   service.ok += ok;
   service.slowest_ms = std::max(service.slowest_ms, static_cast<double>(number_of(event, "lat")) / 1e6);
-  auto& failing = failing_[{text_of(event, "s"), text_of(event, "p")}];
-  if (std::exchange(failing, !ok) == ok)
-    line(t, ok ? "32" : "31", ok ? fmt::format("{} answers again", who(event)) : fmt::format("{} fails: {}", who(event), text_of(event, "err")));
+  auto& seen = probes_[{text_of(event, "s"), text_of(event, "p")}];
+  if (std::exchange(seen.failing, !ok) == ok) ++seen.changes;
+  if (seen.failing != seen.told_failing && t - seen.told_t >= probe_line_period_ns) {
+    const auto often = seen.changes > 1 ? fmt::format(" ({} changes in {})", seen.changes, text::seconds(static_cast<double>(t - seen.told_t) / 1e9)) : "";
+    line(t, ok ? "32" : "31", (ok ? fmt::format("{} answers again", who(event)) : fmt::format("{} fails: {}", who(event), text_of(event, "err"))) + often);
+    seen = {.failing = !ok, .told_failing = !ok, .told_t = t};
+  }
   status(t);
 }
 
@@ -106,9 +119,7 @@ void Progress::status(std::int64_t t) {
       text += fmt::format(" | {} {:.1f}% max {:.0f}ms", name, 100.0 * static_cast<double>(service.ok) / static_cast<double>(service.probes),
                           service.slowest_ms);
   for (auto& [step, dose] : doses_) text += fmt::format(" | {}: {}", step, dose);
-  const auto width = static_cast<std::size_t>(columns(fd_) - 1);
-  if (text.size() > width) text.resize(width);
-  const auto out = fmt::format("\r\033[K{}", styled("2", text));
+  const auto out = fmt::format("\r\033[K{}", styled("2", text::cut(text, terminal_columns(fd_) - 1)));
   [[maybe_unused]] auto ignored = ::write(fd_, out.data(), out.size());
   shown_ = true;
 }
@@ -178,7 +189,7 @@ void Progress::hear(const json::object& event) {
     line(t, "33", fmt::format("squall stood still for {}: what was due meanwhile was not asked",
                               text::seconds(static_cast<double>(number_of(event, "to") - number_of(event, "from")) / 1e9)));
   } else if (kind == "silence") {
-    failing_[{text_of(event, "s"), text_of(event, "p")}] = true;
+    probes_[{text_of(event, "s"), text_of(event, "p")}] = {.failing = true, .told_failing = true, .told_t = t};
     line(t, "31", fmt::format("{} gives no answer, for {} so far", who(event), text::seconds(static_cast<double>(t - number_of(event, "due")) / 1e9)));
   } else if (kind == "halt") {
     line(t, "1;31", "halt: " + text_of(event, "reason"));

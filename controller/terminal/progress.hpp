@@ -12,6 +12,9 @@
 
 namespace squall {
 
+// Of the terminal behind a descriptor; 100 where there is none.
+std::size_t terminal_columns(int fd);
+
 class Progress {
  public:
   // `fd` is where to write (-1: nowhere). The status line appears only where it is a terminal.
@@ -40,7 +43,12 @@ class Progress {
   std::int64_t window_start_ = 0, last_status_ = 0;
   double window_seconds_ = 0;
   std::map<std::string, Service> services_;
-  std::map<std::pair<std::string, std::string>, bool> failing_;  // by service and probe
+  struct Probe {
+    bool failing = false, told_failing = false;
+    std::int64_t told_t = -1'000'000'000;
+    int changes = 0;  // since it was told
+  };
+  std::map<std::pair<std::string, std::string>, Probe> probes_;  // by service and probe
   std::map<std::string, std::string> doses_;
 };
 
