@@ -317,7 +317,7 @@ TEST_F(Refusal, that_hit_nobody_says_who_was_there) {
     dose = down->measure();
   }
   EXPECT_FALSE(dose.verified);
-  EXPECT_TRUE(dose.reason.starts_with(fmt::format("what came to port {} was not hit: by connections that were there before", port))) << dose.reason;
+  EXPECT_NE(dose.reason.find(fmt::format("what came to port {} was not hit: by connections that were there before", port)), std::string::npos) << dose.reason;
   EXPECT_EQ(dose.reason.find("nobody"), std::string::npos) << dose.reason;
 }
 
