@@ -115,6 +115,8 @@ class PartitionFault : public Fault {
       out.push_back(fmt::format("{} looked up again every {} s: addresses that appear are cut off too, those that disappear stay cut off",
                                 names.size() == 1 ? "\"" + names.front() + "\" is" : "host names are", NameWatch::every.count()));
     if (aim_.every_device && aim_.direction != Direction::in) out.emplace_back("what leaves by an interface that comes up later is not cut off");
+    if (leads_pieces(*rules_) || !aim_.cgroups.empty())
+      out.emplace_back("a ruleset that is saved meanwhile (nft list ruleset) has sets whose type nft cannot read back: leave the tables sq… out, or it cannot be loaded");
     if (with_.cut) out.emplace_back("connections that this host only forwards are not its own: they are not ended, only stopped");
     if (aim_.direction == Direction::both)
       out.emplace_back("whom nobody answers sends nothing, and its silence proves nothing: of a direction in which no packet was stopped it is not seen whether it is cut off");

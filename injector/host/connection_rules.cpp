@@ -125,7 +125,8 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
   if (rules.remembers_ends) remembered_ends::add_sets(messages, Family::inet, rules.table);
   if (rules.counts_datagrams && rules.listener) {
     const Chain chain{Family::inet, rules.table, datagrams_chain};
-    nft::add_base_chain(messages, chain, {.number = NF_INET_LOCAL_IN, .priority = NF_IP_PRI_FILTER, .device = ""});
+    // Behind the queues of packet faults: a hook before one makes what waits in it wait twice.
+    nft::add_base_chain(messages, chain, {.number = NF_INET_LOCAL_IN, .priority = behind_ours(last_in_input), .device = ""});
     Rule rule{messages, chain};
     to_port(rule.meta(NFT_META_L4PROTO).is8(IPPROTO_UDP), *rules.listener).count();
   }

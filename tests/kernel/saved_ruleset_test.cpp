@@ -52,7 +52,6 @@ TEST_F(SavedRuleset, during_a_fault_can_be_loaded_after_it_and_leaves_nothing_be
       {"network.refuse", {{"limit", 2}}, listener},
       {"network.partition", {{"to", {"10.99.0.2", "fd99::2"}}}, any},
       {"network.partition", {{"mode", "reject"}}, device},
-      {"network.partition", {{"mode", "reject"}, {"reject_with", "icmp"}, {"port", {80}}, {"protocol", "tcp"}}, device},
       {"network.reset", {}, listener},
   };
   for (auto& one : cases) {
@@ -82,6 +81,15 @@ TEST_F(SavedRuleset, during_a_fault_can_be_loaded_after_it_and_leaves_nothing_be
 TEST_F(SavedRuleset, of_packet_faults_is_told_by_the_doctor) {
   for (auto& one : find_fault("network.delay")->doctor())
     if (one.mechanism.find("ifb") == std::string::npos) EXPECT_NE(one.note.find("leave the tables sq… out"), std::string::npos) << one.note;
+}
+
+TEST_F(SavedRuleset, that_could_not_be_loaded_is_told_by_the_plan) {
+  const auto told = [](const object& with) {
+    const auto limits = RunFault{"network.partition", with, {{"interface", "sqa"}}}->limits();
+    return std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.find("leave the tables sq… out") != std::string::npos; });
+  };
+  EXPECT_TRUE(told({{"port", {80}}, {"protocol", "tcp"}}));
+  EXPECT_FALSE(told({{"to", {"10.99.0.2"}}}));
 }
 
 TEST_F(SavedRuleset, connection_tracking_that_comes_with_a_fault_is_told_with_its_count_and_maximum) {
