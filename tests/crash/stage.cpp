@@ -133,6 +133,7 @@ Stage::Stage(bool visited) : group_("crash"), visited_(visited) {
   if (visitor_ != 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   network_.go_to_the_other_end();
+  ::close_range(3, ~0U, 0);  // it is no user of the disk
   for (;; ::usleep(10'000)) visit();
 }
 
