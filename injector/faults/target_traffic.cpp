@@ -232,7 +232,10 @@ void TargetTraffic::decide(Known& one) {
   if (one.met) return;
   look_up(one);
   // Its packets may carry another address where the fault sees them.
-  if (one.translation && !one.translation->is_none()) one.met = met->has(one.accepted ? one.translation->client : one.translation->seen_as);
+  if (one.translation && !one.translation->is_none()) {
+    const auto& end = one.accepted ? one.translation->client : one.translation->seen_as;
+    one.met = met->has(end) || own->has(end);
+  }
   if (!samples || one.met || !why_passed(one).empty()) return;
   one.met = true;
   met->add(begun_by);

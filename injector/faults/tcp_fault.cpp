@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "injector/afterwards.hpp"
+#include "injector/host/client_addresses.hpp"
 #include "injector/host/connection_tracking.hpp"
 #include "injector/host/network_namespace.hpp"
 #include "injector/host/owned_table.hpp"
@@ -21,7 +22,7 @@ constexpr std::string_view mechanism_name = "own TCP proxy, in front of it by an
 // translates their packets.
 class CarriedOn : public Afterwards {
  public:
-  CarriedOn(std::unique_ptr<proxy::ProxyThread> proxy, std::unique_ptr<OwnedTable> table, const ConnectionRules& rules)
+  CarriedOn(std::unique_ptr<proxy::ProxyThread> proxy, std::shared_ptr<OwnedTable> table, const ConnectionRules& rules)
       : proxy_(std::move(proxy)), table_(std::move(table)), rules_(rules) {}
   ~CarriedOn() override {
     proxy_.reset();  // while its goodbyes are translated
@@ -35,7 +36,7 @@ class CarriedOn : public Afterwards {
 
  private:
   std::unique_ptr<proxy::ProxyThread> proxy_;
-  std::unique_ptr<OwnedTable> table_;
+  std::shared_ptr<OwnedTable> table_;
   ConnectionRules rules_;
 };
 
@@ -44,6 +45,7 @@ class TcpFault : public Fault {
   TcpFault(TcpEffect effect, const ConnectionPlace& place, TcpAim aim, const Setting& setting)
       : effect_(std::move(effect)), place_(place), aim_(std::move(aim)), seed_(setting.seed) {
     aim_.rules.mark = proxied_mark;
+    aim_.rules.keeps_clients = aim_.rules.listener.has_value();
     auto& traffic = aim_.network.traffic;
     if (!traffic) return;
     traffic->counted_by = CountedBy::exchanges;
@@ -60,9 +62,9 @@ class TcpFault : public Fault {
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
     out.insert(out.end(), effect_.limits.begin(), effect_.limits.end());
-    out.emplace_back("servers see the connections come from this host, by an address of its own");
+    out.emplace_back("servers see each client's own address, but another port of it");
     out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends (of a drill: after its recovery window), which closes them");
-    out.emplace_back("connections that this host makes to IPv6 link-local addresses (fe80::/10) are not meant");
+    out.emplace_back(fmt::format("connections {} IPv6 link-local addresses (fe80::/10) are not meant", aim_.rules.listener ? "from and to" : "to"));
     if (aim_.rules.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
     return out;
   }
@@ -139,6 +141,7 @@ class TcpFault : public Fault {
     plan.seed = seed_;
     plan.mark = proxied_mark;
     plan.http = effect_.http;
+    plan.client_as = [addresses = std::make_shared<ClientAddresses>(aim_.rules, table_)](const auto& client) { return addresses->seen_as(client); };
     if (aim_.network.traffic) {
       plan.clients = aim_.network.traffic->met;
       plan.ends = aim_.network.traffic->own;
@@ -230,7 +233,7 @@ class TcpFault : public Fault {
   double level_ = 1;
   std::unique_ptr<proxy::ProxyThread> proxy_;
   // New connections must not be led to a port that is gone; the proxy's own ends must be translated.
-  std::unique_ptr<OwnedTable> table_ = std::make_unique<OwnedTable>(OwnedTable::Dies::last);
+  std::shared_ptr<OwnedTable> table_ = std::make_shared<OwnedTable>(OwnedTable::Dies::last);
   proxy::ProxyStatistics before_, last_;
 };
 
@@ -241,6 +244,8 @@ std::string refusal() {
     rules.table = "sqdoctor";
     rules.port = 1;
     rules.listener = 2;
+    rules.mark = proxied_mark;
+    rules.keeps_clients = true;
     netlink::Socket owner{NETLINK_NETFILTER};
     auto messages = add_connection_rules(rules);
     netlink::must(owner, messages);

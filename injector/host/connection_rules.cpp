@@ -26,6 +26,8 @@ constexpr const char* lead_chain = "lead";
 constexpr const char* refuse_chain = "refuse";
 constexpr const char* limit_chain = "limiting";  // "limit" is a word of nft's language, and could not be read back
 constexpr const char* datagrams_chain = "datagrams";
+constexpr const char* leaving_chain = "leaving";
+constexpr const char* unknown_chain = "unknown";
 constexpr std::uint32_t parts = 1'000'000;  // of which a share is a number
 constexpr std::uint32_t loopback_device = 1;  // in every network namespace
 
@@ -108,12 +110,43 @@ void base_chain(netlink::Messages& messages, const ConnectionRules& rules, unsig
   const auto priority = leads ? NF_IP_PRI_NAT_DST : hook == NF_INET_LOCAL_IN ? behind_ours(last_in_input) : NF_IP_PRI_FILTER;
   nft::add_base_chain(messages, base, {.number = hook, .priority = priority, .device = "", .type = leads ? "nat" : "filter"});
   exceptions(messages, base, rules);
-  // They cannot be redirected from here: the address of loopback that they would be led to is not on their device.
-  if (leads && hook == NF_INET_LOCAL_OUT) {
+  // They cannot be redirected from here: the address of loopback that they would be led to is not on their device. Nor could
+  // a server answer such a client by lo.
+  if (leads) {
     Rule rule{messages, base};
-    of_peer(rule, {.v6 = true, .address = {0xfe, 0x80}, .length = 10}, false).leave();
+    of_peer(rule, {.v6 = true, .address = {0xfe, 0x80}, .length = 10}, hook == NF_INET_PRE_ROUTING).leave();
   }
   lead(messages, base, rules, hook == NF_INET_LOCAL_OUT);
+}
+
+nft::Set clients_of(const std::string& table, bool v6) {
+  nft::Set out{Family::inet, table, v6 ? "clients6" : "clients4", 4};
+  out.key_type = nft::class_id;
+  out.value_bytes = v6 ? 16 : 4;
+  out.value_type = v6 ? nft::ipv6_address : nft::ipv4_address;
+  return out;
+}
+
+// Before anybody masquerades: the first who translates a connection's source decides.
+void keep_clients(netlink::Messages& messages, const ConnectionRules& rules) {
+  const Chain leaving{Family::inet, rules.table, leaving_chain};
+  nft::add_base_chain(messages, leaving, {.number = NF_INET_POST_ROUTING, .priority = NF_IP_PRI_NAT_SRC - 1, .device = "", .type = "nat"});
+  for (bool v6 : {false, true}) {
+    const auto clients = clients_of(rules.table, v6);
+    nft::add_set(messages, clients);
+    Rule rule{messages, leaving};
+    rule.meta(NFT_META_MARK).is32(rules.mark).meta(NFT_META_NFPROTO).is8(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+    rule.meta(NFT_META_PRIORITY).entry_of(clients.name).source(v6);
+  }
+  // Where somebody else gives packets a priority, the server would take the client for this host: refused rather than that.
+  const Chain unknown{Family::inet, rules.table, unknown_chain};
+  nft::add_base_chain(messages, unknown, {.number = NF_INET_LOCAL_IN, .priority = NF_IP_PRI_FILTER, .device = ""});
+  Rule{messages, unknown}.meta(NFT_META_MARK).is_not32(rules.mark).leave();
+  Rule{messages, unknown}.meta(NFT_META_PRIORITY).is32(0).leave();  // of a fault on those who connect from here
+  Rule{messages, unknown}.meta(NFT_META_PRIORITY).within32(client_priorities.first, client_priorities.second).leave();
+  Rule rule{messages, unknown};
+  rule.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP);
+  first(to_port(rule, *rules.listener), true).count().reject(true);
 }
 
 }  // namespace
@@ -141,6 +174,7 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
     }
     base_chain(messages, rules, NF_INET_LOCAL_OUT);
     if (rules.listener) base_chain(messages, rules, NF_INET_PRE_ROUTING);
+    if (rules.keeps_clients) keep_clients(messages, rules);
   } else {
     const Chain refusing{Family::inet, rules.table, refuse_chain};
     nft::add_chain(messages, refusing);
@@ -178,6 +212,14 @@ netlink::Messages lead_nobody(const ConnectionRules& rules) {
   return messages;
 }
 
+netlink::Messages introduce_client(const std::string& table, std::uint32_t priority, std::span<const std::uint8_t> address) {
+  netlink::Messages messages;
+  nft::begin_batch(messages);
+  nft::add_entry(messages, clients_of(table, address.size() == 16), priority, address);
+  nft::end_batch(messages);
+  return messages;
+}
+
 netlink::Messages delete_connection_rules(const ConnectionRules& rules) { return delete_detour_tables(same_table(rules)); }
 
 std::string lost_rules(const ConnectionRules& rules) {
@@ -185,6 +227,10 @@ std::string lost_rules(const ConnectionRules& rules) {
   std::vector<Chain> chains{{Family::inet, rules.table, lead_chain}};
   if (leads || !rules.listener) chains.push_back(base_of(rules, NF_INET_LOCAL_OUT));
   if (rules.listener) chains.push_back(base_of(rules, leads ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_IN));
+  if (rules.keeps_clients) {
+    chains.push_back({Family::inet, rules.table, leaving_chain});
+    chains.push_back({Family::inet, rules.table, unknown_chain});
+  }
   return lost_chains(rules.table, chains);
 }
 

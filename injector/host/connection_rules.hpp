@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "injector/host/detour_rules.hpp"
@@ -17,6 +19,11 @@ namespace squall {
 // of detoured_mark's.
 constexpr std::uint32_t proxied_mark = 0x5372211e;
 
+// Of the sockets towards servers that see their clients, the first and the last: far from those that programs give (0 to 15) and
+// from the classes of a qdisc, whose handle is the upper half. Each fault begins somewhere in there by chance, so that none takes
+// another's client for its own; the last one is of addresses of this host.
+constexpr std::pair<std::uint32_t, std::uint32_t> client_priorities{0x4000'0000, 0x6fff'ffff};
+
 struct ConnectionRules {
   std::string table;  // inet, owned by the socket that adds it
   enum class Fate { lead, reject, drop } fate = Fate::lead;
@@ -25,6 +32,7 @@ struct ConnectionRules {
   // reject, drop: a share of the attempts, by the kernel's chance; those made while more than so many connections are open.
   double share = 1;
   std::optional<std::uint32_t> beyond;
+  bool keeps_clients = false;  // lead, of a listener: its server sees the address of each client that was introduced
   bool remembers_ends = false;  // of those who made an attempt
   bool counts_datagrams = false;  // of UDP to the listener's port, which pass
   // Connections to a listener of this host, whoever makes them; else those that are made from here.
@@ -41,6 +49,9 @@ netlink::Messages add_connection_rules(const ConnectionRules&);
 // Nobody new is led, and the packets of those who were go on being translated: without a chain of type nat in its network
 // namespace the kernel stops that, and their connections would hang.
 netlink::Messages lead_nobody(const ConnectionRules&);
+// The server sees this address, of 4 or 16 bytes, on what bears the mark and has this priority (SO_PRIORITY); for rules that
+// keep clients. The kernel translates that by the connection, so that nothing of it outlives the table.
+netlink::Messages introduce_client(const std::string& table, std::uint32_t priority, std::span<const std::uint8_t> address);
 netlink::Messages delete_connection_rules(const ConnectionRules&);
 // As lost_rules of detour_rules.hpp.
 std::string lost_rules(const ConnectionRules&);

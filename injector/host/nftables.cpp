@@ -83,10 +83,14 @@ void add_set(netlink::Messages& messages, const Set& set) {
   messages.begin(type_of(NFT_MSG_NEWSET), NLM_F_CREATE | NLM_F_EXCL, header(set.family));
   messages.text(NFTA_SET_TABLE, set.table);
   messages.text(NFTA_SET_NAME, set.name);
-  messages.be32(NFTA_SET_FLAGS, set.timeout_ms ? NFT_SET_TIMEOUT | NFT_SET_EVAL : 0);
+  messages.be32(NFTA_SET_FLAGS, set.timeout_ms ? NFT_SET_TIMEOUT | NFT_SET_EVAL : set.value_bytes ? NFT_SET_MAP : 0);
   messages.be32(NFTA_SET_KEY_TYPE, set.key_type);
   messages.be32(NFTA_SET_KEY_LEN, set.key_bytes);
   messages.be32(NFTA_SET_ID, set.key_bytes);  // within the batch, where it is found by its name
+  if (set.value_bytes) {
+    messages.be32(NFTA_SET_DATA_TYPE, set.value_type);
+    messages.be32(NFTA_SET_DATA_LEN, set.value_bytes);
+  }
   if (!set.timeout_ms) return;
   messages.be64(NFTA_SET_TIMEOUT, set.timeout_ms);
   auto nest = messages.nest(NFTA_SET_DESC);
@@ -107,6 +111,16 @@ void add_keys(netlink::Messages& messages, const Set& set, std::span<const std::
       data_value(messages, NFTA_SET_ELEM_KEY, part.subspan(at, set.key_bytes));
     }
   }
+}
+
+void add_entry(netlink::Messages& messages, const Set& map, std::uint32_t key, std::span<const std::uint8_t> value) {
+  messages.begin(type_of(NFT_MSG_NEWSETELEM), NLM_F_CREATE, header(map.family));
+  messages.text(NFTA_SET_ELEM_LIST_TABLE, map.table);
+  messages.text(NFTA_SET_ELEM_LIST_SET, map.name);
+  auto elements = messages.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+  auto element = messages.nest(NFTA_LIST_ELEM);
+  data_value(messages, NFTA_SET_ELEM_KEY, bytes_of(key));
+  data_value(messages, NFTA_SET_ELEM_DATA, value);
 }
 
 // One element of a rule's list.
@@ -248,6 +262,21 @@ void Rule::remember(std::string_view set) {
   messages_.text(NFTA_DYNSET_SET_NAME, set);
   messages_.be32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);  // its time begins anew
   messages_.be32(NFTA_DYNSET_SREG_KEY, first_word);
+}
+
+Rule& Rule::entry_of(std::string_view map) {
+  Expression expression{messages_, "lookup"};
+  messages_.text(NFTA_LOOKUP_SET, map);
+  messages_.be32(NFTA_LOOKUP_SREG, NFT_REG_1);
+  messages_.be32(NFTA_LOOKUP_DREG, NFT_REG_1);
+  return *this;
+}
+
+void Rule::source(bool v6) {
+  Expression expression{messages_, "nat"};
+  messages_.be32(NFTA_NAT_TYPE, NFT_NAT_SNAT);
+  messages_.be32(NFTA_NAT_FAMILY, v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+  messages_.be32(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
 }
 
 Rule& Rule::count() {

@@ -43,11 +43,13 @@ struct Set {
   std::uint32_t key_bytes = 0, most = 0;  // most: only with a timeout
   std::uint64_t timeout_ms = 0;
   std::uint32_t key_type = 0;  // of nft(8), which reads a set of ours back only with it (ipv4_address …); the kernel does not look
+  std::uint32_t value_bytes = 0, value_type = 0;  // of a map: what each key leads to
 };
-constexpr std::uint32_t ipv4_address = 7, ipv6_address = 8;  // enum datatypes of nft's include/datatype.h
+constexpr std::uint32_t ipv4_address = 7, ipv6_address = 8, class_id = 23;  // enum datatypes of nft's include/datatype.h
 void add_set(netlink::Messages&, const Set&);
 // Keys that are not in it yet, one behind another.
 void add_keys(netlink::Messages&, const Set&, std::span<const std::uint8_t> keys);
+void add_entry(netlink::Messages&, const Set& map, std::uint32_t key, std::span<const std::uint8_t> value);
 
 // One rule, written expression by expression in the order of their evaluation; complete when it goes out of scope.
 // Values pass through one register, but for those of a key: it lies in a row of 32-bit words, the first of which are that register.
@@ -77,6 +79,7 @@ class Rule {
   Rule& connections_beyond(std::uint32_t);  // of this rule, each counted from the first packet that comes here
   Rule& among(std::string_view set);  // the key in the words
   void remember(std::string_view set);
+  Rule& entry_of(std::string_view map);  // the register's value becomes what it leads to; what is not in the map is not meant
   Rule& count();
   void jump(std::string_view chain);
   void go(std::string_view chain);
@@ -88,6 +91,8 @@ class Rule {
   void forward(std::uint32_t interface);
   // To a port of this host (chains of type nat): of the address the packet came in by, or of loopback.
   void redirect(std::uint16_t port);
+  // From the address in the register on (chains of type nat): the receiver sees it, and the kernel brings the answers back.
+  void source(bool v6);
   // To a packet queue; packets pass while nobody listens there. `compat` uses the xtables target, for kernels without
   // nft_queue.
   void queue(std::uint16_t number, bool compat);

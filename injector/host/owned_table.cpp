@@ -22,15 +22,24 @@ void OwnedTable::add(netlink::Messages& messages) {
     close_later(owner->release());
     throw std::runtime_error(answer.text());
   }
+  const std::lock_guard lock{mutex_};
   owner_ = std::move(owner);
   if (dies_ == Dies::last) owner_->close_last();
 }
 
+bool OwnedTable::there() const {
+  const std::lock_guard lock{mutex_};
+  return static_cast<bool>(owner_);
+}
+
 void OwnedTable::change(netlink::Messages& messages) {
+  const std::lock_guard lock{mutex_};
+  if (!owner_) throw std::runtime_error("the table is gone");
   if (const auto answer = owner_->exchange(messages); !answer) throw std::runtime_error(answer.text());
 }
 
 Undone OwnedTable::remove(netlink::Messages& messages, const std::string& name) {
+  const std::lock_guard lock{mutex_};
   if (!owner_) return {UndoOutcome::already, "", ""};
   const auto answer = owner_->exchange(messages);
   const bool gone = answer || answer.error == ENOENT;

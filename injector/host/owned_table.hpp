@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 
 #include "injector/host/netlink.hpp"
 #include "injector/transaction.hpp"
@@ -19,14 +20,16 @@ class OwnedTable {
 
   // One batch that adds them, in the caller's network namespace; throws std::runtime_error where the kernel refuses.
   void add(netlink::Messages&);
-  // One batch that changes what was added; throws std::runtime_error where the kernel refuses, and then nothing is changed.
+  // One batch that changes what was added; throws std::runtime_error where the kernel refuses, and then nothing is changed. From
+  // any thread.
   void change(netlink::Messages&);
-  bool there() const { return static_cast<bool>(owner_); }
+  bool there() const;
   // One batch that deletes the table called `name`.
   Undone remove(netlink::Messages&, const std::string& name);
 
  private:
   const Dies dies_;
+  mutable std::mutex mutex_;
   std::unique_ptr<netlink::Socket> owner_;
 };
 

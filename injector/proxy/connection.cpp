@@ -46,6 +46,16 @@ void note(EndpointSet* ends, int socket, int (*name_of)(int, sockaddr*, socklen_
   if (const auto end = endpoint_of(IPPROTO_TCP, reinterpret_cast<const sockaddr*>(&name))) ends->add(*end);
 }
 
+std::optional<tcp::endpoint> peer_of(int socket) {
+  tcp::endpoint out{tcp::v6(), 0};
+  socklen_t size = static_cast<socklen_t>(out.capacity());
+  if (::getpeername(socket, out.data(), &size) != 0) return {};
+  out.resize(size);
+  const auto address = out.address();
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) out.address(boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6()));
+  return out;
+}
+
 boost::system::error_code error_of(const Socket& socket) {
   int error = 0;
   socklen_t size = sizeof error;
@@ -117,12 +127,41 @@ void Connection::connect_to_next() {
   const int yes = 1, no = 0;
   ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  if (!be_seen_as_the_client()) return connected({errno, boost::system::system_category()});
   // What the client has said already goes along with the handshake's last packet (tcp(7)).
   if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
   if (::connect(server_.fd(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
     return connected({errno, boost::system::system_category()});
-  note(proxy_->plan().ends.get(), server_.fd(), ::getsockname);
+  note_own_end();
   if (!proxy_->gather(*this)) await_server();
+}
+
+bool Connection::be_seen_as_the_client() {
+  const auto& client_as = proxy_->plan().client_as;
+  if (!client_as) return true;
+  auto client = peer_of(client_.fd());
+  if (!client) return false;
+  const auto as = client_as(client->address());
+  errno = EADDRNOTAVAIL;
+  if (!as || (as->priority && ::setsockopt(server_.fd(), SOL_SOCKET, SO_PRIORITY, &as->priority, sizeof as->priority) != 0)) return false;
+  if (!as->by_itself) return true;
+  // The port is chosen with the peer, of which there are more than ports.
+  const int yes = 1;
+  ::setsockopt(server_.fd(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+  client->port(0);
+  return ::bind(server_.fd(), client->data(), static_cast<socklen_t>(client->size())) == 0;
+}
+
+// As it is here, and as the server sees it: there the port may be another one, where the client has a connection by it already.
+void Connection::note_own_end() {
+  auto* const ends = proxy_->plan().ends.get();
+  note(ends, server_.fd(), ::getsockname);
+  auto seen = proxy_->plan().client_as && ends ? peer_of(client_.fd()) : std::nullopt;
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  if (!seen || ::getsockname(server_.fd(), reinterpret_cast<sockaddr*>(&own), &size) != 0) return;
+  seen->port(ntohs(reinterpret_cast<const sockaddr_in*>(&own)->sin_port));  // at the same place for IPv6
+  if (const auto end = endpoint_of(IPPROTO_TCP, seen->data())) ends->add(*end);
 }
 
 void Connection::await_server() {

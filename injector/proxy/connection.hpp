@@ -46,6 +46,9 @@ class Connection : public LinkOwner, public SocketOwner, public std::enable_shar
   void connect(std::vector<tcp::endpoint> to);
   void connect_to_next();
   Fd open_server(const tcp&);
+  // The server's side gets the client's address; false, and errno says why, where it cannot.
+  bool be_seen_as_the_client();
+  void note_own_end();
   void connected(boost::system::error_code);
   void leave();
 

@@ -10,7 +10,10 @@
 #include <unordered_set>
 #include <vector>
 
+#include <boost/asio/ip/address.hpp>
+
 #include "injector/host/process.hpp"
+#include "injector/host/seen_as.hpp"
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/toxic.hpp"
@@ -30,6 +33,9 @@ struct ProxyPlan {
   std::uint64_t seed = 1;
   std::uint32_t mark = 0;  // of the sockets towards the upstream (SO_MARK), so that the kernel does not lead them here again
   std::shared_ptr<EndpointSet> clients, ends;  // where the ends of those who come, and its own towards servers, are noted, if anywhere
+  // How the server is to see a client as if there were no proxy; nothing: it cannot, and the client is not served. None: servers
+  // see the proxy.
+  std::function<std::optional<SeenAs>(const boost::asio::ip::address& client)> client_as;
   bool http = false;       // its connections speak HTTP/1, by which a rule can change them
 };
 

@@ -93,7 +93,8 @@ TEST_F(HttpFaults, delay_change_and_truncate) {
     auto replaced = fault("http.body", {{"body", "{}"}, {"content_type", "application/json"}, {"at", "response"}});
     replaced.apply();
     EXPECT_EQ(curl("-w '%{content_type}' http://127.0.0.1:8080/files/big"), "{}application/json");
-    EXPECT_TRUE(replaced->measure().verified);
+    const auto dose = replaced->measure();
+    EXPECT_TRUE(dose.verified) << dose.reason;
     EXPECT_EQ(replaced.undo(), "");
   }
   auto cut = fault("http.truncate", {{"bytes", "1000B"}, {"at", "response"}, {"path", "/files/*"}});

@@ -175,7 +175,7 @@ TEST_F(TcpFault, two_of_which_some_peer_is_of_both_exclude_one_another) {
   EXPECT_TRUE(go_together(to({"10.99.0.0/25"}).fault(), to({"10.99.0.128/25", "fd99::/64"}).fault()));
 }
 
-TEST_F(TcpFault, leaves_link_local_addresses_alone_where_it_cannot_lead_them) {
+TEST_F(TcpFault, leaves_link_local_addresses_alone) {
   testing::shell("ip addr add fe80::99/64 dev sqa nodad");
   network.at_the_other_end([] { testing::shell("ip addr add fe80::98/64 dev sqb nodad"); });
   auto slow = fault("tcp.latency", {{"latency", "200ms"}});
@@ -185,7 +185,7 @@ TEST_F(TcpFault, leaves_link_local_addresses_alone_where_it_cannot_lead_them) {
   const auto took = near.round_trip_ms();
   EXPECT_GE(took, 0);
   EXPECT_LT(took, 150);
-  EXPECT_GE(far_round_trip_ms("fe80::99%sqb"), 199);
+  EXPECT_TRUE(quick(far_round_trip_ms("fe80::99%sqb"))) << "the server could not be shown such a client's address";
 }
 
 // As kube-proxy does, which is on many a host.
