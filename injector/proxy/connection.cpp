@@ -122,21 +122,26 @@ void Connection::connect(std::vector<tcp::endpoint> to) {
 
 void Connection::connect_to_next() {
   const auto& to = to_[tried_++];
-  server_.open(open_server(to.protocol()));
-  if (!server_.is_open()) return connected({errno, boost::system::system_category()});
-  const int yes = 1, no = 0;
-  ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-  if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-  if (!be_seen_as_the_client()) return connected({errno, boost::system::system_category()});
-  // What the client has said already goes along with the handshake's last packet (tcp(7)).
-  if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
-  if (::connect(server_.fd(), to.data(), static_cast<socklen_t>(to.size())) != 0 && errno != EINPROGRESS)
-    return connected({errno, boost::system::system_category()});
+  bool called = call(to, true);
+  if (!called && errno == EADDRNOTAVAIL) called = call(to, false);
+  if (!called) return connected({errno, boost::system::system_category()});
   note_own_end();
   if (!proxy_->gather(*this)) await_server();
 }
 
-bool Connection::be_seen_as_the_client() {
+bool Connection::call(const tcp::endpoint& to, bool by_rare_port) {
+  server_.open(open_server(to.protocol()));
+  if (!server_.is_open()) return false;
+  const int yes = 1, no = 0;
+  ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  if (!be_seen_as_the_client(by_rare_port)) return false;
+  // What the client has said already goes along with the handshake's last packet (tcp(7)).
+  if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
+  return ::connect(server_.fd(), to.data(), static_cast<socklen_t>(to.size())) == 0 || errno == EINPROGRESS;
+}
+
+bool Connection::be_seen_as_the_client(bool by_rare_port) {
   const auto& client_as = proxy_->plan().client_as;
   if (!client_as) return true;
   auto client = peer_of(client_.fd());
@@ -144,12 +149,26 @@ bool Connection::be_seen_as_the_client() {
   const auto as = client_as(client->address());
   errno = EADDRNOTAVAIL;
   if (!as || (as->priority && ::setsockopt(server_.fd(), SOL_SOCKET, SO_PRIORITY, &as->priority, sizeof as->priority) != 0)) return false;
-  if (!as->by_itself) return true;
+  if (!as->by_itself) return !by_rare_port || take_rare_port(client->address().is_v6());
   // The port is chosen with the peer, of which there are more than ports.
   const int yes = 1;
   ::setsockopt(server_.fd(), SOL_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
   client->port(0);
   return ::bind(server_.fd(), client->data(), static_cast<socklen_t>(client->size())) == 0;
+}
+
+// Where clients seldom have theirs (Linux has 32768 to 60999): the server may still remember one that it closed (TIME_WAIT), and
+// would take another by the same port only at the second try, some 10 ms later.
+bool Connection::take_rare_port(bool v6) {
+  constexpr std::uint64_t first = 10'000, ports = 22'000, most_tries = 32;
+  const int yes = 1;
+  ::setsockopt(server_.fd(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  for (std::uint64_t tries = 0; tries < most_tries; ++tries) {
+    const auto port = first + (proxy_->plan().seed % ports + number_ + tries * 7919) % ports;
+    const tcp::endpoint any{v6 ? tcp::v6() : tcp::v4(), static_cast<std::uint16_t>(port)};
+    if (::bind(server_.fd(), any.data(), static_cast<socklen_t>(any.size())) == 0) break;
+  }
+  return true;  // else by whichever the kernel chooses
 }
 
 // As it is here, and as the server sees it: there the port may be another one, where the client has a connection by it already.

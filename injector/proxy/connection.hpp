@@ -45,9 +45,12 @@ class Connection : public LinkOwner, public SocketOwner, public std::enable_shar
   // To the first of them that answers.
   void connect(std::vector<tcp::endpoint> to);
   void connect_to_next();
+  // False, and errno says why, where it cannot be.
+  bool call(const tcp::endpoint& to, bool by_rare_port);
   Fd open_server(const tcp&);
   // The server's side gets the client's address; false, and errno says why, where it cannot.
-  bool be_seen_as_the_client();
+  bool be_seen_as_the_client(bool by_rare_port);
+  bool take_rare_port(bool v6);
   void note_own_end();
   void connected(boost::system::error_code);
   void leave();
