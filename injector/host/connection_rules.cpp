@@ -140,7 +140,7 @@ void keep_clients(netlink::Messages& messages, const ConnectionRules& rules) {
   }
   // Where somebody else gives packets a priority, the server would take the client for this host: refused rather than that.
   const Chain unknown{Family::inet, rules.table, unknown_chain};
-  nft::add_base_chain(messages, unknown, {.number = NF_INET_LOCAL_IN, .priority = NF_IP_PRI_FILTER, .device = ""});
+  nft::add_base_chain(messages, unknown, {.number = NF_INET_LOCAL_IN, .priority = behind_ours(last_in_input), .device = ""});
   Rule{messages, unknown}.meta(NFT_META_MARK).is_not32(rules.mark).leave();
   Rule{messages, unknown}.meta(NFT_META_PRIORITY).is32(0).leave();  // of a fault on those who connect from here
   Rule{messages, unknown}.meta(NFT_META_PRIORITY).within32(client_priorities.first, client_priorities.second).leave();
