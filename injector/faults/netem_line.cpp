@@ -129,7 +129,7 @@ NetemLine::Trouble NetemLine::look(double level) const {
 
 NetemLine::Trouble NetemLine::look_at_devices(double level) const {
   const auto holds = links::by_index(holding_);
-  if (!holds || holds->alias != alias_) return {fmt::format("somebody removed our device {}", holding()), true};
+  if (!holds || holds->alias != tc::alias_of_ifb(alias_, holding())) return {fmt::format("somebody removed our device {}", holding()), true};
   if (!holds->up) return {fmt::format("somebody set our device {} down", holds->name), true};
   const auto netem = tc::read_netem(holding_);
   if (!netem) return {fmt::format("somebody removed netem from our device {}: packets pass as they are since", holds->name)};

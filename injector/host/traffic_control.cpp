@@ -210,10 +210,12 @@ Anchor anchor(std::uint32_t interface) {
   return out;
 }
 
+std::string alias_of_ifb(const std::string& alias, const std::string& name) { return alias + " " + name; }
+
 void add_ifb(Transaction& transaction, const Place& place, const std::string& name, const std::string& alias) {
   auto with = record(place, name, 0);
   // Also told by it where somebody gave it another name: no two are alike.
-  const auto own_alias = alias + " " + name;
+  const auto own_alias = alias_of_ifb(alias, name);
   with["alias"] = own_alias;
   add(transaction, place, fmt::format("add the device {} (ifb)", name), {"ifb.delete", std::move(with)}, [=] { make_ifb(name, own_alias); });
 }

@@ -54,7 +54,9 @@ void remove(const Redirect&);
 // The verbs. Errors name what the change says it does.
 
 // An ifb, raised. Removing it waits until the netem at its root is empty, for 450 ms at most.
+// Its alias is the given one and its name, by which it is found whatever its name is later.
 void add_ifb(Transaction&, const Place&, const std::string& name, const std::string& alias);
+std::string alias_of_ifb(const std::string& alias, const std::string& name);
 // Where the device has none. It is removed again once nobody's filters are left in it.
 void add_clsact(Transaction&, const Place&, const std::string& device, std::uint32_t interface);
 // A filter that comes after every other of that hook and leads what `program` matches to the device `to`, a copy of it to
