@@ -1,6 +1,6 @@
 #include <csignal>
 
-#include "controller/command_line.hpp"
+#include "controller/commands/command_line.hpp"
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // an injector that dies is told by its link, not by a signal

@@ -5,11 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "injector/doctor.hpp"
-#include "injector/guardian.hpp"
-#include "injector/host/host_text.hpp"
-#include "injector/maintenance.hpp"
-#include "injector/session.hpp"
+#include "injector/session/doctor.hpp"
+#include "injector/undo/guardian.hpp"
+#include "injector/system/host_text.hpp"
+#include "injector/session/maintenance.hpp"
+#include "injector/session/session.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app{"The host side of Squall: applies faults, measures them, undoes them. `squall` starts it; one seldom does."};

@@ -5,7 +5,7 @@
 #include "controller/alerts/parse.hpp"
 #include "controller/alerts/poller.hpp"
 #include "controller/alerts/routing.hpp"
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 
 namespace squall {
 namespace {

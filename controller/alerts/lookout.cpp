@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "controller/engine/run_log.hpp"
-#include "reports/alert_story.hpp"
+#include "controller/record/run_log.hpp"
+#include "reports/judge/alert_story.hpp"
 
 namespace squall {
 namespace {

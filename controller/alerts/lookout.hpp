@@ -7,7 +7,7 @@
 
 #include "controller/alerts/routing.hpp"
 #include "controller/alerts/watch.hpp"
-#include "scenarios/scenario.hpp"
+#include "scenarios/model/scenario.hpp"
 
 namespace squall {
 

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 
 namespace squall {
 namespace {

@@ -9,7 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "controller/alerts/source.hpp"
-#include "controller/clock_estimate.hpp"
+#include "controller/record/clock_estimate.hpp"
 
 namespace squall {
 

@@ -3,7 +3,7 @@
 #include "controller/alerts/fingerprint.hpp"
 #include "controller/alerts/parse.hpp"
 #include "controller/alerts/poller.hpp"
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 
 #include <algorithm>
 

@@ -10,8 +10,8 @@
 
 #include <tl/expected.hpp>
 
-#include "reports/record.hpp"
-#include "scenarios/document.hpp"
+#include "reports/record/record.hpp"
+#include "scenarios/text/document.hpp"
 
 namespace squall {
 

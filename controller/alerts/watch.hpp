@@ -9,8 +9,8 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include "reports/record.hpp"
-#include "scenarios/landscape.hpp"
+#include "reports/record/record.hpp"
+#include "scenarios/model/landscape.hpp"
 
 namespace squall {
 

@@ -6,7 +6,7 @@
 
 #include "controller/alerts/parse.hpp"
 #include "controller/alerts/source.hpp"
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 #include "controller/http/server.hpp"
 
 namespace squall {

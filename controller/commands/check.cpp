@@ -7,11 +7,11 @@
 #include "controller/alerts/lookout.hpp"
 #include "controller/alerts/rules.hpp"
 #include "controller/commands/input.hpp"
-#include "controller/foresight.hpp"
-#include "controller/planner.hpp"
-#include "controller/vocabulary.hpp"
-#include "injector/fault.hpp"
-#include "scenarios/warnings.hpp"
+#include "controller/plan/foresight.hpp"
+#include "controller/plan/planner.hpp"
+#include "controller/plan/vocabulary.hpp"
+#include "injector/faults/fault.hpp"
+#include "scenarios/model/warnings.hpp"
 
 namespace squall {
 namespace {

@@ -5,7 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "controller/commands/input.hpp"
-#include "injector/fault.hpp"
+#include "injector/faults/fault.hpp"
 
 namespace squall {
 namespace {

@@ -13,7 +13,7 @@
 #include "controller/commands/input.hpp"
 #include "controller/commands/reports.hpp"
 #include "controller/engine/active_runs.hpp"
-#include "reports/text.hpp"
+#include "reports/record/text.hpp"
 
 namespace squall {
 namespace {

@@ -9,10 +9,10 @@
 #include "controller/commands/one_host.hpp"
 #include "controller/commands/told_plan.hpp"
 #include "controller/hosts/child.hpp"
-#include "injector/fault.hpp"
-#include "injector/protocol.hpp"
-#include "injector/request.hpp"
-#include "reports/text.hpp"
+#include "injector/faults/fault.hpp"
+#include "injector/session/protocol.hpp"
+#include "injector/session/request.hpp"
+#include "reports/record/text.hpp"
 
 namespace squall {
 namespace {

@@ -7,8 +7,8 @@
 
 #include <unistd.h>
 
-#include "controller/vocabulary.hpp"
-#include "scenarios/samples.hpp"
+#include "controller/plan/vocabulary.hpp"
+#include "scenarios/model/samples.hpp"
 
 namespace squall {
 namespace {

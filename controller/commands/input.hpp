@@ -4,8 +4,8 @@
 #include <string>
 
 #include "controller/commands/commands.hpp"
-#include "scenarios/scenario.hpp"
-#include "scenarios/schema.hpp"
+#include "scenarios/model/scenario.hpp"
+#include "scenarios/schema/schema.hpp"
 
 namespace squall {
 

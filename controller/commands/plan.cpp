@@ -9,8 +9,8 @@
 #include "controller/commands/told_plan.hpp"
 #include "controller/engine/asked_plans.hpp"
 #include "controller/engine/requests.hpp"
-#include "controller/foresight.hpp"
-#include "controller/planner.hpp"
+#include "controller/plan/foresight.hpp"
+#include "controller/plan/planner.hpp"
 
 namespace squall {
 namespace {

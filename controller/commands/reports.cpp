@@ -14,9 +14,9 @@
 
 #include "controller/commands/input.hpp"
 #include "controller/terminal/progress.hpp"
-#include "reports/differences.hpp"
-#include "reports/render.hpp"
-#include "reports/verdict.hpp"
+#include "reports/judge/differences.hpp"
+#include "reports/render/render.hpp"
+#include "reports/judge/verdict.hpp"
 
 namespace squall {
 namespace {

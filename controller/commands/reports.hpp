@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "controller/commands/commands.hpp"
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 
 namespace squall {
 

@@ -7,7 +7,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "injector/request.hpp"
+#include "injector/session/request.hpp"
 
 namespace squall {
 

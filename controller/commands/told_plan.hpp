@@ -1,11 +1,11 @@
-// What an injector would do about one fault, as it answers to "plan" (injector/protocol.hpp), for people.
+// What an injector would do about one fault, as it answers to "plan" (injector/session/protocol.hpp), for people.
 #pragma once
 
 #include <optional>
 
 #include <boost/json/object.hpp>
 
-#include "scenarios/samples.hpp"
+#include "scenarios/model/samples.hpp"
 
 namespace squall {
 

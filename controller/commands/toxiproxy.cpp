@@ -11,7 +11,7 @@
 #include "controller/commands/commands.hpp"
 #include "controller/commands/input.hpp"
 #include "controller/http/server.hpp"
-#include "injector/host/descriptor_limit.hpp"
+#include "injector/system/descriptor_limit.hpp"
 #include "injector/proxy/toxiproxy_api.hpp"
 
 namespace squall {

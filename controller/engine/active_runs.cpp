@@ -15,7 +15,7 @@
 #include <fmt/format.h>
 
 #include "controller/engine/who.hpp"
-#include "injector/targets.hpp"
+#include "injector/system/targets.hpp"
 
 namespace squall {
 namespace {

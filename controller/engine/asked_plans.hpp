@@ -10,7 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "controller/hosts/link.hpp"
-#include "controller/planner.hpp"
+#include "controller/plan/planner.hpp"
 
 namespace squall {
 

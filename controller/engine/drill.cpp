@@ -14,10 +14,10 @@
 #include "controller/engine/requests.hpp"
 #include "controller/engine/together.hpp"
 #include "controller/engine/who.hpp"
-#include "injector/fault.hpp"
-#include "reports/live.hpp"
-#include "reports/verdict.hpp"
-#include "scenarios/warnings.hpp"
+#include "injector/faults/fault.hpp"
+#include "reports/render/live.hpp"
+#include "reports/judge/verdict.hpp"
+#include "scenarios/model/warnings.hpp"
 
 namespace squall {
 namespace {

@@ -15,11 +15,11 @@
 #include "controller/alerts/routing.hpp"
 #include "controller/alerts/watch.hpp"
 #include "controller/engine/presence.hpp"
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 #include "controller/hosts/link.hpp"
-#include "controller/planner.hpp"
+#include "controller/plan/planner.hpp"
 #include "controller/probes/prober.hpp"
-#include "reports/live.hpp"
+#include "reports/render/live.hpp"
 
 namespace squall {
 

@@ -6,13 +6,13 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "controller/clock_estimate.hpp"
+#include "controller/record/clock_estimate.hpp"
 #include "controller/engine/requests.hpp"
 #include "controller/engine/together.hpp"
 #include "controller/hosts/recover.hpp"
-#include "injector/fault.hpp"
-#include "injector/protocol.hpp"
-#include "injector/request.hpp"
+#include "injector/faults/fault.hpp"
+#include "injector/session/protocol.hpp"
+#include "injector/session/request.hpp"
 
 namespace squall {
 

@@ -9,7 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "reports/record.hpp"
+#include "reports/record/record.hpp"
 
 namespace squall {
 

@@ -3,7 +3,7 @@
 
 #include <boost/json.hpp>
 
-#include "controller/planner.hpp"
+#include "controller/plan/planner.hpp"
 
 namespace squall {
 

@@ -21,8 +21,8 @@
 
 #include "controller/hosts/child.hpp"
 #include "controller/hosts/far_command.hpp"
-#include "injector/protocol.hpp"
-#include "scenarios/utf8.hpp"
+#include "injector/session/protocol.hpp"
+#include "scenarios/text/utf8.hpp"
 
 namespace squall {
 namespace {

@@ -1,5 +1,5 @@
 // A link to the injector of one host: requests, answers and events as JSON lines over the stdio of a child process,
-// which is the injector itself (local) or what carries it (ssh). See injector/protocol.hpp for what is said.
+// which is the injector itself (local) or what carries it (ssh). See injector/session/protocol.hpp for what is said.
 #pragma once
 
 #include <chrono>
@@ -14,7 +14,7 @@
 #include <boost/json.hpp>
 #include <tl/expected.hpp>
 
-#include "scenarios/landscape.hpp"
+#include "scenarios/model/landscape.hpp"
 
 namespace squall {
 

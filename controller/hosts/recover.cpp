@@ -7,7 +7,7 @@
 
 #include "controller/hosts/child.hpp"
 #include "controller/hosts/far_command.hpp"
-#include "injector/protocol.hpp"
+#include "injector/session/protocol.hpp"
 
 namespace squall {
 namespace {

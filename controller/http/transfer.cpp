@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "controller/probes/own_trouble.hpp"
-#include "scenarios/units.hpp"
+#include "controller/http/own_trouble.hpp"
+#include "scenarios/text/units.hpp"
 
 namespace squall::http {
 namespace {

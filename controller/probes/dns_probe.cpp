@@ -11,7 +11,7 @@
 #include "controller/probes/endpoint.hpp"
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/own_end.hpp"
-#include "controller/probes/own_trouble.hpp"
+#include "controller/http/own_trouble.hpp"
 #include "controller/probes/stream_question.hpp"
 
 namespace squall {

@@ -7,7 +7,7 @@
 
 #include "controller/http/client.hpp"
 #include "controller/probes/probe.hpp"
-#include "scenarios/landscape.hpp"
+#include "scenarios/model/landscape.hpp"
 
 namespace squall {
 

@@ -3,7 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "injector/host/endpoint_set.hpp"
+#include "injector/host/match/endpoint_set.hpp"
 
 namespace squall {
 

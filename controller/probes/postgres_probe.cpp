@@ -5,7 +5,7 @@
 
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/own_end.hpp"
-#include "controller/probes/own_trouble.hpp"
+#include "controller/http/own_trouble.hpp"
 #include "controller/probes/postgres_connection.hpp"
 
 namespace squall {

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "reports/record.hpp"
+#include "reports/record/record.hpp"
 
 namespace squall {
 

@@ -2,7 +2,7 @@
 
 #include "controller/probes/background.hpp"
 #include "controller/probes/kinds.hpp"
-#include "injector/targets.hpp"
+#include "injector/system/targets.hpp"
 
 namespace squall {
 namespace {

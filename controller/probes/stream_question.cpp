@@ -5,7 +5,7 @@
 #include <boost/asio/error.hpp>
 
 #include "controller/probes/own_end.hpp"
-#include "controller/probes/own_trouble.hpp"
+#include "controller/http/own_trouble.hpp"
 
 namespace squall {
 

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "reports/text.hpp"
+#include "reports/record/text.hpp"
 
 namespace squall {
 namespace {

@@ -7,8 +7,8 @@
 
 #include <boost/json.hpp>
 
-#include "controller/engine/run_log.hpp"
-#include "scenarios/scenario.hpp"
+#include "controller/record/run_log.hpp"
+#include "scenarios/model/scenario.hpp"
 
 namespace squall {
 

@@ -13,7 +13,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include "injector/host/endpoint_set.hpp"
+#include "injector/host/match/endpoint_set.hpp"
 
 namespace squall::proxy {
 namespace {

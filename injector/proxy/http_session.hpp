@@ -8,7 +8,7 @@
 #include <functional>
 #include <memory>
 
-#include "injector/host/went_by.hpp"
+#include "injector/host/connections/went_by.hpp"
 #include "injector/proxy/http_rule.hpp"
 #include "injector/proxy/stage.hpp"
 

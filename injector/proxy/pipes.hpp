@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall::proxy {
 

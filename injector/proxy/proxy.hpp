@@ -12,8 +12,8 @@
 
 #include <boost/asio/ip/address.hpp>
 
-#include "injector/host/process.hpp"
-#include "injector/host/seen_as.hpp"
+#include "injector/system/process.hpp"
+#include "injector/host/match/seen_as.hpp"
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/toxic.hpp"

@@ -10,7 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_future.hpp>
 
-#include "injector/host/network_namespace.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall::proxy {
 

@@ -12,7 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall::proxy {
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "reports/figures.hpp"
+#include "reports/record/figures.hpp"
 
 namespace squall {
 

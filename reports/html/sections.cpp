@@ -5,9 +5,9 @@
 
 #include "reports/html/icons.hpp"
 #include "reports/html/timeline.hpp"
-#include "reports/markup.hpp"
-#include "reports/story.hpp"
-#include "reports/text.hpp"
+#include "reports/render/markup.hpp"
+#include "reports/judge/story.hpp"
+#include "reports/record/text.hpp"
 
 namespace squall::html {
 namespace {

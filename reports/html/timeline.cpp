@@ -4,9 +4,9 @@
 
 #include "reports/html/buckets.hpp"
 #include "reports/html/scale.hpp"
-#include "reports/markup.hpp"
-#include "reports/story.hpp"
-#include "reports/text.hpp"
+#include "reports/render/markup.hpp"
+#include "reports/judge/story.hpp"
+#include "reports/record/text.hpp"
 
 namespace squall {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "reports/record.hpp"
-#include "reports/verdict.hpp"
+#include "reports/record/record.hpp"
+#include "reports/judge/verdict.hpp"
 
 namespace squall {
 

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "injector/protocol.hpp"
+#include "injector/session/protocol.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/server_process.hpp"
 

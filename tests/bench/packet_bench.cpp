@@ -17,8 +17,8 @@
 
 #include <fmt/format.h>
 
-#include "injector/host/hold_times.hpp"
-#include "injector/host/process.hpp"
+#include "injector/host/packets/hold_times.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/ipv4_address.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"

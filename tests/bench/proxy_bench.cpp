@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/server_process.hpp"
 

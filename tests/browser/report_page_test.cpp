@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "reports/render.hpp"
+#include "reports/render/render.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace squall::test {

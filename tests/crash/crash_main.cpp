@@ -14,8 +14,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/fault.hpp"
-#include "injector/host/read_file.hpp"
+#include "injector/faults/fault.hpp"
+#include "injector/system/read_file.hpp"
 #include "tests/crash/soak.hpp"
 #include "tests/crash/stage.hpp"
 #include "tests/crash/traced_life.hpp"

@@ -10,9 +10,9 @@
 #include <random>
 #include <thread>
 
-#include "injector/host/netfilter_sockets.hpp"
-#include "injector/host/read_file.hpp"
-#include "injector/journal.hpp"
+#include "injector/host/netlink/netfilter_sockets.hpp"
+#include "injector/system/read_file.hpp"
+#include "injector/undo/journal.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/server_process.hpp"
 

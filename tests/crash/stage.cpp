@@ -17,8 +17,8 @@
 
 #include <fmt/format.h>
 
-#include "injector/fault.hpp"
-#include "injector/host/mounts.hpp"
+#include "injector/faults/fault.hpp"
+#include "injector/system/mounts.hpp"
 
 namespace squall::crash {
 namespace {

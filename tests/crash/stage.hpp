@@ -7,7 +7,7 @@
 
 #include <boost/json.hpp>
 
-#include "injector/host/snapshot.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/kernel/own_disk.hpp"
 #include "tests/support/own_network.hpp"
 

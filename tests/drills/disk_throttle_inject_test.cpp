@@ -9,7 +9,7 @@
 #include <fstream>
 #include <thread>
 
-#include "injector/journal.hpp"
+#include "injector/undo/journal.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/server_process.hpp"
 

@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "injector/journal.hpp"
-#include "scenarios/times.hpp"
+#include "injector/undo/journal.hpp"
+#include "scenarios/schema/times.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/squall_process.hpp"

@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/journal.hpp"
+#include "injector/undo/journal.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_names.hpp"

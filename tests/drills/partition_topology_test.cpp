@@ -16,7 +16,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/squall_process.hpp"

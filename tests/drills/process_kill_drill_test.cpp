@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/paths.hpp"
 #include "tests/support/servers.hpp"
 #include "tests/support/squall_process.hpp"

@@ -8,9 +8,9 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/suspended.hpp"
-#include "injector/host_sessions.hpp"
-#include "injector/recovery.hpp"
+#include "injector/system/suspended.hpp"
+#include "injector/undo/host_sessions.hpp"
+#include "injector/undo/recovery.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/server_process.hpp"

@@ -2,8 +2,8 @@
 
 #include <cstdlib>
 
-#include "scenarios/document.hpp"
-#include "scenarios/utf8.hpp"
+#include "scenarios/text/document.hpp"
+#include "scenarios/text/utf8.hpp"
 #include "tests/support/small_vocabulary.hpp"
 
 namespace {

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/afterwards.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/faults/afterwards.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"

@@ -12,10 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "injector/host/control_ports.hpp"
-#include "injector/host/process.hpp"
-#include "injector/host/ssh_servers.hpp"
-#include "injector/targets.hpp"
+#include "injector/system/control_ports.hpp"
+#include "injector/system/process.hpp"
+#include "injector/system/ssh_servers.hpp"
+#include "injector/system/targets.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 #include "tests/support/server_process.hpp"

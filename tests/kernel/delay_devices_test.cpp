@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/snapshot.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/kernel/delay_by.hpp"
 
 namespace squall {

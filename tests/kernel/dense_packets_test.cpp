@@ -11,7 +11,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/ipv4_address.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"

@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "injector/host/device_limit.hpp"
-#include "injector/host/read_file.hpp"
+#include "injector/host/storage/device_limit.hpp"
+#include "injector/system/read_file.hpp"
 #include "tests/kernel/own_disk.hpp"
 #include "tests/support/run_fault.hpp"
 

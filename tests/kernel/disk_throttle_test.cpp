@@ -7,9 +7,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "injector/host/device_limit.hpp"
-#include "injector/host/read_file.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/host/storage/device_limit.hpp"
+#include "injector/system/read_file.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/kernel/own_disk.hpp"
 #include "tests/support/run_fault.hpp"
 

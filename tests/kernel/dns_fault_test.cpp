@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/dns_message.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/host/packets/dns_message.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 #include "tests/support/servers.hpp"

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/fault.hpp"
+#include "injector/faults/fault.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 

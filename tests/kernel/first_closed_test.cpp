@@ -9,8 +9,8 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/first_closed.hpp"
-#include "injector/host/nftables.hpp"
+#include "injector/host/netlink/first_closed.hpp"
+#include "injector/host/rules/nftables.hpp"
 #include "tests/support/own_network.hpp"
 
 namespace squall {

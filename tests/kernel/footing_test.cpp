@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
-#include "injector/host/detour_rules.hpp"
-#include "injector/host/nftables.hpp"
-#include "injector/host/owned_table.hpp"
-#include "injector/host/process.hpp"
+#include "injector/host/rules/detour_rules.hpp"
+#include "injector/host/rules/nftables.hpp"
+#include "injector/host/rules/owned_table.hpp"
+#include "injector/system/process.hpp"
 #include "tests/kernel/delay_by.hpp"
 
 namespace squall {

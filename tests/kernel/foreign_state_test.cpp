@@ -1,7 +1,7 @@
 // Hosts have settings of their own: whatever a fault does, afterwards the usual tools print them byte for byte as before.
 #include <gtest/gtest.h>
 
-#include "injector/host/snapshot.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 

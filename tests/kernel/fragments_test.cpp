@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 #include "tests/kernel/packets_by.hpp"
 
 namespace squall {

@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <array>
 
-#include "injector/host/interface_state.hpp"
-#include "injector/host/ip_commands.hpp"
-#include "injector/host/network_namespace.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/host/interfaces/interface_state.hpp"
+#include "injector/host/interfaces/ip_commands.hpp"
+#include "injector/system/network_namespace.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 

@@ -14,12 +14,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/cgroup.hpp"
-#include "injector/host/mounts.hpp"
-#include "injector/host/net_cls.hpp"
-#include "injector/host/read_file.hpp"
-#include "injector/host/snapshot.hpp"
-#include "injector/journal.hpp"
+#include "injector/host/cgroups/cgroup.hpp"
+#include "injector/system/mounts.hpp"
+#include "injector/host/cgroups/net_cls.hpp"
+#include "injector/system/read_file.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
+#include "injector/undo/journal.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_network.hpp"

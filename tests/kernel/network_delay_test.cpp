@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/process.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/system/process.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/kernel/delay_by.hpp"
 
 namespace squall {

@@ -21,7 +21,7 @@
 
 #include <fmt/format.h>
 
-#include "injector/host/read_file.hpp"
+#include "injector/system/read_file.hpp"
 
 namespace squall::testing {
 namespace {

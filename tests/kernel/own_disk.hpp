@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-#include "injector/host/cgroup.hpp"
+#include "injector/host/cgroups/cgroup.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace squall::testing {

@@ -12,8 +12,8 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/packet_filter.hpp"
-#include "injector/host/process.hpp"
+#include "injector/host/tc/packet_filter.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/own_network.hpp"
 
 namespace squall {

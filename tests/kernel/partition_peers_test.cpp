@@ -1,5 +1,5 @@
 // network.partition of many peers, beside many rules of others, and of names whose addresses change.
-#include "injector/host/links.hpp"
+#include "injector/host/netlink/links.hpp"
 #include "tests/kernel/partition_under_test.hpp"
 
 namespace squall {

@@ -18,10 +18,10 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/process.hpp"
-#include "injector/host/nftables.hpp"
-#include "injector/host/snapshot.hpp"
-#include "injector/targets.hpp"
+#include "injector/system/process.hpp"
+#include "injector/host/rules/nftables.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
+#include "injector/system/targets.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"

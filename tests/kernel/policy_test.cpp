@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/fault.hpp"
+#include "injector/faults/fault.hpp"
 #include "tests/kernel/own_disk.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_network.hpp"

@@ -14,9 +14,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/held_ports.hpp"
-#include "injector/host/process.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/host/connections/held_ports.hpp"
+#include "injector/system/process.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"

@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/device_limit.hpp"
-#include "injector/host/mounts.hpp"
-#include "injector/host/read_file.hpp"
+#include "injector/host/storage/device_limit.hpp"
+#include "injector/system/mounts.hpp"
+#include "injector/system/read_file.hpp"
 
 namespace squall {
 namespace {

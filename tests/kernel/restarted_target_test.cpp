@@ -12,8 +12,8 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/snapshot.hpp"
-#include "injector/targets.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
+#include "injector/system/targets.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "injector/host/connection_tracking.hpp"
+#include "injector/host/connections/connection_tracking.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 #include "tests/support/server_process.hpp"

@@ -13,8 +13,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "injector/afterwards.hpp"
-#include "injector/host/endpoint_set.hpp"
+#include "injector/faults/afterwards.hpp"
+#include "injector/host/match/endpoint_set.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
 #include "tests/support/servers.hpp"

@@ -9,9 +9,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/afterwards.hpp"
-#include "injector/claims.hpp"
-#include "injector/host/snapshot.hpp"
+#include "injector/faults/afterwards.hpp"
+#include "injector/faults/claims.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"

@@ -6,7 +6,7 @@
 
 #include <boost/json.hpp>
 
-#include "scenarios/document.hpp"
+#include "scenarios/text/document.hpp"
 
 namespace squall::test {
 

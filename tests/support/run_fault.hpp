@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "injector/fault.hpp"
+#include "injector/faults/fault.hpp"
 
 namespace squall::testing {
 

@@ -1,7 +1,7 @@
 // Three faults that readers can be tried with, without the injector.
 #pragma once
 
-#include "scenarios/reader.hpp"
+#include "scenarios/model/reader.hpp"
 
 namespace squall::test {
 

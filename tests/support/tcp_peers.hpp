@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "injector/host/process.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall::testing {
 

@@ -1,4 +1,4 @@
-#include "controller/clock_estimate.hpp"
+#include "controller/record/clock_estimate.hpp"
 
 #include <gtest/gtest.h>
 

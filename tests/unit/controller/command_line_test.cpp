@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "controller/command_line.hpp"
+#include "controller/commands/command_line.hpp"
 
 namespace squall {
 namespace {

@@ -1,5 +1,5 @@
 // What this host lacks before anything is sent is nothing that a service did.
-#include "controller/probes/own_trouble.hpp"
+#include "controller/http/own_trouble.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "controller/commands/input.hpp"
-#include "injector/fault.hpp"
+#include "injector/faults/fault.hpp"
 
 namespace squall {
 namespace {

@@ -1,4 +1,4 @@
-#include "controller/planner.hpp"
+#include "controller/plan/planner.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -8,9 +8,9 @@
 #include <gtest/gtest.h>
 
 #include "controller/engine/requests.hpp"
-#include "controller/foresight.hpp"
-#include "controller/vocabulary.hpp"
-#include "scenarios/reader.hpp"
+#include "controller/plan/foresight.hpp"
+#include "controller/plan/vocabulary.hpp"
+#include "scenarios/model/reader.hpp"
 
 namespace squall {
 namespace {

@@ -1,4 +1,4 @@
-#include "controller/engine/run_log.hpp"
+#include "controller/record/run_log.hpp"
 
 #include <sched.h>
 #include <sys/mount.h>

@@ -1,11 +1,11 @@
-#include "controller/topology.hpp"
+#include "controller/plan/topology.hpp"
 
 #include <set>
 
 #include <gtest/gtest.h>
 
-#include "controller/planner.hpp"
-#include "controller/vocabulary.hpp"
+#include "controller/plan/planner.hpp"
+#include "controller/plan/vocabulary.hpp"
 
 namespace squall {
 namespace {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "injector/host/control_ports.hpp"
+#include "injector/system/control_ports.hpp"
 
 namespace squall {
 namespace {

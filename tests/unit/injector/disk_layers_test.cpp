@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/disk_layers.hpp"
+#include "injector/host/storage/disk_layers.hpp"
 
 namespace squall::block {
 namespace {

@@ -1,4 +1,4 @@
-#include "injector/doctor.hpp"
+#include "injector/session/doctor.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Ends of connections: as the protocol has them, as packets have them, and remembered.
-#include "injector/host/endpoint_set.hpp"
+#include "injector/host/match/endpoint_set.hpp"
 
 #include <vector>
 

@@ -1,5 +1,5 @@
 // The order in which held packets leave.
-#include "injector/host/held_packets.hpp"
+#include "injector/host/packets/held_packets.hpp"
 
 #include <algorithm>
 #include <random>

@@ -1,10 +1,10 @@
-#include "injector/host/host_text.hpp"
+#include "injector/system/host_text.hpp"
 
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
 
-#include "injector/link.hpp"
+#include "injector/session/link.hpp"
 
 namespace squall {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/carry_out.hpp"
+#include "injector/undo/carry_out.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace squall {

@@ -1,5 +1,5 @@
 // What systemd would say is read from a fixture, as `systemctl show` of systemd 252 prints it; systemctl itself is a script here.
-#include "injector/faults/killed_units.hpp"
+#include "injector/faults/process/killed_units.hpp"
 
 #include <cstdlib>
 #include <filesystem>

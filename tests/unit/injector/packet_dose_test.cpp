@@ -1,5 +1,5 @@
 // What the dose of packets says of what was seen of them.
-#include "injector/faults/packet_dose.hpp"
+#include "injector/faults/dose/packet_dose.hpp"
 
 #include <gtest/gtest.h>
 

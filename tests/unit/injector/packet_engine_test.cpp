@@ -1,5 +1,5 @@
 // When the engine lets packets go and what it tells of that, and who notices that it hangs. With sources of the test's own.
-#include "injector/host/packet_engine.hpp"
+#include "injector/host/packets/packet_engine.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/engine_watch.hpp"
+#include "injector/host/packets/engine_watch.hpp"
 
 namespace squall {
 namespace {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "injector/host/packet_match.hpp"
+#include "injector/host/match/packet_match.hpp"
 
 namespace squall {
 namespace {

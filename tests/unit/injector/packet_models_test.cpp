@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/impairment.hpp"
+#include "injector/host/impairments/impairment.hpp"
 
 namespace squall {
 namespace {

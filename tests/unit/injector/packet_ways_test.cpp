@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/host/packet_headers.hpp"
-#include "injector/host/packet_queue.hpp"
+#include "injector/host/match/packet_headers.hpp"
+#include "injector/host/packets/packet_queue.hpp"
 
 namespace squall {
 namespace {

@@ -1,4 +1,4 @@
-#include "injector/host/snapshot.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
 
 #include <gtest/gtest.h>
 

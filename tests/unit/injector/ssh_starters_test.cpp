@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "injector/host/ssh_starters.hpp"
+#include "injector/system/ssh_starters.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace squall {

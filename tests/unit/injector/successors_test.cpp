@@ -1,4 +1,4 @@
-#include "injector/faults/successors.hpp"
+#include "injector/faults/aim/successors.hpp"
 
 #include <gtest/gtest.h>
 

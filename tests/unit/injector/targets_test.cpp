@@ -1,4 +1,4 @@
-#include "injector/targets.hpp"
+#include "injector/system/targets.hpp"
 
 #include <csignal>
 

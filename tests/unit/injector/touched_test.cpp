@@ -1,4 +1,4 @@
-#include "injector/touched.hpp"
+#include "injector/session/touched.hpp"
 
 #include <gtest/gtest.h>
 

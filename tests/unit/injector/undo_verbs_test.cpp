@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "injector/claims.hpp"
-#include "injector/host/snapshot.hpp"
-#include "injector/inverse.hpp"
+#include "injector/faults/claims.hpp"
+#include "injector/host/snapshot/snapshot.hpp"
+#include "injector/change/inverse.hpp"
 
 namespace squall {
 namespace {

@@ -1,4 +1,4 @@
-#include "reports/alert_verdict.hpp"
+#include "reports/judge/alert_verdict.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Times of other clocks on the run's time line, and what a verdict may rest on them.
-#include "reports/clocks.hpp"
+#include "reports/record/clocks.hpp"
 
 #include <gtest/gtest.h>
 

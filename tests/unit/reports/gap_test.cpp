@@ -1,7 +1,7 @@
 // What squall did not ask, because it stood still or could not, is nobody's failure and proves nothing either.
 #include <gtest/gtest.h>
 
-#include "reports/render.hpp"
+#include "reports/render/render.hpp"
 #include "tests/unit/reports/made_record.hpp"
 
 namespace squall {

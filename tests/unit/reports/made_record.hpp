@@ -6,8 +6,8 @@
 
 #include <boost/json.hpp>
 
-#include "reports/record.hpp"
-#include "reports/verdict.hpp"
+#include "reports/record/record.hpp"
+#include "reports/judge/verdict.hpp"
 
 namespace squall::testing {
 

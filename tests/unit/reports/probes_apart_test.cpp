@@ -1,8 +1,8 @@
 // A service with several probes is as good as each of them: many of one kind outvote nobody.
 #include <gtest/gtest.h>
 
-#include "reports/live.hpp"
-#include "reports/render.hpp"
+#include "reports/render/live.hpp"
+#include "reports/render/render.hpp"
 #include "tests/unit/reports/made_record.hpp"
 
 namespace squall {

@@ -1,9 +1,9 @@
 // A tcp probe of a port that a fault's proxy holds is answered by the proxy: its word is no word of the service.
-#include "reports/proxied.hpp"
+#include "reports/record/proxied.hpp"
 
 #include <gtest/gtest.h>
 
-#include "reports/verdict.hpp"
+#include "reports/judge/verdict.hpp"
 
 namespace squall {
 namespace {

@@ -1,4 +1,4 @@
-#include "reports/render.hpp"
+#include "reports/render/render.hpp"
 
 #include <regex>
 #include <set>

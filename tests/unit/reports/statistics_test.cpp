@@ -1,4 +1,4 @@
-#include "reports/statistics.hpp"
+#include "reports/record/statistics.hpp"
 
 #include <cmath>
 #include <numeric>

@@ -1,9 +1,9 @@
-#include "reports/verdict.hpp"
+#include "reports/judge/verdict.hpp"
 
 #include <gtest/gtest.h>
 
-#include "reports/differences.hpp"
-#include "reports/render.hpp"
+#include "reports/judge/differences.hpp"
+#include "reports/render/render.hpp"
 #include "tests/unit/reports/made_record.hpp"
 
 namespace squall {

@@ -1,7 +1,7 @@
 // How reports say how much of what was meant met a fault.
 #include <gtest/gtest.h>
 
-#include "reports/text.hpp"
+#include "reports/record/text.hpp"
 
 namespace squall::text {
 namespace {

@@ -1,4 +1,4 @@
-#include "scenarios/diagnostics.hpp"
+#include "scenarios/text/diagnostics.hpp"
 
 #include <gtest/gtest.h>
 

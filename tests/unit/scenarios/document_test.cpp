@@ -1,4 +1,4 @@
-#include "scenarios/document.hpp"
+#include "scenarios/text/document.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "scenarios/http_access.hpp"
+#include "scenarios/model/http_access.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 
 #include <unistd.h>
 
-#include "scenarios/landscape.hpp"
-#include "scenarios/reader.hpp"
+#include "scenarios/model/landscape.hpp"
+#include "scenarios/model/reader.hpp"
 
 namespace squall {
 namespace {

@@ -1,4 +1,4 @@
-#include "scenarios/reader.hpp"
+#include "scenarios/model/reader.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "scenarios/samples.hpp"
+#include "scenarios/model/samples.hpp"
 
 #include <filesystem>
 #include <fstream>

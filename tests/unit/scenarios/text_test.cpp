@@ -1,6 +1,6 @@
-#include "scenarios/secrets.hpp"
-#include "scenarios/text.hpp"
-#include "scenarios/utf8.hpp"
+#include "scenarios/model/secrets.hpp"
+#include "scenarios/text/text.hpp"
+#include "scenarios/text/utf8.hpp"
 
 #include <gtest/gtest.h>
 

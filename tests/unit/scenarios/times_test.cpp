@@ -1,4 +1,4 @@
-#include "scenarios/times.hpp"
+#include "scenarios/schema/times.hpp"
 
 #include <gtest/gtest.h>
 

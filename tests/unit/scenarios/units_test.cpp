@@ -1,4 +1,4 @@
-#include "scenarios/readable.hpp"
+#include "scenarios/text/readable.hpp"
 
 #include <gtest/gtest.h>
 

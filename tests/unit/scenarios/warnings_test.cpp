@@ -1,4 +1,4 @@
-#include "scenarios/warnings.hpp"
+#include "scenarios/model/warnings.hpp"
 
 #include <gtest/gtest.h>
 

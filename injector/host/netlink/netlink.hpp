@@ -1,0 +1,98 @@
+// Builds netlink messages and waits for the kernel's answer (netlink(7)).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <linux/netlink.h>
+
+#include "injector/system/process.hpp"
+
+namespace squall::netlink {
+
+// Messages in a row, sent in one datagram. Attributes are in the host's byte order unless the name says otherwise.
+class Messages {
+ public:
+  template <class Header>
+  void begin(std::uint16_t type, std::uint16_t flags, const Header& header) {
+    begin(type, flags, std::as_bytes(std::span(&header, 1)));
+  }
+  void begin(std::uint16_t type, std::uint16_t flags, std::span<const std::byte> header);
+
+  void bytes(std::uint16_t attribute, const void* data, std::size_t size);
+  void text(std::uint16_t attribute, std::string_view);  // with its terminating zero
+  void u8(std::uint16_t attribute, std::uint8_t value) { bytes(attribute, &value, sizeof value); }
+  void u16(std::uint16_t attribute, std::uint16_t value) { bytes(attribute, &value, sizeof value); }
+  void u32(std::uint16_t attribute, std::uint32_t value) { bytes(attribute, &value, sizeof value); }
+  void u64(std::uint16_t attribute, std::uint64_t value) { bytes(attribute, &value, sizeof value); }
+  void be16(std::uint16_t attribute, std::uint16_t value);
+  void be32(std::uint16_t attribute, std::uint32_t value);
+  void be64(std::uint16_t attribute, std::uint64_t value);
+  void raw(const void* data, std::size_t size);  // as it is, padded to four bytes
+
+  // What is written while the nest lives lies within it.
+  class Nest {
+   public:
+    Nest(Messages& messages, std::uint16_t attribute);
+    Nest(const Nest&) = delete;
+    ~Nest();
+
+   private:
+    Messages& messages_;
+    std::size_t at_;
+  };
+  [[nodiscard]] Nest nest(std::uint16_t attribute) { return {*this, attribute}; }
+
+  // Asks for an answer to the message begun last (NLM_F_ACK).
+  void ask();
+
+  std::span<const char> data();
+  std::uint32_t first_sequence() const { return first_; }
+  std::uint32_t asked_sequence() const { return asked_; }
+  bool empty() const { return buffer_.empty(); }
+
+ private:
+  void close();
+
+  std::vector<char> buffer_;
+  std::size_t message_ = 0;
+  std::uint32_t first_ = 0, last_ = 0, asked_ = 0;
+};
+
+// What the kernel answered: 0 or an errno, and its own words where it gave any (NETLINK_EXT_ACK).
+struct Answer {
+  int error = 0;
+  std::string words;
+  explicit operator bool() const { return error == 0; }
+  std::string text() const;  // "No such file or directory (Specified qdisc kind is unknown)"
+};
+
+// A netlink socket in the network namespace of the thread that makes it; throws std::runtime_error where refused.
+class Socket {
+ public:
+  explicit Socket(int protocol);
+  explicit Socket(Fd made) : fd_(std::move(made)) {}
+  int fd() const { return fd_.get(); }
+  // Moves it behind the other descriptors: the kernel closes those of a dying process from the last to the first.
+  void close_first();
+  // … or after all others that are made from now on.
+  void close_last();
+  Fd release() { return std::move(fd_); }
+  // Sends, and waits for the answer that was asked for last; an error of any of the messages is the result.
+  // `each` sees the messages that are no answers but what was asked for.
+  Answer exchange(Messages&, const std::function<void(const nlmsghdr*)>& each = nullptr);
+
+ private:
+  Fd fd_;
+};
+
+// exchange, and throw std::runtime_error with the kernel's words where refused.
+void must(Socket&, Messages&);
+
+}  // namespace squall::netlink

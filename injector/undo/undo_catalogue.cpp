@@ -1,0 +1,34 @@
+// Every kind of inverse there is, on one screen.
+#include <vector>
+
+#include "injector/change/inverse.hpp"
+
+namespace squall {
+namespace undo {
+extern const UndoVerb cgroup_class, cgroup_controller, cgroup_device_limit;
+extern const UndoVerb clsact_delete, filter_delete, ifb_delete, interface_mtu, interface_up, link_delete, nft_table;
+}  // namespace undo
+
+std::span<const UndoVerb* const> undo_verbs() {
+  static const std::vector<const UndoVerb*> verbs{
+      &undo::cgroup_class,
+      &undo::cgroup_controller,
+      &undo::cgroup_device_limit,
+      &undo::clsact_delete,
+      &undo::filter_delete,
+      &undo::ifb_delete,
+      &undo::interface_mtu,
+      &undo::interface_up,
+      &undo::link_delete,
+      &undo::nft_table,
+  };
+  return verbs;
+}
+
+const UndoVerb* find_undo_verb(std::string_view name) {
+  for (auto* verb : undo_verbs())
+    if (verb->name == name) return verb;
+  return nullptr;
+}
+
+}  // namespace squall
