@@ -2,17 +2,19 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "injector/session/doctor.hpp"
-#include "injector/undo/guardian.hpp"
-#include "injector/system/host_text.hpp"
 #include "injector/session/maintenance.hpp"
 #include "injector/session/session.hpp"
+#include "injector/system/host_text.hpp"
+#include "injector/undo/guardian.hpp"
 
 int main(int argc, char** argv) {
-  CLI::App app{"The host side of Squall: applies faults, measures them, undoes them. `squall` starts it; one seldom does."};
+  CLI::App app{
+      "The host side of Squall: applies faults, measures them, undoes them. `squall` starts it; one seldom "
+      "does."};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("squall-injector ") + SQUALL_VERSION);
   std::string state = "/var/lib/squall", policy, output = "text", journal, session;
@@ -50,7 +52,9 @@ int main(int argc, char** argv) {
     if (*rescue) return squall::rescue_session(state, session);
     if (*doctor) {
       const auto found = squall::examine_host();
-      fmt::print("{}", output == "json" ? squall::valid_json(boost::json::serialize(squall::doctor_json(found))) + "\n" : squall::valid_utf8(squall::doctor_text(found)));
+      fmt::print("{}", output == "json"
+                           ? squall::valid_json(boost::json::serialize(squall::doctor_json(found))) + "\n"
+                           : squall::valid_utf8(squall::doctor_text(found)));
       std::fflush(stdout);
       const std::string file = policy.empty() ? "/etc/squall/policy.yaml" : policy;
       if (::access(file.c_str(), F_OK) == 0 && ::access(file.c_str(), R_OK) != 0) {
@@ -60,12 +64,14 @@ int main(int argc, char** argv) {
       const auto rules = squall::read_policy(file, !policy.empty());
       if (output == "text") fmt::print("{}", squall::valid_utf8(squall::policy_text(rules)));
       if (output == "json")
-        for (auto& finding : rules.findings()) fmt::print(stderr, "squall-injector: warning: {}\n", squall::printable(finding));
+        for (auto& finding : rules.findings())
+          fmt::print(stderr, "squall-injector: warning: {}\n", squall::printable(finding));
       return 0;
     }
     squall::SessionOptions options;
     options.state = state;
-    options.policy = squall::read_policy(policy.empty() ? "/etc/squall/policy.yaml" : policy, !policy.empty());
+    options.policy =
+        squall::read_policy(policy.empty() ? "/etc/squall/policy.yaml" : policy, !policy.empty());
     (void)stdio;
     return squall::serve(options);
   } catch (const std::exception& e) {

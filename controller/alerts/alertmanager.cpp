@@ -1,5 +1,5 @@
-// Alertmanager: what it holds as firing, what is suppressed and by what, and where it sends each alert. Whether that was
-// delivered only a webhook sees.
+// Alertmanager: what it holds as firing, what is suppressed and by what, and where it sends each alert.
+// Whether that was delivered only a webhook sees.
 #include <fmt/format.h>
 
 #include "controller/alerts/parse.hpp"
@@ -10,19 +10,21 @@
 namespace squall {
 namespace {
 
-// Prometheus sends what fires again every minute by default (--rules.alert.resend-delay); an Alertmanager that was restarted knows
-// nothing until then.
+// Prometheus sends what fires again every minute by default (--rules.alert.resend-delay); an Alertmanager
+// that was restarted knows nothing until then.
 constexpr std::int64_t told_again_ns = 75'000'000'000;
 
 class Alertmanager : public Poller {
  public:
-  Alertmanager(boost::asio::io_context& io, http::Client& client, const AlertSourceSpec& spec, const AlertWatch::Sinks& sinks)
+  Alertmanager(boost::asio::io_context& io, http::Client& client, const AlertSourceSpec& spec,
+               const AlertWatch::Sinks& sinks)
       : Poller(io, client, spec, sinks, "alertmanager") {}
 
  private:
   void look() override {
     // The status last: where it is that of the process before, so is the list.
-    std::vector<std::string> paths{"/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=false", "?/api/v2/status"};
+    std::vector<std::string> paths{
+        "/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=false", "?/api/v2/status"};
     if (!was_told_) paths.emplace_back("?/metrics");
     ask(std::move(paths), [this](const std::vector<std::string>& bodies) {
       auto alerts = parse_managed_alerts(bodies[0]);
@@ -65,7 +67,8 @@ class Alertmanager : public Poller {
       if (fresh) tell(event_of(alert.labels, alert.fingerprint, AlertState::firing, alert.starts_at));
       if (fresh || before->second.receivers != alert.receivers) routed(alert);
       if (alert.suppressed && (fresh || !before->second.suppressed)) suppressed(alert, seen);
-      if (!fresh && !alert.suppressed && before->second.suppressed) tell(event_of(alert.labels, alert.fingerprint, AlertState::firing, alert.starts_at));
+      if (!fresh && !alert.suppressed && before->second.suppressed)
+        tell(event_of(alert.labels, alert.fingerprint, AlertState::firing, alert.starts_at));
     }
     const bool forgetful = monotonic_clock_ns() < forgetful_until_;
     for (auto& [print, alert] : known_) {
@@ -82,7 +85,8 @@ class Alertmanager : public Poller {
   std::string name_of(const std::string& print, const std::map<std::string, ManagedAlert>& others) const {
     for (auto* list : {&others, &known_})
       if (auto found = list->find(print); found != list->end())
-        if (auto name = found->second.labels.find("alertname"); name != found->second.labels.end()) return name->second;
+        if (auto name = found->second.labels.find("alertname"); name != found->second.labels.end())
+          return name->second;
     return "";
   }
 
@@ -91,7 +95,8 @@ class Alertmanager : public Poller {
     event.by = "a silence";
     if (alert.silenced_by.empty() && !alert.inhibited_by.empty()) {
       const auto name = name_of(alert.inhibited_by.front(), others);
-      event.by = name.empty() ? "another alert inhibited it" : fmt::format("another alert ({}) inhibited it", name);
+      event.by =
+          name.empty() ? "another alert inhibited it" : fmt::format("another alert ({}) inhibited it", name);
     } else if (alert.silenced_by.empty() && !alert.muted_by.empty()) {
       event.by = fmt::format("by the time interval {}", alert.muted_by.front());
     }
@@ -99,7 +104,8 @@ class Alertmanager : public Poller {
   }
 
   void routed(const ManagedAlert& alert) {
-    const auto matches = routing_ ? routing_->match(alert.labels, wall_clock_ns()) : std::vector<Routing::Match>{};
+    const auto matches =
+        routing_ ? routing_->match(alert.labels, wall_clock_ns()) : std::vector<Routing::Match>{};
     for (auto& receiver : alert.receivers) {
       auto event = event_of(alert.labels, alert.fingerprint, AlertState::routed, 0);
       event.receiver = receiver;
@@ -123,8 +129,8 @@ class Alertmanager : public Poller {
 
 }  // namespace
 
-std::unique_ptr<AlertSource> make_alertmanager(boost::asio::io_context& io, http::Client& client, const AlertSourceSpec& spec,
-                                               const AlertWatch::Sinks& sinks) {
+std::unique_ptr<AlertSource> make_alertmanager(boost::asio::io_context& io, http::Client& client,
+                                               const AlertSourceSpec& spec, const AlertWatch::Sinks& sinks) {
   return std::make_unique<Alertmanager>(io, client, spec, sinks);
 }
 

@@ -18,7 +18,8 @@ struct ManagerOutlook {
   std::set<std::string> open_groups;  // of alerts that it has now
 };
 
-// One sentence a finding; pure. Says nothing about rules where no source could tell any, nor of routes where there is no `routing`.
+// One sentence a finding; pure. Says nothing about rules where no source could tell any, nor of routes where
+// there is no `routing`.
 std::vector<std::string> findings(const Scenario&, const std::vector<AlertRule>&, const ManagerOutlook& = {});
 // The group of an event of the state routed, as open_groups has it; "" of any other.
 std::string group_of(const AlertEvent&);
@@ -26,8 +27,8 @@ std::string group_of(const AlertEvent&);
 // By what each `reaches` of the scenario can be witnessed, and how much that says. One sentence each; pure.
 std::vector<std::string> witnesses(const Scenario&);
 
-// Asks the alert sources once, for at most a few seconds, and tells the findings: what `plan` says of alerts. Nothing is changed, and
-// no webhook is listened on.
+// Asks the alert sources once, for at most a few seconds, and tells the findings: what `plan` says of alerts.
+// Nothing is changed, and no webhook is listened on.
 std::vector<std::string> ask_for_findings(const Scenario&);
 
 }  // namespace squall

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <ctime>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 namespace squall {
 namespace {
@@ -119,7 +119,9 @@ std::int64_t read_time(const json::value& document) {
   return static_cast<std::int64_t>(std::llround(number(pair[0]) * 1000)) * 1'000'000;
 }
 
-std::int64_t read_runtimeinfo(const json::value& document) { return time_of(data_of(document), "startTime"); }
+std::int64_t read_runtimeinfo(const json::value& document) {
+  return time_of(data_of(document), "startTime");
+}
 
 ManagerStatus read_manager_status(const json::value& document) {
   ManagerStatus out;
@@ -166,7 +168,8 @@ std::vector<ManagedAlert> read_managed(const json::value& document) {
     one.starts_at = time_of(alert, "startsAt");
     auto& status = member(alert, "status");
     one.suppressed = text(status, "state") == "suppressed";
-    one.silenced_by = names(status, "silencedBy"), one.inhibited_by = names(status, "inhibitedBy"), one.muted_by = names(status, "mutedBy");
+    one.silenced_by = names(status, "silencedBy"), one.inhibited_by = names(status, "inhibitedBy"),
+    one.muted_by = names(status, "mutedBy");
     one.receivers = names(alert, "receivers", "name");
     out.push_back(std::move(one));
   }
@@ -174,10 +177,13 @@ std::vector<ManagedAlert> read_managed(const json::value& document) {
 }
 
 Notification read_notification(const json::value& document) {
-  if (text(document, "version") != "4") throw Nonsense{fmt::format("expected version \"4\" of Alertmanager's webhook, got \"{}\"", text(document, "version"))};
+  if (text(document, "version") != "4")
+    throw Nonsense{fmt::format("expected version \"4\" of Alertmanager's webhook, got \"{}\"",
+                               text(document, "version"))};
   Notification out;
   out.receiver = text(document, "receiver");
-  if (auto* cut = document.get_object().if_contains("truncatedAlerts"); cut && cut->is_number()) out.truncated = static_cast<std::int64_t>(number(*cut));
+  if (auto* cut = document.get_object().if_contains("truncatedAlerts"); cut && cut->is_number())
+    out.truncated = static_cast<std::int64_t>(number(*cut));
   for (auto& alert : list(document, "alerts")) {
     Notification::Alert one;
     one.labels = labels_of(member(alert, "labels"));
@@ -200,7 +206,8 @@ std::optional<std::int64_t> parse_rfc3339(std::string_view what) {
   std::int64_t fraction = 0;
   if (*rest == '.') {
     std::int64_t scale = 100'000'000;
-    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10) fraction += (*rest - '0') * scale;
+    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10)
+      fraction += (*rest - '0') * scale;
   }
   std::int64_t offset = 0;
   if (*rest == '+' || *rest == '-') {
@@ -216,21 +223,39 @@ std::optional<std::int64_t> parse_rfc3339(std::string_view what) {
   return seconds * 1'000'000'000 + fraction;
 }
 
-tl::expected<std::vector<AlertSeries>, std::string> parse_alert_series(std::string_view what) { return parse(what, read_series); }
-tl::expected<std::vector<ActiveAlert>, std::string> parse_active_alerts(std::string_view what) { return parse(what, read_active); }
-tl::expected<std::int64_t, std::string> parse_time(std::string_view what) { return parse(what, read_time); }
-tl::expected<std::int64_t, std::string> parse_runtimeinfo(std::string_view what) { return parse(what, read_runtimeinfo); }
-tl::expected<ManagerStatus, std::string> parse_manager_status(std::string_view what) { return parse(what, read_manager_status); }
-tl::expected<std::vector<AlertRule>, std::string> parse_rules(std::string_view what) { return parse(what, read_rules); }
-tl::expected<std::vector<ManagedAlert>, std::string> parse_managed_alerts(std::string_view what) { return parse(what, read_managed); }
-tl::expected<Notification, std::string> parse_notification(std::string_view what) { return parse(what, read_notification); }
+tl::expected<std::vector<AlertSeries>, std::string> parse_alert_series(std::string_view what) {
+  return parse(what, read_series);
+}
+tl::expected<std::vector<ActiveAlert>, std::string> parse_active_alerts(std::string_view what) {
+  return parse(what, read_active);
+}
+tl::expected<std::int64_t, std::string> parse_time(std::string_view what) {
+  return parse(what, read_time);
+}
+tl::expected<std::int64_t, std::string> parse_runtimeinfo(std::string_view what) {
+  return parse(what, read_runtimeinfo);
+}
+tl::expected<ManagerStatus, std::string> parse_manager_status(std::string_view what) {
+  return parse(what, read_manager_status);
+}
+tl::expected<std::vector<AlertRule>, std::string> parse_rules(std::string_view what) {
+  return parse(what, read_rules);
+}
+tl::expected<std::vector<ManagedAlert>, std::string> parse_managed_alerts(std::string_view what) {
+  return parse(what, read_managed);
+}
+tl::expected<Notification, std::string> parse_notification(std::string_view what) {
+  return parse(what, read_notification);
+}
 
 std::optional<double> metric_sum(std::string_view exposition, std::string_view name) {
   std::optional<double> out;
   while (!exposition.empty()) {
     const auto line = exposition.substr(0, exposition.find('\n'));
     exposition.remove_prefix(std::min(exposition.size(), line.size() + 1));
-    if (!line.starts_with(name) || line.size() == name.size() || (line[name.size()] != ' ' && line[name.size()] != '{')) continue;
+    if (!line.starts_with(name) || line.size() == name.size() ||
+        (line[name.size()] != ' ' && line[name.size()] != '{'))
+      continue;
     const auto space = line.rfind(' ');
     out = out.value_or(0) + std::strtod(std::string(line.substr(space + 1)).c_str(), nullptr);
   }

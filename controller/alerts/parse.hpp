@@ -1,4 +1,5 @@
-// What the alert sources say, from their JSON to plain structs. Pure: nonsense gives an error text, never a throw.
+// What the alert sources say, from their JSON to plain structs. Pure: nonsense gives an error text, never a
+// throw.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +53,8 @@ struct ManagedAlert {
   std::string fingerprint;
   std::int64_t starts_at = 0;
   bool suppressed = false;
-  std::vector<std::string> silenced_by, inhibited_by, muted_by;  // ids of silences, fingerprints, names of time intervals
+  std::vector<std::string> silenced_by, inhibited_by,
+      muted_by;  // ids of silences, fingerprints, names of time intervals
   std::vector<std::string> receivers;
 };
 tl::expected<std::vector<ManagedAlert>, std::string> parse_managed_alerts(std::string_view json);

@@ -16,12 +16,16 @@ constexpr std::chrono::nanoseconds patience{2'000'000'000};
 
 }  // namespace
 
-Poller::Poller(boost::asio::io_context& io, http::Client& client, const AlertSourceSpec& spec, const AlertWatch::Sinks& sinks, std::string name)
+Poller::Poller(boost::asio::io_context& io, http::Client& client, const AlertSourceSpec& spec,
+               const AlertWatch::Sinks& sinks, std::string name)
     : timer_(io), client_(client), spec_(spec), sinks_(sinks), name_(std::move(name)) {
-  while (spec_.address.ends_with('/')) spec_.address.pop_back();
+  while (spec_.address.ends_with('/'))
+    spec_.address.pop_back();
 }
 
-Poller::~Poller() { *alive_ = false; }
+Poller::~Poller() {
+  *alive_ = false;
+}
 
 void Poller::run(std::function<void()> ready) {
   ready_ = std::move(ready);
@@ -37,7 +41,8 @@ void Poller::finish(std::function<void()> done) {
   look();
 }
 
-void Poller::ask(std::vector<std::string> paths, std::function<std::string(const std::vector<std::string>&)> take) {
+void Poller::ask(std::vector<std::string> paths,
+                 std::function<std::string(const std::vector<std::string>&)> take) {
   looked_ = monotonic_clock_ns();
   ask_next(std::move(paths), {}, std::move(take));
 }
@@ -61,15 +66,19 @@ void Poller::ask_next(std::vector<std::string> paths, std::vector<std::string> b
     return ended(missing.what());
   }
   const auto started = monotonic_clock_ns();
-  client_.get(request, [this, alive = alive_, started, optional, paths = std::move(paths), bodies = std::move(bodies), take = std::move(take)](http::Answer answer) mutable {
+  client_.get(request, [this, alive = alive_, started, optional, paths = std::move(paths),
+                        bodies = std::move(bodies), take = std::move(take)](http::Answer answer) mutable {
     if (!*alive) return;
-    if (!answer.ok && (!optional || bodies.empty())) return ended(answer.error);  // who answers nothing at all is down
-    if (answer.status != 200 && answer.status != 400 && !optional) return ended(fmt::format("status {}", answer.status));
+    if (!answer.ok && (!optional || bodies.empty()))
+      return ended(answer.error);  // who answers nothing at all is down
+    if (answer.status != 200 && answer.status != 400 && !optional)
+      return ended(fmt::format("status {}", answer.status));
     sent_ = started + std::max(answer.connect, answer.tls).count();
     received_ = monotonic_clock_ns();
     if (answer.ok && clock_by_date())
       if (const auto date = parse_http_date(answer.date)) clock_said(*date, *date + 1'000'000'000);
-    bodies.push_back(answer.ok && (answer.status == 200 || !optional) ? std::move(answer.body) : std::string());
+    bodies.push_back(answer.ok && (answer.status == 200 || !optional) ? std::move(answer.body)
+                                                                      : std::string());
     answered(bodies.size() - 1, bodies.back());
     ask_next(std::move(paths), std::move(bodies), std::move(take));
   });
@@ -93,15 +102,19 @@ void Poller::restarted() {
   if (sinks_.note) sinks_.note("alert.restart", {{"source", name_}, {"address", spec_.address}});
 }
 
-std::int64_t Poller::since_last_look_ns() const { return last_good_ ? monotonic_clock_ns() - last_good_ : 0; }
+std::int64_t Poller::since_last_look_ns() const {
+  return last_good_ ? monotonic_clock_ns() - last_good_ : 0;
+}
 
-AlertEvent Poller::event_of(const std::map<std::string, std::string>& labels, const std::string& fingerprint, AlertState state, std::int64_t since_ns) const {
+AlertEvent Poller::event_of(const std::map<std::string, std::string>& labels, const std::string& fingerprint,
+                            AlertState state, std::int64_t since_ns) const {
   AlertEvent event;
   event.source = name_;
   event.address = spec_.address;
   event.state = state;
   event.labels = labels;
-  if (auto name_label = labels.find("alertname"); name_label != labels.end()) event.alert = name_label->second;
+  if (auto name_label = labels.find("alertname"); name_label != labels.end())
+    event.alert = name_label->second;
   event.fingerprint = fingerprint;
   event.since_ns = since_ns;
   event.seen_ns = wall_clock_ns();

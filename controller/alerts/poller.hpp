@@ -1,4 +1,5 @@
-// Asks a source in a rhythm, one look at a time, and keeps its health: what Prometheus and Alertmanager share.
+// Asks a source in a rhythm, one look at a time, and keeps its health: what Prometheus and Alertmanager
+// share.
 #pragma once
 
 #include <chrono>
@@ -20,9 +21,11 @@ class Poller : public AlertSource {
   ~Poller() override;
 
  protected:
-  Poller(boost::asio::io_context&, http::Client&, const AlertSourceSpec&, const AlertWatch::Sinks&, std::string name);
-  // Asks all of `paths` below the source's address and hands their bodies over in that order; a failure ends the look.
-  // `take` returns what is wrong with the bodies, or "". A path that begins with '?' may fail: its body is "" then.
+  Poller(boost::asio::io_context&, http::Client&, const AlertSourceSpec&, const AlertWatch::Sinks&,
+         std::string name);
+  // Asks all of `paths` below the source's address and hands their bodies over in that order; a failure ends
+  // the look. `take` returns what is wrong with the bodies, or "". A path that begins with '?' may fail: its
+  // body is "" then.
   void ask(std::vector<std::string> paths, std::function<std::string(const std::vector<std::string>&)> take);
   // One look; it ends by calling ask.
   virtual void look() = 0;
@@ -36,13 +39,15 @@ class Poller : public AlertSource {
   void blind(std::string why) { blind_ = std::move(why); }
   const std::string& address() const { return spec_.address; }
   // An event of this source, seen now. `gap_ns` since the look before.
-  AlertEvent event_of(const std::map<std::string, std::string>& labels, const std::string& fingerprint, AlertState, std::int64_t since_ns) const;
+  AlertEvent event_of(const std::map<std::string, std::string>& labels, const std::string& fingerprint,
+                      AlertState, std::int64_t since_ns) const;
   std::int64_t since_last_look_ns() const;  // 0 where there was none
   const AlertWatch::Sinks& sinks() const { return sinks_; }
   const std::string& name() const { return name_; }
 
  private:
-  void ask_next(std::vector<std::string> paths, std::vector<std::string> bodies, std::function<std::string(const std::vector<std::string>&)> take);
+  void ask_next(std::vector<std::string> paths, std::vector<std::string> bodies,
+                std::function<std::string(const std::vector<std::string>&)> take);
   void ended(const std::string& error);
   void health(const std::string& error);
   // What a header Date of whole seconds says of the clock; for sources that tell no better.

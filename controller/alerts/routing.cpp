@@ -16,13 +16,16 @@ using Labels = std::map<std::string, std::string>;
 // A matcher, or a pattern in it, that we cannot read: then nothing is said of any route.
 struct NotUnderstood {};
 
-std::string text_of(const Value* value, const std::string& otherwise = "") { return value && value->kind == Value::Kind::scalar ? value->text : otherwise; }
+std::string text_of(const Value* value, const std::string& otherwise = "") {
+  return value && value->kind == Value::Kind::scalar ? value->text : otherwise;
+}
 
 std::vector<const Value*> list_of(const Value* value) {
   std::vector<const Value*> out;
   if (!value) return out;
   if (value->kind == Value::Kind::scalar) out.push_back(value);
-  for (auto& item : value->items) out.push_back(&item);
+  for (auto& item : value->items)
+    out.push_back(&item);
   return out;
 }
 
@@ -85,7 +88,8 @@ struct Settings {
 
 class Walk {
  public:
-  Walk(const Value& root, const Labels& labels, std::int64_t wall_ns) : root_(root), labels_(labels), now_(wall_ns) {}
+  Walk(const Value& root, const Labels& labels, std::int64_t wall_ns)
+      : root_(root), labels_(labels), now_(wall_ns) {}
 
   std::vector<Routing::Match> run() {
     if (auto* top = root_.find("route")) visit(*top, {}, "0");
@@ -93,8 +97,8 @@ class Walk {
   }
 
  private:
-  // Depth first; the first child that takes it ends the search unless it says "continue". A route none of whose children take it
-  // takes it itself.
+  // Depth first; the first child that takes it ends the search unless it says "continue". A route none of
+  // whose children take it takes it itself.
   bool visit(const Value& route, Settings settings, const std::string& path) {
     if (!takes(route, labels_)) return false;
     settings.receiver = text_of(route.find("receiver"), settings.receiver);
@@ -102,7 +106,8 @@ class Walk {
     settings.group_interval = text_of(route.find("group_interval"), settings.group_interval);
     if (auto* by = route.find("group_by"); by && !list_of(by).empty()) {
       settings.group_by.clear();
-      for (auto* label : list_of(by)) settings.group_by.push_back(label->text);
+      for (auto* label : list_of(by))
+        settings.group_by.push_back(label->text);
     }
     bool taken = false;
     std::size_t number = 0;
@@ -122,12 +127,15 @@ class Walk {
     out.group = path;
     for (auto& [name, value] : labels_) {
       const bool all = !settings.group_by.empty() && settings.group_by[0] == "...";
-      if (all || std::find(settings.group_by.begin(), settings.group_by.end(), name) != settings.group_by.end()) out.group += fmt::format(" {}=\"{}\"", name, value);
+      if (all ||
+          std::find(settings.group_by.begin(), settings.group_by.end(), name) != settings.group_by.end())
+        out.group += fmt::format(" {}=\"{}\"", name, value);
     }
     for (auto* name : list_of(route.find("mute_time_intervals")))
       if (holds(name->text)) out.muted_by.push_back(name->text);
     const auto active = list_of(route.find("active_time_intervals"));
-    if (!active.empty() && std::none_of(active.begin(), active.end(), [&](auto* name) { return holds(name->text); }))
+    if (!active.empty() &&
+        std::none_of(active.begin(), active.end(), [&](auto* name) { return holds(name->text); }))
       out.muted_by.push_back("outside of " + active.front()->text);
     out.max_alerts = most(settings.receiver);
     out_.push_back({settings.receiver, std::move(out)});
@@ -138,7 +146,8 @@ class Walk {
       for (auto* named : list_of(root_.find(key))) {
         if (text_of(named->find("name")) != name) continue;
         const auto intervals = list_of(named->find("time_intervals"));
-        return std::any_of(intervals.begin(), intervals.end(), [&](auto* interval) { return interval_holds(*interval, now_); });
+        return std::any_of(intervals.begin(), intervals.end(),
+                           [&](auto* interval) { return interval_holds(*interval, now_); });
       }
     return false;
   }
@@ -148,7 +157,9 @@ class Walk {
     for (auto* one : list_of(root_.find("receivers"))) {
       if (text_of(one->find("name")) != receiver) continue;
       for (auto* hook : list_of(one->find("webhook_configs")))
-        if (const auto limit = std::strtoll(text_of(hook->find("max_alerts"), "0").c_str(), nullptr, 10); limit > 0) out = out ? std::min<std::int64_t>(out, limit) : limit;
+        if (const auto limit = std::strtoll(text_of(hook->find("max_alerts"), "0").c_str(), nullptr, 10);
+            limit > 0)
+          out = out ? std::min<std::int64_t>(out, limit) : limit;
     }
     return out;
   }
@@ -161,8 +172,10 @@ class Walk {
 
 // "monday:friday", "3", "1:5", by number or name; a negative day of the month is not looked into.
 std::optional<long> number_of(const std::string& text) {
-  static constexpr std::array days{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"};
-  static constexpr std::array months{"", "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"};
+  static constexpr std::array days{"sunday",   "monday", "tuesday", "wednesday",
+                                   "thursday", "friday", "saturday"};
+  static constexpr std::array months{"",     "january", "february",  "march",   "april",    "may",     "june",
+                                     "july", "august",  "september", "october", "november", "december"};
   for (std::size_t i = 0; i < days.size(); ++i)
     if (text == days[i]) return static_cast<long>(i);
   for (std::size_t i = 1; i < months.size(); ++i)
@@ -192,29 +205,40 @@ std::optional<long> minutes_of(const std::string& text) {
 }  // namespace
 
 bool interval_holds(const Value& interval, std::int64_t wall_ns) {
-  if (const auto location = text_of(interval.find("location"), "UTC"); location != "UTC" && !location.empty()) return true;
+  if (const auto location = text_of(interval.find("location"), "UTC"); location != "UTC" && !location.empty())
+    return true;
   const time_t seconds = wall_ns / 1'000'000'000;
   tm now{};
   ::gmtime_r(&seconds, &now);
-  if (!in_ranges(interval.find("weekdays"), now.tm_wday) || !in_ranges(interval.find("months"), now.tm_mon + 1) ||
-      !in_ranges(interval.find("days_of_month"), now.tm_mday) || !in_ranges(interval.find("years"), now.tm_year + 1900))
+  if (!in_ranges(interval.find("weekdays"), now.tm_wday) ||
+      !in_ranges(interval.find("months"), now.tm_mon + 1) ||
+      !in_ranges(interval.find("days_of_month"), now.tm_mday) ||
+      !in_ranges(interval.find("years"), now.tm_year + 1900))
     return false;
   const auto times = list_of(interval.find("times"));
   const long minute = now.tm_hour * 60 + now.tm_min;
   return times.empty() || std::any_of(times.begin(), times.end(), [&](auto* span) {
-    const auto from = minutes_of(text_of(span->find("start_time"))), to = minutes_of(text_of(span->find("end_time")));
-    return !from || !to || (*from <= minute && minute < *to);
-  });
+           const auto from = minutes_of(text_of(span->find("start_time"))),
+                      to = minutes_of(text_of(span->find("end_time")));
+           return !from || !to || (*from <= minute && minute < *to);
+         });
 }
 
 std::int64_t prometheus_duration_ns(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, std::int64_t>, 7> units{
-      {{"ms", 1'000'000}, {"s", 1'000'000'000}, {"m", 60'000'000'000}, {"h", 3'600'000'000'000}, {"d", 86'400'000'000'000}, {"w", 604'800'000'000'000}, {"y", 31'536'000'000'000'000}}};
+      {{"ms", 1'000'000},
+       {"s", 1'000'000'000},
+       {"m", 60'000'000'000},
+       {"h", 3'600'000'000'000},
+       {"d", 86'400'000'000'000},
+       {"w", 604'800'000'000'000},
+       {"y", 31'536'000'000'000'000}}};
   std::int64_t out = 0;
   while (!text.empty()) {
     std::int64_t count = 0;
     std::size_t digits = 0;
-    while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') count = count * 10 + (text[digits++] - '0');
+    while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9')
+      count = count * 10 + (text[digits++] - '0');
     text.remove_prefix(digits);
     auto unit = std::find_if(units.begin(), units.end(), [&](auto& u) { return text.starts_with(u.first); });
     if (!digits || unit == units.end()) return 0;
@@ -228,7 +252,8 @@ tl::expected<Routing, std::string> Routing::read(std::string_view yaml) {
   Diagnostics wrong{"alertmanager.yml", std::string(yaml)};
   Routing out;
   out.root_ = parse_document(yaml, wrong);
-  if (out.root_.kind != Value::Kind::map || !out.root_.find("route")) return tl::unexpected(std::string("its configuration has no route"));
+  if (out.root_.kind != Value::Kind::map || !out.root_.find("route"))
+    return tl::unexpected(std::string("its configuration has no route"));
   return out;
 }
 

@@ -1,5 +1,5 @@
-// Alertmanager's configuration, as far as it decides who is told of an alert, and when: the tree of routes, what their groups
-// wait for, and the time intervals that mute them. Pure.
+// Alertmanager's configuration, as far as it decides who is told of an alert, and when: the tree of routes,
+// what their groups wait for, and the time intervals that mute them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ class Routing {
     std::string receiver;
     AlertRoute route;
   };
-  // Every route that takes an alert of these labels, at that time (CLOCK_REALTIME). Empty where a matcher cannot be understood.
+  // Every route that takes an alert of these labels, at that time (CLOCK_REALTIME). Empty where a matcher
+  // cannot be understood.
   std::vector<Match> match(const std::map<std::string, std::string>& labels, std::int64_t wall_ns) const;
 
  private:
@@ -33,8 +34,8 @@ class Routing {
 
 // "1h30m", "20s", "500ms" as Prometheus writes them, in ns; 0 where it is none.
 std::int64_t prometheus_duration_ns(std::string_view);
-// Whether a time interval of the configuration (one of its list "time_intervals") holds then; a location other than UTC and what is
-// not understood count as holding.
+// Whether a time interval of the configuration (one of its list "time_intervals") holds then; a location
+// other than UTC and what is not understood count as holding.
 bool interval_holds(const Value& interval, std::int64_t wall_ns);
 
 }  // namespace squall

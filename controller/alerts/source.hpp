@@ -20,8 +20,11 @@ class AlertSource {
   virtual void finish(std::function<void()> done) = 0;
 };
 
-std::unique_ptr<AlertSource> make_prometheus(boost::asio::io_context&, http::Client&, const AlertSourceSpec&, const AlertWatch::Sinks&);
-std::unique_ptr<AlertSource> make_alertmanager(boost::asio::io_context&, http::Client&, const AlertSourceSpec&, const AlertWatch::Sinks&);
-std::unique_ptr<AlertSource> make_webhook(boost::asio::io_context&, const AlertSourceSpec&, const AlertWatch::Sinks&);
+std::unique_ptr<AlertSource> make_prometheus(boost::asio::io_context&, http::Client&, const AlertSourceSpec&,
+                                             const AlertWatch::Sinks&);
+std::unique_ptr<AlertSource> make_alertmanager(boost::asio::io_context&, http::Client&,
+                                               const AlertSourceSpec&, const AlertWatch::Sinks&);
+std::unique_ptr<AlertSource> make_webhook(boost::asio::io_context&, const AlertSourceSpec&,
+                                          const AlertWatch::Sinks&);
 
 }  // namespace squall

@@ -27,21 +27,30 @@ struct AlertWatch::State {
 
 AlertWatch::AlertWatch(boost::asio::io_context& io, const std::vector<AlertSourceSpec>& specs, Sinks sinks)
     : state_(std::make_shared<State>(io, std::move(sinks))) {
-  for (auto& spec : specs) switch (spec.kind) {
-      case AlertSourceSpec::Kind::prometheus: state_->sources.push_back(make_prometheus(io, state_->client, spec, state_->sinks)); break;
-      case AlertSourceSpec::Kind::alertmanager: state_->sources.push_back(make_alertmanager(io, state_->client, spec, state_->sinks)); break;
-      case AlertSourceSpec::Kind::webhook: state_->sources.push_back(make_webhook(io, spec, state_->sinks)); break;
+  for (auto& spec : specs)
+    switch (spec.kind) {
+      case AlertSourceSpec::Kind::prometheus:
+        state_->sources.push_back(make_prometheus(io, state_->client, spec, state_->sinks));
+        break;
+      case AlertSourceSpec::Kind::alertmanager:
+        state_->sources.push_back(make_alertmanager(io, state_->client, spec, state_->sinks));
+        break;
+      case AlertSourceSpec::Kind::webhook:
+        state_->sources.push_back(make_webhook(io, spec, state_->sinks));
+        break;
     }
 }
 
 AlertWatch::~AlertWatch() = default;
 
 void AlertWatch::run(std::function<void()> ready) {
-  state_->each([](AlertSource& source, std::function<void()> one) { source.run(std::move(one)); }, std::move(ready));
+  state_->each([](AlertSource& source, std::function<void()> one) { source.run(std::move(one)); },
+               std::move(ready));
 }
 
 void AlertWatch::finish(std::function<void()> done) {
-  state_->each([](AlertSource& source, std::function<void()> one) { source.finish(std::move(one)); }, std::move(done));
+  state_->each([](AlertSource& source, std::function<void()> one) { source.finish(std::move(one)); },
+               std::move(done));
 }
 
 }  // namespace squall

@@ -35,9 +35,12 @@ class AlertWatch {
   struct Sinks {
     std::function<void(const AlertEvent&)> event;
     std::function<void(const AlertSourceHealth&)> health;  // once at first, then at each change
-    std::function<void(const AlertRule&)> rule;            // what Prometheus knows when first asked, and what is new later
-    std::function<void(const Routing&)> routing;           // Alertmanager's configuration, once and whenever it changes
-    std::function<void(std::string_view kind, boost::json::object)> note;  // for the record: clocks, restarts, alerts cut off
+    std::function<void(const AlertRule&)>
+        rule;  // what Prometheus knows when first asked, and what is new later
+    std::function<void(const Routing&)>
+        routing;  // Alertmanager's configuration, once and whenever it changes
+    std::function<void(std::string_view kind, boost::json::object)>
+        note;  // for the record: clocks, restarts, alerts cut off
   };
 
   // Throws std::runtime_error where a webhook's address cannot be listened on.

@@ -1,13 +1,13 @@
 // Our own receiver of Alertmanager's notifications: what really reached the pager, and when.
 #include <set>
 
-#include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <boost/asio/post.hpp>
 
 #include "controller/alerts/parse.hpp"
 #include "controller/alerts/source.hpp"
-#include "controller/record/run_log.hpp"
 #include "controller/http/server.hpp"
+#include "controller/record/run_log.hpp"
 
 namespace squall {
 namespace {
@@ -15,7 +15,10 @@ namespace {
 class Webhook : public AlertSource {
  public:
   Webhook(boost::asio::io_context& io, const AlertSourceSpec& spec, const AlertWatch::Sinks& sinks)
-      : io_(io), address_(spec.address), sinks_(sinks), start_(wall_clock_ns()),
+      : io_(io),
+        address_(spec.address),
+        sinks_(sinks),
+        start_(wall_clock_ns()),
         server_(io, spec.address, [this](const http::ServerRequest& request) { return receive(request); }) {}
 
   void run(std::function<void()> ready) override {
@@ -29,13 +32,18 @@ class Webhook : public AlertSource {
     if (request.method != "POST") return {405, "expected a POST by Alertmanager's webhook\n"};
     auto notification = parse_notification(request.body);
     if (!notification) {
-      health(fmt::format("a notification from {} could not be read: {}", request.remote, notification.error()));
+      health(
+          fmt::format("a notification from {} could not be read: {}", request.remote, notification.error()));
       return {400, notification.error() + "\n"};
     }
     posted_ = true;
     health("");
-    if (notification->truncated && sinks_.note) sinks_.note("alert.cut", {{"address", address_}, {"receiver", notification->receiver}, {"count", notification->truncated}});
-    for (auto& alert : notification->alerts) tell(notification->receiver, alert);
+    if (notification->truncated && sinks_.note)
+      sinks_.note(
+          "alert.cut",
+          {{"address", address_}, {"receiver", notification->receiver}, {"count", notification->truncated}});
+    for (auto& alert : notification->alerts)
+      tell(notification->receiver, alert);
     return {200, ""};
   }
 
@@ -77,7 +85,8 @@ class Webhook : public AlertSource {
 
 }  // namespace
 
-std::unique_ptr<AlertSource> make_webhook(boost::asio::io_context& io, const AlertSourceSpec& spec, const AlertWatch::Sinks& sinks) {
+std::unique_ptr<AlertSource> make_webhook(boost::asio::io_context& io, const AlertSourceSpec& spec,
+                                          const AlertWatch::Sinks& sinks) {
   return std::make_unique<Webhook>(io, spec, sinks);
 }
 

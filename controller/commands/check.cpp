@@ -1,8 +1,8 @@
 #include <chrono>
 #include <cstdio>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "controller/alerts/lookout.hpp"
 #include "controller/alerts/rules.hpp"
@@ -44,7 +44,8 @@ void pretty(std::string& out, const boost::json::value& value, std::size_t level
 
 int print_schema(const std::string& which) {
   std::string out;
-  pretty(out, which == "landscape" ? landscape_json_schema() : scenario_json_schema(catalogue_vocabulary()), 0);
+  pretty(out, which == "landscape" ? landscape_json_schema() : scenario_json_schema(catalogue_vocabulary()),
+         0);
   fmt::print("{}\n", out);
   return exit_pass;
 }
@@ -57,11 +58,14 @@ struct Checked {
 // What the alert sources know of what is expected; `errors` too, where they know no such alert.
 void check_live(const Scenario& scenario, const std::string& file, Checked& out) {
   const auto known = ask_for_rules(scenario.landscape.alert_sources);
-  for (auto& problem : known.problems) out.errors += fmt::format("{}: error: {}\n", file, problem);
+  for (auto& problem : known.problems)
+    out.errors += fmt::format("{}: error: {}\n", file, problem);
   if (!known.problems.empty()) return;
   for (auto& text : findings(scenario, known.rules)) {
-    if (text.starts_with("no rule")) out.errors += fmt::format("{}: error: {}\n", file, text);
-    else out.notes.push_back(text);
+    if (text.starts_with("no rule"))
+      out.errors += fmt::format("{}: error: {}\n", file, text);
+    else
+      out.notes.push_back(text);
   }
 }
 
@@ -80,7 +84,8 @@ Checked check_file(const std::string& file, const std::string& landscape, bool l
   Checked out;
   out.notes = make_plan(read.scenario, seed_of({}, read.scenario), wrong).notes;
   out.errors = wrong.render();
-  for (auto& more : {witnesses(read.scenario), warnings(read.scenario), foresee(read.scenario)}) out.notes.insert(out.notes.end(), more.begin(), more.end());
+  for (auto& more : {witnesses(read.scenario), warnings(read.scenario), foresee(read.scenario)})
+    out.notes.insert(out.notes.end(), more.begin(), more.end());
   if (live && wrong.ok()) check_live(read.scenario, file, out);
   return out;
 }
@@ -104,7 +109,10 @@ int check_command(const Arguments& arguments) {
     const auto [errors, notes] = check_file(file, arguments.landscape, arguments.live);
     if (!errors.empty()) code = exit_input;
     if (arguments.json())
-      results.push_back(boost::json::object{{"file", file}, {"ok", errors.empty()}, {"errors", errors}, {"notes", boost::json::value_from(notes)}});
+      results.push_back(boost::json::object{{"file", file},
+                                            {"ok", errors.empty()},
+                                            {"errors", errors},
+                                            {"notes", boost::json::value_from(notes)}});
     else if (errors.empty())
       fmt::print("{}: ok\n", file);
     else

@@ -1,5 +1,6 @@
 // What a person types, one function a command; each returns the exit code of scenario.md:
-// 0 pass · 1 fail · 2 the input is wrong · 3 inconclusive · 4 halted · 5 could not run · 6 a host could not be restored.
+// 0 pass · 1 fail · 2 the input is wrong · 3 inconclusive · 4 halted · 5 could not run · 6 a host could not
+// be restored.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,15 @@
 
 namespace squall {
 
-enum ExitCode { exit_pass = 0, exit_fail = 1, exit_input = 2, exit_inconclusive = 3, exit_halted = 4, exit_could_not_run = 5,
-                exit_not_restored = 6 };
+enum ExitCode {
+  exit_pass = 0,
+  exit_fail = 1,
+  exit_input = 2,
+  exit_inconclusive = 3,
+  exit_halted = 4,
+  exit_could_not_run = 5,
+  exit_not_restored = 6
+};
 
 // The options of all commands; each command uses those that make sense for it.
 struct Arguments {
@@ -20,21 +28,21 @@ struct Arguments {
   std::vector<std::string> on;          // --on key=value
   std::string lasts;                    // --for 30s
   bool only_plan = false;               // inject --plan
-  std::string landscape;                // --landscape FILE; "" for landscape.yaml beside the scenario, if there is one
-  std::string host;                     // --host NAME
-  bool all = false;                     // --all: every host of the landscape; of halt, every drill
+  std::string landscape;  // --landscape FILE; "" for landscape.yaml beside the scenario, if there is one
+  std::string host;       // --host NAME
+  bool all = false;       // --all: every host of the landscape; of halt, every drill
   std::string state = "/var/lib/squall";
   std::string runs = "./runs";
-  std::string junit, markdown;          // of run: files beside those in the run's folder
-  std::string output = "text";          // text | json
-  bool live = false;                    // check --live: ask the alert sources too
-  std::string format = "terminal";      // of report
-  std::string schema;                   // check --schema [scenario|landscape]
+  std::string junit, markdown;      // of run: files beside those in the run's folder
+  std::string output = "text";      // text | json
+  bool live = false;                // check --live: ask the alert sources too
+  std::string format = "terminal";  // of report
+  std::string schema;               // check --schema [scenario|landscape]
   std::optional<std::uint64_t> seed;
   std::string listen = "localhost:8474";  // of toxiproxy
   std::string config;                     // of toxiproxy
   bool metrics = false;                   // of toxiproxy
-  std::string color = "auto";           // auto | always | never
+  std::string color = "auto";             // auto | always | never
   bool json() const { return output == "json"; }
 };
 

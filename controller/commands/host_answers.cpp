@@ -36,9 +36,11 @@ std::string status_text(const json::object& told, const std::string& host) {
     const auto* alive = fault.if_contains("owner_alive");
     const bool held = alive && alive->is_bool() && alive->get_bool();
     const auto until = text(fault, "until");
-    out += fmt::format("{} ({}) by {}\n", text(fault, "step"), text(fault, "fault"), text(fault, "mechanism"));
+    out +=
+        fmt::format("{} ({}) by {}\n", text(fault, "step"), text(fault, "fault"), text(fault, "mechanism"));
     out += !held ? "  its injector is dead: `squall undo` puts it back\n"
-                 : fmt::format("  held by the run \"{}\", until {}\n", text(fault, "run"), until.empty() ? "it is undone" : until);
+                 : fmt::format("  held by the run \"{}\", until {}\n", text(fault, "run"),
+                               until.empty() ? "it is undone" : until);
     for (auto& undo : list(fault, "undo"))
       if (undo.is_string()) out += fmt::format("  undo: {}\n", std::string(undo.get_string()));
   }
@@ -48,16 +50,20 @@ std::string status_text(const json::object& told, const std::string& host) {
 std::string undo_text(const json::object& told, const std::string& host) {
   std::string out;
   for (auto& item : list(told, "costs"))
-    if (item.is_object()) out += fmt::format("when the injector of \"{}\" died: {}\n", text(item.get_object(), "step"), text(item.get_object(), "text"));
+    if (item.is_object())
+      out += fmt::format("when the injector of \"{}\" died: {}\n", text(item.get_object(), "step"),
+                         text(item.get_object(), "text"));
   const auto left = list(told, "left");
   if (!left.empty()) out += fmt::format("{} could not be restored completely\n", host);
   for (auto& item : left)
     if (item.is_object())
-      out += fmt::format("  left by \"{}\": {}\n  by hand: {}\n", text(item.get_object(), "step"), text(item.get_object(), "detail"), text(item.get_object(), "by_hand"));
+      out += fmt::format("  left by \"{}\": {}\n  by hand: {}\n", text(item.get_object(), "step"),
+                         text(item.get_object(), "detail"), text(item.get_object(), "by_hand"));
   if (!left.empty()) return out;
   const auto* sessions = told.if_contains("sessions");
   const bool any = sessions && sessions->is_number() && sessions->to_number<double>() > 0;
-  return out + (any ? fmt::format("undone; nothing of ours is left on {}\n", host) : fmt::format("nothing is in force on {}\n", host));
+  return out + (any ? fmt::format("undone; nothing of ours is left on {}\n", host)
+                    : fmt::format("nothing is in force on {}\n", host));
 }
 
 }  // namespace
@@ -78,9 +84,10 @@ Answer understand(const Finished& done, std::string_view verb, bool as_json, std
   }
   if (expected && at != done.out.npos && !broken) return out;
   if (!as_json && done.exit_code > 0 && done.exit_code <= 6) return out;  // it says why by itself
-  out.problem = words.empty() ? fmt::format("`squall-injector {}` ended with exit code {}", verb, done.exit_code)
-                : expected    ? fmt::format("what answered there is no injector; it printed \"{}\"", words)
-                              : words;
+  out.problem = words.empty()
+                    ? fmt::format("`squall-injector {}` ended with exit code {}", verb, done.exit_code)
+                : expected ? fmt::format("what answered there is no injector; it printed \"{}\"", words)
+                           : words;
   return out;
 }
 

@@ -18,7 +18,8 @@ struct Answer {
   boost::json::value told;  // of a JSON answer
 };
 
-// Tells an injector's answer from whatever else a far host prints, and a host that could not be reached from one that answers.
+// Tells an injector's answer from whatever else a far host prints, and a host that could not be reached from
+// one that answers.
 Answer understand(const Finished&, std::string_view verb, bool as_json, std::chrono::seconds patience);
 
 // The JSON answer of "status" or "undo" as text.

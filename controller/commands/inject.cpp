@@ -3,8 +3,8 @@
 
 #include <unistd.h>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "controller/commands/one_host.hpp"
 #include "controller/commands/told_plan.hpp"
@@ -30,15 +30,19 @@ struct Wanted {
 void number(Value& value, std::string name, std::vector<std::string>& names) {
   names.push_back(name);
   value.place = {static_cast<int>(names.size()), 1};
-  for (auto& item : value.items) item.place = value.place;
-  for (auto& member : value.members) number(member.value, name.empty() ? member.key : name + (name.ends_with(' ') ? "" : ".") + member.key, names);
+  for (auto& item : value.items)
+    item.place = value.place;
+  for (auto& member : value.members)
+    number(member.value, name.empty() ? member.key : name + (name.ends_with(' ') ? "" : ".") + member.key,
+           names);
 }
 
 Diagnostics with_names(const Diagnostics& wrong, const std::vector<std::string>& names) {
   Diagnostics out{wrong.name()};
   for (auto& error : wrong.errors()) {
     const auto name = error.place.line > 0 ? names.at(static_cast<std::size_t>(error.place.line) - 1) : "";
-    out.error({}, name.empty() || name.ends_with(' ') ? error.message : fmt::format("{}: {}", name, error.message));
+    out.error(
+        {}, name.empty() || name.ends_with(' ') ? error.message : fmt::format("{}: {}", name, error.message));
   }
   return out;
 }
@@ -86,7 +90,8 @@ std::string dose_text(const json::value& dose) {
     auto* asked = object.if_contains("prescribed");
     for (auto& [name, value] : member->get_object()) {
       auto* prescribed = asked && asked->is_object() ? asked->get_object().if_contains(name) : nullptr;
-      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text::dose_name(name), text::dose_value(name, value, prescribed));
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text::dose_name(name),
+                         text::dose_value(name, value, prescribed));
     }
     return out.empty() ? std::string("nothing yet") : out;
   };
@@ -97,7 +102,10 @@ std::string dose_text(const json::value& dose) {
   auto* shares = object.if_contains("shares");
   auto* witness = object.if_contains("witness");
   if (seen)
-    if (const auto met = text::what_met(shares && shares->is_array() ? shares->get_array() : json::array{}, witness && witness->is_object() ? witness->get_object() : json::object{}); !met.empty())
+    if (const auto met =
+            text::what_met(shares && shares->is_array() ? shares->get_array() : json::array{},
+                           witness && witness->is_object() ? witness->get_object() : json::object{});
+        !met.empty())
       out += "; " + met;
   auto* reason = object.if_contains("reason");
   if (!seen && reason && reason->is_string() && !reason->get_string().empty())
@@ -129,7 +137,11 @@ bool is_true(const json::object& object, const char* key) {
 class Injection {
  public:
   Injection(const Arguments& arguments, const ChosenHost& host, const Wanted& wanted)
-      : arguments_(arguments), wanted_(wanted), spec_(host.spec), host_(arguments, host, !arguments.only_plan), name_(host.name) {
+      : arguments_(arguments),
+        wanted_(wanted),
+        spec_(host.spec),
+        host_(arguments, host, !arguments.only_plan),
+        name_(host.name) {
     host_.on_event = [this](const json::object& event) { hear(event); };
     host_.on_silence = [this](auto for_how_long) { look_after_it(for_how_long); };
   }
@@ -166,7 +178,8 @@ class Injection {
         if (key != "id" && key != "ok") out[key] = value;
       fmt::print("{}\n", json::serialize(out));
     } else {
-      fmt::print("{} on {}, for {}. Nothing is changed by planning.\n", arguments_.fault, name_, to_string(Duration{wanted_.for_ns}));
+      fmt::print("{} on {}, for {}. Nothing is changed by planning.\n", arguments_.fault, name_,
+                 to_string(Duration{wanted_.for_ns}));
       print_told_plan(*told, wanted_.samples);
     }
     return exit_pass;
@@ -174,7 +187,12 @@ class Injection {
 
  private:
   json::object about_the_fault(const char* verb) const {
-    return {{"do", verb}, {"fault", arguments_.fault}, {"with", wanted_.with}, {"on", wanted_.on}, {"for_ns", wanted_.for_ns}, {"seed", std::to_string(arguments_.seed.value_or(1))}};
+    return {{"do", verb},
+            {"fault", arguments_.fault},
+            {"with", wanted_.with},
+            {"on", wanted_.on},
+            {"for_ns", wanted_.for_ns},
+            {"seed", std::to_string(arguments_.seed.value_or(1))}};
   }
 
   int refused(const Reply& reply, const std::string& attempt) {
@@ -188,7 +206,8 @@ class Injection {
   }
 
   void announce() {
-    fmt::print("{} on {}, for {}; Ctrl-C undoes it\n", arguments_.fault, name_, to_string(Duration{wanted_.for_ns}));
+    fmt::print("{} on {}, for {}; Ctrl-C undoes it\n", arguments_.fault, name_,
+               to_string(Duration{wanted_.for_ns}));
     print_told_plan(applied_, wanted_.samples);
     std::fflush(stdout);
   }
@@ -202,10 +221,12 @@ class Injection {
     auto* what = event.if_contains("event");
     if (!what || !what->is_string()) return;
     if (what->get_string() == "undone") return finish(event);
-    if (what->get_string() == "leaving") undone_by_hand_ = event.contains("why") && event.at("why") == undone_by_hand;
+    if (what->get_string() == "leaving")
+      undone_by_hand_ = event.contains("why") && event.at("why") == undone_by_hand;
     if (what->get_string() == "left") farewell_ = event;
     if (what->get_string() == "other" && !arguments_.json())
-      fmt::print("another drill here: {} ({}) of {} {}\n", text_of(event, "step"), text_of(event, "fault"), text_of(event, "run"),
+      fmt::print("another drill here: {} ({}) of {} {}\n", text_of(event, "step"), text_of(event, "fault"),
+                 text_of(event, "run"),
                  event.contains("over") && event.at("over") == true ? "is over" : "is in force");
     if (what->get_string() != "dose" || arguments_.json()) return;
     auto* dose = event.if_contains("dose");
@@ -226,8 +247,9 @@ class Injection {
     const auto found = rescue_host(spec_, options, session_);
     if (!found.reached) complain(fmt::format("the injector on {} says nothing, and {}", name_, found.text));
     if (!found.suspended) return;
-    unattended_ = fmt::format("the injector on {} was stopped or frozen, and nobody looked after the fault for {:.1f} s; {}", name_,
-                              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), found.text);
+    unattended_ = fmt::format(
+        "the injector on {} was stopped or frozen, and nobody looked after the fault for {:.1f} s; {}", name_,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), found.text);
     complain(unattended_);
   }
 
@@ -243,13 +265,15 @@ class Injection {
     host_.close();
     if (farewell_.empty() && !host_.lost.empty()) return tell_lost();
     if (!farewell_.empty())
-      for (auto* key : {"clean", "differences", "see", "meanwhile", "ended"}) restored[key] = farewell_[key];
+      for (auto* key : {"clean", "differences", "see", "meanwhile", "ended"})
+        restored[key] = farewell_[key];
     const bool undone = is_true(undone_, "clean");
     const bool clean = undone && is_true(restored, "clean");
     restored["clean"] = clean;
     if (auto* left = undone_.if_contains("left"); left && !undone) restored["left"] = *left;
     auto dose = undone_.contains("dose") ? undone_["dose"] : json::value(json::object{});
-    if (!unattended_.empty() && dose.is_object()) dose.get_object()["verified"] = false, dose.get_object()["reason"] = unattended_;
+    if (!unattended_.empty() && dose.is_object())
+      dose.get_object()["verified"] = false, dose.get_object()["reason"] = unattended_;
     if (arguments_.json()) {
       fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault},
                                                       {"host", name_},
@@ -261,14 +285,18 @@ class Injection {
     } else {
       fmt::print("{}{}\n", ::isatty(STDOUT_FILENO) ? "\r\033[K" : "", dose_text(dose));
       fmt::print("{}\n", clean ? "undone; the host is as it was" : "the host is NOT as it was");
-      for (auto& difference : restored["differences"].is_array() ? restored["differences"].get_array() : json::array{})
+      for (auto& difference :
+           restored["differences"].is_array() ? restored["differences"].get_array() : json::array{})
         if (difference.is_string()) fmt::print("  {}\n", std::string(difference.get_string()));
       if (auto* see = restored.if_contains("see"); see && see->is_array() && !see->get_array().empty())
-        for (auto& step : text::next_steps(undone, {{name_, json::value_to<std::vector<std::string>>(*see)}})) fmt::print("  → {}\n", step);
+        for (auto& step : text::next_steps(undone, {{name_, json::value_to<std::vector<std::string>>(*see)}}))
+          fmt::print("  → {}\n", step);
       if (auto* meanwhile = restored.if_contains("meanwhile"); meanwhile && meanwhile->is_array())
-        for (auto& what : meanwhile->get_array()) fmt::print("  meanwhile, by others: {}\n", std::string(what.as_string()));
+        for (auto& what : meanwhile->get_array())
+          fmt::print("  meanwhile, by others: {}\n", std::string(what.as_string()));
       if (auto* ended = restored.if_contains("ended"); ended && ended->is_array())
-        for (auto& what : ended->get_array()) fmt::print("  {} ended with the session\n", std::string(what.as_string()));
+        for (auto& what : ended->get_array())
+          fmt::print("  {} ended with the session\n", std::string(what.as_string()));
       fmt::print("{}", left_text(undone_.if_contains("left")));
     }
     if (undone_by_hand_)
@@ -293,8 +321,11 @@ class Injection {
                                              : recovered.note(),
                          clean ? "" : "\n" + left_text(&recovered.left)));
     if (arguments_.json())
-      fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault}, {"host", name_}, {"mechanism", text("mechanism")},
-                                                      {"dose", json::object{}}, {"restored", json::object{{"clean", clean}}}}));
+      fmt::print("{}\n", json::serialize(json::object{{"fault", arguments_.fault},
+                                                      {"host", name_},
+                                                      {"mechanism", text("mechanism")},
+                                                      {"dose", json::object{}},
+                                                      {"restored", json::object{{"clean", clean}}}}));
     return !clean ? exit_not_restored : host_.interrupted ? exit_halted : exit_could_not_run;
   }
 

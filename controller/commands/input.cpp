@@ -21,13 +21,18 @@ std::string beside(const std::string& file) {
 
 bool is_list(const ObjectSchema& schema, std::string_view key) {
   const auto fields = schema.fields();
-  return std::any_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type.starts_with("list of ") && !field.type.ends_with("a line"); });
+  return std::any_of(fields.begin(), fields.end(), [&](auto& field) {
+    return field.name == key && field.type.starts_with("list of ") && !field.type.ends_with("a line");
+  });
 }
 
 // A list where it comes again or begins with a duration and a comma, else the name of a file.
-bool is_list_of_samples(const ObjectSchema& schema, std::string_view key, const std::vector<std::string>& arguments) {
+bool is_list_of_samples(const ObjectSchema& schema, std::string_view key,
+                        const std::vector<std::string>& arguments) {
   const auto fields = schema.fields();
-  if (std::none_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type == Codec<Samples>::name(); })) return false;
+  if (std::none_of(fields.begin(), fields.end(),
+                   [&](auto& field) { return field.name == key && field.type == Codec<Samples>::name(); }))
+    return false;
   int times = 0;
   bool parted = false;
   for (auto& argument : arguments) {
@@ -42,10 +47,13 @@ bool is_list_of_samples(const ObjectSchema& schema, std::string_view key, const 
 
 bool is_mapping(const ObjectSchema& schema, std::string_view key) {
   const auto fields = schema.fields();
-  return std::any_of(fields.begin(), fields.end(), [&](auto& field) { return field.name == key && field.type == "mapping"; });
+  return std::any_of(fields.begin(), fields.end(),
+                     [&](auto& field) { return field.name == key && field.type == "mapping"; });
 }
 
-bool holds_commas(std::string_view key) { return key == "header" || key == "set"; }
+bool holds_commas(std::string_view key) {
+  return key == "header" || key == "set";
+}
 
 bool is_set(const char* name) {
   const char* value = std::getenv(name);
@@ -83,13 +91,16 @@ ReadScenario read_files(const std::string& file, const std::string& landscape) {
   return out;
 }
 
-std::uint64_t seed_of(const Arguments& arguments, const Scenario& scenario) { return arguments.seed ? *arguments.seed : scenario.seed.value_or(1); }
+std::uint64_t seed_of(const Arguments& arguments, const Scenario& scenario) {
+  return arguments.seed ? *arguments.seed : scenario.seed.value_or(1);
+}
 
 bool is_landscape(const std::string& text) {
   Diagnostics ignored;
   const auto document = parse_document(text, ignored);
   return document.kind == Value::Kind::map && !document.find("scenario") && !document.find("method") &&
-         (document.find("services") || document.find("hosts") || document.find("squads") || document.find("alert_sources") || document.find("environment"));
+         (document.find("services") || document.find("hosts") || document.find("squads") ||
+          document.find("alert_sources") || document.find("environment"));
 }
 
 ExpandedFiles expand_files(const std::vector<std::string>& files, bool landscapes) {
@@ -102,14 +113,17 @@ ExpandedFiles expand_files(const std::vector<std::string>& files, bool landscape
       continue;
     }
     std::vector<std::string> found;
-    for (auto entry = fs::recursive_directory_iterator(file, fs::directory_options::skip_permission_denied, error); !error && entry != fs::recursive_directory_iterator{}; entry.increment(error)) {
+    for (auto entry =
+             fs::recursive_directory_iterator(file, fs::directory_options::skip_permission_denied, error);
+         !error && entry != fs::recursive_directory_iterator{}; entry.increment(error)) {
       const auto kind = entry->path().extension();
       if ((kind != ".yaml" && kind != ".yml") || !entry->is_regular_file(error)) continue;
       Diagnostics unreadable{entry->path().string()};
       const auto text = read_text_file(entry->path().string(), unreadable);
       Diagnostics ignored;
       const auto document = parse_document(text, ignored);
-      if (document.find("scenario") || document.find("method") || (landscapes && is_landscape(text))) found.push_back(entry->path().string());
+      if (document.find("scenario") || document.find("method") || (landscapes && is_landscape(text)))
+        found.push_back(entry->path().string());
     }
     if (found.empty()) out.error = fmt::format("the folder \"{}\" has no scenario in it", file);
     std::sort(found.begin(), found.end());
@@ -135,7 +149,8 @@ ChosenHost choose_host(const Arguments& arguments) {
   auto found = landscape.hosts.find(arguments.host);
   if (found == landscape.hosts.end()) {
     std::vector<std::string> names;
-    for (auto& [name, host] : landscape.hosts) names.push_back(name);
+    for (auto& [name, host] : landscape.hosts)
+      names.push_back(name);
     const auto close = nearest(arguments.host, names);
     out.error = fmt::format("{}: error: no host is called \"{}\"{}\n", file, arguments.host,
                             close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close));
@@ -164,19 +179,22 @@ ChosenHosts choose_hosts(const Arguments& arguments) {
   if (unreadable.ok()) landscape = read_landscape(text, wrong);
   out.error = unreadable.render() + wrong.render();
   out.of_landscape = !landscape.hosts.empty();
-  for (auto& [name, spec] : landscape.hosts) out.hosts.push_back({true, "", name, spec});
+  for (auto& [name, spec] : landscape.hosts)
+    out.hosts.push_back({true, "", name, spec});
   if (out.hosts.empty()) out.hosts.push_back({true, "", "here", {}});
   return out;
 }
 
-Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema& schema, Diagnostics& diagnostics) {
+Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema& schema,
+                    Diagnostics& diagnostics) {
   std::vector<std::string> single;
   std::vector<Member> lists;
   std::map<std::string, std::vector<std::string>> mappings;
   for (auto& argument : arguments) {
     const auto at = argument.find('=');
     const auto key = argument.substr(0, at);
-    if (const auto dot = key.find('.'); at != std::string::npos && dot != std::string::npos && is_mapping(schema, key.substr(0, dot))) {
+    if (const auto dot = key.find('.');
+        at != std::string::npos && dot != std::string::npos && is_mapping(schema, key.substr(0, dot))) {
       mappings[key.substr(0, dot)].push_back(argument.substr(dot + 1));
       continue;
     }
@@ -190,7 +208,8 @@ Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchem
       found->value.kind = Value::Kind::list;
     }
     auto rest = std::string_view(argument).substr(at + 1);
-    for (auto comma = rest.find(','); comma != std::string_view::npos && !holds_commas(key); comma = rest.find(',')) {
+    for (auto comma = rest.find(','); comma != std::string_view::npos && !holds_commas(key);
+         comma = rest.find(',')) {
       found->value.items.push_back(Value::scalar(std::string(rest.substr(0, comma))));
       rest.remove_prefix(comma + 1);
     }
@@ -201,7 +220,8 @@ Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchem
     if (list.value.items.size() == 1) list.value = list.value.items.front();
     out.members.push_back(std::move(list));
   }
-  for (auto& [key, inner] : mappings) out.members.push_back({key, {}, from_arguments(inner, diagnostics)});
+  for (auto& [key, inner] : mappings)
+    out.members.push_back({key, {}, from_arguments(inner, diagnostics)});
   return out;
 }
 

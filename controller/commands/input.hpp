@@ -17,10 +17,12 @@ struct ReadScenario {
   std::vector<std::string> files;
 };
 
-// Reads FILE, the landscape file (--landscape, else landscape.yaml beside FILE where there is one) and files of samples.
+// Reads FILE, the landscape file (--landscape, else landscape.yaml beside FILE where there is one) and files
+// of samples.
 ReadScenario read_files(const std::string& file, const std::string& landscape);
 
-// The seed that a drill has where the command line gives none: the scenario's own, else 1, so that what was planned is what is run.
+// The seed that a drill has where the command line gives none: the scenario's own, else 1, so that what was
+// planned is what is run.
 std::uint64_t seed_of(const Arguments&, const Scenario&);
 
 // Files as they are, folders as the scenarios in them, sorted, and landscapes too where they are wanted.
@@ -51,12 +53,13 @@ struct ChosenHosts {
 };
 ChosenHosts choose_hosts(const Arguments&);
 
-// key=value parameters of a fault. Where the parameter is a list, commas part its entries, and the key may come again; but
-// entries that are headers of HTTP may hold commas themselves, so that for them the key comes again. What stands in a mapping
-// is named with it: gilbert_elliott.worsens=1%.
+// key=value parameters of a fault. Where the parameter is a list, commas part its entries, and the key may
+// come again; but entries that are headers of HTTP may hold commas themselves, so that for them the key comes
+// again. What stands in a mapping is named with it: gilbert_elliott.worsens=1%.
 Value parameters_of(const std::vector<std::string>& arguments, const ObjectSchema&, Diagnostics&);
 
-// Whether colours go to this file descriptor: --color, NO_COLOR (no-color.org), TERM=dumb, and whether it is a terminal.
+// Whether colours go to this file descriptor: --color, NO_COLOR (no-color.org), TERM=dumb, and whether it is
+// a terminal.
 bool wants_color(const Arguments&, int fd);
 
 // Prints to stderr "squall: error: …" in one line.

@@ -53,7 +53,8 @@ Reply OneHost::ask(boost::json::object request, int patience) {
 
 HostRecovered OneHost::recover(const HostSpec& host, const LinkOptions& options, const std::string& session) {
   std::optional<HostRecovered> out;
-  boost::asio::co_spawn(io_, recover_lost_host(io_, host, options, session), [&out](std::exception_ptr, HostRecovered found) { out = std::move(found); });
+  boost::asio::co_spawn(io_, recover_lost_host(io_, host, options, session),
+                        [&out](std::exception_ptr, HostRecovered found) { out = std::move(found); });
   while (!out) {
     if (io_.stopped()) io_.restart();
     io_.run_one();

@@ -1,4 +1,5 @@
-// Talking to one host's injector from a command that is not a drill: a link, a loop, and signals that end it in order.
+// Talking to one host's injector from a command that is not a drill: a link, a loop, and signals that end it
+// in order.
 #pragma once
 
 #include <functional>
@@ -18,8 +19,8 @@ class OneHost {
   // Throws std::runtime_error where the injector cannot be started.
   OneHost(const Arguments&, const ChosenHost&, bool privileged);
 
-  // Asks and waits for the answer; events arrive meanwhile. More than `patience` signals end the wait, and the link with it: the
-  // host undoes by itself then.
+  // Asks and waits for the answer; events arrive meanwhile. More than `patience` signals end the wait, and
+  // the link with it: the host undoes by itself then.
   Reply ask(boost::json::object request, int patience = 0);
   // Runs the loop until the condition holds, or the link is lost.
   void run_until(const std::function<bool()>& done);

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include "controller/alerts/lookout.hpp"
-#include "controller/commands/one_host.hpp"
 #include "controller/commands/input.hpp"
+#include "controller/commands/one_host.hpp"
 #include "controller/commands/told_plan.hpp"
 #include "controller/engine/asked_plans.hpp"
 #include "controller/engine/requests.hpp"
@@ -47,20 +47,24 @@ int plan_one(const Arguments& arguments, const std::string& file) {
   int code = exit_pass;
   json::array out;
   if (!arguments.json())
-    fmt::print("{}: {}\nbaseline {}, recovery {}, seed {}; {} on {} of {} hosts. Nothing is changed by planning.\n",
-               read.scenario.name, read.scenario.title, to_string(read.scenario.baseline.lasts),
-               to_string(read.scenario.recovery.lasts), seed,
-               plan.faults.size() == 1 ? "one fault" : fmt::format("{} faults", plan.faults.size()),
-               [&] {
-                 std::map<std::string, int> touched;
-                 for (auto& fault : plan.faults) touched[fault.host] = 1;
-                 return touched.size();
-               }(),
-               plan.hosts.size());
+    fmt::print(
+        "{}: {}\nbaseline {}, recovery {}, seed {}; {} on {} of {} hosts. Nothing is changed by planning.\n",
+        read.scenario.name, read.scenario.title, to_string(read.scenario.baseline.lasts),
+        to_string(read.scenario.recovery.lasts), seed,
+        plan.faults.size() == 1 ? "one fault" : fmt::format("{} faults", plan.faults.size()),
+        [&] {
+          std::map<std::string, int> touched;
+          for (auto& fault : plan.faults)
+            touched[fault.host] = 1;
+          return touched.size();
+        }(),
+        plan.hosts.size());
   auto notes = plan.notes;
-  for (auto& note : foresee(read.scenario)) notes.push_back(note);
+  for (auto& note : foresee(read.scenario))
+    notes.push_back(note);
   if (!arguments.json())
-    for (auto& note : notes) fmt::print("note: {}\n", note);
+    for (auto& note : notes)
+      fmt::print("note: {}\n", note);
   std::fflush(stdout);
   LinkOptions link;
   link.state = arguments.state;
@@ -85,7 +89,8 @@ int plan_one(const Arguments& arguments, const std::string& file) {
     auto& reply = found->second;
     if (!reply) {
       if (code != exit_could_not_run) code = reply.error().kind == "input" ? exit_input : exit_could_not_run;
-      wrong.error(fault.step->place, fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
+      wrong.error(fault.step->place,
+                  fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text));
       claims.emplace_back();
       continue;
     }
@@ -103,21 +108,28 @@ int plan_one(const Arguments& arguments, const std::string& file) {
     out.push_back(std::move(line));
   }
   auto alert_notes = witnesses(read.scenario);
-  const bool about_alerts = std::any_of(read.scenario.expect.begin(), read.scenario.expect.end(), [](auto& e) { return e.alert || e.other_alerts; });
+  const bool about_alerts = std::any_of(read.scenario.expect.begin(), read.scenario.expect.end(),
+                                        [](auto& e) { return e.alert || e.other_alerts; });
   if (about_alerts)
-    for (auto& found : ask_for_findings(read.scenario)) alert_notes.push_back(found);
+    for (auto& found : ask_for_findings(read.scenario))
+      alert_notes.push_back(found);
   if (arguments.json())
-    fmt::print("{}\n", json::serialize(json::object{{"seed", seed}, {"notes", json::value_from(notes)}, {"plan", std::move(out)}, {"alerts", json::value_from(alert_notes)}}));
+    fmt::print("{}\n", json::serialize(json::object{{"seed", seed},
+                                                    {"notes", json::value_from(notes)},
+                                                    {"plan", std::move(out)},
+                                                    {"alerts", json::value_from(alert_notes)}}));
   else if (!alert_notes.empty())
     fmt::print("\nalerts\n");
   if (!arguments.json())
-    for (auto& note : alert_notes) fmt::print("  {}\n", note);
+    for (auto& note : alert_notes)
+      fmt::print("  {}\n", note);
   const auto refused = wrong.errors().size();
   check_claims(read.scenario, plan, claims, wrong);
   if (wrong.errors().size() > refused && code == exit_pass) code = exit_input;
   fmt::print(stderr, "{}", wrong.render());
   if (code == exit_pass && !arguments.json())
-    fmt::print("\nto run it on these hosts and targets: squall run {}{} --seed {}\n", file, arguments.landscape.empty() ? "" : " --landscape " + arguments.landscape, seed);
+    fmt::print("\nto run it on these hosts and targets: squall run {}{} --seed {}\n", file,
+               arguments.landscape.empty() ? "" : " --landscape " + arguments.landscape, seed);
   return code;
 }
 

@@ -9,14 +9,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "controller/commands/input.hpp"
 #include "controller/terminal/progress.hpp"
 #include "reports/judge/differences.hpp"
-#include "reports/render/render.hpp"
 #include "reports/judge/verdict.hpp"
+#include "reports/render/render.hpp"
 
 namespace squall {
 namespace {
@@ -52,7 +52,8 @@ std::string write_whole(const std::string& path, const std::string& text) {
   std::string error;
   if (!ok) error = fmt::format("write \"{}\": {}", path, std::strerror(errno));
   if (fd >= 0) ::close(fd);
-  if (ok && ::rename(beside.c_str(), path.c_str()) != 0) error = fmt::format("write \"{}\": {}", path, std::strerror(errno));
+  if (ok && ::rename(beside.c_str(), path.c_str()) != 0)
+    error = fmt::format("write \"{}\": {}", path, std::strerror(errno));
   if (!error.empty()) ::unlink(beside.c_str());
   return error;
 }
@@ -60,7 +61,8 @@ std::string write_whole(const std::string& path, const std::string& text) {
 std::string write_reports(const std::string& folder, const Judged& judged) {
   std::string errors;
   auto write = [&](const char* name, const std::string& text) {
-    if (auto error = write_whole(folder + "/" + name, text); !error.empty()) errors += (errors.empty() ? "" : "; ") + error;
+    if (auto error = write_whole(folder + "/" + name, text); !error.empty())
+      errors += (errors.empty() ? "" : "; ") + error;
   };
   write("report.json", render_json(judged.record, judged.verdict));
   write("junit.xml", render_junit(judged.record, judged.verdict));
@@ -120,7 +122,8 @@ std::vector<FinishedRun> finished_runs(const std::string& runs) {
     if (entry.is_symlink(missing) || !fs::is_regular_file(entry.path() / "events.jsonl", missing)) continue;
     const auto judged = judge_text(record_of(entry.path().string(), "", error));
     if (!error.empty() || !judged.record.ended) continue;
-    out.push_back({entry.path().filename().string(), fs::absolute(entry.path(), missing).string(), judged.record.scenario_name, std::string(to_string(judged.verdict.kind)),
+    out.push_back({entry.path().filename().string(), fs::absolute(entry.path(), missing).string(),
+                   judged.record.scenario_name, std::string(to_string(judged.verdict.kind)),
                    judged.record.started_by, judged.record.wall_start_ns});
   }
   std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.name < b.name; });
@@ -132,13 +135,16 @@ int finish_run(RunLog& log, const Arguments& arguments) {
   log.finish();
   const auto judged = judge_text(log.text());
   auto errors = write_reports(log.folder(), judged);
-  if (auto more = write_copies(arguments, judged); !more.empty()) errors += (errors.empty() ? "" : "; ") + more;
+  if (auto more = write_copies(arguments, judged); !more.empty())
+    errors += (errors.empty() ? "" : "; ") + more;
   // Nobody may be reading any more; the exit code is the drill's all the same.
   if (arguments.json())
     say("{}\n", render_json(judged.record, judged.verdict));
   else
-    say("{}\nreports in {}\n", render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO), terminal_columns(STDOUT_FILENO)),
-               fs::absolute(log.folder()).lexically_normal().string() + "/");
+    say("{}\nreports in {}\n",
+        render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO),
+                        terminal_columns(STDOUT_FILENO)),
+        fs::absolute(log.folder()).lexically_normal().string() + "/");
   const int code = exit_code(judged.verdict);
   if (errors.empty() && trouble.empty()) return code;
   complain(errors.empty() ? trouble : errors);
@@ -154,11 +160,13 @@ int report_command(const Arguments& arguments) {
   }
   const auto judged = judge_text(text);
   const auto format = arguments.json() ? "json" : arguments.format;
-  const auto out = format == "html"       ? render_html(judged.record, judged.verdict)
-                   : format == "json"     ? render_json(judged.record, judged.verdict)
-                   : format == "junit"    ? render_junit(judged.record, judged.verdict)
-                   : format == "markdown" ? render_markdown(judged.record, judged.verdict)
-                                          : render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO), terminal_columns(STDOUT_FILENO));
+  const auto out = format == "html"    ? render_html(judged.record, judged.verdict)
+                   : format == "json"  ? render_json(judged.record, judged.verdict)
+                   : format == "junit" ? render_junit(judged.record, judged.verdict)
+                   : format == "markdown"
+                       ? render_markdown(judged.record, judged.verdict)
+                       : render_terminal(judged.record, judged.verdict, wants_color(arguments, STDOUT_FILENO),
+                                         terminal_columns(STDOUT_FILENO));
   fmt::print("{}\n", out);
   return exit_pass;
 }
@@ -178,7 +186,8 @@ int compare_command(const Arguments& arguments) {
   const auto a = judge_text(first), b = judge_text(second);
   if (arguments.json()) {
     boost::json::array all;
-    for (auto& difference : differences_between(a.record, a.verdict, b.record, b.verdict)) all.emplace_back(difference);
+    for (auto& difference : differences_between(a.record, a.verdict, b.record, b.verdict))
+      all.emplace_back(difference);
     fmt::print("{}\n", boost::json::serialize(all));
     return exit_pass;
   }

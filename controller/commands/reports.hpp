@@ -11,8 +11,8 @@
 
 namespace squall {
 
-// Judges the record, writes every report into the run's folder and where --junit and --markdown say, tells the story on the
-// terminal.
+// Judges the record, writes every report into the run's folder and where --junit and --markdown say, tells
+// the story on the terminal.
 int finish_run(RunLog&, const Arguments&);
 
 // Whether a run's folder says that every host is as found; none where it does not tell.

@@ -4,10 +4,10 @@
 
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <fmt/format.h>
 
 #include "controller/commands/input.hpp"
 #include "controller/commands/reports.hpp"
@@ -47,9 +47,11 @@ int prepare(const Arguments& arguments, const std::string& file, Prepared& out) 
 }
 
 boost::asio::awaitable<void> drive(Drill& drill, const Arguments& arguments, const Scenario& scenario,
-                                   std::unique_ptr<ActiveRun>& registered, std::unique_ptr<Progress>& progress) {
+                                   std::unique_ptr<ActiveRun>& registered,
+                                   std::unique_ptr<Progress>& progress) {
   co_await drill.prepare();
-  for (auto& text : drill.cannot_start()) complain(text);
+  for (auto& text : drill.cannot_start())
+    complain(text);
   auto& log = drill.open_log();
   registered = std::make_unique<ActiveRun>(scenario.name, log.folder());
   progress = std::make_unique<Progress>(scenario, log, arguments.json() ? -1 : STDERR_FILENO,
@@ -103,7 +105,8 @@ int run_one(const Arguments& arguments, const std::string& file) {
     return exit_could_not_run;
   }
   const int code = finish_run(drill.log(), arguments);
-  const auto again = fmt::format("the same hosts and targets again: squall run {} --seed {}\n", file, prepared.options.seed);
+  const auto again =
+      fmt::format("the same hosts and targets again: squall run {} --seed {}\n", file, prepared.options.seed);
   if (!arguments.json()) std::fputs(again.c_str(), stdout);
   return code;
 }
@@ -111,7 +114,8 @@ int run_one(const Arguments& arguments, const std::string& file) {
 // What is worse is what the whole ends with: somebody has to look after a host before all else.
 int worse(int one, int other) {
   auto rank = [](int code) {
-    constexpr int order[] = {exit_pass, exit_inconclusive, exit_fail, exit_halted, exit_input, exit_could_not_run, exit_not_restored};
+    constexpr int order[] = {exit_pass,  exit_inconclusive,  exit_fail,        exit_halted,
+                             exit_input, exit_could_not_run, exit_not_restored};
     return std::find(std::begin(order), std::end(order), code) - std::begin(order);
   };
   return rank(one) > rank(other) ? one : other;
@@ -126,7 +130,8 @@ int run_command(const Arguments& arguments) {
     return exit_input;
   }
   if (files.paths.size() > 1 && (!arguments.junit.empty() || !arguments.markdown.empty())) {
-    complain("--junit and --markdown name one file, and there are several drills: each run's folder has its own");
+    complain(
+        "--junit and --markdown name one file, and there are several drills: each run's folder has its own");
     return exit_input;
   }
   int code = exit_pass;

@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "injector/session/request.hpp"
 
@@ -17,7 +17,8 @@ void print_told_plan(const boost::json::object& told, const std::optional<Sample
     auto* member = told.if_contains(key);
     if (!member || !member->is_array()) return;
     for (auto& item : member->get_array())
-      if (item.is_string()) fmt::print("  {:<10} {}\n", std::exchange(title, ""), std::string(item.get_string()));
+      if (item.is_string())
+        fmt::print("  {:<10} {}\n", std::exchange(title, ""), std::string(item.get_string()));
   };
   list("targets", "targets");
   if (samples) fmt::print("  samples    {}\n", describe(*samples));

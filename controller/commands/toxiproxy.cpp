@@ -4,15 +4,15 @@
 #include <random>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <fmt/format.h>
 
 #include "controller/commands/commands.hpp"
 #include "controller/commands/input.hpp"
 #include "controller/http/server.hpp"
-#include "injector/system/descriptor_limit.hpp"
 #include "injector/proxy/toxiproxy_api.hpp"
+#include "injector/system/descriptor_limit.hpp"
 
 namespace squall {
 
@@ -37,17 +37,22 @@ int toxiproxy_command(const Arguments& with) {
     }
   }
   std::uint64_t requests = 0;
-  http::Server server{io, with.listen, [&](const http::ServerRequest& request) {
-    auto answer = api.answer({request.method, request.target, request.body, request.user_agent});
-    return http::ServerAnswer{answer.status, std::move(answer.body), std::move(answer.type), {{"X-Toxiproxy-Request-Id", fmt::format("{:016x}", seed + ++requests)}}};
-  }};
+  http::Server server{
+      io, with.listen, [&](const http::ServerRequest& request) {
+        auto answer = api.answer({request.method, request.target, request.body, request.user_agent});
+        return http::ServerAnswer{answer.status,
+                                  std::move(answer.body),
+                                  std::move(answer.type),
+                                  {{"X-Toxiproxy-Request-Id", fmt::format("{:016x}", seed + ++requests)}}};
+      }};
   boost::asio::signal_set signals{io, SIGINT, SIGTERM};
   signals.async_wait([&](auto, int) { io.stop(); });
   const auto host = with.listen.substr(0, with.listen.rfind(':'));
   if (with.json())
     fmt::print("{{\"listen\":\"{}:{}\",\"seed\":{}}}\n", host, server.port(), seed);
   else
-    fmt::print("toxiproxy's API on http://{}:{}, {} proxies, seed {}; Ctrl-C ends it\n", host, server.port(), api.size(), seed);
+    fmt::print("toxiproxy's API on http://{}:{}, {} proxies, seed {}; Ctrl-C ends it\n", host, server.port(),
+               api.size(), seed);
   std::fflush(stdout);
   io.run();
   return exit_pass;

@@ -1,5 +1,5 @@
-// Which drills this account is running now, so that `squall halt` finds them from any terminal and any folder. Entries are
-// files in a folder that nobody else can have made or write to.
+// Which drills this account is running now, so that `squall halt` finds them from any terminal and any
+// folder. Entries are files in a folder that nobody else can have made or write to.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace squall {
 
-// Registers this process for as long as it lives; its entry is recognised as stale after a crash. Throws std::runtime_error
-// where no folder is safe: then nobody could halt the drill.
+// Registers this process for as long as it lives; its entry is recognised as stale after a crash. Throws
+// std::runtime_error where no folder is safe: then nobody could halt the drill.
 class ActiveRun {
  public:
   ActiveRun(const std::string& scenario, const std::string& folder);

@@ -1,5 +1,6 @@
-// Runs one drill: baseline, method, recovery; faults on their timeline, probes and alerts all along, halt conditions
-// evaluated continuously. Everything that happens goes to the run log first. Whatever ends the drill, undo comes first.
+// Runs one drill: baseline, method, recovery; faults on their timeline, probes and alerts all along, halt
+// conditions evaluated continuously. Everything that happens goes to the run log first. Whatever ends the
+// drill, undo comes first.
 #pragma once
 
 #include <functional>
@@ -15,10 +16,10 @@
 #include "controller/alerts/routing.hpp"
 #include "controller/alerts/watch.hpp"
 #include "controller/engine/presence.hpp"
-#include "controller/record/run_log.hpp"
 #include "controller/hosts/link.hpp"
 #include "controller/plan/planner.hpp"
 #include "controller/probes/prober.hpp"
+#include "controller/record/run_log.hpp"
 #include "reports/render/live.hpp"
 
 namespace squall {
@@ -44,8 +45,9 @@ class Drill {
   Drill(boost::asio::io_context&, const Scenario&, const Plan&, DrillOptions);
   ~Drill();
 
-  // Connects to the hosts, all at once, and has every fault planned there: throws CannotStart where the input is wrong. A host
-  // that cannot be reached, or refuses, is told in `cannot_start`, and by the record of a run that does nothing else.
+  // Connects to the hosts, all at once, and has every fault planned there: throws CannotStart where the input
+  // is wrong. A host that cannot be reached, or refuses, is told in `cannot_start`, and by the record of a
+  // run that does nothing else.
   boost::asio::awaitable<void> prepare();
   const std::vector<std::string>& cannot_start() const { return cannot_start_; }
   // Makes the run's folder. Between prepare and run, so that observers see the first event.
@@ -61,7 +63,8 @@ class Drill {
   struct Host;
   struct Active;
 
-  boost::asio::awaitable<bool> pause_until(std::chrono::steady_clock::time_point, std::function<bool()> until = {});
+  boost::asio::awaitable<bool> pause_until(std::chrono::steady_clock::time_point,
+                                           std::function<bool()> until = {});
   void wake_everybody();
   void watch_presence();
   void note_silence();
@@ -105,16 +108,17 @@ class Drill {
   std::vector<std::string> host_findings_;  // of their policies, before the run
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<Presence> presence_;
-  std::map<std::pair<std::string, std::string>, std::int64_t> silent_;  // probes told as silent, with the question's time
+  std::map<std::pair<std::string, std::string>, std::int64_t>
+      silent_;  // probes told as silent, with the question's time
   std::unique_ptr<AlertWatch> alerts_;
   std::vector<AlertRule> rules_;
   std::optional<Routing> routing_;
-  std::set<std::string> open_groups_;  // that Alertmanager had when it was first asked
+  std::set<std::string> open_groups_;      // that Alertmanager had when it was first asked
   std::map<std::string, bool> answering_;  // alert sources by address
   std::set<boost::asio::steady_timer*> sleeping_;
   std::set<std::string> ended_steps_;
   struct Live;
-  std::unique_ptr<Live> live_;  // the sliding windows behind halt conditions
+  std::unique_ptr<Live> live_;        // the sliding windows behind halt conditions
   boost::json::object halted_early_;  // before there was a record
   std::vector<std::string> cannot_start_;
   int steps_running_ = 0;

@@ -1,15 +1,16 @@
-// The hosts' side of a drill: plans, faults that come and go, what the hosts tell, and whether they are as found.
+// The hosts' side of a drill: plans, faults that come and go, what the hosts tell, and whether they are as
+// found.
 #include "controller/engine/drill_hosts.hpp"
 
+#include <fmt/format.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 
-#include "controller/record/clock_estimate.hpp"
 #include "controller/engine/requests.hpp"
 #include "controller/engine/together.hpp"
 #include "controller/hosts/recover.hpp"
+#include "controller/record/clock_estimate.hpp"
 #include "injector/faults/fault.hpp"
 #include "injector/session/protocol.hpp"
 #include "injector/session/request.hpp"
@@ -24,7 +25,8 @@ using namespace std::chrono_literals;
 // A third of the injector's default lease.
 constexpr std::chrono::nanoseconds lease_renewal = 3s;
 
-// Whose probes tell whether users met the fault: of the service that the step names, or that it is aimed at by its port.
+// Whose probes tell whether users met the fault: of the service that the step names, or that it is aimed at
+// by its port.
 static std::string service_of(const Scenario& scenario, const PlannedFault& fault) {
   if (fault.step->on.service) return *fault.step->on.service;
   for (auto& [name, service] : scenario.landscape.services)
@@ -34,7 +36,8 @@ static std::string service_of(const Scenario& scenario, const PlannedFault& faul
 
 asio::awaitable<void> Drill::prepare() {
   std::set<std::string> needed;
-  for (auto& fault : plan_.faults) needed.insert(fault.host);
+  for (auto& fault : plan_.faults)
+    needed.insert(fault.host);
   for (auto& name : needed) {
     auto& host = hosts_.emplace_back(std::make_unique<Host>());
     host->name = name;
@@ -43,17 +46,19 @@ asio::awaitable<void> Drill::prepare() {
   co_await together(io_, hosts_, [this](auto& host) { return connect(*host); });
   if (halting_) co_return;
   for (auto& host : hosts_)
-    if (!host->unreachable.empty()) cannot_start_.push_back(fmt::format("reach the host {}: {}", host->name, host->unreachable));
+    if (!host->unreachable.empty())
+      cannot_start_.push_back(fmt::format("reach the host {}: {}", host->name, host->unreachable));
   if (cannot_start_.empty()) co_await plan_faults();
 }
 
 asio::awaitable<void> Drill::connect(Host& host) {
   auto* raw = &host;
   try {
-    host.link = std::make_unique<Link>(io_, host.name, injector_command(host.spec, options_.link, "stdio"),
-                                       Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
-                                                   [this, raw](const std::string& why) { host_lost(*raw, why); },
-                                                   [this, raw](auto for_how_long) { host_silent(*raw, for_how_long); }});
+    host.link = std::make_unique<Link>(
+        io_, host.name, injector_command(host.spec, options_.link, "stdio"),
+        Link::Sinks{[this, raw](const json::object& event) { from_host(*raw, event); },
+                    [this, raw](const std::string& why) { host_lost(*raw, why); },
+                    [this, raw](auto for_how_long) { host_silent(*raw, for_how_long); }});
   } catch (const std::exception& e) {
     host.unreachable = e.what();
     co_return;
@@ -87,7 +92,8 @@ asio::awaitable<void> Drill::plan_faults() {
   for (auto& fault : plan_.faults) {
     auto& reply = replies.at(&fault);
     if (!reply) {
-      const auto text = fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text);
+      const auto text =
+          fmt::format("step \"{}\" on {}: {}", fault.step->name, fault.host, reply.error().text);
       wrong.error(fault.step->place, text);
       cannot_start_.push_back(text);
       input = input && reply.error().kind == "input";
@@ -124,8 +130,10 @@ asio::awaitable<void> Drill::watch_clock(Host& host) {
     const auto received = monotonic_clock_ns();
     if (!reply || !log_) co_return;
     auto* told = reply->if_contains("clock");
-    if (!told || !told->is_int64()) co_return log_->add("clock", unknown_clock("host", host.name, "its injector does not tell it"));
-    if (auto news = clock.add(told->get_int64(), told->get_int64(), sent, received)) log_->add("clock", to_event(*news, "host", host.name));
+    if (!told || !told->is_int64())
+      co_return log_->add("clock", unknown_clock("host", host.name, "its injector does not tell it"));
+    if (auto news = clock.add(told->get_int64(), told->get_int64(), sent, received))
+      log_->add("clock", to_event(*news, "host", host.name));
     // The first few in a row: whatever was slow about one is told by the next.
     if (asked >= 3 && !co_await rest(rhythm)) co_return;
   }
@@ -179,9 +187,13 @@ void Drill::could_not_apply(Active& active, const Refusal& refusal) {
   auto& step = *active.fault->step;
   active.in_force = active.in_force && refusal.kind == "lost";
   active.over = !active.in_force;
-  log_->add("fault.failed", {{"step", step.name}, {"fault", step.fault}, {"host", active.host->name}, {"error", refusal.text}});
+  log_->add(
+      "fault.failed",
+      {{"step", step.name}, {"fault", step.fault}, {"host", active.host->name}, {"error", refusal.text}});
   // That a link was lost is told once, by whoever noticed it.
-  if (refusal.kind != "lost") log_->add("error", {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, refusal.text)}});
+  if (refusal.kind != "lost")
+    log_->add("error",
+              {{"text", fmt::format("step \"{}\" on {}: {}", step.name, active.host->name, refusal.text)}});
   halt(fmt::format("step \"{}\" could not be applied", step.name), "host");
 }
 
@@ -216,13 +228,17 @@ void Drill::note_probe(const std::string& service, const ProbeSample& sample) {
   constexpr std::size_t most = 10'000;  // between two doses
   if (sample.local.empty()) return;
   for (auto& active : active_)
-    if (active.in_force && !active.over && active.applied_t > 0 && sample.due_ns >= active.applied_t && active.service == service && active.probed.size() < most)
+    if (active.in_force && !active.over && active.applied_t > 0 && sample.due_ns >= active.applied_t &&
+        active.service == service && active.probed.size() < most)
       active.probed.emplace_back(sample.local);
 }
 
 void Drill::send_probes(Active& active) {
   if (active.probed.empty() || active.host->lost) return;
-  json::object request{{"do", "probes"}, {"step", active.fault->step->name}, {"service", active.service}, {"ends", std::exchange(active.probed, {})}};
+  json::object request{{"do", "probes"},
+                       {"step", active.fault->step->name},
+                       {"service", active.service},
+                       {"ends", std::exchange(active.probed, {})}};
   active.host->link->request(std::move(request), [](const Reply&) {});
 }
 
@@ -244,7 +260,8 @@ void Drill::from_host(Host& host, const json::object& event) {
     halt(fmt::format("undone on {} by {}", host.name, squall::undone_by_hand), "user");
   }
   if (what == "left") host.farewell = event;
-  if (what == "log" && text("level") == "warning") host_findings_.push_back(fmt::format("{}: {}", host.name, text("text")));
+  if (what == "log" && text("level") == "warning")
+    host_findings_.push_back(fmt::format("{}: {}", host.name, text("text")));
   if (!log_) return;
   if (what == "undone" && active) return note_undone(*active, event);
   json::object line = event;
@@ -254,7 +271,8 @@ void Drill::from_host(Host& host, const json::object& event) {
   if (what == "other") {
     // A host of this drill may be reached in two ways: what we do there ourselves is nobody else's.
     const auto session = text("session");
-    if (std::none_of(hosts_.begin(), hosts_.end(), [&](auto& one) { return one->session == session; })) log_->add("other", std::move(line));
+    if (std::none_of(hosts_.begin(), hosts_.end(), [&](auto& one) { return one->session == session; }))
+      log_->add("other", std::move(line));
   }
   if (what == "dose" && active && line["dose"] != active->dose) {
     active->dose = line["dose"];
@@ -275,7 +293,8 @@ void Drill::host_lost(Host& host, const std::string& why) {
   wake_everybody();
 }
 
-// Noticed before its lease would be over. Another link to the host looks what is the matter, on a thread of its own: probes go on.
+// Noticed before its lease would be over. Another link to the host looks what is the matter, on a thread of
+// its own: probes go on.
 void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
   if (host.rescuer || host.lost || !log_) return;
   const auto since = wall_clock_ns() - for_how_long.count();
@@ -293,25 +312,36 @@ void Drill::host_silent(Host& host, std::chrono::nanoseconds for_how_long) {
 void Drill::host_rescued(Host& host, std::int64_t since, const HostRescued& found) {
   host.rescuer->join();
   host.rescuer.reset();
-  if (!found.reached) log_->add("error", {{"text", fmt::format("the injector on {} says nothing, and {}", host.name, found.text)}});
+  if (!found.reached)
+    log_->add("error",
+              {{"text", fmt::format("the injector on {} says nothing, and {}", host.name, found.text)}});
   if (!found.suspended) return;  // slow: what it says is read when it comes
   const auto now = wall_clock_ns();
-  const auto text = fmt::format("the injector on {} was stopped or frozen, and nobody looked after its faults for {:.1f} s; {}", host.name, static_cast<double>(now - since) / 1e9, found.text);
+  const auto text = fmt::format(
+      "the injector on {} was stopped or frozen, and nobody looked after its faults for {:.1f} s; {}",
+      host.name, static_cast<double>(now - since) / 1e9, found.text);
   log_->add("error", {{"text", text}});
   for (auto& active : active_) {
     if (active.host != &host || !active.in_force || active.over) continue;
-    log_->add("fault.event", {{"step", active.fault->step->name}, {"host", host.name}, {"what", "fault.unattended"}, {"happened_at", now}, {"why", text}});
+    log_->add("fault.event", {{"step", active.fault->step->name},
+                              {"host", host.name},
+                              {"what", "fault.unattended"},
+                              {"happened_at", now},
+                              {"why", text}});
     auto dose = active.dose.is_object() ? active.dose.get_object() : json::object{};
     dose["verified"] = false;
     dose["reason"] = text;
-    note_undone(active, {{"undone_at", now}, {"why", "the injector was stopped or frozen"}, {"clean", found.clean}, {"dose", std::move(dose)}});
+    note_undone(active, {{"undone_at", now},
+                         {"why", "the injector was stopped or frozen"},
+                         {"clean", found.clean},
+                         {"dose", std::move(dose)}});
   }
   halt(fmt::format("the injector on {} was stopped or frozen", host.name), "host");
   wake_everybody();
 }
 
-// Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone without one, by what its
-// guardian left in the journal.
+// Whether the host is as found: by its own comparison with the snapshot, or, where the injector is gone
+// without one, by what its guardian left in the journal.
 asio::awaitable<void> Drill::restored(Host& host) {
   while (host.rescuer) {  // what it finds belongs in the record; it ends by itself
     asio::steady_timer timer(io_, 20ms);
@@ -319,7 +349,8 @@ asio::awaitable<void> Drill::restored(Host& host) {
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
   }
   if (!host.touched) co_return;
-  json::object line{{"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
+  json::object line{
+      {"host", host.name}, {"clean", false}, {"differences", json::array{}}, {"left", json::array{}}};
   if (!host.lost) {
     if (auto bye = co_await host.link->ask({{"do", "bye"}})) {
       host.farewell = std::move(*bye);
@@ -327,7 +358,8 @@ asio::awaitable<void> Drill::restored(Host& host) {
     }
   }
   if (!host.farewell.empty()) {
-    for (auto* key : {"clean", "differences", "see", "meanwhile", "left", "ended"}) line[key] = host.farewell[key];
+    for (auto* key : {"clean", "differences", "see", "meanwhile", "left", "ended"})
+      line[key] = host.farewell[key];
     log_->add("restored", std::move(line));
     co_return;
   }

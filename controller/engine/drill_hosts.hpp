@@ -15,12 +15,12 @@ struct Drill::Host {
   HostSpec spec;
   std::unique_ptr<Link> link;
   std::string unreachable;  // why it has no session
-  std::string session;  // what the injector calls itself
-  bool touched = false;  // a fault was asked for there, so its state has to be compared
+  std::string session;      // what the injector calls itself
+  bool touched = false;     // a fault was asked for there, so its state has to be compared
   bool lost = false;
   std::unique_ptr<std::thread> rescuer;  // looks after an injector that says nothing
-  bool undone_by_hand = false;   // by `squall undo`
-  boost::json::object farewell;  // what "bye" was answered, or said by itself
+  bool undone_by_hand = false;           // by `squall undo`
+  boost::json::object farewell;          // what "bye" was answered, or said by itself
 };
 
 // One fault on its way: asked for, in force, over.
@@ -29,10 +29,10 @@ struct Drill::Active {
   Host* host = nullptr;
   bool in_force = false;
   bool over = false;
-  boost::json::value dose;  // as it was last recorded
-  std::string service;          // whose probes tell whether it was met; "" where there is none
-  std::int64_t applied_t = 0;   // nanoseconds since the run's start
-  boost::json::array probed;    // ends that the host was not told of yet
+  boost::json::value dose;     // as it was last recorded
+  std::string service;         // whose probes tell whether it was met; "" where there is none
+  std::int64_t applied_t = 0;  // nanoseconds since the run's start
+  boost::json::array probed;   // ends that the host was not told of yet
 };
 
 }  // namespace squall

@@ -19,7 +19,9 @@ std::int64_t read_clock(clockid_t clock) {
 
 }  // namespace
 
-Moment moment_now() { return {read_clock(CLOCK_MONOTONIC), read_clock(CLOCK_BOOTTIME)}; }
+Moment moment_now() {
+  return {read_clock(CLOCK_MONOTONIC), read_clock(CLOCK_BOOTTIME)};
+}
 
 std::optional<Gap> gap_between(const Moment& before, const Moment& now) {
   if (now.boot_ns - before.boot_ns < noticed_ns) return std::nullopt;
@@ -51,13 +53,18 @@ struct Presence::State : std::enable_shared_from_this<State> {
   Moment last = moment_now();
 };
 
-Presence::Presence(boost::asio::io_context& io, Noticed noticed) : state_(std::make_shared<State>(io, std::move(noticed))) { state_->wait(); }
+Presence::Presence(boost::asio::io_context& io, Noticed noticed)
+    : state_(std::make_shared<State>(io, std::move(noticed))) {
+  state_->wait();
+}
 
 Presence::~Presence() {
   state_->noticed = nullptr;
   state_->timer.cancel();
 }
 
-void Presence::look() { state_->look(); }
+void Presence::look() {
+  state_->look();
+}
 
 }  // namespace squall

@@ -1,5 +1,5 @@
-// Whether squall itself was there: a process that is stopped (Ctrl-Z), starved, or asleep with its host sends no probes and
-// hears no answers, and must not take its own silence for that of others.
+// Whether squall itself was there: a process that is stopped (Ctrl-Z), starved, or asleep with its host sends
+// no probes and hears no answers, and must not take its own silence for that of others.
 #pragma once
 
 #include <functional>

@@ -13,7 +13,8 @@ json::object target_json(const TargetSpec& target) {
       out[key] = std::to_string(*member);
     }
   };
-  set("interface", target.interface), set("path", target.path), set("device", target.device), set("exe", target.exe);
+  set("interface", target.interface), set("path", target.path), set("device", target.device),
+      set("exe", target.exe);
   set("command", target.command), set("listens_on", target.listens_on), set("pid", target.pid);
   set("pidfile", target.pidfile), set("unit", target.unit), set("cgroup", target.cgroup);
   set("container", target.container), set("user", target.user);
@@ -33,7 +34,8 @@ json::object fault_request(std::string_view verb, const PlannedFault& fault) {
 json::array told_targets(const PlannedFault& fault, const json::object& told) {
   json::array out;
   if (const auto deafness = fault.deafness(); !deafness.empty()) out.emplace_back(deafness);
-  if (auto* targets = told.if_contains("targets"); targets && targets->is_array()) out.insert(out.end(), targets->get_array().begin(), targets->get_array().end());
+  if (auto* targets = told.if_contains("targets"); targets && targets->is_array())
+    out.insert(out.end(), targets->get_array().begin(), targets->get_array().end());
   return out;
 }
 

@@ -1,4 +1,5 @@
-// Several hosts at once: what is started for each runs beside the others, so that many take as long as the slowest.
+// Several hosts at once: what is started for each runs beside the others, so that many take as long as the
+// slowest.
 #pragma once
 
 #include <exception>
@@ -12,8 +13,8 @@
 
 namespace squall {
 
-// Starts `each(item)`, a coroutine, for every item and comes back when all have ended; then throws what the first one threw
-// that threw. The items live at least as long.
+// Starts `each(item)`, a coroutine, for every item and comes back when all have ended; then throws what the
+// first one threw that threw. The items live at least as long.
 template <class Items, class Each>
 boost::asio::awaitable<void> together(boost::asio::io_context& io, Items& items, Each each) {
   boost::asio::steady_timer all_done{io, boost::asio::steady_timer::time_point::max()};

@@ -34,7 +34,8 @@ std::string set_in(const char* variable) {
 std::string terminal() {
   for (int stream : {STDERR_FILENO, STDOUT_FILENO, STDIN_FILENO}) {
     char name[64] = "";
-    if (::ttyname_r(stream, name, sizeof name) == 0) return std::string_view(name).starts_with("/dev/") ? name + 5 : name;
+    if (::ttyname_r(stream, name, sizeof name) == 0)
+      return std::string_view(name).starts_with("/dev/") ? name + 5 : name;
   }
   return "";
 }
@@ -48,7 +49,8 @@ std::string who_am_i() {
   auto out = person.empty() || person == self ? self : fmt::format("{} as {}", person, self);
   if (const auto tty = terminal(); !tty.empty()) out += fmt::format(", on {}", tty);
   const auto ssh = set_in("SSH_CONNECTION");
-  if (const auto client = ssh.substr(0, ssh.find(' ')); !client.empty()) out += fmt::format(", by ssh from {}", client);
+  if (const auto client = ssh.substr(0, ssh.find(' ')); !client.empty())
+    out += fmt::format(", by ssh from {}", client);
   return out;
 }
 

@@ -5,8 +5,8 @@
 
 namespace squall {
 
-// "alice as root, on pts/3, by ssh from 10.0.0.5": the login name, whom they act as where that is another, terminal and ssh
-// client; only what is known.
+// "alice as root, on pts/3, by ssh from 10.0.0.5": the login name, whom they act as where that is another,
+// terminal and ssh client; only what is known.
 std::string who_am_i();
 
 }  // namespace squall

@@ -20,7 +20,8 @@ namespace squall {
 
 Pipe::Pipe() {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(fmt::format("make a pipe: {}", std::strerror(errno)));
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw std::runtime_error(fmt::format("make a pipe: {}", std::strerror(errno)));
   read = ends[0];
   write = ends[1];
 }
@@ -46,15 +47,18 @@ pid_t spawn(const std::vector<std::string>& command, int in, int out, int err) {
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  for (auto& word : command)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   pid_t pid = -1;
   const int error = posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (error) throw std::runtime_error(fmt::format("start \"{}\": {}", fmt::join(command, " "), std::strerror(error)));
+  if (error)
+    throw std::runtime_error(fmt::format("start \"{}\": {}", fmt::join(command, " "), std::strerror(error)));
   return pid;
 }
 

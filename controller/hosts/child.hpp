@@ -18,8 +18,8 @@ struct Pipe {
   static int take(int& end) { return std::exchange(end, -1); }
 };
 
-// Starts a command with the given ends as its stdio (-1: ours). Its own process group, so that Ctrl-C on the terminal
-// reaches squall alone, which then undoes in order. Throws std::runtime_error naming the command.
+// Starts a command with the given ends as its stdio (-1: ours). Its own process group, so that Ctrl-C on the
+// terminal reaches squall alone, which then undoes in order. Throws std::runtime_error naming the command.
 pid_t spawn(const std::vector<std::string>& command, int in, int out, int err);
 
 // Runs a command to its end and collects what it printed; for the injector's one-shot verbs.

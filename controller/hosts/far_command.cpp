@@ -11,11 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 
 namespace squall {
 namespace {
@@ -28,7 +28,8 @@ constexpr auto last_moment = std::chrono::milliseconds{500};  // between SIGTERM
 
 // A running command. With its last owner it ends: a loop that is given up takes its commands along.
 struct Running : std::enable_shared_from_this<Running> {
-  explicit Running(asio::io_context& io) : out(io), err(io), process(io), changed(io, asio::steady_timer::time_point::max()), limit(io) {}
+  explicit Running(asio::io_context& io)
+      : out(io), err(io), process(io), changed(io, asio::steady_timer::time_point::max()), limit(io) {}
   ~Running() {
     if (pid <= 0) return;
     ::kill(-pid, SIGTERM);
@@ -48,7 +49,8 @@ struct Running : std::enable_shared_from_this<Running> {
     out.assign(output.take(output.read));
     err.assign(errors.take(errors.read));
     const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-    if (pidfd < 0) throw std::runtime_error(fmt::format("watch \"{}\": {}", command.front(), std::strerror(errno)));
+    if (pidfd < 0)
+      throw std::runtime_error(fmt::format("watch \"{}\": {}", command.front(), std::strerror(errno)));
     process.assign(pidfd);
     read(out, out_buffer, result.out);
     read(err, err_buffer, result.err);
@@ -61,12 +63,13 @@ struct Running : std::enable_shared_from_this<Running> {
 
   void read(asio::posix::stream_descriptor& from, std::array<char, 65536>& buffer, std::string& into) {
     ++reading;
-    from.async_read_some(asio::buffer(buffer), [self = shared_from_this(), &from, &buffer, &into](auto error, std::size_t size) {
-      --self->reading;
-      if (error) return void(self->changed.cancel());
-      if (into.size() < most_output) into.append(buffer.data(), size);
-      self->read(from, buffer, into);
-    });
+    from.async_read_some(asio::buffer(buffer),
+                         [self = shared_from_this(), &from, &buffer, &into](auto error, std::size_t size) {
+                           --self->reading;
+                           if (error) return void(self->changed.cancel());
+                           if (into.size() < most_output) into.append(buffer.data(), size);
+                           self->read(from, buffer, into);
+                         });
   }
 
   void stop_after(std::chrono::nanoseconds time, int signal) {
@@ -89,7 +92,8 @@ struct Running : std::enable_shared_from_this<Running> {
       pid = -1;
     }
     boost::system::error_code ignored;
-    for (auto* end : {&out, &err, &process}) end->close(ignored);
+    for (auto* end : {&out, &err, &process})
+      end->close(ignored);
     limit.cancel();
   }
 
@@ -104,12 +108,14 @@ struct Running : std::enable_shared_from_this<Running> {
 
 // Said by ssh(1) before it gets to the point, or beside it.
 bool beside_the_point(std::string_view line) {
-  return line.starts_with("Warning: Permanently added") || line.starts_with("** ") || line.starts_with("Pseudo-terminal will not be allocated");
+  return line.starts_with("Warning: Permanently added") || line.starts_with("** ") ||
+         line.starts_with("Pseudo-terminal will not be allocated");
 }
 
 }  // namespace
 
-asio::awaitable<Finished> run_beside(asio::io_context& io, std::vector<std::string> command, std::chrono::nanoseconds limit) {
+asio::awaitable<Finished> run_beside(asio::io_context& io, std::vector<std::string> command,
+                                     std::chrono::nanoseconds limit) {
   const auto running = std::make_shared<Running>(io);
   running->start(command);
   running->stop_after(limit, SIGTERM);
@@ -127,15 +133,19 @@ std::string in_one_line(std::string_view words) {
     const auto end = std::min(words.find('\n'), words.size());
     auto line = words.substr(0, end);
     words.remove_prefix(std::min(end + 1, words.size()));
-    while (!line.empty() && std::strchr(" \t\r", line.back())) line.remove_suffix(1);
-    while (!line.empty() && std::strchr(" \t\r", line.front())) line.remove_prefix(1);
-    if (line.empty() || beside_the_point(line) || std::find(lines.begin(), lines.end(), line) != lines.end()) continue;
+    while (!line.empty() && std::strchr(" \t\r", line.back()))
+      line.remove_suffix(1);
+    while (!line.empty() && std::strchr(" \t\r", line.front()))
+      line.remove_prefix(1);
+    if (line.empty() || beside_the_point(line) || std::find(lines.begin(), lines.end(), line) != lines.end())
+      continue;
     lines.emplace_back(line);
   }
   std::string out;
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     if (!out.empty() && out.size() + line->size() > most_words) return "… " + out;
-    out = out.empty() ? line->size() > most_words ? "… " + line->substr(line->size() - most_words) : *line : *line + "; " + out;
+    out = out.empty() ? line->size() > most_words ? "… " + line->substr(line->size() - most_words) : *line
+                      : *line + "; " + out;
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// One-shot commands that may hang (an injector's verb, through ssh or sudo) without anybody waiting for them for ever: they
-// run beside the loop, have a limit, and end with whoever asked.
+// One-shot commands that may hang (an injector's verb, through ssh or sudo) without anybody waiting for them
+// for ever: they run beside the loop, have a limit, and end with whoever asked.
 #pragma once
 
 #include <chrono>
@@ -13,12 +13,13 @@
 
 namespace squall {
 
-// Runs a command to its end, or to its limit: `late` then, and its process group is ended. Reads nothing of our own stdin.
-// Throws std::runtime_error where it cannot be started.
-boost::asio::awaitable<Finished> run_beside(boost::asio::io_context&, std::vector<std::string> command, std::chrono::nanoseconds limit);
+// Runs a command to its end, or to its limit: `late` then, and its process group is ended. Reads nothing of
+// our own stdin. Throws std::runtime_error where it cannot be started.
+boost::asio::awaitable<Finished> run_beside(boost::asio::io_context&, std::vector<std::string> command,
+                                            std::chrono::nanoseconds limit);
 
-// What of a program's words for people matters, in one line: without blank lines, repetitions, carriage returns and what ssh
-// says before it gets to the point; the last 600 bytes or so.
+// What of a program's words for people matters, in one line: without blank lines, repetitions, carriage
+// returns and what ssh says before it gets to the point; the last 600 bytes or so.
 std::string in_one_line(std::string_view words);
 
 }  // namespace squall

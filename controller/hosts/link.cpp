@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
@@ -17,7 +18,6 @@
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
 
 #include "controller/hosts/child.hpp"
 #include "controller/hosts/far_command.hpp"
@@ -43,7 +43,8 @@ struct Destination {
 Destination ssh_destination(std::string_view address) {
   const bool url = address.starts_with("ssh://");
   if (url) address.remove_prefix(6);
-  while (url && address.ends_with('/')) address.remove_suffix(1);
+  while (url && address.ends_with('/'))
+    address.remove_suffix(1);
   const auto at = address.rfind('@');
   const auto user = at == address.npos ? std::string_view{} : address.substr(0, at + 1);
   auto host = address.substr(user.size());
@@ -73,12 +74,17 @@ std::string local_injector() {
 
 }  // namespace
 
-std::vector<std::string> injector_command(const HostSpec& host, const LinkOptions& options, const std::string& verb,
-                                          const std::vector<std::string>& more) {
+std::vector<std::string> injector_command(const HostSpec& host, const LinkOptions& options,
+                                          const std::string& verb, const std::vector<std::string>& more) {
   std::vector<std::string> command;
   const bool root_needed = options.privileged;
   if (host.link == HostSpec::Link::ssh) {
-    command = {"ssh", "-T", "-oBatchMode=yes", "-oConnectTimeout=5", "-oServerAliveInterval=2", "-oServerAliveCountMax=3"};
+    command = {"ssh",
+               "-T",
+               "-oBatchMode=yes",
+               "-oConnectTimeout=5",
+               "-oServerAliveInterval=2",
+               "-oServerAliveCountMax=3"};
     const auto to = ssh_destination(host.address);
     if (!to.port.empty()) command.insert(command.end(), {"-p", to.port});
     command.insert(command.end(), {"--", to.host});
@@ -95,8 +101,18 @@ std::vector<std::string> injector_command(const HostSpec& host, const LinkOption
 
 struct Link::State : std::enable_shared_from_this<Link::State> {
   State(asio::io_context& context, std::string name, Sinks s, Patience p)
-      : io(context), host(std::move(name)), sinks(std::move(s)), patience(p), in(context), out(context), err(context), process(context), renewal(context), deadline(context),
-        overdue(context), buffer(longest_line) {}
+      : io(context),
+        host(std::move(name)),
+        sinks(std::move(s)),
+        patience(p),
+        in(context),
+        out(context),
+        err(context),
+        process(context),
+        renewal(context),
+        deadline(context),
+        overdue(context),
+        buffer(longest_line) {}
 
   void read() {
     asio::async_read_until(out, buffer, '\n', [self = shared_from_this()](auto error, std::size_t size) {
@@ -116,12 +132,14 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     if (!message) return spoke ? unreadable(line) : keep(line);
     auto& object = *message;
     if (auto* event = object.if_contains("event")) {
-      if (*event == "leaving" && object.contains("why") && object["why"].is_string()) left_because = object["why"].get_string();
+      if (*event == "leaving" && object.contains("why") && object["why"].is_string())
+        left_because = object["why"].get_string();
       if (sinks.event) sinks.event(object);
       return;
     }
     auto* id = object.if_contains("id");
-    if (id && id->is_null() && object.contains("ok")) return refuse_all({text(object, "kind", "failed"), text(object, "error", "refused without a reason")});
+    if (id && id->is_null() && object.contains("ok"))
+      return refuse_all({text(object, "kind", "failed"), text(object, "error", "refused without a reason")});
     if (!id || !id->is_int64()) return spoke ? unreadable(line) : keep(line);
     spoke = true;
     auto found = waiting.find(id->get_int64());
@@ -130,7 +148,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     waiting.erase(found);
     auto* ok = object.if_contains("ok");
     if (ok && ok->is_bool() && ok->get_bool()) return handler(std::move(object));
-    handler(tl::unexpected(Refusal{text(object, "kind", "failed"), text(object, "error", "refused without a reason")}));
+    handler(tl::unexpected(
+        Refusal{text(object, "kind", "failed"), text(object, "error", "refused without a reason")}));
   }
 
   static std::string text(const json::object& object, const char* key, const char* otherwise) {
@@ -138,10 +157,12 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     return member && member->is_string() ? std::string(member->get_string()) : std::string(otherwise);
   }
 
-  // What a login shell prints stands before the injector's first line, or in it, where the shell ends no line.
+  // What a login shell prints stands before the injector's first line, or in it, where the shell ends no
+  // line.
   std::optional<json::object> understood(const std::string& line) {
     const auto readable = printable(line);
-    for (std::size_t at = readable.find('{'); at != readable.npos; at = spoke ? readable.npos : readable.find('{', at + 1)) {
+    for (std::size_t at = readable.find('{'); at != readable.npos;
+         at = spoke ? readable.npos : readable.find('{', at + 1)) {
       json::error_code error;
       auto value = json::parse(std::string_view(readable).substr(spoke ? 0 : at), error);
       if (error || !value.is_object()) continue;
@@ -172,18 +193,22 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
 
   // Whoever waits is told: it may have been the answer.
   void unreadable(const std::string& line) {
-    refuse_all({"failed", fmt::format("the injector on {} said something that cannot be read: {}", host, in_one_line(line.substr(0, 200)))});
+    refuse_all({"failed", fmt::format("the injector on {} said something that cannot be read: {}", host,
+                                      in_one_line(line.substr(0, 200)))});
   }
 
   void refuse_all(const Refusal& refusal) {
-    for (auto& [id, request] : std::exchange(waiting, {})) request.handler(tl::unexpected(refusal));
+    for (auto& [id, request] : std::exchange(waiting, {}))
+      request.handler(tl::unexpected(refusal));
   }
 
   // Looks after those who wait, for as long as somebody does.
   void watch() {
     if (watching || ended || waiting.empty()) return;
     watching = true;
-    overdue.expires_after(std::min<std::chrono::nanoseconds>({patience.sign_of_life, patience.first_word, patience.answer, std::chrono::seconds{1}}) / 4);
+    overdue.expires_after(std::min<std::chrono::nanoseconds>({patience.sign_of_life, patience.first_word,
+                                                              patience.answer, std::chrono::seconds{1}}) /
+                          4);
     overdue.async_wait([self = shared_from_this()](auto error) {
       self->watching = false;
       if (error || self->ended) return;
@@ -200,15 +225,19 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     if (waiting.empty() || stood_still || ::poll(&unread, 1, 0) != 0) return "";
     const auto seconds = [](auto time) { return std::chrono::duration<double>(time).count(); };
     if (!spoke && now - waiting.begin()->second.since > patience.first_word)
-      return fmt::format("the injector on {} did not speak within {} s{}", host, seconds(patience.first_word), words());
+      return fmt::format("the injector on {} did not speak within {} s{}", host, seconds(patience.first_word),
+                         words());
     bool asked = false;
     for (auto& [id, request] : waiting) {
       if (request.verb == "renew") continue;
       asked = true;
-      if (now - request.since > patience.answer) return fmt::format("the injector on {} did not answer \"{}\" within {} s", host, request.verb, seconds(patience.answer));
+      if (now - request.since > patience.answer)
+        return fmt::format("the injector on {} did not answer \"{}\" within {} s", host, request.verb,
+                           seconds(patience.answer));
     }
     if (spoke && !asked && now - std::max(waiting.begin()->second.since, last_heard) > patience.sign_of_life)
-      return fmt::format("the link to {} was lost: no sign of life from its injector for {} s", host, seconds(patience.sign_of_life));
+      return fmt::format("the link to {} was lost: no sign of life from its injector for {} s", host,
+                         seconds(patience.sign_of_life));
     return "";
   }
 
@@ -216,7 +245,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   void give_up(const std::string& why, int signal) {
     if (ended) return;
     ended = true;
-    for (auto* timer : {&renewal, &overdue, &deadline}) timer->cancel();
+    for (auto* timer : {&renewal, &overdue, &deadline})
+      timer->cancel();
     ::kill(pid, signal);
     finish(why);
   }
@@ -226,7 +256,8 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     err.async_read_some(asio::buffer(heard), [self = shared_from_this()](auto error, std::size_t size) {
       if (error) return;
       self->said.append(self->heard.data(), size);
-      if (self->said.size() > 2 * self->heard.size()) self->said.erase(0, self->said.size() - self->heard.size());
+      if (self->said.size() > 2 * self->heard.size())
+        self->said.erase(0, self->said.size() - self->heard.size());
       self->listen_to_errors();
     });
   }
@@ -253,31 +284,38 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     ended_because = why;
     ::waitpid(pid, nullptr, WNOHANG);
     boost::system::error_code ignored;
-    for (auto* end : {&in, &out, &err, &process}) end->close(ignored);
+    for (auto* end : {&in, &out, &err, &process})
+      end->close(ignored);
     refuse_all({"lost", why});
     if (!closing && sinks.closed) sinks.closed(why);
   }
 
   std::string reap() {
     int status = 0;
-    if (::waitpid(pid, &status, WNOHANG) != pid) return fmt::format("the injector on {} closed the link", host);
-    if (WIFSIGNALED(status)) return fmt::format("the injector on {} was ended by signal {}", host, WTERMSIG(status));
+    if (::waitpid(pid, &status, WNOHANG) != pid)
+      return fmt::format("the injector on {} closed the link", host);
+    if (WIFSIGNALED(status))
+      return fmt::format("the injector on {} was ended by signal {}", host, WTERMSIG(status));
     if (!left_because.empty())
-      return fmt::format("the injector on {} ended because of {}, {}", host, left_because, WEXITSTATUS(status) == 0 ? "everything undone" : "not everything undone");
+      return fmt::format("the injector on {} ended because of {}, {}", host, left_because,
+                         WEXITSTATUS(status) == 0 ? "everything undone" : "not everything undone");
     const auto words = last_words();
     const auto told = words.empty() ? "" : ": " + words;
     // ssh(1), EXIT STATUS. The host is on its own then, and its injector acts when the lease is over.
     if (spoke && WEXITSTATUS(status) == 255)
-      return fmt::format("the link to {} was lost{}; what is in force there is undone when its lease runs out, within {} s", host, told,
-                         default_lease_ns / 1'000'000'000);
-    return fmt::format("the injector on {} ended with exit code {}{}{}", host, WEXITSTATUS(status), spoke ? "" : " before it spoke", told);
+      return fmt::format(
+          "the link to {} was lost{}; what is in force there is undone when its lease runs out, within {} s",
+          host, told, default_lease_ns / 1'000'000'000);
+    return fmt::format("the injector on {} ended with exit code {}{}{}", host, WEXITSTATUS(status),
+                       spoke ? "" : " before it spoke", told);
   }
 
   // All that was said for people, on either stream.
   std::string last_words() {
     boost::system::error_code error;
     err.non_blocking(true, error);
-    while (const auto size = err.read_some(asio::buffer(heard), error)) said.append(heard.data(), size);
+    while (const auto size = err.read_some(asio::buffer(heard), error))
+      said.append(heard.data(), size);
     auto told = in_one_line(said);
     const auto before = spoke ? "" : in_one_line(preamble);
     if (!before.empty()) told += fmt::format("{}it printed \"{}\"", told.empty() ? "" : "; ", before);
@@ -333,40 +371,53 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
   int unheard_renewals = 0;
 };
 
-Link::Link(asio::io_context& io, std::string host, const std::vector<std::string>& command, Sinks sinks, Patience patience)
+Link::Link(asio::io_context& io, std::string host, const std::vector<std::string>& command, Sinks sinks,
+           Patience patience)
     : state_(std::make_shared<State>(io, std::move(host), std::move(sinks), patience)) {
   Pipe to, from, errors;
   try {
     state_->pid = spawn(command, to.read, from.write, errors.write);
   } catch (const std::exception& e) {
     if (command.front() != "sudo") throw;
-    throw std::runtime_error(fmt::format("{}; the injector needs root: run squall as root, or let sudo start it without a password", e.what()));
+    throw std::runtime_error(fmt::format(
+        "{}; the injector needs root: run squall as root, or let sudo start it without a password",
+        e.what()));
   }
   state_->in.assign(to.take(to.write));
   state_->out.assign(from.take(from.read));
   state_->err.assign(errors.take(errors.read));
-  const auto process = static_cast<int>(::syscall(SYS_pidfd_open, state_->pid, 0));  // glibc 2.36 declares it, 2.31 does not
+  const auto process =
+      static_cast<int>(::syscall(SYS_pidfd_open, state_->pid, 0));  // glibc 2.36 declares it, 2.31 does not
   if (process < 0) throw std::runtime_error(fmt::format("watch the injector: {}", std::strerror(errno)));
   state_->process.assign(process);
   state_->read();
   state_->listen_to_errors();
 }
 
-Link::~Link() { close(); }
+Link::~Link() {
+  close();
+}
 
 void Link::request(json::object message, std::function<void(Reply)> handler) {
   auto& state = *state_;
   if (state.ended || state.closing) {
-    asio::post(state.io, [handler = std::move(handler), why = state.ended_because.empty() ? fmt::format("the link to {} is closed", state.host) : state.ended_because] {
-      handler(tl::unexpected(Refusal{"lost", why}));
-    });
+    asio::post(state.io,
+               [handler = std::move(handler), why = state.ended_because.empty()
+                                                        ? fmt::format("the link to {} is closed", state.host)
+                                                        : state.ended_because] {
+                 handler(tl::unexpected(Refusal{"lost", why}));
+               });
     return;
   }
   const auto id = state.next_id++;
   message["id"] = id;
   auto line = json::serialize(message) + "\n";
   if (line.size() > longest_request) {
-    asio::post(state.io, [handler = std::move(handler)] { handler(tl::unexpected(Refusal{"input", fmt::format("the request is longer than the {} MiB that can be carried", longest_request >> 20)})); });
+    asio::post(state.io, [handler = std::move(handler)] {
+      handler(tl::unexpected(Refusal{
+          "input",
+          fmt::format("the request is longer than the {} MiB that can be carried", longest_request >> 20)}));
+    });
     return;
   }
   auto verb = State::text(message, "do", "");
@@ -391,8 +442,10 @@ void Link::keep_alive(std::chrono::nanoseconds every) {
   state_->renewal.async_wait([this, every, state = state_](auto error) {
     if (error || state->closing || state->ended) return;
     // Counted in our own renewals, not in time: while we stood still ourselves, nothing was read either.
-    state->unheard_renewals = std::exchange(state->heard_since_renewal, false) ? 0 : state->unheard_renewals + 1;
-    if (state->unheard_renewals > 0 && state->unheard_renewals % 2 == 0 && state->sinks.silent) state->sinks.silent(state->unheard_renewals * every);
+    state->unheard_renewals =
+        std::exchange(state->heard_since_renewal, false) ? 0 : state->unheard_renewals + 1;
+    if (state->unheard_renewals > 0 && state->unheard_renewals % 2 == 0 && state->sinks.silent)
+      state->sinks.silent(state->unheard_renewals * every);
     request({{"do", "renew"}}, [](Reply) {});
     keep_alive(every);
   });
@@ -409,9 +462,15 @@ void Link::close() {
   }
 }
 
-void Link::give_up(const std::string& why) { state_->give_up(why, SIGTERM); }
+void Link::give_up(const std::string& why) {
+  state_->give_up(why, SIGTERM);
+}
 
-bool Link::open() const { return !state_->ended && !state_->closing; }
-const std::string& Link::host() const { return state_->host; }
+bool Link::open() const {
+  return !state_->ended && !state_->closing;
+}
+const std::string& Link::host() const {
+  return state_->host;
+}
 
 }  // namespace squall

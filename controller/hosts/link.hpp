@@ -1,5 +1,6 @@
-// A link to the injector of one host: requests, answers and events as JSON lines over the stdio of a child process,
-// which is the injector itself (local) or what carries it (ssh). See injector/session/protocol.hpp for what is said.
+// A link to the injector of one host: requests, answers and events as JSON lines over the stdio of a child
+// process, which is the injector itself (local) or what carries it (ssh). See injector/session/protocol.hpp
+// for what is said.
 #pragma once
 
 #include <chrono>
@@ -20,7 +21,8 @@ namespace squall {
 
 // Why a request was not carried out.
 struct Refusal {
-  std::string kind;  // "input", "absent", "refused", "conflict", "failed" by the injector's word; "lost" where the link is gone
+  std::string kind;  // "input", "absent", "refused", "conflict", "failed" by the injector's word; "lost"
+                     // where the link is gone
   std::string text;
 };
 
@@ -32,15 +34,18 @@ struct LinkOptions {
   bool privileged = true;  // false: planning and looking only, so no sudo
 };
 
-// The command that reaches a host's injector, ready for posix_spawn. `verb` is "stdio", "status", "undo" or "recover".
+// The command that reaches a host's injector, ready for posix_spawn. `verb` is "stdio", "status", "undo" or
+// "recover".
 std::vector<std::string> injector_command(const HostSpec&, const LinkOptions&, const std::string& verb,
                                           const std::vector<std::string>& more = {});
 
 // How long an injector may take. No wait for one is without an end.
 struct Patience {
-  std::chrono::nanoseconds first_word = std::chrono::seconds{20};  // from the first request to the first answer: connecting, a login, sudo
-  std::chrono::nanoseconds answer = std::chrono::seconds{60};      // to any request
-  std::chrono::nanoseconds sign_of_life = std::chrono::seconds{20};  // to a renewal of the lease, while nothing else is asked
+  std::chrono::nanoseconds first_word =
+      std::chrono::seconds{20};  // from the first request to the first answer: connecting, a login, sudo
+  std::chrono::nanoseconds answer = std::chrono::seconds{60};  // to any request
+  std::chrono::nanoseconds sign_of_life =
+      std::chrono::seconds{20};  // to a renewal of the lease, while nothing else is asked
 };
 
 class Link {
@@ -53,7 +58,8 @@ class Link {
   };
 
   // Starts the child; throws std::runtime_error naming the command when it cannot.
-  Link(boost::asio::io_context&, std::string host, const std::vector<std::string>& command, Sinks, Patience = {});
+  Link(boost::asio::io_context&, std::string host, const std::vector<std::string>& command, Sinks,
+       Patience = {});
   ~Link();
   Link(const Link&) = delete;
 
@@ -64,7 +70,8 @@ class Link {
   void keep_alive(std::chrono::nanoseconds every);
   // Ends the link: end of file makes the injector undo everything and leave.
   void close();
-  // Ends it at once and answers whoever waits with this; for signals. What is in force is undone by the host itself.
+  // Ends it at once and answers whoever waits with this; for signals. What is in force is undone by the host
+  // itself.
   void give_up(const std::string& why);
   bool open() const;
   const std::string& host() const;

@@ -1,4 +1,5 @@
-// What became of a host whose injector was lost: asked of the host itself, within a limit, and nothing said that it did not tell.
+// What became of a host whose injector was lost: asked of the host itself, within a limit, and nothing said
+// that it did not tell.
 #pragma once
 
 #include <string>
@@ -23,10 +24,11 @@ struct HostRecovered {
 };
 
 // Waits for its guardian, or does the guardian's work.
-boost::asio::awaitable<HostRecovered> recover_lost_host(boost::asio::io_context&, HostSpec, LinkOptions, std::string session);
+boost::asio::awaitable<HostRecovered> recover_lost_host(boost::asio::io_context&, HostSpec, LinkOptions,
+                                                        std::string session);
 
-// Looks after an injector that says nothing any more, by another link: one that is stopped or frozen is woken to undo and leave,
-// or killed, and its journal carried out. Waits for the answer: on a thread of its own.
+// Looks after an injector that says nothing any more, by another link: one that is stopped or frozen is woken
+// to undo and leave, or killed, and its journal carried out. Waits for the answer: on a thread of its own.
 struct HostRescued {
   bool reached = false;    // false: nobody could look, and nothing is known
   bool suspended = false;  // false: it only is slow, and nothing was done

@@ -7,10 +7,10 @@
 
 #include <unistd.h>
 
+#include <curl/curl.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <curl/curl.h>
 
 #include "controller/http/transfer.hpp"
 
@@ -23,8 +23,8 @@ namespace asio = boost::asio;
 struct Watched {
   explicit Watched(asio::io_context& loop) : descriptor(loop) {}
   ~Watched() { forget(); }
-  // Lets go of the descriptor while its number is still its own. Later the number may be another socket's, and giving it
-  // back to the reactor would take that one out of epoll.
+  // Lets go of the descriptor while its number is still its own. Later the number may be another socket's,
+  // and giving it back to the reactor would take that one out of epoll.
   void forget() {
     wanted = 0;
     if (descriptor.is_open()) descriptor.release();
@@ -49,7 +49,8 @@ struct Client::State : std::enable_shared_from_this<State> {
   void hand_out_answers();
   void watch(curl_socket_t fd, int what);
   void wait(curl_socket_t fd, const std::shared_ptr<Watched>& socket);
-  void wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket, bool Watched::*pending, int poll, int event);
+  void wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket, bool Watched::* pending, int poll,
+                int event);
   bool is_current(curl_socket_t fd, const std::shared_ptr<Watched>& socket) const;
   void set_timer(long milliseconds);
 
@@ -82,7 +83,8 @@ Client::State::State(asio::io_context& io) : loop(io), timer(io) {
 
 void Client::State::close() {
   if (!multi) return;
-  for (auto& [number, transfer] : transfers) curl_multi_remove_handle(multi, transfer->easy());
+  for (auto& [number, transfer] : transfers)
+    curl_multi_remove_handle(multi, transfer->easy());
   curl_multi_cleanup(multi);  // closes the connections through close_socket()
   multi = nullptr;
   transfers.clear();
@@ -151,8 +153,10 @@ void Client::State::watch(curl_socket_t fd, int what) {
     // A notice about a number whose socket libcurl never mentioned means the one that had it before.
     if (found == sockets.end() || !found->second->told) return;
     // An idle connection stays registered until it is closed: that saves two epoll_ctl(2) a request.
-    if (found->second->opened_here) found->second->wanted = 0;
-    else found->second->forget(), sockets.erase(found);
+    if (found->second->opened_here)
+      found->second->wanted = 0;
+    else
+      found->second->forget(), sockets.erase(found);
     return;
   }
   auto& socket = found != sockets.end() ? found->second : sockets[fd];
@@ -173,8 +177,8 @@ void Client::State::wait(curl_socket_t fd, const std::shared_ptr<Watched>& socke
     wait_for(fd, socket, &Watched::writing, CURL_POLL_OUT, CURL_CSELECT_OUT);
 }
 
-void Client::State::wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket, bool Watched::*pending,
-                             int poll, int event) {
+void Client::State::wait_for(curl_socket_t fd, const std::shared_ptr<Watched>& socket,
+                             bool Watched::* pending, int poll, int event) {
   using Wait = asio::posix::stream_descriptor;
   (*socket).*pending = true;
   socket->descriptor.async_wait(
@@ -206,7 +210,9 @@ void Client::State::set_timer(long milliseconds) {
     self->act(CURL_SOCKET_TIMEOUT, 0);
   };
   if (milliseconds == 0) {
-    asio::post(loop, [act_on_time] { act_on_time({}); });  // as each request begins: no need to set the kernel's timer
+    asio::post(loop, [act_on_time] {
+      act_on_time({});
+    });  // as each request begins: no need to set the kernel's timer
     return;
   }
   timer.expires_after(std::chrono::milliseconds(milliseconds));
@@ -242,7 +248,8 @@ curl_socket_t Client::State::open_socket(void* self, curlsocktype, curl_sockaddr
 int Client::State::close_socket(void* self, curl_socket_t fd) {
   auto& sockets = static_cast<State*>(self)->sockets;
   if (const auto found = sockets.find(fd); found != sockets.end()) {
-    // Waits that are still queued hold the Watched: the descriptor must let go of the number before it is reused.
+    // Waits that are still queued hold the Watched: the descriptor must let go of the number before it is
+    // reused.
     found->second->forget();
     sockets.erase(found);
   }
@@ -251,13 +258,17 @@ int Client::State::close_socket(void* self, curl_socket_t fd) {
 
 Client::Client(asio::io_context& io) : state_(std::make_shared<State>(io)) {}
 
-Client::~Client() { state_->close(); }
+Client::~Client() {
+  state_->close();
+}
 
 std::uint64_t Client::get(Request request, std::function<void(Answer)> handler) {
   return state_->add(std::move(request), std::move(handler));
 }
 
-void Client::give_up(std::uint64_t request) { state_->give_up(request); }
+void Client::give_up(std::uint64_t request) {
+  state_->give_up(request);
+}
 
 std::string Client::local(std::uint64_t request) const {
   const auto found = state_->transfers.find(request);

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <set>
 
+#include <fmt/format.h>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -11,7 +12,6 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
-#include <fmt/format.h>
 
 namespace squall::http {
 namespace {
@@ -33,11 +33,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
     parser_.emplace();
     parser_->body_limit(largest_body_);
     stream_.expires_after(idle_patience);
-    beast::http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-      if (error == beast::http::error::body_limit) return self->write({413, "the body is too large\n"}, false);
-      if (error) return self->close();
-      self->answer();
-    });
+    beast::http::async_read(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](beast::error_code error, std::size_t) {
+                              if (error == beast::http::error::body_limit)
+                                return self->write({413, "the body is too large\n"}, false);
+                              if (error) return self->close();
+                              self->answer();
+                            });
   }
 
   void close() {
@@ -51,7 +53,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     auto& message = parser_->get();
     beast::error_code ignored;
     const auto remote = stream_.socket().remote_endpoint(ignored);
-    ServerRequest request{std::string(message.method_string()), std::string(message.target()), std::move(message.body()),
+    ServerRequest request{std::string(message.method_string()), std::string(message.target()),
+                          std::move(message.body()),
                           ignored ? "" : fmt::format("{}:{}", remote.address().to_string(), remote.port()),
                           std::string(message[beast::http::field::user_agent])};
     ServerAnswer reply;
@@ -69,15 +72,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
     message->result(static_cast<unsigned>(reply.status));
     message->set(beast::http::field::server, "squall");
     message->set(beast::http::field::content_type, reply.type);
-    for (auto& [name, value] : reply.headers) message->set(name, value);
+    for (auto& [name, value] : reply.headers)
+      message->set(name, value);
     message->body() = std::move(reply.body);
     message->keep_alive(keep);
     message->prepare_payload();
     stream_.expires_after(write_patience);
-    beast::http::async_write(stream_, *message, [self = shared_from_this(), message, keep](beast::error_code error, std::size_t) {
-      if (error || !keep) return self->close();
-      self->read();
-    });
+    beast::http::async_write(
+        stream_, *message, [self = shared_from_this(), message, keep](beast::error_code error, std::size_t) {
+          if (error || !keep) return self->close();
+          self->read();
+        });
   }
 
   beast::tcp_stream stream_;
@@ -89,7 +94,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
 Tcp::endpoint endpoint_of(const std::string& text) {
   const auto colon = text.rfind(':');
-  if (colon == std::string::npos) throw std::runtime_error(fmt::format("listen on \"{}\": expected address:port", text));
+  if (colon == std::string::npos)
+    throw std::runtime_error(fmt::format("listen on \"{}\": expected address:port", text));
   auto address = text.substr(0, colon);
   if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
   if (address.empty() || address == "localhost") address = "127.0.0.1";
@@ -98,15 +104,21 @@ Tcp::endpoint endpoint_of(const std::string& text) {
   if (error) throw std::runtime_error(fmt::format("listen on {}: \"{}\" is not an address", text, address));
   std::uint16_t port = 0;
   const auto* const end = text.data() + text.size();
-  if (const auto read = std::from_chars(text.data() + colon + 1, end, port); read.ec != std::errc{} || read.ptr != end)
-    throw std::runtime_error(fmt::format("listen on {}: \"{}\" is not a port (0 to 65535)", text, text.substr(colon + 1)));
+  if (const auto read = std::from_chars(text.data() + colon + 1, end, port);
+      read.ec != std::errc{} || read.ptr != end)
+    throw std::runtime_error(
+        fmt::format("listen on {}: \"{}\" is not a port (0 to 65535)", text, text.substr(colon + 1)));
   return {parsed, port};
 }
 
 }  // namespace
 
 struct Server::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& io, Handler h, std::size_t largest) : acceptor(io), pause(io), handle(std::make_shared<const Handler>(std::move(h))), largest_body(largest) {}
+  State(asio::io_context& io, Handler h, std::size_t largest)
+      : acceptor(io),
+        pause(io),
+        handle(std::make_shared<const Handler>(std::move(h))),
+        largest_body(largest) {}
 
   void accept() {
     acceptor.async_accept([self = shared_from_this()](beast::error_code error, Tcp::socket socket) {
@@ -150,7 +162,8 @@ struct Server::State : std::enable_shared_from_this<State> {
   bool stopped = false;
 };
 
-Server::Server(asio::io_context& io, const std::string& address_and_port, Handler handle, std::size_t largest_body)
+Server::Server(asio::io_context& io, const std::string& address_and_port, Handler handle,
+               std::size_t largest_body)
     : state_(std::make_shared<State>(io, std::move(handle), largest_body)) {
   const auto endpoint = endpoint_of(address_and_port);
   beast::error_code error;
@@ -163,8 +176,14 @@ Server::Server(asio::io_context& io, const std::string& address_and_port, Handle
   state_->accept();
 }
 
-Server::~Server() { stop(); }
-std::uint16_t Server::port() const { return state_->acceptor.local_endpoint().port(); }
-void Server::stop() { state_->stop(); }
+Server::~Server() {
+  stop();
+}
+std::uint16_t Server::port() const {
+  return state_->acceptor.local_endpoint().port();
+}
+void Server::stop() {
+  state_->stop();
+}
 
 }  // namespace squall::http

@@ -1,4 +1,5 @@
-// A small HTTP/1.1 server (Boost.Beast, kept inside server.cpp): the webhook receiver's and the live view's engine.
+// A small HTTP/1.1 server (Boost.Beast, kept inside server.cpp): the webhook receiver's and the live view's
+// engine.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct ServerAnswer {
 
 class Server {
  public:
-  // Listens on address:port (port 0: any free one); throws std::runtime_error naming the address when it cannot.
+  // Listens on address:port (port 0: any free one); throws std::runtime_error naming the address when it
+  // cannot.
   Server(boost::asio::io_context&, const std::string& address_and_port,
          std::function<ServerAnswer(const ServerRequest&)> handle, std::size_t largest_body = 4 << 20);
   ~Server();

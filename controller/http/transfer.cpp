@@ -14,7 +14,8 @@ namespace squall::http {
 namespace {
 
 std::string lower_case(std::string text) {
-  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (char& c : text)
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   return text;
 }
 
@@ -74,7 +75,8 @@ void Transfer::prepare(std::uint64_t number, Request request, Handler handler) {
   curl_easy_setopt(easy_, CURLOPT_TIMEOUT_MS, std::max(1L, milliseconds(request_.timeout)));
   curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS, std::max(1L, milliseconds(request_.timeout)));
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
-  // Otherwise a timeout waits, on this thread, for getaddrinfo(3) in libcurl's (Curl_resolver_kill in asyn-thread.c).
+  // Otherwise a timeout waits, on this thread, for getaddrinfo(3) in libcurl's (Curl_resolver_kill in
+  // asyn-thread.c).
   curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy_, CURLOPT_NOPROXY, without_proxy().c_str());
   curl_easy_setopt(easy_, CURLOPT_USERAGENT, "squall/" SQUALL_VERSION);
@@ -101,7 +103,8 @@ void Transfer::prepare(std::uint64_t number, Request request, Handler handler) {
 void Transfer::set_method_and_body() {
   curl_slist_free_all(headers_);
   headers_ = curl_slist_append(nullptr, "Expect:");
-  for (const std::string& header : request_.headers) headers_ = curl_slist_append(headers_, header.c_str());
+  for (const std::string& header : request_.headers)
+    headers_ = curl_slist_append(headers_, header.c_str());
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, headers_);
   if (request_.method == "HEAD") {
     curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
@@ -131,7 +134,8 @@ std::string Transfer::local() const {
   curl_easy_getinfo(easy_, CURLINFO_LOCAL_IP, &address);
   curl_easy_getinfo(easy_, CURLINFO_LOCAL_PORT, &port);
   if (!address || !*address || port <= 0) return "";
-  return std::strchr(address, ':') ? fmt::format("tcp [{}]:{}", address, port) : fmt::format("tcp {}:{}", address, port);
+  return std::strchr(address, ':') ? fmt::format("tcp [{}]:{}", address, port)
+                                   : fmt::format("tcp {}:{}", address, port);
 }
 
 Answer Transfer::answer(CURLcode result) {
@@ -141,7 +145,8 @@ Answer Transfer::answer(CURLcode result) {
   answer.ok = result == CURLE_OK;
   answer.status = static_cast<int>(status);
   answer.body = std::move(body_);
-  if (curl_header* date = nullptr; curl_easy_header(easy_, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK) answer.date = date->value;
+  if (curl_header* date = nullptr; curl_easy_header(easy_, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
+    answer.date = date->value;
   if (!answer.ok) answer.error = describe(result);
   answer.local = local();
   answer.not_asked = own_trouble(result);
@@ -159,7 +164,8 @@ Answer Transfer::answer(CURLcode result) {
 bool Transfer::own_trouble(CURLcode result) const {
   long system_error = 0;
   curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &system_error);
-  if (result == CURLE_COULDNT_CONNECT) return is_own_trouble(no_socket_ ? no_socket_ : static_cast<int>(system_error));
+  if (result == CURLE_COULDNT_CONNECT)
+    return is_own_trouble(no_socket_ ? no_socket_ : static_cast<int>(system_error));
   return result == CURLE_OUT_OF_MEMORY || (result == CURLE_COULDNT_RESOLVE_HOST && !has_descriptors_left());
 }
 
@@ -183,12 +189,15 @@ std::string Transfer::describe(CURLcode result) const {
       return "certificate not trusted: " +
              (detail.starts_with(before) ? detail.substr(before.size()) : lower_case(detail));
     }
-    case CURLE_GOT_NOTHING: return "connection closed without an answer";
-    case CURLE_PARTIAL_FILE: return "connection closed within the answer";
+    case CURLE_GOT_NOTHING:
+      return "connection closed without an answer";
+    case CURLE_PARTIAL_FILE:
+      return "connection closed within the answer";
     case CURLE_UNSUPPORTED_PROTOCOL:
       if (detail.find("HTTP/0.9") != std::string::npos) return "the answer is not HTTP";
       return fmt::format("expected an http or https URL, got \"{}\"", request_.url);
-    case CURLE_URL_MALFORMAT: return fmt::format("expected a URL, got \"{}\"", request_.url);
+    case CURLE_URL_MALFORMAT:
+      return fmt::format("expected a URL, got \"{}\"", request_.url);
     case CURLE_WRITE_ERROR:
       if (too_large_)
         return "answer larger than " + to_string(Size{static_cast<std::int64_t>(request_.largest_answer)});
@@ -196,8 +205,10 @@ std::string Transfer::describe(CURLcode result) const {
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
       if (system_error) return lower_case(std::strerror(static_cast<int>(system_error)));
-      return detail.find("reset by peer") != std::string::npos ? "connection reset by peer" : lower_case(detail);
-    default: return lower_case(detail);
+      return detail.find("reset by peer") != std::string::npos ? "connection reset by peer"
+                                                               : lower_case(detail);
+    default:
+      return lower_case(detail);
   }
 }
 

@@ -26,9 +26,13 @@ void too_few_probes(const Scenario& scenario, const Expectation& expected, std::
   const double due = std::floor(probes_during(scenario, service->second));
   const auto tell = [&](const std::string& what, std::int64_t needed) {
     if (due < static_cast<double>(needed))
-      out.push_back(fmt::format("service {}: {} takes {} probes to tell, and about {:.0f} are due while the faults last: probe more often, or longer", *expected.service, what, needed, due));
+      out.push_back(
+          fmt::format("service {}: {} takes {} probes to tell, and about {:.0f} are due while the faults "
+                      "last: probe more often, or longer",
+                      *expected.service, what, needed, due));
   };
-  if (expected.availability) tell("availability " + to_string(*expected.availability), enough_for(*expected.availability));
+  if (expected.availability)
+    tell("availability " + to_string(*expected.availability), enough_for(*expected.availability));
   const auto latency = [&](const char* name, double q, auto& bound) {
     if (bound) tell(fmt::format("latency {} {}", name, to_string(*bound)), enough_for(q));
   };
@@ -41,12 +45,16 @@ void too_few_probes(const Scenario& scenario, const Expectation& expected, std::
 std::vector<std::string> foresee(const Scenario& scenario) {
   std::vector<std::string> out;
   const auto& sources = scenario.landscape.alert_sources;
-  const bool webhook = std::any_of(sources.begin(), sources.end(), [](auto& source) { return source.kind == AlertSourceSpec::Kind::webhook; });
+  const bool webhook = std::any_of(sources.begin(), sources.end(), [](auto& source) {
+    return source.kind == AlertSourceSpec::Kind::webhook;
+  });
   for (auto& expected : scenario.expect) {
     if (expected.service) too_few_probes(scenario, expected, out);
     if (expected.reaches && expected.alert && !webhook)
-      out.push_back(fmt::format("alert {}: that it reaches {} is witnessed by a webhook only, and alert_sources have none: add \"- webhook: HOST:PORT\", and a receiver that posts there",
-                                *expected.alert, *expected.reaches));
+      out.push_back(
+          fmt::format("alert {}: that it reaches {} is witnessed by a webhook only, and alert_sources have "
+                      "none: add \"- webhook: HOST:PORT\", and a receiver that posts there",
+                      *expected.alert, *expected.reaches));
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// What one can know of a drill before it runs, without touching a host: what could not be told afterwards. Pure.
+// What one can know of a drill before it runs, without touching a host: what could not be told afterwards.
+// Pure.
 #pragma once
 
 #include <string>

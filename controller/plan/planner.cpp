@@ -43,11 +43,13 @@ void check_blast_radius(const Scenario& scenario, const std::set<std::string>& t
   const auto place = scenario.method.empty() ? Place{} : scenario.method.front().place;
   const auto most = radius.hosts ? *radius.hosts : radius.share ? std::int64_t{1'000'000} : 1;
   if (static_cast<std::int64_t>(touched.size()) > most)
-    diagnostics.error(place, fmt::format("the method touches {} hosts, the blast radius allows {}", touched.size(), most));
+    diagnostics.error(
+        place, fmt::format("the method touches {} hosts, the blast radius allows {}", touched.size(), most));
   const double share = 100.0 * static_cast<double>(touched.size()) / static_cast<double>(all);
   if (radius.share && share > radius.share->value + 1e-9)
-    diagnostics.error(place, fmt::format("the method touches {:.0f}% of the hosts ({} of {}), the blast radius allows {}",
-                                         share, touched.size(), all, to_string(*radius.share)));
+    diagnostics.error(
+        place, fmt::format("the method touches {:.0f}% of the hosts ({} of {}), the blast radius allows {}",
+                           share, touched.size(), all, to_string(*radius.share)));
 }
 
 struct Times {
@@ -80,7 +82,9 @@ std::string in_one_step(const Step& one, const Step& other) {
 // How long an act without a `for:` is observed as the method's window.
 constexpr std::chrono::seconds act_window{10};
 
-std::chrono::nanoseconds lasting(const Step& step) { return step.lasts ? step.lasts->chrono() : act_window; }
+std::chrono::nanoseconds lasting(const Step& step) {
+  return step.lasts ? step.lasts->chrono() : act_window;
+}
 
 std::chrono::nanoseconds method_time(const Scenario& scenario) {
   std::optional<std::chrono::nanoseconds> start, end;
@@ -91,7 +95,8 @@ std::chrono::nanoseconds method_time(const Scenario& scenario) {
   return start ? *end - *start : std::chrono::nanoseconds{0};
 }
 
-void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<std::vector<std::string>>& claims, Diagnostics& diagnostics) {
+void check_claims(const Scenario& scenario, const Plan& plan,
+                  const std::vector<std::vector<std::string>>& claims, Diagnostics& diagnostics) {
   const auto times = times_of(scenario);
   for (std::size_t later = 0; later < plan.faults.size() && later < claims.size(); ++later)
     for (std::size_t earlier = 0; earlier < later; ++earlier) {
@@ -102,8 +107,11 @@ void check_claims(const Scenario& scenario, const Plan& plan, const std::vector<
       if (a->second.end <= b->second.start || b->second.end <= a->second.start) continue;
       const auto both = clash(claims[later], claims[earlier]);
       if (!both) continue;
-      diagnostics.error(other.step->place, fmt::format("step \"{}\" ({}) needs {} on {}, which step \"{}\" ({}) holds at the same time{}", other.step->name,
-                                                       other.step->fault, both->told(), other.host, one.step->name, one.step->fault, in_one_step(*one.step, *other.step)));
+      diagnostics.error(
+          other.step->place,
+          fmt::format("step \"{}\" ({}) needs {} on {}, which step \"{}\" ({}) holds at the same time{}",
+                      other.step->name, other.step->fault, both->told(), other.host, one.step->name,
+                      one.step->fault, in_one_step(*one.step, *other.step)));
     }
 }
 
@@ -112,13 +120,20 @@ namespace {
 // Parameters travel to the host in one line.
 void must_be_carried(const Step& step, const Value& with, Diagnostics& diagnostics) {
   constexpr std::size_t for_the_rest = 64 << 10;
-  if (with.kind != Value::Kind::map || boost::json::serialize(to_json(with)).size() + for_the_rest <= longest_request) return;
-  diagnostics.error(with.place, fmt::format("the parameters of step \"{}\" take more than the {} MiB that can be sent to a host", step.name, longest_request >> 20));
+  if (with.kind != Value::Kind::map ||
+      boost::json::serialize(to_json(with)).size() + for_the_rest <= longest_request)
+    return;
+  diagnostics.error(
+      with.place,
+      fmt::format("the parameters of step \"{}\" take more than the {} MiB that can be sent to a host",
+                  step.name, longest_request >> 20));
 }
 
 }  // namespace
 
-std::string PlannedFault::deafness() const { return cannot_hear.empty() ? "" : fmt::format("{} cannot hear {}", host, fmt::join(cannot_hear, ", ")); }
+std::string PlannedFault::deafness() const {
+  return cannot_hear.empty() ? "" : fmt::format("{} cannot hear {}", host, fmt::join(cannot_hear, ", "));
+}
 
 std::vector<std::string> matching_hosts(const Selector& on, const Landscape& landscape,
                                         const std::map<std::string, HostSpec>& hosts) {
@@ -153,21 +168,31 @@ Plan make_plan(const Scenario& scenario, std::uint64_t seed, Diagnostics& diagno
       if (path) target.path = path;
     }
     const auto picked = pick(step.on, matching, derive(seed, "hosts of " + step.name));
-    if (picked.empty()) diagnostics.error(step.place, fmt::format("step \"{}\" is to hit at most {} of {} host{}, which is none", step.name, to_string(*step.on.share), matching.size(), matching.size() == 1 ? "" : "s"));
+    if (picked.empty())
+      diagnostics.error(
+          step.place,
+          fmt::format("step \"{}\" is to hit at most {} of {} host{}, which is none", step.name,
+                      to_string(*step.on.share), matching.size(), matching.size() == 1 ? "" : "s"));
     if (step.on.pick && static_cast<std::size_t>(*step.on.pick) > matching.size())
-      plan.notes.push_back(fmt::format("step \"{}\" is to pick {} hosts, and only {} match: it hits all of them", step.name, *step.on.pick, matching.size()));
+      plan.notes.push_back(
+          fmt::format("step \"{}\" is to pick {} hosts, and only {} match: it hits all of them", step.name,
+                      *step.on.pick, matching.size()));
     if (const auto needed = needed_aim(step.fault); !needed.empty() && target.empty())
-      diagnostics.error(step.place, fmt::format("step \"{}\" has no target: {} needs {}", step.name, step.fault, needed));
+      diagnostics.error(step.place,
+                        fmt::format("step \"{}\" has no target: {} needs {}", step.name, step.fault, needed));
     touched.insert(picked.begin(), picked.end());
-    const auto add = [&](const std::string& host, const Value& with, const std::vector<std::string>& deaf_to) {
+    const auto add = [&](const std::string& host, const Value& with,
+                         const std::vector<std::string>& deaf_to) {
       must_be_carried(step, with, diagnostics);
       plan.faults.push_back({&step, host, target, derive(seed, step.name + " on " + host), with, deaf_to});
     };
     if (has_topology(step)) {
-      for (auto& part : partition(step, picked, plan.hosts, derive(seed, "topology of " + step.name), diagnostics))
+      for (auto& part :
+           partition(step, picked, plan.hosts, derive(seed, "topology of " + step.name), diagnostics))
         add(part.host, part.with, part.cannot_hear);
     } else {
-      for (auto& host : picked) add(host, step.with, {});
+      for (auto& host : picked)
+        add(host, step.with, {});
     }
   }
   check_blast_radius(scenario, touched, plan.hosts.size(), diagnostics);

@@ -14,12 +14,14 @@ std::uint64_t mix(std::uint64_t& state) {
 
 std::uint64_t derive(std::uint64_t seed, std::string_view text) {
   std::uint64_t hash = 0xcbf29ce484222325 ^ seed;  // FNV-1a
-  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3;
+  for (unsigned char c : text)
+    hash = (hash ^ c) * 0x100000001b3;
   return mix(hash);
 }
 
 std::vector<std::string> draw(std::vector<std::string> from, std::size_t count, std::uint64_t seed) {
-  for (std::size_t i = 0; i + 1 < from.size(); ++i) std::swap(from[i], from[i + mix(seed) % (from.size() - i)]);
+  for (std::size_t i = 0; i + 1 < from.size(); ++i)
+    std::swap(from[i], from[i + mix(seed) % (from.size() - i)]);
   from.resize(std::min(count, from.size()));
   return from;
 }

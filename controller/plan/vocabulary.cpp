@@ -9,7 +9,8 @@ class Catalogue : public FaultVocabulary {
  public:
   std::vector<std::string> names() const override {
     std::vector<std::string> out;
-    for (auto* fault : fault_catalogue()) out.emplace_back(fault->name);
+    for (auto* fault : fault_catalogue())
+      out.emplace_back(fault->name);
     return out;
   }
   const ObjectSchema* parameters(std::string_view name) const override {

@@ -1,4 +1,5 @@
-// Work that may block (getaddrinfo(3), walking /proc), on a thread of its own so that the loop's timers stay exact.
+// Work that may block (getaddrinfo(3), walking /proc), on a thread of its own so that the loop's timers stay
+// exact.
 #pragma once
 
 #include <functional>
@@ -11,8 +12,8 @@ namespace squall {
 
 class Background {
  public:
-  // `work` runs on the new thread; what it returns runs on the loop. Throws std::runtime_error where no thread can be
-  // had, or where as many as may be are still at it.
+  // `work` runs on the new thread; what it returns runs on the loop. Throws std::runtime_error where no
+  // thread can be had, or where as many as may be are still at it.
   using Deliver = std::function<void()>;
   Background(boost::asio::io_context&, std::function<Deliver()> work);
   // Forgets the result; the thread ends in its own time.

@@ -10,15 +10,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <fmt/format.h>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "controller/probes/kinds.hpp"
 
 namespace squall {
 namespace {
 
-// Starts /bin/sh in a process group of its own, with nothing of ours but standard error. Returns errno's value.
+// Starts /bin/sh in a process group of its own, with nothing of ours but standard error. Returns errno's
+// value.
 int spawn_shell(const std::string& command, int standard_error, pid_t& pid) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;
@@ -34,7 +35,8 @@ int spawn_shell(const std::string& command, int standard_error, pid_t& pid) {
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::string shell = "sh", option = "-c", line = command;
   char* argv[] = {shell.data(), option.data(), line.data(), nullptr};
   const int failed = posix_spawn(&pid, "/bin/sh", &files, &attributes, argv, environ);
@@ -102,11 +104,13 @@ class Child : public std::enable_shared_from_this<Child> {
     const off_t from = std::max<off_t>(0, size - static_cast<off_t>(sizeof text));
     const ssize_t got = ::pread(standard_error_, text, sizeof text, from);
     std::string_view rest(text, got > 0 ? static_cast<std::size_t>(got) : 0);
-    while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.back()))) rest.remove_suffix(1);
+    while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.back())))
+      rest.remove_suffix(1);
     return std::string(rest.substr(rest.rfind('\n') + 1)).substr(0, 160);
   }
 
-  boost::asio::posix::stream_descriptor ends_;  // a pidfd: readable when the process has ended (pidfd_open(2))
+  boost::asio::posix::stream_descriptor
+      ends_;  // a pidfd: readable when the process has ended (pidfd_open(2))
   int standard_error_;
   pid_t pid_ = -1;
   Ended ended_;
@@ -120,12 +124,12 @@ class CommandQuestion : public Question {
 
   void start(const std::string& command) {
     child_->start(command, while_asked([this](const siginfo_t& how, const std::string& complaint) {
-      if (how.si_code == CLD_EXITED && how.si_status == 0) return succeed();
-      std::string error = how.si_code == CLD_EXITED
-                              ? fmt::format("exit code {}", how.si_status)
-                              : fmt::format("killed by signal {}", how.si_status);
-      fail(complaint.empty() ? error : error + ": " + complaint);
-    }));
+                    if (how.si_code == CLD_EXITED && how.si_status == 0) return succeed();
+                    std::string error = how.si_code == CLD_EXITED
+                                            ? fmt::format("exit code {}", how.si_status)
+                                            : fmt::format("killed by signal {}", how.si_status);
+                    fail(complaint.empty() ? error : error + ": " + complaint);
+                  }));
   }
 
  private:
@@ -134,7 +138,8 @@ class CommandQuestion : public Question {
 
 class CommandProbe : public Probe {
  public:
-  CommandProbe(boost::asio::io_context& loop, std::string command) : loop_(loop), command_(std::move(command)) {}
+  CommandProbe(boost::asio::io_context& loop, std::string command)
+      : loop_(loop), command_(std::move(command)) {}
 
   std::shared_ptr<Question> ask(Question::Done done) override {
     auto question = std::make_shared<CommandQuestion>(loop_, std::move(done));

@@ -17,15 +17,14 @@ struct Named {
   std::string_view name;
   std::uint16_t number;
 };
-constexpr std::array types = {Named{"A", 1},    Named{"NS", 2},   Named{"CNAME", 5}, Named{"SOA", 6},
-                              Named{"PTR", 12}, Named{"MX", 15},  Named{"TXT", 16},  Named{"AAAA", 28},
+constexpr std::array types = {Named{"A", 1},    Named{"NS", 2},     Named{"CNAME", 5}, Named{"SOA", 6},
+                              Named{"PTR", 12}, Named{"MX", 15},    Named{"TXT", 16},  Named{"AAAA", 28},
                               Named{"SRV", 33}, Named{"NAPTR", 35}, Named{"SVCB", 64}, Named{"HTTPS", 65},
                               Named{"CAA", 257}};
 
 bool same_letters(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::toupper(x) == std::toupper(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });
 }
 
 void put16(Message& to, unsigned value) {
@@ -76,7 +75,8 @@ std::optional<std::uint16_t> record_type(std::string_view name) {
   return std::nullopt;
 }
 
-tl::expected<Message, std::string> make_question(std::uint16_t id, std::string_view name, std::uint16_t type) {
+tl::expected<Message, std::string> make_question(std::uint16_t id, std::string_view name,
+                                                 std::uint16_t type) {
   Message message;
   put16(message, id);
   put16(message, 0x0100);  // recursion desired
@@ -129,7 +129,8 @@ std::optional<Reply> read_reply(const Message& reply, const Message& question) {
 std::string code_name(int code) {
   static constexpr std::array<std::string_view, 6> names = {"NOERROR",  "FORMERR", "SERVFAIL",
                                                             "NXDOMAIN", "NOTIMP",  "REFUSED"};
-  if (code >= 0 && static_cast<std::size_t>(code) < names.size()) return std::string(names[static_cast<std::size_t>(code)]);
+  if (code >= 0 && static_cast<std::size_t>(code) < names.size())
+    return std::string(names[static_cast<std::size_t>(code)]);
   return fmt::format("rcode {}", code);
 }
 

@@ -3,15 +3,15 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <fmt/format.h>
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/post.hpp>
-#include <fmt/format.h>
 
+#include "controller/http/own_trouble.hpp"
 #include "controller/probes/dns_message.hpp"
 #include "controller/probes/endpoint.hpp"
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/own_end.hpp"
-#include "controller/http/own_trouble.hpp"
 #include "controller/probes/stream_question.hpp"
 
 namespace squall {
@@ -33,7 +33,11 @@ Endpoint first_nameserver() {
 class DnsQuestion : public Question {
  public:
   DnsQuestion(boost::asio::io_context& loop, dns::Message question, std::string type, Done done)
-      : Question(std::move(done)), loop_(loop), socket_(loop), question_(std::move(question)), type_(std::move(type)) {}
+      : Question(std::move(done)),
+        loop_(loop),
+        socket_(loop),
+        question_(std::move(question)),
+        type_(std::move(type)) {}
 
   std::string local() const override {
     auto& socket = const_cast<Udp::socket&>(socket_);
@@ -42,9 +46,9 @@ class DnsQuestion : public Question {
 
   void start(const Endpoint& server) {
     lookup_ = look_up(loop_, server.host, while_asked([this, port = server.port](const Addresses& found) {
-      if (!found) return fail(found.error());
-      send({found->front(), port});
-    }));
+                        if (!found) return fail(found.error());
+                        send({found->front(), port});
+                      }));
   }
 
   void send(const Udp::endpoint& server) {
@@ -55,7 +59,8 @@ class DnsQuestion : public Question {
     if (failed) return fail_later(failed);
     socket_.async_send(boost::asio::buffer(question_),
                        while_asked([this](const boost::system::error_code& unsent, std::size_t) {
-                         if (unsent && is_own_trouble(unsent.value())) return could_not_ask(short_text(unsent));
+                         if (unsent && is_own_trouble(unsent.value()))
+                           return could_not_ask(short_text(unsent));
                          if (unsent) return fail(short_text(unsent));
                          receive();
                        }));
@@ -64,9 +69,9 @@ class DnsQuestion : public Question {
  private:
   void fail_later(const boost::system::error_code& failed) {
     boost::asio::post(loop_, while_asked([this, failed] {
-      if (is_own_trouble(failed.value())) return could_not_ask(short_text(failed));
-      fail(short_text(failed));
-    }));
+                        if (is_own_trouble(failed.value())) return could_not_ask(short_text(failed));
+                        fail(short_text(failed));
+                      }));
   }
 
   void receive() {
@@ -81,7 +86,8 @@ class DnsQuestion : public Question {
 
   void judge() {
     const auto reply = dns::read_reply(reply_, question_);
-    if (!reply) return receive();  // a late answer to an earlier question, or garbage: the real one may still come
+    if (!reply)
+      return receive();  // a late answer to an earlier question, or garbage: the real one may still come
     if (reply->code != 0) return fail(dns::code_name(reply->code));
     if (reply->records == 0 && !reply->truncated) return fail(fmt::format("no {} record", type_));
     succeed();
@@ -99,7 +105,8 @@ class DnsProbe : public Probe {
   DnsProbe(boost::asio::io_context& loop, const ProbeSpec& spec)
       : loop_(loop), name_(spec.object), type_(spec.type.empty() ? "A" : spec.type) {
     const auto number = dns::record_type(type_);
-    if (!number) throw std::invalid_argument(fmt::format("expected a record type such as A or AAAA, got \"{}\"", type_));
+    if (!number)
+      throw std::invalid_argument(fmt::format("expected a record type such as A or AAAA, got \"{}\"", type_));
     number_ = *number;
     if (const auto question = dns::make_question(0, name_, number_); !question)
       throw std::invalid_argument(question.error());
@@ -115,8 +122,10 @@ class DnsProbe : public Probe {
     auto question = std::make_shared<DnsQuestion>(loop_, std::move(*message), type_, std::move(done));
     boost::system::error_code not_an_address;
     const auto address = boost::asio::ip::make_address(server.host, not_an_address);
-    if (not_an_address) question->start(server);
-    else question->send({address, server.port});
+    if (not_an_address)
+      question->start(server);
+    else
+      question->send({address, server.port});
     return question;
   }
 

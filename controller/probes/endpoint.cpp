@@ -7,9 +7,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <fmt/format.h>
 #include <boost/asio/ip/address_v4.hpp>
 #include <boost/asio/ip/address_v6.hpp>
-#include <fmt/format.h>
 
 namespace squall {
 namespace {
@@ -41,9 +41,11 @@ ip::address address_of(const addrinfo& entry) {
 
 }  // namespace
 
-tl::expected<Endpoint, std::string> parse_endpoint(std::string_view text, std::optional<std::uint16_t> default_port) {
+tl::expected<Endpoint, std::string> parse_endpoint(std::string_view text,
+                                                   std::optional<std::uint16_t> default_port) {
   const auto unexpected = [&] {
-    return tl::unexpected(fmt::format("expected {}, got \"{}\"", default_port ? "host or host:port" : "host:port", text));
+    return tl::unexpected(
+        fmt::format("expected {}, got \"{}\"", default_port ? "host or host:port" : "host:port", text));
   };
   std::string_view host = text, rest;
   if (text.starts_with('[')) {
@@ -74,11 +76,14 @@ Addresses look_up(const std::string& host) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* first = nullptr;
   if (const int failed = ::getaddrinfo(host.c_str(), nullptr, &hints, &first); failed != 0) {
-    if (failed == EAI_NONAME || failed == EAI_NODATA) return tl::unexpected(fmt::format("cannot resolve \"{}\"", host));
-    return tl::unexpected(fmt::format("cannot resolve \"{}\": {}", host, lower_first(::gai_strerror(failed))));
+    if (failed == EAI_NONAME || failed == EAI_NODATA)
+      return tl::unexpected(fmt::format("cannot resolve \"{}\"", host));
+    return tl::unexpected(
+        fmt::format("cannot resolve \"{}\": {}", host, lower_first(::gai_strerror(failed))));
   }
   std::vector<ip::address> addresses;
-  for (const addrinfo* entry = first; entry; entry = entry->ai_next) addresses.push_back(address_of(*entry));
+  for (const addrinfo* entry = first; entry; entry = entry->ai_next)
+    addresses.push_back(address_of(*entry));
   ::freeaddrinfo(first);
   return addresses;
 }

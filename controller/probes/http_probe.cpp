@@ -1,9 +1,9 @@
 #include <stdexcept>
 
 // Not std::regex: libstdc++'s recurses once a character and overflows the stack on bodies of some 100 kB.
-#include <boost/regex.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/regex.hpp>
 
 #include "controller/probes/kinds.hpp"
 
@@ -25,12 +25,17 @@ class HttpQuestion : public Question {
   std::string local() const override { return local_.empty() ? client_.local(number_) : local_; }
 
   void start(http::Request request, Judge judge) {
-    number_ = client_.get(std::move(request), while_asked([this, judge = std::move(judge)](const http::Answer& got) {
-      local_ = got.local;
-      if (got.not_asked) return could_not_ask(got.error);
-      std::string error = judge(got);
-      answer({.ok = error.empty(), .error = std::move(error), .code = got.status, .phases = phases_of(got), .opened = got.opened});
-    }));
+    number_ = client_.get(std::move(request),
+                          while_asked([this, judge = std::move(judge)](const http::Answer& got) {
+                            local_ = got.local;
+                            if (got.not_asked) return could_not_ask(got.error);
+                            std::string error = judge(got);
+                            answer({.ok = error.empty(),
+                                    .error = std::move(error),
+                                    .code = got.status,
+                                    .phases = phases_of(got),
+                                    .opened = got.opened});
+                          }));
   }
 
  private:
@@ -65,7 +70,8 @@ class HttpProbe : public Probe {
   std::string judge(const http::Answer& answer) const {
     if (!answer.ok) return answer.error;
     const int status = answer.status;
-    if (accepted_.empty() && (status < 200 || status > 399)) return fmt::format("status {} (expected 200 to 399)", status);
+    if (accepted_.empty() && (status < 200 || status > 399))
+      return fmt::format("status {} (expected 200 to 399)", status);
     if (!accepted_.empty() && std::find(accepted_.begin(), accepted_.end(), status) == accepted_.end())
       return fmt::format("status {} (expected {})", status, fmt::join(accepted_, ", "));
     return body_ ? judge_body(answer.body) : "";

@@ -1,4 +1,5 @@
-// The kinds of probes. Each throws std::invalid_argument where the probe's object makes no sense ("expected host:port").
+// The kinds of probes. Each throws std::invalid_argument where the probe's object makes no sense ("expected
+// host:port").
 #pragma once
 
 #include <memory>
@@ -28,7 +29,8 @@ std::unique_ptr<Probe> redis_probe(boost::asio::io_context&, const ProbeSpec&);
 // A statement; as redis_probe. Healthy: it succeeded, with or without rows.
 std::unique_ptr<Probe> postgres_probe(boost::asio::io_context&, const ProbeSpec&);
 
-// /bin/sh -c in a process group of its own, which is killed when the answer is there or given up. Healthy: exit code 0.
+// /bin/sh -c in a process group of its own, which is killed when the answer is there or given up. Healthy:
+// exit code 0.
 std::unique_ptr<Probe> command_probe(boost::asio::io_context&, const ProbeSpec&);
 
 // Healthy: at least one process matches.

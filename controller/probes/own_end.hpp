@@ -5,7 +5,8 @@
 
 namespace squall {
 
-// Of a socket of TCP, or of UDP: "tcp 10.0.0.1:4711", as the injector's protocol has it; "" where it has no address yet.
+// Of a socket of TCP, or of UDP: "tcp 10.0.0.1:4711", as the injector's protocol has it; "" where it has no
+// address yet.
 std::string own_end(int socket, bool udp = false);
 
 }  // namespace squall

@@ -24,14 +24,18 @@ void set(Parameters& parameters, std::string_view key, std::string value) {
 std::vector<std::string> split(const std::string& list) {
   std::vector<std::string> parts(1);
   for (const char c : list) {
-    if (c == ',') parts.emplace_back();
-    else parts.back() += c;
+    if (c == ',')
+      parts.emplace_back();
+    else
+      parts.back() += c;
   }
   return parts;
 }
 
 // A directory or an abstract name: a Unix socket.
-bool is_path(const std::string& host) { return host.empty() || host.starts_with('/') || host.starts_with('@'); }
+bool is_path(const std::string& host) {
+  return host.empty() || host.starts_with('/') || host.starts_with('@');
+}
 
 bool is_address(const std::string& host) {
   boost::system::error_code failed;
@@ -56,11 +60,12 @@ tl::expected<Parameters, std::string> parse_parameters(const std::string& connec
 bool needs_lookup(const Parameters& parameters) {
   if (!value_of(parameters, "hostaddr").empty()) return false;
   const auto hosts = split(value_of(parameters, "host"));
-  return std::any_of(hosts.begin(), hosts.end(), [](const auto& host) { return !is_path(host) && !is_address(host); });
+  return std::any_of(hosts.begin(), hosts.end(),
+                     [](const auto& host) { return !is_path(host) && !is_address(host); });
 }
 
-tl::expected<Parameters, std::string> with_addresses(const Parameters& parameters,
-                                                     const std::function<Addresses(const std::string&)>& find) {
+tl::expected<Parameters, std::string> with_addresses(
+    const Parameters& parameters, const std::function<Addresses(const std::string&)>& find) {
   const auto hosts = split(value_of(parameters, "host"));
   const auto ports = split(value_of(parameters, "port"));
   std::vector<std::string> all_hosts, all_addresses, all_ports;
@@ -76,7 +81,8 @@ tl::expected<Parameters, std::string> with_addresses(const Parameters& parameter
     }
     const Addresses found = find(hosts[i]);
     if (!found) return tl::unexpected(found.error());
-    for (const auto& address : *found) add(i, address.to_string());
+    for (const auto& address : *found)
+      add(i, address.to_string());
   }
   Parameters result = parameters;
   set(result, "host", fmt::format("{}", fmt::join(all_hosts, ",")));

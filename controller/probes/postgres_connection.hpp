@@ -1,4 +1,5 @@
-// libpq as the probes use it: connection strings made ready for a client that must not block, and its errors in short.
+// libpq as the probes use it: connection strings made ready for a client that must not block, and its errors
+// in short.
 #pragma once
 
 #include <functional>
@@ -27,9 +28,10 @@ tl::expected<Parameters, std::string> parse_parameters(const std::string& connec
 // True where a host would have to be looked up: PQconnectPoll(3) would do that and block.
 bool needs_lookup(const Parameters&);
 
-// The same with every host replaced by its addresses (host=db,db hostaddr=10.0.0.1,10.0.0.2). `find` may block.
-tl::expected<Parameters, std::string> with_addresses(const Parameters&,
-                                                     const std::function<Addresses(const std::string& host)>& find);
+// The same with every host replaced by its addresses (host=db,db hostaddr=10.0.0.1,10.0.0.2). `find` may
+// block.
+tl::expected<Parameters, std::string> with_addresses(
+    const Parameters&, const std::function<Addresses(const std::string& host)>& find);
 
 // Begins to connect; null where there is no memory.
 Connection start(const Parameters&);

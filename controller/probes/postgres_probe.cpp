@@ -3,9 +3,9 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 
+#include "controller/http/own_trouble.hpp"
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/own_end.hpp"
-#include "controller/http/own_trouble.hpp"
 #include "controller/probes/postgres_connection.hpp"
 
 namespace squall {
@@ -23,7 +23,9 @@ class PostgresQuestion : public Question {
   PostgresQuestion(boost::asio::io_context& loop, Kept kept, const std::string& query, Done done)
       : Question(std::move(done)), loop_(loop), kept_(std::move(kept)), query_(query), watched_(loop) {}
   ~PostgresQuestion() override { unwatch(); }
-  std::string local() const override { return local_.empty() && connection_ ? own_end(PQsocket(connection_.get())) : local_; }
+  std::string local() const override {
+    return local_.empty() && connection_ ? own_end(PQsocket(connection_.get())) : local_;
+  }
 
   void start(const Parameters& parameters) {
     if (kept_ && *kept_) {
@@ -43,7 +45,8 @@ class PostgresQuestion : public Question {
       connect(*resolved);
     });
     lookup_ = std::make_unique<Background>(loop_, [parameters, found]() -> Background::Deliver {
-      auto resolved = postgres::with_addresses(parameters, [](const std::string& host) { return look_up(host); });
+      auto resolved =
+          postgres::with_addresses(parameters, [](const std::string& host) { return look_up(host); });
       return [found, resolved]() mutable { found(resolved); };
     });
   }
@@ -58,10 +61,16 @@ class PostgresQuestion : public Question {
   void continue_connecting() {
     unwatch();  // libpq may go on with another socket
     switch (PQconnectPoll(connection_.get())) {
-      case PGRES_POLLING_READING: return wait(Descriptor::wait_read, &PostgresQuestion::continue_connecting);
-      case PGRES_POLLING_WRITING: return wait(Descriptor::wait_write, &PostgresQuestion::continue_connecting);
-      case PGRES_POLLING_OK: note_opened(); PQsetnonblocking(connection_.get(), 1); return send_query();
-      default: return fail_with_last_error();
+      case PGRES_POLLING_READING:
+        return wait(Descriptor::wait_read, &PostgresQuestion::continue_connecting);
+      case PGRES_POLLING_WRITING:
+        return wait(Descriptor::wait_write, &PostgresQuestion::continue_connecting);
+      case PGRES_POLLING_OK:
+        note_opened();
+        PQsetnonblocking(connection_.get(), 1);
+        return send_query();
+      default:
+        return fail_with_last_error();
     }
   }
 
@@ -73,9 +82,12 @@ class PostgresQuestion : public Question {
 
   void flush() {
     switch (PQflush(connection_.get())) {
-      case 0: return wait(Descriptor::wait_read, &PostgresQuestion::read_results);
-      case 1: return wait(Descriptor::wait_write, &PostgresQuestion::flush);
-      default: return fail_with_last_error();
+      case 0:
+        return wait(Descriptor::wait_read, &PostgresQuestion::read_results);
+      case 1:
+        return wait(Descriptor::wait_write, &PostgresQuestion::flush);
+      default:
+        return fail_with_last_error();
     }
   }
 
@@ -94,11 +106,15 @@ class PostgresQuestion : public Question {
     switch (PQresultStatus(result)) {
       case PGRES_EMPTY_QUERY:
       case PGRES_COMMAND_OK:
-      case PGRES_TUPLES_OK: return;
+      case PGRES_TUPLES_OK:
+        return;
       case PGRES_COPY_IN:
       case PGRES_COPY_OUT:
-      case PGRES_COPY_BOTH: copies_ = true; return;
-      default: break;
+      case PGRES_COPY_BOTH:
+        copies_ = true;
+        return;
+      default:
+        break;
     }
     const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (error_.empty()) error_ = postgres::short_error(primary ? primary : PQresultErrorMessage(result));
@@ -109,8 +125,10 @@ class PostgresQuestion : public Question {
     const bool sound = PQstatus(connection_.get()) == CONNECTION_OK &&
                        PQtransactionStatus(connection_.get()) == PQTRANS_IDLE;
     if (sound && kept_ && !*kept_) *kept_ = std::move(connection_);
-    if (error_.empty()) succeed();
-    else fail(error_);
+    if (error_.empty())
+      succeed();
+    else
+      fail(error_);
   }
 
   void fail_with_last_error() {
@@ -127,8 +145,8 @@ class PostgresQuestion : public Question {
       if (failed) return could_not_ask("watch the connection: " + failed.message());
     }
     watched_.async_wait(what, while_asked([this, then](const boost::system::error_code& failed) {
-      if (!failed) (this->*then)();
-    }));
+                          if (!failed) (this->*then)();
+                        }));
   }
 
   // The socket is libpq's to close.
@@ -172,7 +190,8 @@ class PostgresProbe : public Probe {
 std::unique_ptr<Probe> postgres_probe(boost::asio::io_context& loop, const ProbeSpec& spec) {
   auto parameters = postgres::parse_parameters(spec.object);
   if (!parameters) throw std::invalid_argument(parameters.error());
-  return std::make_unique<PostgresProbe>(loop, std::move(*parameters), spec.query.empty() ? "select 1" : spec.query,
+  return std::make_unique<PostgresProbe>(loop, std::move(*parameters),
+                                         spec.query.empty() ? "select 1" : spec.query,
                                          spec.connection == ProbeSpec::Connection::kept);
 }
 

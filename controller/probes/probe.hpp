@@ -16,11 +16,13 @@ struct ProbeAnswer {
   std::string error;  // short, for a person: "connection refused", "status 503 (expected 200)"
   int code = 0;       // http status
   std::optional<ProbePhases> phases;
-  bool opened = false;   // by a connection that was made for it
-  bool unasked = false;  // nothing was sent: this host has no port, no descriptor, no memory for it; `error` says which
+  bool opened = false;  // by a connection that was made for it
+  bool unasked =
+      false;  // nothing was sent: this host has no port, no descriptor, no memory for it; `error` says which
 };
 
-// One question that is on its way. Destroying it gives up: connections are closed, a command's processes are killed.
+// One question that is on its way. Destroying it gives up: connections are closed, a command's processes are
+// killed.
 class Question : public std::enable_shared_from_this<Question> {
  public:
   using Done = std::function<void(ProbeAnswer)>;
@@ -40,7 +42,9 @@ class Question : public std::enable_shared_from_this<Question> {
   void succeed() { answer({.ok = true, .opened = opened_}); }
   void fail(std::string error) { answer({.ok = false, .error = std::move(error), .opened = opened_}); }
   // It is our own fault that nothing was asked, and no failure of the service.
-  void could_not_ask(const std::string& why) { answer({.error = "could not be asked: " + why, .unasked = true}); }
+  void could_not_ask(const std::string& why) {
+    answer({.error = "could not be asked: " + why, .unasked = true});
+  }
   void note_opened() { opened_ = true; }
 
   // A handler that runs only while somebody still wants the answer.
@@ -59,8 +63,9 @@ class Question : public std::enable_shared_from_this<Question> {
 class Probe {
  public:
   virtual ~Probe() = default;
-  // Asks once more, whether or not earlier questions have been answered. `done` runs on the loop's thread, at most
-  // once, never inside this call, and not after the question is gone. How long to wait is the caller's business.
+  // Asks once more, whether or not earlier questions have been answered. `done` runs on the loop's thread, at
+  // most once, never inside this call, and not after the question is gone. How long to wait is the caller's
+  // business.
   virtual std::shared_ptr<Question> ask(Question::Done done) = 0;
 };
 

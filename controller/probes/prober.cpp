@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unordered_map>
 
+#include <fmt/format.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 
 #include "controller/http/client.hpp"
 #include "controller/probes/kinds.hpp"
@@ -42,16 +42,24 @@ class Unusable : public Probe {
   std::string error_;
 };
 
-std::unique_ptr<Probe> make_probe(boost::asio::io_context& loop, http::Client& client, const ProbeSpec& spec) {
+std::unique_ptr<Probe> make_probe(boost::asio::io_context& loop, http::Client& client,
+                                  const ProbeSpec& spec) {
   try {
     switch (spec.kind) {
-      case ProbeSpec::Kind::http: return http_probe(client, spec);
-      case ProbeSpec::Kind::tcp: return tcp_probe(loop, spec);
-      case ProbeSpec::Kind::dns: return dns_probe(loop, spec);
-      case ProbeSpec::Kind::redis: return redis_probe(loop, spec);
-      case ProbeSpec::Kind::postgres: return postgres_probe(loop, spec);
-      case ProbeSpec::Kind::command: return command_probe(loop, spec);
-      case ProbeSpec::Kind::process: return process_probe(loop, spec);
+      case ProbeSpec::Kind::http:
+        return http_probe(client, spec);
+      case ProbeSpec::Kind::tcp:
+        return tcp_probe(loop, spec);
+      case ProbeSpec::Kind::dns:
+        return dns_probe(loop, spec);
+      case ProbeSpec::Kind::redis:
+        return redis_probe(loop, spec);
+      case ProbeSpec::Kind::postgres:
+        return postgres_probe(loop, spec);
+      case ProbeSpec::Kind::command:
+        return command_probe(loop, spec);
+      case ProbeSpec::Kind::process:
+        return process_probe(loop, spec);
     }
     throw std::invalid_argument("no such kind of probe");
   } catch (const std::invalid_argument& error) {
@@ -181,7 +189,9 @@ void Prober::State::ask_all_due() {
 
 void Prober::State::ask(Scheduled& scheduled, Time due) {
   if (scheduled.asked >= scheduled.most_asked) {
-    return report(scheduled, due, {.error = fmt::format("not started: {} still unanswered", scheduled.asked), .unasked = true});
+    return report(
+        scheduled, due,
+        {.error = fmt::format("not started: {} still unanswered", scheduled.asked), .unasked = true});
   }
   ++scheduled.asked;
   const auto id = ++last_flight;
@@ -197,20 +207,22 @@ void Prober::State::ask(Scheduled& scheduled, Time due) {
 
 void Prober::State::watch_timeout(std::uint64_t id, bool looked_again) {
   // A timer that has expired cannot be cancelled any more: its flight may be settled when this runs.
-  flights.at(id).timeout.async_wait([weak = weak_from_this(), id, looked_again](const boost::system::error_code& failed) {
-    const auto self = weak.lock();
-    if (failed || !self || !self->flights.contains(id)) return;
-    self->look();
-    if (Clock::now() < self->flights.at(id).timeout.expiry()) return;  // it was given more time, and is watched anew
-    Flight& flight = self->flights.at(id);
-    // Where this loop is late itself, the answer may be here already: it is looked at first.
-    if (!looked_again && Clock::now() - flight.timeout.expiry() > std::chrono::milliseconds(5)) {
-      flight.timeout.expires_after(std::chrono::milliseconds(10));
-      return self->watch_timeout(id, true);
-    }
-    flight.waited_out = true;
-    self->settle(id, {.error = "timed out after " + to_string(Duration::of(flight.of.timeout))});
-  });
+  flights.at(id).timeout.async_wait(
+      [weak = weak_from_this(), id, looked_again](const boost::system::error_code& failed) {
+        const auto self = weak.lock();
+        if (failed || !self || !self->flights.contains(id)) return;
+        self->look();
+        if (Clock::now() < self->flights.at(id).timeout.expiry())
+          return;  // it was given more time, and is watched anew
+        Flight& flight = self->flights.at(id);
+        // Where this loop is late itself, the answer may be here already: it is looked at first.
+        if (!looked_again && Clock::now() - flight.timeout.expiry() > std::chrono::milliseconds(5)) {
+          flight.timeout.expires_after(std::chrono::milliseconds(10));
+          return self->watch_timeout(id, true);
+        }
+        flight.waited_out = true;
+        self->settle(id, {.error = "timed out after " + to_string(Duration::of(flight.of.timeout))});
+      });
 }
 
 void Prober::State::settle(std::uint64_t id, ProbeAnswer answer) {
@@ -227,9 +239,12 @@ void Prober::State::settle(std::uint64_t id, ProbeAnswer answer) {
   if (finished && flights.empty()) std::exchange(finished, nullptr)();
 }
 
-std::int64_t Prober::State::since_start(Time time) const { return (nanoseconds(time - start) + asleep).count(); }
+std::int64_t Prober::State::since_start(Time time) const {
+  return (nanoseconds(time - start) + asleep).count();
+}
 
-void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer answer, nanoseconds stood, std::string local) {
+void Prober::State::report(const Scheduled& scheduled, Time due, ProbeAnswer answer, nanoseconds stood,
+                           std::string local) {
   if (closed) return;
   sink(scheduled.service, scheduled.name,
        {.due_ns = since_start(due),
@@ -256,7 +271,8 @@ std::vector<NotAsked> Prober::State::stood_still(nanoseconds stalled) {
   }
   if (!out.empty()) {
     queue = {};
-    for (auto& probe : probes) queue.push(probe.get());
+    for (auto& probe : probes)
+      queue.push(probe.get());
   }
   for (auto& [id, flight] : flights) {
     flight.unheard = true;
@@ -295,24 +311,39 @@ void Prober::State::close() {
 Prober::Prober(boost::asio::io_context& loop, Time start, Sink sink)
     : state_(std::make_shared<State>(loop, start, std::move(sink))) {}
 
-Prober::~Prober() { state_->close(); }
+Prober::~Prober() {
+  state_->close();
+}
 
-void Prober::add(const std::string& service, const ProbeSpec& spec) { state_->add(service, spec); }
+void Prober::add(const std::string& service, const ProbeSpec& spec) {
+  state_->add(service, spec);
+}
 
-void Prober::before_each(std::function<void()> look) { state_->look = std::move(look); }
+void Prober::before_each(std::function<void()> look) {
+  state_->look = std::move(look);
+}
 
-std::vector<NotAsked> Prober::stood_still(nanoseconds stalled) { return state_->stood_still(stalled); }
+std::vector<NotAsked> Prober::stood_still(nanoseconds stalled) {
+  return state_->stood_still(stalled);
+}
 
 std::vector<Waiting> Prober::waiting() const {
   std::vector<Waiting> out;
-  for (auto& [id, flight] : state_->flights) out.push_back({flight.of.service, flight.of.name, state_->since_start(flight.due + flight.stood)});
+  for (auto& [id, flight] : state_->flights)
+    out.push_back({flight.of.service, flight.of.name, state_->since_start(flight.due + flight.stood)});
   return out;
 }
 
-void Prober::give_up(const std::string& error) { state_->give_up(error); }
+void Prober::give_up(const std::string& error) {
+  state_->give_up(error);
+}
 
-void Prober::run() { state_->run(); }
+void Prober::run() {
+  state_->run();
+}
 
-void Prober::finish(std::function<void()> done) { state_->finish(std::move(done)); }
+void Prober::finish(std::function<void()> done) {
+  state_->finish(std::move(done));
+}
 
 }  // namespace squall

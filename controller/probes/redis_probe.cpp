@@ -1,8 +1,8 @@
 #include <array>
 #include <stdexcept>
 
-#include <boost/asio/buffer.hpp>
 #include <fmt/format.h>
+#include <boost/asio/buffer.hpp>
 
 #include "controller/probes/kinds.hpp"
 #include "controller/probes/stream_question.hpp"
@@ -12,8 +12,8 @@ namespace {
 
 using Socket = StreamQuestion::Socket;
 
-// The connection that the next question may use; null where each makes its own. One only: spare ones would be closed by
-// the server in time, and fail probes that had no reason to fail.
+// The connection that the next question may use; null where each makes its own. One only: spare ones would be
+// closed by the server in time, and fail probes that had no reason to fail.
 using Kept = std::shared_ptr<std::optional<Socket>>;
 
 class RedisQuestion : public StreamQuestion {
@@ -36,10 +36,11 @@ class RedisQuestion : public StreamQuestion {
   }
 
  private:
-  // Plain reads and writes only: Asio's composed ones (async_read_until) go on using their buffer after the socket is
-  // closed, when this question may be gone.
+  // Plain reads and writes only: Asio's composed ones (async_read_until) go on using their buffer after the
+  // socket is closed, when this question may be gone.
   void ping() {
-    static constexpr std::string_view question = "*1\r\n$4\r\nPING\r\n";  // so short that it is never sent in parts
+    static constexpr std::string_view question =
+        "*1\r\n$4\r\nPING\r\n";  // so short that it is never sent in parts
     socket().async_send(boost::asio::buffer(question),
                         while_asked([this](const boost::system::error_code& failed, std::size_t) {
                           if (failed) return fail(short_text(failed));
@@ -53,7 +54,8 @@ class RedisQuestion : public StreamQuestion {
                              if (failed) return fail(short_text(failed));
                              received_.append(chunk_.data(), size);
                              const auto end = received_.find("\r\n");
-                             if (end == std::string::npos && received_.size() < longest_line) return read_line();
+                             if (end == std::string::npos && received_.size() < longest_line)
+                               return read_line();
                              judge(received_.substr(0, end));
                            }));
   }
@@ -76,7 +78,8 @@ class RedisQuestion : public StreamQuestion {
 
 class RedisProbe : public Probe {
  public:
-  RedisProbe(boost::asio::io_context& loop, Endpoint endpoint, bool keeps) : loop_(loop), endpoint_(std::move(endpoint)) {
+  RedisProbe(boost::asio::io_context& loop, Endpoint endpoint, bool keeps)
+      : loop_(loop), endpoint_(std::move(endpoint)) {
     if (keeps) kept_ = std::make_shared<std::optional<Socket>>();
   }
 

@@ -16,8 +16,8 @@ class Spread {
   std::map<std::chrono::nanoseconds, std::uint64_t> given_;
 };
 
-// How many questions of one probe may be unanswered at once: each of them ends by its timeout, so that on time there
-// are never more; it bounds what a stalled machine starts when it wakes up.
+// How many questions of one probe may be unanswered at once: each of them ends by its timeout, so that on
+// time there are never more; it bounds what a stalled machine starts when it wakes up.
 std::size_t most_in_flight(std::chrono::nanoseconds every, std::chrono::nanoseconds timeout);
 
 }  // namespace squall

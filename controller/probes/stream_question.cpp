@@ -4,8 +4,8 @@
 
 #include <boost/asio/error.hpp>
 
-#include "controller/probes/own_end.hpp"
 #include "controller/http/own_trouble.hpp"
+#include "controller/probes/own_end.hpp"
 
 namespace squall {
 
@@ -26,13 +26,19 @@ void StreamQuestion::connect(const Endpoint& endpoint, std::function<void()> con
     return;
   }
   lookup_ = look_up(loop_, endpoint.host, while_asked([this, port = endpoint.port](const Addresses& found) {
-    if (!found) return has_descriptors_left() ? fail(found.error()) : could_not_ask("no descriptor is left to look up the name");
-    for (auto each = found->rbegin(); each != found->rend(); ++each) left_.emplace_back(*each, port);
-    try_next("");
-  }));
+                      if (!found)
+                        return has_descriptors_left()
+                                   ? fail(found.error())
+                                   : could_not_ask("no descriptor is left to look up the name");
+                      for (auto each = found->rbegin(); each != found->rend(); ++each)
+                        left_.emplace_back(*each, port);
+                      try_next("");
+                    }));
 }
 
-void StreamQuestion::note_local() { local_ = own_end(socket_.native_handle()); }
+void StreamQuestion::note_local() {
+  local_ = own_end(socket_.native_handle());
+}
 
 std::string StreamQuestion::local() const {
   auto& socket = const_cast<Socket&>(socket_);
@@ -46,16 +52,16 @@ void StreamQuestion::try_next(const std::string& error) {
   boost::system::error_code ignored;
   socket_.close(ignored);
   socket_.async_connect(next, while_asked([this](const boost::system::error_code& failed) {
-    if (failed) {
-      // One address that could be asked has spoken for the service.
-      own_trouble_ = is_own_trouble(failed.value()) && (first_ || own_trouble_);
-      first_ = false;
-      return try_next(short_text(failed));
-    }
-    note_opened();
-    note_local();
-    connected_();
-  }));
+                          if (failed) {
+                            // One address that could be asked has spoken for the service.
+                            own_trouble_ = is_own_trouble(failed.value()) && (first_ || own_trouble_);
+                            first_ = false;
+                            return try_next(short_text(failed));
+                          }
+                          note_opened();
+                          note_local();
+                          connected_();
+                        }));
 }
 
 }  // namespace squall

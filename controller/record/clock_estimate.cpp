@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::int64_t tell_again_ns = 20'000'000'000;
 
-std::int64_t drift(std::int64_t span_ns) { return span_ns / 2000; }  // 500 ppm, as fast as adjtimex(2) slews
+std::int64_t drift(std::int64_t span_ns) {
+  return span_ns / 2000;
+}  // 500 ppm, as fast as adjtimex(2) slews
 
 std::int64_t wall_ns() {
   timespec now{};
@@ -19,9 +21,12 @@ std::int64_t wall_ns() {
 
 }  // namespace
 
-std::int64_t monotonic_clock_ns() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds{1}; }
+std::int64_t monotonic_clock_ns() {
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds{1};
+}
 
-std::optional<ClockEstimate::News> ClockEstimate::add(std::int64_t low_ns, std::int64_t high_ns, std::int64_t sent_ns, std::int64_t received_ns) {
+std::optional<ClockEstimate::News> ClockEstimate::add(std::int64_t low_ns, std::int64_t high_ns,
+                                                      std::int64_t sent_ns, std::int64_t received_ns) {
   const auto low = low_ns - received_ns, high = high_ns - sent_ns;
   News out;
   if (!fresh_) {
@@ -37,15 +42,20 @@ std::optional<ClockEstimate::News> ClockEstimate::add(std::int64_t low_ns, std::
   last_ = received_ns;
   out.error_ns = (high_ - low_) / 2 + 1;
   out.zero_ns = low_ + (high_ - low_) / 2;
-  const bool worth_it = fresh_ || out.stepped || out.error_ns < told_error_ / 2 || received_ns - told_at_ > tell_again_ns;
+  const bool worth_it =
+      fresh_ || out.stepped || out.error_ns < told_error_ / 2 || received_ns - told_at_ > tell_again_ns;
   fresh_ = false;
   if (!worth_it) return std::nullopt;
   told_at_ = received_ns, told_error_ = out.error_ns;
   return out;
 }
 
-boost::json::object to_event(const ClockEstimate::News& news, const std::string& of, const std::string& name) {
-  boost::json::object out{{"of", of}, {"name", name}, {"offset_ns", news.zero_ns + monotonic_clock_ns() - wall_ns()}, {"error_ns", news.error_ns}};
+boost::json::object to_event(const ClockEstimate::News& news, const std::string& of,
+                             const std::string& name) {
+  boost::json::object out{{"of", of},
+                          {"name", name},
+                          {"offset_ns", news.zero_ns + monotonic_clock_ns() - wall_ns()},
+                          {"error_ns", news.error_ns}};
   if (news.stepped) out["stepped"] = true, out["held_ns"] = news.held_ns;
   return out;
 }

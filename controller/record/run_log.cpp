@@ -28,16 +28,18 @@ std::string compact_utc(std::int64_t wall_ns) {
   return text;
 }
 
-// What others say (labels of alerts, a command's output, an error of a server) may hold what a terminal would obey, bytes
-// that are no UTF-8, and passwords: none of it gets any further than here.
+// What others say (labels of alerts, a command's output, an error of a server) may hold what a terminal would
+// obey, bytes that are no UTF-8, and passwords: none of it gets any further than here.
 boost::json::value harmless(boost::json::value value) {
   if (auto* text = value.if_string()) {
     *text = redacted(printable_text(*text));
   } else if (auto* list = value.if_array()) {
-    for (auto& item : *list) item = harmless(std::move(item));
+    for (auto& item : *list)
+      item = harmless(std::move(item));
   } else if (auto* object = value.if_object()) {
     boost::json::object out;
-    for (auto& [key, member] : *object) out.insert_or_assign(printable_text(key), harmless(std::move(member)));
+    for (auto& [key, member] : *object)
+      out.insert_or_assign(printable_text(key), harmless(std::move(member)));
     value = std::move(out);
   }
   return value;
@@ -57,7 +59,8 @@ std::int64_t boot_clock_ns() {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(std::chrono::steady_clock::now()), boot_start_ns_(boot_clock_ns()) {
+RunLog::RunLog(const std::string& runs, const std::string& scenario)
+    : start_(std::chrono::steady_clock::now()), boot_start_ns_(boot_clock_ns()) {
   std::error_code error;
   std::filesystem::create_directories(runs, error);
   if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", runs, error.message()));
@@ -79,11 +82,17 @@ RunLog::RunLog(const std::string& runs, const std::string& scenario) : start_(st
   }
 }
 
-RunLog::~RunLog() { finish(); }
+RunLog::~RunLog() {
+  finish();
+}
 
-std::int64_t RunLog::now() const { return boot_clock_ns() - boot_start_ns_; }
+std::int64_t RunLog::now() const {
+  return boot_clock_ns() - boot_start_ns_;
+}
 
-std::string RunLog::name() const { return std::filesystem::path(folder_).filename().string(); }
+std::string RunLog::name() const {
+  return std::filesystem::path(folder_).filename().string();
+}
 
 void RunLog::reserve() {
   if (written_ + reserve_bytes / 2 < reserved_) return;
@@ -105,7 +114,8 @@ void RunLog::write(const std::string& line) {
     const auto wrote = ::write(fd_, line.data() + done, line.size() - done);
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote <= 0) {
-      if (trouble_.empty()) trouble_ = fmt::format("write the record in \"{}\": {}", folder_, std::strerror(errno));
+      if (trouble_.empty())
+        trouble_ = fmt::format("write the record in \"{}\": {}", folder_, std::strerror(errno));
       return;
     }
     done += static_cast<std::size_t>(wrote);
@@ -119,16 +129,18 @@ void RunLog::add(std::string_view kind, boost::json::object event) {
   const auto t = now(), at = wall_clock_ns();
   note_step(t, at);
   boost::json::object line{{"t", t}, {"at", at}, {"kind", kind}};
-  for (auto& [key, value] : event) line.emplace(key, harmless(std::move(value)));
+  for (auto& [key, value] : event)
+    line.emplace(key, harmless(std::move(value)));
   append(std::move(line));
 }
 
-// Our own CLOCK_REALTIME against CLOCK_MONOTONIC: what slewing (500 ppm at most) does not explain is a step. CLOCK_MONOTONIC stands
-// still while the machine sleeps, which is told as a step forward.
+// Our own CLOCK_REALTIME against CLOCK_MONOTONIC: what slewing (500 ppm at most) does not explain is a step.
+// CLOCK_MONOTONIC stands still while the machine sleeps, which is told as a step forward.
 void RunLog::note_step(std::int64_t t, std::int64_t at) {
   constexpr std::int64_t tolerated_ns = 20'000'000;
   const auto apart = at - t, by = apart - apart_;
-  if (apart_ && std::abs(by) > tolerated_ns + (t - last_t_) / 2000) append({{"t", t}, {"at", at}, {"kind", "clock.step"}, {"by_ns", by}});
+  if (apart_ && std::abs(by) > tolerated_ns + (t - last_t_) / 2000)
+    append({{"t", t}, {"at", at}, {"kind", "clock.step"}, {"by_ns", by}});
   apart_ = apart, last_t_ = t;
 }
 
@@ -136,7 +148,8 @@ void RunLog::append(boost::json::object line) {
   auto text = boost::json::serialize(line) + "\n";
   if (fd_ >= 0) write(text);
   text_ += text;
-  for (auto& observer : observers_) observer(line);
+  for (auto& observer : observers_)
+    observer(line);
 }
 
 void RunLog::finish() {

@@ -1,5 +1,6 @@
-// The run's folder and its record: one event a line, each written before anything is done about it. Space for what is
-// still to come is reserved ahead, so that a disk that fills up ends the drill in time and loses no line.
+// The run's folder and its record: one event a line, each written before anything is done about it. Space for
+// what is still to come is reserved ahead, so that a disk that fills up ends the drill in time and loses no
+// line.
 #pragma once
 
 #include <chrono>
@@ -17,26 +18,30 @@ class RunLog {
  public:
   using Observer = std::function<void(const boost::json::object&)>;
 
-  // Makes `runs`/<UTC time>-<scenario>/ with an empty events.jsonl; throws std::runtime_error naming the path.
+  // Makes `runs`/<UTC time>-<scenario>/ with an empty events.jsonl; throws std::runtime_error naming the
+  // path.
   RunLog(const std::string& runs, const std::string& scenario);
   ~RunLog();
   RunLog(const RunLog&) = delete;
 
-  // Appends an event; "t" and "at" are added here. Texts are made printable, and passwords in them are redacted: the
-  // file is its owner's only (mode 0600), and reports made of it can be passed around. An observer sees it after it is written.
+  // Appends an event; "t" and "at" are added here. Texts are made printable, and passwords in them are
+  // redacted: the file is its owner's only (mode 0600), and reports made of it can be passed around. An
+  // observer sees it after it is written.
   void add(std::string_view kind, boost::json::object event = {});
   // Runs before each event gets its time, so that what it notices is recorded first.
   void before_each(std::function<void()> look) { look_ = std::move(look); }
   void observe(Observer observer) { observers_.push_back(std::move(observer)); }
-  // "" while every line could be written and room for more is reserved; then what went wrong, once and for all.
+  // "" while every line could be written and room for more is reserved; then what went wrong, once and for
+  // all.
   const std::string& trouble() const { return trouble_; }
   // Gives the reserve back; no event after that.
   void finish();
 
   std::chrono::steady_clock::time_point start() const { return start_; }
-  std::int64_t now() const;  // nanoseconds since the start, on CLOCK_BOOTTIME: it goes on while the host sleeps
+  std::int64_t now()
+      const;  // nanoseconds since the start, on CLOCK_BOOTTIME: it goes on while the host sleeps
   const std::string& folder() const { return folder_; }
-  std::string name() const;          // the folder's last part
+  std::string name() const;                          // the folder's last part
   const std::string& text() const { return text_; }  // the whole record, also kept in memory
 
  private:

@@ -1,5 +1,6 @@
-// A drill as it happens: a line for everything worth telling, and on a terminal a status line below that keeps moving.
-// It watches the run log like any other observer, so it can show nothing that is not in the record.
+// A drill as it happens: a line for everything worth telling, and on a terminal a status line below that
+// keeps moving. It watches the run log like any other observer, so it can show nothing that is not in the
+// record.
 #pragma once
 
 #include <map>

@@ -1,5 +1,5 @@
-// Undo is data: each change to a host has an inverse, a plain record of a small closed set, written to the journal
-// before the change is made. A process that knows nothing but the journal can carry it out.
+// Undo is data: each change to a host has an inverse, a plain record of a small closed set, written to the
+// journal before the change is made. A process that knows nothing but the journal can carry it out.
 #pragma once
 
 #include <span>
@@ -11,8 +11,9 @@
 
 namespace squall {
 
-// One recorded inverse: the verb's name and what it needs, enough to recognise our own work again (an interface's
-// name, index and alias; a pid with its start time; the value we wrote beside the one that was there).
+// One recorded inverse: the verb's name and what it needs, enough to recognise our own work again (an
+// interface's name, index and alias; a pid with its start time; the value we wrote beside the one that was
+// there).
 struct Inverse {
   std::string verb;
   boost::json::object with;
@@ -37,10 +38,11 @@ struct UndoVerb {
   std::string_view name;  // "file.restore"
   std::string (*describe)(const boost::json::object& with);
   Undone (*carry_out)(const boost::json::object& with);
-  // What a snapshot has to look at so that it sees whatever this verb, and the change that it takes back, can leave: the
-  // first words of its lines ("link", "qdisc").
+  // What a snapshot has to look at so that it sees whatever this verb, and the change that it takes back, can
+  // leave: the first words of its lines ("link", "qdisc").
   std::vector<std::string_view> seen_in = {};
-  // Settings of a device that the kernel changes along, below /proc/sys, with * in place of its name: the snapshot looks at those too.
+  // Settings of a device that the kernel changes along, below /proc/sys, with * in place of its name: the
+  // snapshot looks at those too.
   std::vector<std::string_view> changes_along = {};
 };
 

@@ -20,7 +20,8 @@ std::uint64_t number_of(const boost::json::object& with, const char* key) {
 Undone in_namespace_of(const boost::json::object& with, Undone (*act)(const boost::json::object&)) {
   const auto inode = number_of(with, "netns");
   const auto hint = static_cast<pid_t>(number_of(with, "pid"));
-  if (inode != current_network_namespace() && !open_network_namespace(inode, hint)) return {UndoOutcome::already, "", ""};
+  if (inode != current_network_namespace() && !open_network_namespace(inode, hint))
+    return {UndoOutcome::already, "", ""};
   const auto cookie = number_of(with, "netns_cookie");
   Undone out{UndoOutcome::already, "", ""};
   in_network_namespace(inode, hint, [&] {
@@ -36,7 +37,8 @@ void tell_namespaces_apart(std::span<Inverse* const> inverses) {
     const auto inode = number_of(inverse->with, "netns");
     if (!inode) continue;
     const auto [cookie, fresh] = known.try_emplace(inode, 0);
-    if (fresh) cookie->second = network_namespace_cookie(inode, static_cast<pid_t>(number_of(inverse->with, "pid")));
+    if (fresh)
+      cookie->second = network_namespace_cookie(inode, static_cast<pid_t>(number_of(inverse->with, "pid")));
     if (cookie->second) inverse->with["netns_cookie"] = cookie->second;
   }
 }

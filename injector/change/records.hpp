@@ -13,8 +13,8 @@ namespace squall::undo {
 std::string text_of(const boost::json::object&, const char* key);
 std::uint64_t number_of(const boost::json::object&, const char* key);
 
-// Carries out in the network namespace that "netns" and "pid" of the record name. A namespace that nobody is in any
-// more took all of its devices and rules with it.
+// Carries out in the network namespace that "netns" and "pid" of the record name. A namespace that nobody is
+// in any more took all of its devices and rules with it.
 Undone in_namespace_of(const boost::json::object& with, Undone (*act)(const boost::json::object&));
 
 // Adds to those that name a network namespace what no other one ever gets.

@@ -3,7 +3,8 @@
 namespace squall {
 namespace {
 
-// Never destroyed: where the process ends without the session's end, the kernel closes all there is in its order.
+// Never destroyed: where the process ends without the session's end, the kernel closes all there is in its
+// order.
 std::vector<std::unique_ptr<Afterwards>>& kept() {
   static auto* const all = new std::vector<std::unique_ptr<Afterwards>>;
   return *all;

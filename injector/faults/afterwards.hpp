@@ -1,5 +1,5 @@
-// What goes on when its fault is undone, because others use it: connections that were made through a proxy. It changes
-// nothing for anybody new, and ends with the session.
+// What goes on when its fault is undone, because others use it: connections that were made through a proxy.
+// It changes nothing for anybody new, and ends with the session.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,8 @@ class Afterwards {
  public:
   // Ends it.
   virtual ~Afterwards() = default;
-  // What its end costs: "3 connections that went through the proxy of \"slow\""; "" where nobody uses it any more.
+  // What its end costs: "3 connections that went through the proxy of \"slow\""; "" where nobody uses it any
+  // more.
   virtual std::string used_for() = 0;
 };
 

@@ -13,7 +13,7 @@ constexpr std::string_view with = " with ", between = ", ", in_namespace = " in 
 
 struct Claim {
   std::string_view what;
-  std::vector<Prefix> peers;  // empty: every peer
+  std::vector<Prefix> peers;            // empty: every peer
   std::uint64_t network_namespace = 0;  // 0: it is no matter of one
 };
 
@@ -40,32 +40,45 @@ Claim read(std::string_view text, std::uint64_t own) {
   const auto at = out.what.rfind(in_namespace);
   if (at == std::string_view::npos) return out;
   const auto number = out.what.substr(at + in_namespace.size());
-  if (std::from_chars(number.data(), number.data() + number.size(), out.network_namespace).ec == std::errc{}) out.what = out.what.substr(0, at);
+  if (std::from_chars(number.data(), number.data() + number.size(), out.network_namespace).ec == std::errc{})
+    out.what = out.what.substr(0, at);
   return out;
 }
 
 bool overlap(const std::vector<Prefix>& some, const std::vector<Prefix>& others) {
-  return std::any_of(some.begin(), some.end(), [&](auto& one) { return std::any_of(others.begin(), others.end(), [&](auto& other) { return one.covers(other) || other.covers(one); }); });
+  return std::any_of(some.begin(), some.end(), [&](auto& one) {
+    return std::any_of(others.begin(), others.end(),
+                       [&](auto& other) { return one.covers(other) || other.covers(one); });
+  });
 }
 
-bool exclude(const Claim& one, const Claim& other) { return one.what == other.what && one.network_namespace == other.network_namespace && (one.peers.empty() || other.peers.empty() || overlap(one.peers, other.peers)); }
+bool exclude(const Claim& one, const Claim& other) {
+  return one.what == other.what && one.network_namespace == other.network_namespace &&
+         (one.peers.empty() || other.peers.empty() || overlap(one.peers, other.peers));
+}
 
 }  // namespace
 
 std::string claim_with_peers(const std::string& what, const std::vector<Prefix>& peers) {
   auto out = what;
-  for (auto& peer : peers) out += fmt::format("{}{}", &peer == &peers.front() ? with : between, to_string(peer));
+  for (auto& peer : peers)
+    out += fmt::format("{}{}", &peer == &peers.front() ? with : between, to_string(peer));
   return out;
 }
 
-std::string Clash::told() const { return ours == theirs ? fmt::format("\"{}\"", ours) : fmt::format("\"{}\", which overlaps \"{}\"", ours, theirs); }
+std::string Clash::told() const {
+  return ours == theirs ? fmt::format("\"{}\"", ours)
+                        : fmt::format("\"{}\", which overlaps \"{}\"", ours, theirs);
+}
 
 std::optional<Clash> clash(const Claims& ours, const Claims& theirs) {
   std::vector<Claim> held;
-  for (auto& text : theirs.texts) held.push_back(read(text, theirs.network_namespace));
+  for (auto& text : theirs.texts)
+    held.push_back(read(text, theirs.network_namespace));
   for (auto& text : ours.texts) {
     const auto claim = read(text, ours.network_namespace);
-    const auto found = std::find_if(held.begin(), held.end(), [&](auto& other) { return exclude(claim, other); });
+    const auto found =
+        std::find_if(held.begin(), held.end(), [&](auto& other) { return exclude(claim, other); });
     if (found != held.end()) return Clash{text, theirs.texts[static_cast<std::size_t>(found - held.begin())]};
   }
   return {};

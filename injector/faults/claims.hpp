@@ -23,8 +23,12 @@ struct Claims {
   std::vector<std::string> texts;
   std::uint64_t network_namespace = 0;
 };
-// The first of ours that is one of theirs as well. Two that name their peers are one only where an address is of both.
+// The first of ours that is one of theirs as well. Two that name their peers are one only where an address is
+// of both.
 std::optional<Clash> clash(const Claims& ours, const Claims& theirs);
-inline std::optional<Clash> clash(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) { return clash(Claims{ours}, Claims{theirs}); }
+inline std::optional<Clash> clash(const std::vector<std::string>& ours,
+                                  const std::vector<std::string>& theirs) {
+  return clash(Claims{ours}, Claims{theirs});
+}
 
 }  // namespace squall

@@ -10,10 +10,10 @@
 
 #include <boost/json.hpp>
 
-#include "injector/faults/reach.hpp"
 #include "injector/change/transaction.hpp"
-#include "scenarios/schema/schema.hpp"
+#include "injector/faults/reach.hpp"
 #include "scenarios/model/selector.hpp"
+#include "scenarios/schema/schema.hpp"
 
 namespace boost::asio {
 class io_context;
@@ -24,13 +24,15 @@ namespace squall {
 struct Endpoint;
 struct Process;
 
-// Of what a target did meanwhile: how much met the fault and how much went by it, counted by something other than the
-// fault itself (the sockets' own counters, io statistics of a cgroup, /proc). One for each parameter that was asked for.
+// Of what a target did meanwhile: how much met the fault and how much went by it, counted by something other
+// than the fault itself (the sockets' own counters, io statistics of a cgroup, /proc). One for each parameter
+// that was asked for.
 struct Share {
-  std::string of;                 // "connections", "bytes written"
+  std::string of;  // "connections", "bytes written"
   std::uint64_t met = 0, passed = 0;
-  std::vector<std::string> by;    // what went by, and why where that is known: "289 came by a redirect of port 80 to 8080"
-  std::string unknown;            // where it cannot be had: why; met and passed mean nothing then
+  std::vector<std::string>
+      by;  // what went by, and why where that is known: "289 came by a redirect of port 80 to 8080"
+  std::string unknown;  // where it cannot be had: why; met and passed mean nothing then
   boost::json::object json() const;
 };
 
@@ -38,11 +40,13 @@ struct Share {
 struct Witness {
   std::string service;
   std::uint64_t met = 0, passed = 0;
-  std::uint64_t unseen = 0;  // whose connections were not seen at the target: whether they met it is not known
+  std::uint64_t unseen =
+      0;  // whose connections were not seen at the target: whether they met it is not known
   boost::json::object json() const;
 };
 
-// The dose: what was prescribed beside what was measured from the effect, never from our own setting read back.
+// The dose: what was prescribed beside what was measured from the effect, never from our own setting read
+// back.
 struct Dose {
   boost::json::object prescribed;  // {"delay_ms": 80}; each name ends in its unit
   boost::json::object measured;    // the same names where there is a counterpart, and more
@@ -50,7 +54,7 @@ struct Dose {
   bool verified = false;           // the effect was seen
   std::string reason;              // where it is not verified: why, for a person
   std::optional<Witness> witness;
-  std::vector<Share> shares;       // a fault that passed most of its target by is not verified
+  std::vector<Share> shares;  // a fault that passed most of its target by is not verified
   boost::json::object json() const;
 };
 
@@ -73,8 +77,9 @@ struct Setting {
 };
 
 // One fault aimed at one target of this host, from its parameters to its undo.
-// Order of calls: apply (queues changes; may be committed or only read), then, if committed: started, then measure and
-// events at any time (they are polled about four times a second), then stopping, then the undo, then measure once more.
+// Order of calls: apply (queues changes; may be committed or only read), then, if committed: started, then
+// measure and events at any time (they are polled about four times a second), then stopping, then the undo,
+// then measure once more.
 class Fault {
  public:
   virtual ~Fault() = default;
@@ -84,9 +89,11 @@ class Fault {
   virtual std::vector<std::string> targets() const = 0;
   // What it cannot reach here, and what its dose measurement cannot see. Shown in plans and reports.
   virtual std::vector<std::string> limits() const { return {}; }
-  // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each other (claims.hpp).
+  // What it cannot share with another fault on this host ("qdisc eth0 egress"): equal texts exclude each
+  // other (claims.hpp).
   virtual std::vector<std::string> claims() const = 0;
-  // What it touches, resolved: the host's policy is asked about it before the fault is applied and while it is in force.
+  // What it touches, resolved: the host's policy is asked about it before the fault is applied and while it
+  // is in force.
   virtual Reach reach() const = 0;
   virtual void apply(Transaction&) = 0;
   virtual void started() {}
@@ -94,15 +101,17 @@ class Fault {
   virtual void set_level(double) {}
   virtual Dose measure() = 0;
   virtual std::vector<FaultEvent> events() { return {}; }
-  // The ends, on the side of who asked, of connections by which a service of the step was probed meanwhile: whether they met
-  // it is told with the dose.
+  // The ends, on the side of who asked, of connections by which a service of the step was probed meanwhile:
+  // whether they met it is told with the dose.
   virtual void note_probes(const std::string& /*service*/, const std::vector<Endpoint>&) {}
   virtual void stopping() {}
-  // Whether packets may wait for it in the kernel's queue, which drops them when anybody removes a hook: it is undone first,
+  // Whether packets may wait for it in the kernel's queue, which drops them when anybody removes a hook: it
+  // is undone first,
   virtual bool keeps_packets() const { return false; }
   // and where another fault is undone meanwhile, lets them pass at once until that is done.
   virtual void make_way(bool /*on*/) {}
-  // Where several are undone at once: begins to let go of what waits, which takes its time, beside the others,
+  // Where several are undone at once: begins to let go of what waits, which takes its time, beside the
+  // others,
   virtual void begin_letting_go() {}
   // and comes back when that is done. The undo follows.
   virtual void finish_letting_go() {}
@@ -125,11 +134,13 @@ struct FaultType {
   std::vector<std::string> aims;  // keys of TargetSpec
   bool lasting = true;            // stays in force until its end; false: an act that is over at once
   bool ramps = false;
-  std::string_view together;  // the fault that does several of this kind at once, where they cannot be in force beside each other
-  std::string_view undo;  // a sentence: how it is undone, or why it cannot be
+  std::string_view together;  // the fault that does several of this kind at once, where they cannot be in
+                              // force beside each other
+  std::string_view undo;      // a sentence: how it is undone, or why it cannot be
   std::vector<std::string> examples;  // arguments after `squall inject NAME`
   // Checks and resolves; on errors reports them and returns nullptr. Changes nothing.
-  std::unique_ptr<Fault> (*prepare)(const Value& with, const TargetSpec& on, const Setting&, Diagnostics&) = nullptr;
+  std::unique_ptr<Fault> (*prepare)(const Value& with, const TargetSpec& on, const Setting&,
+                                    Diagnostics&) = nullptr;
   std::vector<Capability> (*doctor)() = nullptr;
 };
 

@@ -8,7 +8,8 @@ namespace squall {
 namespace {
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> needs{{
-    {"process.kill", "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)"},
+    {"process.kill",
+     "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)"},
     {"disk.throttle", "a disk, or who uses it (on: path, device, or a process)"},
     {"network.mtu", "one device (on: interface)"},
     {"network.down", "one device (on: interface)"},

@@ -30,11 +30,13 @@ std::optional<tcp::endpoint> original_destination(int client) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   // IP6T_SO_ORIGINAL_DST is 80 as well; its header does not go with <netinet/in.h>.
-  if (::getsockopt(client, v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &storage, &size) != 0) return std::nullopt;
+  if (::getsockopt(client, v4 ? SOL_IP : SOL_IPV6, SO_ORIGINAL_DST, &storage, &size) != 0)
+    return std::nullopt;
   tcp::endpoint out{v4 ? tcp::v4() : tcp::v6(), 0};
   std::copy_n(reinterpret_cast<const char*>(&storage), out.size(), reinterpret_cast<char*>(out.data()));
   auto plain = own.address();
-  if (plain.is_v6() && v4) plain = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, plain.to_v6());
+  if (plain.is_v6() && v4)
+    plain = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, plain.to_v6());
   if (out.address() == plain && out.port() == own.port()) return std::nullopt;
   return out;
 }
@@ -52,7 +54,8 @@ std::optional<tcp::endpoint> peer_of(int socket) {
   if (::getpeername(socket, out.data(), &size) != 0) return {};
   out.resize(size);
   const auto address = out.address();
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) out.address(boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6()));
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    out.address(boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6()));
   return out;
 }
 
@@ -66,8 +69,13 @@ boost::system::error_code error_of(const Socket& socket) {
 }  // namespace
 
 Connection::Connection(Proxy& proxy, Fd client, std::uint64_t number)
-    : proxy_(&proxy), engine_(proxy.engine_), number_(number), client_(engine_.readiness, *this), server_(engine_.readiness, *this),
-      up_(*this, client_, server_, engine_, proxy.statistics_.up), down_(*this, server_, client_, engine_, proxy.statistics_.down) {
+    : proxy_(&proxy),
+      engine_(proxy.engine_),
+      number_(number),
+      client_(engine_.readiness, *this),
+      server_(engine_.readiness, *this),
+      up_(*this, client_, server_, engine_, proxy.statistics_.up),
+      down_(*this, server_, client_, engine_, proxy.statistics_.down) {
   client_.open(std::move(client));
   note(proxy.plan_.clients.get(), client_.fd(), ::getpeername);
   if (!proxy.http_) return;
@@ -103,15 +111,16 @@ bool Connection::dial() {
 
 void Connection::look_up(const Address& address) {
   proxy_->give_reserve_back();
-  resolver_.emplace(engine_.io).async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
-    auto* proxy = proxy_;
-    if (!proxy) return;
-    if (error || found.empty())
-      connected(error ? error : boost::asio::error::host_not_found);
-    else
-      connect({found.begin(), found.end()});
-    proxy->accept_next();
-  });
+  resolver_.emplace(engine_.io)
+      .async_resolve(address.host, address.port, [this, alive = keep_alive()](auto error, auto found) {
+        auto* proxy = proxy_;
+        if (!proxy) return;
+        if (error || found.empty())
+          connected(error ? error : boost::asio::error::host_not_found);
+        else
+          connect({found.begin(), found.end()});
+        proxy->accept_next();
+      });
 }
 
 void Connection::connect(std::vector<tcp::endpoint> to) {
@@ -134,7 +143,8 @@ bool Connection::call(const tcp::endpoint& to, bool by_rare_port) {
   if (!server_.is_open()) return false;
   const int yes = 1, no = 0;
   ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-  if (const auto mark = proxy_->plan().mark) ::setsockopt(server_.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+  if (const auto mark = proxy_->plan().mark)
+    ::setsockopt(server_.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark);
   if (!be_seen_as_the_client(by_rare_port)) return false;
   // What the client has said already goes along with the handshake's last packet (tcp(7)).
   if (early_) ::setsockopt(server_.fd(), IPPROTO_TCP, TCP_QUICKACK, &no, sizeof no);
@@ -148,7 +158,9 @@ bool Connection::be_seen_as_the_client(bool by_rare_port) {
   if (!client) return false;
   const auto as = client_as(client->address());
   errno = EADDRNOTAVAIL;
-  if (!as || (as->priority && ::setsockopt(server_.fd(), SOL_SOCKET, SO_PRIORITY, &as->priority, sizeof as->priority) != 0)) return false;
+  if (!as || (as->priority &&
+              ::setsockopt(server_.fd(), SOL_SOCKET, SO_PRIORITY, &as->priority, sizeof as->priority) != 0))
+    return false;
   if (!as->by_itself) return !by_rare_port || take_rare_port(client->address().is_v6());
   // The port is chosen with the peer, of which there are more than ports.
   const int yes = 1;
@@ -157,8 +169,8 @@ bool Connection::be_seen_as_the_client(bool by_rare_port) {
   return ::bind(server_.fd(), client->data(), static_cast<socklen_t>(client->size())) == 0;
 }
 
-// Where clients seldom have theirs (Linux has 32768 to 60999): the server may still remember one that it closed (TIME_WAIT), and
-// would take another by the same port only at the second try, some 10 ms later.
+// Where clients seldom have theirs (Linux has 32768 to 60999): the server may still remember one that it
+// closed (TIME_WAIT), and would take another by the same port only at the second try, some 10 ms later.
 bool Connection::take_rare_port(bool v6) {
   constexpr std::uint64_t first = 10'000, ports = 22'000, most_tries = 32;
   const int yes = 1;
@@ -171,7 +183,8 @@ bool Connection::take_rare_port(bool v6) {
   return true;  // else by whichever the kernel chooses
 }
 
-// As it is here, and as the server sees it: there the port may be another one, where the client has a connection by it already.
+// As it is here, and as the server sees it: there the port may be another one, where the client has a
+// connection by it already.
 void Connection::note_own_end() {
   auto* const ends = proxy_->plan().ends.get();
   note(ends, server_.fd(), ::getsockname);
@@ -228,7 +241,8 @@ void Connection::ready(Socket& socket) {
 
 void Connection::toxics_changed() {
   const auto keep = shared_from_this();
-  const auto up = proxy_->hitting(number_, Stream::upstream), down = proxy_->hitting(number_, Stream::downstream);
+  const auto up = proxy_->hitting(number_, Stream::upstream),
+             down = proxy_->hitting(number_, Stream::downstream);
   if (!hit_ && (!up.empty() || !down.empty())) {
     hit_ = true;
     ++proxy_->statistics_.hit;
@@ -253,12 +267,13 @@ void Connection::over(Link&) {
 void Connection::end(bool reset) {
   if (proxy_ && hit_) ++(reset ? proxy_->statistics_.reset : proxy_->statistics_.closed);
   // As a health check that connects and hangs up: it has gone, and does not learn of it.
-  if (proxy_ && hit_ && up_.has_ended() && !up_.has_carried() && !down_.has_carried()) ++proxy_->statistics_.unnoticed;
+  if (proxy_ && hit_ && up_.has_ended() && !up_.has_carried() && !down_.has_carried())
+    ++proxy_->statistics_.unnoticed;
   close(reset);
 }
 
-// A socket that is closed while something comes resets its connection, and the client loses what it has not read yet
-// (RFC 9112, 9.6).
+// A socket that is closed while something comes resets its connection, and the client loses what it has not
+// read yet (RFC 9112, 9.6).
 void Connection::farewell() {
   const auto keep = shared_from_this();
   state_ = State::farewell;

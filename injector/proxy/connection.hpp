@@ -20,8 +20,8 @@ class Connection : public LinkOwner, public SocketOwner, public std::enable_shar
   using tcp = boost::asio::ip::tcp;
   Connection(Proxy& proxy, Fd client, std::uint64_t number);
 
-  // False where the upstream's name is looked up first: no other client is to be accepted meanwhile, whose descriptor might be
-  // the one that this takes. One name after the other is looked up anyway.
+  // False where the upstream's name is looked up first: no other client is to be accepted meanwhile, whose
+  // descriptor might be the one that this takes. One name after the other is looked up anyway.
   bool dial();
   // What follows when its server was called.
   void await_server();
@@ -66,7 +66,7 @@ class Connection : public LinkOwner, public SocketOwner, public std::enable_shar
   std::vector<tcp::endpoint> to_;
   std::size_t tried_ = 0;                              // of them
   std::optional<boost::asio::steady_timer> patience_;  // with a client that was said farewell
-  std::unique_ptr<HttpSession> http_;  // outlives its stages in the links
+  std::unique_ptr<HttpSession> http_;                  // outlives its stages in the links
   Link up_, down_;
 };
 

@@ -9,7 +9,9 @@
 namespace squall::proxy {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 // Of "/a?b" and "http://host/a?b": "/a".
 std::string path_of(std::string_view target) {
@@ -24,13 +26,17 @@ std::string path_of(std::string_view target) {
 }  // namespace
 
 bool same_name(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return lower(x) == lower(y); });
 }
 
-std::string unlike(const HttpRule& rule, std::string_view method, std::string_view target, const std::vector<HttpField>& fields) {
+std::string unlike(const HttpRule& rule, std::string_view method, std::string_view target,
+                   const std::vector<HttpField>& fields) {
   const auto path = path_of(target);
   const auto request = fmt::format("{} {}", method, path);
-  if (!rule.methods.empty() && std::find(rule.methods.begin(), rule.methods.end(), method) == rule.methods.end()) return request;
+  if (!rule.methods.empty() &&
+      std::find(rule.methods.begin(), rule.methods.end(), method) == rule.methods.end())
+    return request;
   if (!rule.path.empty() && ::fnmatch(rule.path.c_str(), path.c_str(), 0) != 0) return request;
   for (auto& wanted : rule.headers) {
     const HttpField* of_that_name = nullptr;
@@ -41,9 +47,12 @@ std::string unlike(const HttpRule& rule, std::string_view method, std::string_vi
       fits = fits || ::fnmatch(wanted.value.c_str(), one.value.c_str(), 0) == 0;
     }
     // What may be a secret is nobody's business.
-    const bool secret = same_name(wanted.name, "Authorization") || same_name(wanted.name, "Proxy-Authorization") || same_name(wanted.name, "Cookie");
+    const bool secret = same_name(wanted.name, "Authorization") ||
+                        same_name(wanted.name, "Proxy-Authorization") || same_name(wanted.name, "Cookie");
     if (!of_that_name) return fmt::format("{} without {}", request, wanted.name);
-    if (!fits) return fmt::format("{} with {}: {}", request, wanted.name, secret ? "another value" : of_that_name->value);
+    if (!fits)
+      return fmt::format("{} with {}: {}", request, wanted.name,
+                         secret ? "another value" : of_that_name->value);
   }
   return "";
 }

@@ -65,17 +65,23 @@ class Reader : public http::basic_parser<is_request> {
   }
 };
 
-bool is_framing(std::string_view name) { return same_name(name, "Content-Length") || same_name(name, "Transfer-Encoding") || same_name(name, "Trailer"); }
+bool is_framing(std::string_view name) {
+  return same_name(name, "Content-Length") || same_name(name, "Transfer-Encoding") ||
+         same_name(name, "Trailer");
+}
 
 bool describes_the_body(std::string_view name) {
-  constexpr std::array<std::string_view, 6> names{"Content-Encoding", "ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"};
+  constexpr std::array<std::string_view, 6> names{"Content-Encoding", "ETag",           "Content-MD5",
+                                                  "Digest",           "Content-Digest", "Repr-Digest"};
   return std::any_of(names.begin(), names.end(), [&](auto one) { return same_name(name, one); });
 }
 
 void put(std::vector<HttpField>& fields, const HttpField& field) {
   const auto of_that_name = [&](auto& one) { return same_name(one.name, field.name); };
   // Where it is there as it is to be, its place among the others is kept as well.
-  if (std::count_if(fields.begin(), fields.end(), of_that_name) == 1 && std::find_if(fields.begin(), fields.end(), of_that_name)->value == field.value) return;
+  if (std::count_if(fields.begin(), fields.end(), of_that_name) == 1 &&
+      std::find_if(fields.begin(), fields.end(), of_that_name)->value == field.value)
+    return;
   std::erase_if(fields, [&](auto& one) { return same_name(one.name, field.name); });
   fields.push_back(field);
 }
@@ -83,13 +89,16 @@ void put(std::vector<HttpField>& fields, const HttpField& field) {
 std::string header_text(std::string_view original, const std::vector<HttpField>& fields) {
   std::string out{original.substr(0, original.find("\r\n"))};
   out += "\r\n";
-  for (auto& field : fields) out += fmt::format("{}: {}\r\n", field.name, field.value);
+  for (auto& field : fields)
+    out += fmt::format("{}: {}\r\n", field.name, field.value);
   return out + "\r\n";
 }
 
 std::vector<HttpField> changed(std::vector<HttpField> fields, const HttpRule& rule) {
-  for (auto& name : rule.remove) std::erase_if(fields, [&](auto& one) { return same_name(one.name, name); });
-  for (auto& field : rule.set) put(fields, field);
+  for (auto& name : rule.remove)
+    std::erase_if(fields, [&](auto& one) { return same_name(one.name, name); });
+  for (auto& field : rule.set)
+    put(fields, field);
   return fields;
 }
 
@@ -102,13 +111,16 @@ std::string with_body(std::string_view original, std::vector<HttpField> fields, 
 }
 
 // Answers to HEAD, and these, have none whatever their header says (RFC 9112, 6.3).
-bool has_body(int status, bool head) { return !head && status >= 200 && status != 204 && status != 304; }
+bool has_body(int status, bool head) {
+  return !head && status >= 200 && status != 204 && status != 304;
+}
 
 std::string own_answer(const HttpRule& rule, bool head, std::string_view connection) {
   const auto status = http::int_to_status(rule.status);
   const auto reason = status == http::status::unknown ? View("Fault") : http::obsolete_reason(status);
   auto out = fmt::format("HTTP/1.1 {} {}\r\n", rule.status, std::string_view(reason.data(), reason.size()));
-  if (rule.status != 204 && rule.status != 304) out += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", rule.content_type, rule.body.size());
+  if (rule.status != 204 && rule.status != 304)
+    out += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", rule.content_type, rule.body.size());
   if (!connection.empty()) out += fmt::format("Connection: {}\r\n", connection);
   out += "X-Squall: http.abort\r\n\r\n";
   return has_body(static_cast<int>(rule.status), head) ? out + rule.body : out;
@@ -140,7 +152,8 @@ struct HttpSession::State {
     counters.read_on += requests++ == 0;
     auto rule = control.rule;
     if (!rule) return nullptr;
-    if (const auto differs = unlike(*rule, request.method, request.target, request.fields); !differs.empty()) {
+    if (const auto differs = unlike(*rule, request.method, request.target, request.fields);
+        !differs.empty()) {
       // Once some matched, nobody wonders.
       if (!counters.matched) control.went_by.add(differs);
       return nullptr;
@@ -158,7 +171,8 @@ namespace {
 template <bool is_request>
 class Messages : public Stage {
  public:
-  Messages(bool& unread, const std::uint64_t& requests, HttpCounters& counters, std::uint64_t seed) : Stage({}, seed), unread_(unread), requests_(requests), counters_(counters) {}
+  Messages(bool& unread, const std::uint64_t& requests, HttpCounters& counters, std::uint64_t seed)
+      : Stage({}, seed), unread_(unread), requests_(requests), counters_(counters) {}
   ~Messages() override { count_replaced(false); }
 
   void take(Piece piece, Clock::time_point now) final {
@@ -191,7 +205,8 @@ class Messages : public Stage {
   void rule_changed(const HttpRule* rule, Clock::time_point now) {
     if (!rule) left_.reset();
     auto latest = now;
-    if (rule && rule->act == Act::delay && rule->side == (is_request ? Side::request : Side::response)) latest += rule->delay + rule->jitter;
+    if (rule && rule->act == Act::delay && rule->side == (is_request ? Side::request : Side::response))
+      latest += rule->delay + rule->jitter;
     last_ = std::min(last_, latest);
     for (auto& piece : waiting_) {
       if (piece.leaves <= latest) continue;
@@ -207,24 +222,33 @@ class Messages : public Stage {
   virtual void between() {}          // before the next one
 
   void pass(Bytes bytes) {
-    if (!bytes.empty()) wait({.kind = Piece::Kind::data, .bytes = std::move(bytes), .arrived = now_, .measured = false}, now_);
+    if (!bytes.empty())
+      wait({.kind = Piece::Kind::data, .bytes = std::move(bytes), .arrived = now_, .measured = false}, now_);
   }
   void pass(const std::string& text) { pass(Bytes{text.data(), text.size()}); }
   void close() {
-    wait({.kind = is_request ? Piece::Kind::close : Piece::Kind::farewell, .bytes = {}, .arrived = now_}, now_);
+    wait({.kind = is_request ? Piece::Kind::close : Piece::Kind::farewell, .bytes = {}, .arrived = now_},
+         now_);
     closed_ = true;
   }
   // The header as it is, or as the rule changes it; the body follows where `swallow_` does not stop it.
   void apply(const HttpRule& rule, bool body_there) {
     switch (rule.act) {
-      case Act::abort: return;
+      case Act::abort:
+        return;
       case Act::delay: {
         auto delay = rule.delay;
-        if (rule.jitter.count() > 0) delay += std::chrono::nanoseconds{std::uniform_int_distribution<std::int64_t>{-rule.jitter.count(), rule.jitter.count()}(this->random_)};
+        if (rule.jitter.count() > 0)
+          delay += std::chrono::nanoseconds{std::uniform_int_distribution<std::int64_t>{
+              -rule.jitter.count(), rule.jitter.count()}(this->random_)};
         delay = std::max(delay, std::chrono::nanoseconds{0});
         last_ = std::max(last_, now_ + delay);  // the order is kept
         const auto until = last_;
-        wait({.kind = Piece::Kind::data, .bytes = {header_.data(), header_.size()}, .arrived = now_, .rolled = delay}, until);
+        wait({.kind = Piece::Kind::data,
+              .bytes = {header_.data(), header_.size()},
+              .arrived = now_,
+              .rolled = delay},
+             until);
         break;
       }
       case Act::headers: {
@@ -239,12 +263,14 @@ class Messages : public Stage {
         swallow_ = true;
         // Counted when it is over: it may be the same body.
         replaced_ = rule.body;
-        retyped_ = !rule.content_type.empty() && std::none_of(reader_->fields.begin(), reader_->fields.end(), [&](auto& one) {
-          return same_name(one.name, "Content-Type") && one.value == rule.content_type;
-        });
+        retyped_ = !rule.content_type.empty() &&
+                   std::none_of(reader_->fields.begin(), reader_->fields.end(), [&](auto& one) {
+                     return same_name(one.name, "Content-Type") && one.value == rule.content_type;
+                   });
         reader_->wanted = *replaced_;
         return;
-      case Act::truncate: return truncate(rule.keep_bytes, body_there);
+      case Act::truncate:
+        return truncate(rule.keep_bytes, body_there);
     }
     ++counters_.done;
   }
@@ -277,8 +303,8 @@ class Messages : public Stage {
     close();
   }
 
-  // Before a request they are a slip that servers forgive (RFC 9112, 2.2). Those behind a request that the server never got
-  // are part of it.
+  // Before a request they are a slip that servers forgive (RFC 9112, 2.2). Those behind a request that the
+  // server never got are part of it.
   void blank_lines(Bytes& in) {
     auto part = in.cut(std::string_view(in.data(), in.size()).find_first_not_of("\r\n"));
     if (!swallowed_) pass(std::move(part));
@@ -354,7 +380,8 @@ class Messages : public Stage {
   // Of a body that was replaced, once all of it came, or as much as ever will.
   void count_replaced(bool whole) {
     if (!replaced_) return;
-    const bool same = whole && reader_ && !reader_->body_differs && reader_->body_bytes == replaced_->size() && !retyped_;
+    const bool same =
+        whole && reader_ && !reader_->body_differs && reader_->body_bytes == replaced_->size() && !retyped_;
     ++(same ? counters_.unchanged : counters_.done);
     replaced_.reset();
   }
@@ -377,7 +404,10 @@ class Messages : public Stage {
 
 class HttpSession::Responses : public Messages<false> {
  public:
-  explicit Responses(State& state) : Messages(state.unread, state.requests, state.control.counters, state.control.seed ^ ~state.connection), state_(state) {}
+  explicit Responses(State& state)
+      : Messages(state.unread, state.requests, state.control.counters,
+                 state.control.seed ^ ~state.connection),
+        state_(state) {}
 
   // Answers of our own, in their turn.
   void answer(Clock::time_point now) {
@@ -434,7 +464,10 @@ class HttpSession::Responses : public Messages<false> {
 
 class HttpSession::Requests : public Messages<true> {
  public:
-  Requests(HttpSession& session, State& state) : Messages(state.unread, state.requests, state.control.counters, state.control.seed ^ state.connection), session_(session), state_(state) {}
+  Requests(HttpSession& session, State& state)
+      : Messages(state.unread, state.requests, state.control.counters, state.control.seed ^ state.connection),
+        session_(session),
+        state_(state) {}
 
  protected:
   bool start_message() override {
@@ -450,8 +483,10 @@ class HttpSession::Requests : public Messages<true> {
     auto rule = state_.rolled(*reader_);
     if (rule && rule->side == Side::request && rule->act == Act::abort) {
       exchange.answered_here = swallow_ = true;
-      // Whether the body follows, now that the answer is no 100, is the client's choice: nobody could tell what comes next.
-      exchange.last = exchange.last || std::any_of(reader_->fields.begin(), reader_->fields.end(), [](auto& one) { return same_name(one.name, "Expect"); });
+      // Whether the body follows, now that the answer is no 100, is the client's choice: nobody could tell
+      // what comes next.
+      exchange.last = exchange.last || std::any_of(reader_->fields.begin(), reader_->fields.end(),
+                                                   [](auto& one) { return same_name(one.name, "Expect"); });
     } else if (rule && rule->side == Side::request) {
       apply(*std::exchange(rule, nullptr), !reader_->is_done());
     } else {
@@ -470,7 +505,8 @@ class HttpSession::Requests : public Messages<true> {
 HttpSession::HttpSession(std::shared_ptr<HttpControl> control, std::uint64_t connection)
     : state_(new State{.control = *control, .connection = connection}), control_(std::move(control)) {}
 HttpSession::~HttpSession() {
-  for (auto& exchange : state_->waiting) state_->control.counters.unanswered += exchange.rule && !exchange.begun;
+  for (auto& exchange : state_->waiting)
+    state_->control.counters.unanswered += exchange.rule && !exchange.begun;
 }
 
 std::unique_ptr<Stage> HttpSession::requests() {
@@ -485,12 +521,15 @@ std::unique_ptr<Stage> HttpSession::responses() {
   return out;
 }
 
-void HttpSession::answer() { responses_->answer(Clock::now()); }
+void HttpSession::answer() {
+  responses_->answer(Clock::now());
+}
 
 void HttpSession::rule_changed() {
   const auto& rule = control_->rule;
   for (auto& exchange : state_->waiting)
-    if (exchange.rule && !exchange.answered_here) exchange.rule = rule && rule->side == Side::response ? rule : nullptr;
+    if (exchange.rule && !exchange.answered_here)
+      exchange.rule = rule && rule->side == Side::response ? rule : nullptr;
   const auto now = Clock::now();
   requests_->rule_changed(rule.get(), now);
   responses_->rule_changed(rule.get(), now);

@@ -1,6 +1,6 @@
-// HTTP/1 on one proxied connection (RFC 9112): requests and their answers, by turns, so that one can be changed and the
-// others stay as they are, byte for byte. Keep-alive, pipelining, chunked bodies, 1xx answers; after an upgrade, CONNECT, or
-// anything that is not HTTP/1, everything passes unread.
+// HTTP/1 on one proxied connection (RFC 9112): requests and their answers, by turns, so that one can be
+// changed and the others stay as they are, byte for byte. Keep-alive, pipelining, chunked bodies, 1xx
+// answers; after an upgrade, CONNECT, or anything that is not HTTP/1, everything passes unread.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ class HttpSession {
   // The stages of both directions, which live no longer than the session.
   std::unique_ptr<Stage> requests();
   std::unique_ptr<Stage> responses();
-  // Called when there is something to answer that no server will, from within a stage: `answer` is to be called soon after,
-  // and the responses' link to look again.
+  // Called when there is something to answer that no server will, from within a stage: `answer` is to be
+  // called soon after, and the responses' link to look again.
   std::function<void()> wake;
   void answer();
   // What waits goes on, or waits no longer than the new rule lets it; both links are to look again.

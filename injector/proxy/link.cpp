@@ -10,18 +10,22 @@
 namespace squall::proxy {
 
 namespace {
-constexpr std::size_t at_once = 1 << 20;      // carried before others have their turn
-constexpr std::size_t small = 2048;           // a message that needs no pipe
+constexpr std::size_t at_once = 1 << 20;       // carried before others have their turn
+constexpr std::size_t small = 2048;            // a message that needs no pipe
 constexpr std::size_t most_waiting = 1 << 20;  // for the receiver
 constexpr std::size_t remembered = 4096;
 
-bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
 }  // namespace
 
 Link::Link(LinkOwner& owner, Socket& from, Socket& to, Engine& engine, LinkCounters& counters)
     : owner_(owner), from_(from), to_(to), engine_(engine), counters_(counters) {}
 
-Link::~Link() { stop(); }
+Link::~Link() {
+  stop();
+}
 
 void Link::stop() {
   if (stopped_) return;
@@ -31,7 +35,9 @@ void Link::stop() {
   pipe_ = {};
 }
 
-void Link::put_first(std::unique_ptr<Stage> stage) { stages_.insert(stages_.begin(), std::move(stage)); }
+void Link::put_first(std::unique_ptr<Stage> stage) {
+  stages_.insert(stages_.begin(), std::move(stage));
+}
 
 void Link::wake() {
   pump();
@@ -41,7 +47,8 @@ void Link::wake() {
 void Link::start() {
   started_ = true;
   const auto now = Clock::now();
-  for (auto& stage : stages_) stage->begin(now);
+  for (auto& stage : stages_)
+    stage->begin(now);
   if (const auto early = std::exchange(early_, {})) {
     if (stages_.empty())
       pass_on(early->bytes.data(), early->bytes.size());
@@ -67,7 +74,8 @@ void Link::set_toxics(const std::vector<Toxic>& toxics, std::uint64_t seed) {
   }
   // What stays keeps its place, or what it holds would be overtaken.
   for (auto& toxic : toxics) {
-    const auto there = std::find_if(stages_.begin(), stages_.end(), [&](auto& one) { return one->toxic().name == toxic.name; });
+    const auto there = std::find_if(stages_.begin(), stages_.end(),
+                                    [&](auto& one) { return one->toxic().name == toxic.name; });
     if (there != stages_.end()) {
       (*there)->configure(toxic, now);
     } else {
@@ -86,13 +94,15 @@ bool Link::read_early() {
   if (got < 0) failed_to_read();
   if (got <= 0) return false;  // the end is told again
   count_received(static_cast<std::size_t>(got));
-  early_ = {.kind = Piece::Kind::data, .bytes = {text, static_cast<std::size_t>(got)}, .arrived = Clock::now()};
+  early_ = {
+      .kind = Piece::Kind::data, .bytes = {text, static_cast<std::size_t>(got)}, .arrived = Clock::now()};
   return true;
 }
 
 // What waits holds the sender back.
 bool Link::has_room() const {
-  return started_ && !ended_ && !over_ && !pipe_.holds && out_bytes_ < most_waiting && (stages_.empty() || !stages_.front()->full());
+  return started_ && !ended_ && !over_ && !pipe_.holds && out_bytes_ < most_waiting &&
+         (stages_.empty() || !stages_.front()->full());
 }
 
 void Link::read() {
@@ -124,7 +134,8 @@ std::size_t Link::read_plain() {
   if (got == 0) return arrived({.kind = Piece::Kind::end, .bytes = {}, .arrived = Clock::now()}), 0;
   const auto size = static_cast<std::size_t>(got);
   count_received(size);
-  if (!spliced()) return arrived({.kind = Piece::Kind::data, .bytes = {data, size}, .arrived = Clock::now()}), size;
+  if (!spliced())
+    return arrived({.kind = Piece::Kind::data, .bytes = {data, size}, .arrived = Clock::now()}), size;
   pass_on(data, size);
   if (size == small && spliced() && !over_) pipe_ = engine_.pipes.take();  // more waits, most likely
   return size;
@@ -155,8 +166,10 @@ std::size_t Link::read_for_stages() {
 }
 
 std::size_t Link::splice() {
-  const auto got = ::splice(from_.fd(), nullptr, pipe_.write.get(), nullptr, at_once, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-  if (got == 0) return engine_.pipes.give_back(std::exchange(pipe_, {})), 0;  // the end is read again where ends are read
+  const auto got =
+      ::splice(from_.fd(), nullptr, pipe_.write.get(), nullptr, at_once, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+  if (got == 0)
+    return engine_.pipes.give_back(std::exchange(pipe_, {})), 0;  // the end is read again where ends are read
   if (got < 0) {
     if (errno != EINTR) from_.nothing_left();
     return failed_to_read(), 0;
@@ -170,7 +183,8 @@ std::size_t Link::splice() {
 // False where the rest has to wait, or the connection broke.
 bool Link::empty_pipe() {
   while (pipe_.holds) {
-    const auto sent = ::splice(pipe_.read.get(), nullptr, to_.fd(), nullptr, pipe_.holds, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    const auto sent = ::splice(pipe_.read.get(), nullptr, to_.fd(), nullptr, pipe_.holds,
+                               SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (sent <= 0) {
       if (sent < 0 && would_block(errno))
         wait_until_writable();
@@ -223,7 +237,8 @@ void Link::pump() {
   pumping_ = true;
   const auto now = Clock::now();
   tell_waiting(now);
-  for (std::size_t i = 0; i < stages_.size(); ++i) hand_on(i, now);
+  for (std::size_t i = 0; i < stages_.size(); ++i)
+    hand_on(i, now);
   pumping_ = false;
   write_out();
   if (over_) return;
@@ -256,7 +271,8 @@ void Link::count_waiting(std::size_t sent, Clock::time_point now) {
   if (waiting_since_ == Clock::time_point{}) return;
   counters_.waiting_bytes += sent;
   counters_.waiting_s += std::exchange(waited_s_, 0);
-  counters_.any_waiting_s += std::chrono::duration<double>(now - std::exchange(counters_.any_waiting_since, now)).count();
+  counters_.any_waiting_s +=
+      std::chrono::duration<double>(now - std::exchange(counters_.any_waiting_since, now)).count();
 }
 
 void Link::set_timer() {
@@ -266,7 +282,8 @@ void Link::set_timer() {
     const auto due = stages_[i]->due();
     // What is due and still there is held back by what is behind it, which will say when it has room.
     if (due && *due > now) next = std::min(next, *due);
-    if (due && *due <= now && (i + 1 == stages_.size() ? out_bytes_ < most_waiting : !stages_[i + 1]->full())) next = now;
+    if (due && *due <= now && (i + 1 == stages_.size() ? out_bytes_ < most_waiting : !stages_[i + 1]->full()))
+      next = now;
   }
   if (next == timer_at_) return;
   timer_at_ = next;
@@ -294,21 +311,29 @@ void Link::write_out() {
 bool Link::send_front() {
   auto& piece = out_.front();
   switch (piece.kind) {
-    case Piece::Kind::data: break;
+    case Piece::Kind::data:
+      break;
     case Piece::Kind::end: {
       ::shutdown(to_.fd(), SHUT_WR);
       if (!stages_.empty()) {
         ++counters_.ends;
-        counters_.end_held_sum_ms += std::chrono::duration<double, std::milli>(Clock::now() - piece.arrived).count();
+        counters_.end_held_sum_ms +=
+            std::chrono::duration<double, std::milli>(Clock::now() - piece.arrived).count();
       }
       out_.pop_front();
       over_ = true;
       owner_.over(*this);
       return false;
     }
-    case Piece::Kind::close: owner_.end(false); return false;
-    case Piece::Kind::reset: owner_.end(true); return false;
-    case Piece::Kind::farewell: owner_.farewell(); return false;
+    case Piece::Kind::close:
+      owner_.end(false);
+      return false;
+    case Piece::Kind::reset:
+      owner_.end(true);
+      return false;
+    case Piece::Kind::farewell:
+      owner_.farewell();
+      return false;
   }
   const auto sent = ::send(to_.fd(), piece.bytes.data(), piece.bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent < 0) {
@@ -335,7 +360,9 @@ void Link::measure(const Piece& piece) {
   const auto now = Clock::now();
   const Milliseconds held{now - piece.arrived};
   counters_.held_sum_ms += held.count();
-  for (auto [ring, value] : {std::pair{&counters_.held_ms, held}, {&counters_.rolled_ms, Milliseconds{piece.rolled}}, {&counters_.late_ms, Milliseconds{now - piece.leaves}}})
+  for (auto [ring, value] : {std::pair{&counters_.held_ms, held},
+                             {&counters_.rolled_ms, Milliseconds{piece.rolled}},
+                             {&counters_.late_ms, Milliseconds{now - piece.leaves}}})
     if (ring->size() < remembered)
       ring->push_back(value.count());
     else

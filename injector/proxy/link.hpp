@@ -1,5 +1,5 @@
-// One direction of a proxied connection. Bytes are spliced from socket to socket in the kernel as long as no toxic hits the
-// connection; else they pass the toxics' stages.
+// One direction of a proxied connection. Bytes are spliced from socket to socket in the kernel as long as no
+// toxic hits the connection; else they pass the toxics' stages.
 #pragma once
 
 #include <cstdint>
@@ -18,21 +18,22 @@ namespace squall::proxy {
 // What a proxy's connections did, as they do it.
 struct LinkCounters {
   std::uint64_t received_bytes = 0, sent_bytes = 0;
-  std::uint64_t pieces = 0;        // sent by way of stages
-  double held_sum_ms = 0;          // of them, between their arrival and their departure
-  std::vector<float> held_ms;      // of the latest of them, in a ring
-  std::vector<float> rolled_ms;    // of the same ones, the delay that was chosen,
-  std::vector<float> late_ms;      // and how long after their turn in the order they left
-  std::uint64_t piece_bytes = 0;   // in them
-  std::uint64_t ends = 0;          // sent by way of stages
+  std::uint64_t pieces = 0;       // sent by way of stages
+  double held_sum_ms = 0;         // of them, between their arrival and their departure
+  std::vector<float> held_ms;     // of the latest of them, in a ring
+  std::vector<float> rolled_ms;   // of the same ones, the delay that was chosen,
+  std::vector<float> late_ms;     // and how long after their turn in the order they left
+  std::uint64_t piece_bytes = 0;  // in them
+  std::uint64_t ends = 0;         // sent by way of stages
   double end_held_sum_ms = 0;
-  double waiting_s = 0;            // that connections had something waiting in their stages, each up to when it sent last,
+  double waiting_s =
+      0;  // that connections had something waiting in their stages, each up to when it sent last,
   std::uint64_t waiting_bytes = 0;  // what was sent meanwhile,
   double any_waiting_s = 0;         // and how long that was true of any of them
   std::uint32_t waiting_now = 0;
   Clock::time_point any_waiting_since;  // up to where that is counted
-  std::uint64_t discarded_bytes = 0;  // that a stage dropped
-  std::uint64_t cuts = 0;             // that the slicer made
+  std::uint64_t discarded_bytes = 0;    // that a stage dropped
+  std::uint64_t cuts = 0;               // that the slicer made
 };
 
 class Link;
@@ -66,8 +67,8 @@ class Link {
   void writable();
   // A stage has something to give that did not come by its own link.
   void wake();
-  // The toxics that hit this connection; those that were there before keep what they hold and their place, new ones follow
-  // them. May be called before start, and at any time.
+  // The toxics that hit this connection; those that were there before keep what they hold and their place,
+  // new ones follow them. May be called before start, and at any time.
   void set_toxics(const std::vector<Toxic>&, std::uint64_t seed);
   bool is_over() const { return over_; }
   // The sender has said that nothing more comes.
@@ -117,7 +118,8 @@ class Link {
   Pipe pipe_;
   std::optional<Piece> early_;
   Clock::time_point read_all_;  // when nothing was left to read
-  bool started_ = false, reading_ = false, writing_ = false, carried_ = false, ended_ = false, over_ = false, stopped_ = false, pumping_ = false;
+  bool started_ = false, reading_ = false, writing_ = false, carried_ = false, ended_ = false, over_ = false,
+       stopped_ = false, pumping_ = false;
 };
 
 }  // namespace squall::proxy

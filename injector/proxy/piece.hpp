@@ -15,7 +15,9 @@ class Bytes {
  public:
   Bytes() = default;
   Bytes(std::shared_ptr<char[]> buffer, std::size_t size) : buffer_(std::move(buffer)), size_(size) {}
-  Bytes(const char* data, std::size_t size) : buffer_(new char[size]), size_(size) { std::copy_n(data, size, buffer_.get()); }
+  Bytes(const char* data, std::size_t size) : buffer_(new char[size]), size_(size) {
+    std::copy_n(data, size, buffer_.get());
+  }
 
   const char* data() const { return buffer_.get() + begin_; }
   std::size_t size() const { return size_; }
@@ -43,10 +45,11 @@ struct Piece {
     farewell,  // to a client: the same as close, once it has sent what it was sending
   } kind = Kind::data;
   Bytes bytes;
-  Clock::time_point arrived;           // when it came to the proxy
-  Clock::time_point leaves = {};       // when it may leave the stage that holds it
-  std::chrono::nanoseconds rolled{0};  // the delays that stages chose for it, whatever the order makes of them
-  bool measured = true;                // how long it was held is part of the statistics
+  Clock::time_point arrived;      // when it came to the proxy
+  Clock::time_point leaves = {};  // when it may leave the stage that holds it
+  std::chrono::nanoseconds rolled{
+      0};                // the delays that stages chose for it, whatever the order makes of them
+  bool measured = true;  // how long it was held is part of the statistics
 };
 
 }  // namespace squall::proxy

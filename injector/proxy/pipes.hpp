@@ -1,4 +1,5 @@
-// Pipes to splice(2) through: a connection borrows one while bytes are on their way, so that idle ones cost nothing.
+// Pipes to splice(2) through: a connection borrows one while bytes are on their way, so that idle ones cost
+// nothing.
 #pragma once
 
 #include <cstddef>

@@ -31,21 +31,28 @@ std::string to_text(const tcp::endpoint& endpoint) {
                                     : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
 }
 
-// The first IPv4 address of a name, else its first one, as Go listens: clients that say 127.0.0.1 reach "localhost".
+// The first IPv4 address of a name, else its first one, as Go listens: clients that say 127.0.0.1 reach
+// "localhost".
 tcp::endpoint to_listen_on(asio::io_context& io, const Address& address) {
   const auto found = tcp::resolver{io}.resolve(address.host, address.port);
-  const auto v4 = std::find_if(found.begin(), found.end(), [](auto& one) { return one.endpoint().address().is_v4(); });
+  const auto v4 =
+      std::find_if(found.begin(), found.end(), [](auto& one) { return one.endpoint().address().is_v4(); });
   return (v4 == found.end() ? found.begin() : v4)->endpoint();
 }
 
-Fd open_listener(const tcp& protocol) { return Fd{::socket(protocol.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}; }
+Fd open_listener(const tcp& protocol) {
+  return Fd{::socket(protocol.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+}
 
-[[noreturn]] void fail() { throw boost::system::system_error{{errno, boost::system::system_category()}}; }
+[[noreturn]] void fail() {
+  throw boost::system::system_error{{errno, boost::system::system_category()}};
+}
 
 }  // namespace
 
 struct Proxy::Listener : SocketOwner, std::enable_shared_from_this<Listener> {
-  explicit Listener(Proxy& owner) : proxy(owner), socket(owner.engine_.readiness, *this), pause(owner.engine_.io) {}
+  explicit Listener(Proxy& owner)
+      : proxy(owner), socket(owner.engine_.readiness, *this), pause(owner.engine_.io) {}
   std::shared_ptr<void> keep_alive() override { return shared_from_this(); }
   void ready(Socket&) override {
     if (!paused) proxy.accept();
@@ -55,7 +62,8 @@ struct Proxy::Listener : SocketOwner, std::enable_shared_from_this<Listener> {
   asio::steady_timer pause;
   bool paused = false;
 
-  // Whoever is accepted needs a second descriptor, for the upstream; looking up its name takes two more for a while.
+  // Whoever is accepted needs a second descriptor, for the upstream; looking up its name takes two more for a
+  // while.
   std::array<Fd, 3> reserve;
   bool has_reserve() {
     for (auto& one : reserve)
@@ -65,25 +73,34 @@ struct Proxy::Listener : SocketOwner, std::enable_shared_from_this<Listener> {
     return false;
   }
   void give_reserve_back() {
-    for (auto& one : reserve) one.reset();
+    for (auto& one : reserve)
+      one.reset();
   }
 };
 
-Proxy::Proxy(Engine& engine, ProxyPlan plan) : engine_(engine), plan_(std::move(plan)), listen_(plan_.listen) {
+Proxy::Proxy(Engine& engine, ProxyPlan plan)
+    : engine_(engine), plan_(std::move(plan)), listen_(plan_.listen) {
   if (!plan_.http) return;
   http_ = std::make_shared<HttpControl>();
   http_->seed = plan_.seed;
 }
 
-Proxy::~Proxy() { disable(); }
+Proxy::~Proxy() {
+  disable();
+}
 
 void Proxy::enable() {
   if (listener_) return;
   const auto address = split_address(listen_);
-  if (!names_a_port(address)) throw std::invalid_argument(address.port.empty() ? "missing port in address" : fmt::format("invalid port \"{}\"", address.port));
+  if (!names_a_port(address))
+    throw std::invalid_argument(address.port.empty() ? "missing port in address"
+                                                     : fmt::format("invalid port \"{}\"", address.port));
   tcp::endpoint at;
   if (address.host.empty()) {
-    at = {tcp::v6(), address.number ? *address.number : to_listen_on(engine_.io, {.host = "::", .port = address.port, .number = {}}).port()};
+    at = {tcp::v6(),
+          address.number
+              ? *address.number
+              : to_listen_on(engine_.io, {.host = "::", .port = address.port, .number = {}}).port()};
   } else {
     at = to_listen_on(engine_.io, address);
   }
@@ -95,10 +112,13 @@ void Proxy::enable() {
   if (!socket) fail();
   const int yes = 1, no = 0;
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);  // which the accepted sockets inherit
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &yes,
+               sizeof yes);  // which the accepted sockets inherit
   if (at.protocol() == tcp::v6()) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
   socklen_t size = static_cast<socklen_t>(at.size());
-  if (::bind(socket.get(), at.data(), size) != 0 || ::listen(socket.get(), 4096) != 0 || ::getsockname(socket.get(), at.data(), &size) != 0) fail();
+  if (::bind(socket.get(), at.data(), size) != 0 || ::listen(socket.get(), 4096) != 0 ||
+      ::getsockname(socket.get(), at.data(), &size) != 0)
+    fail();
   port_ = at.port();
   listen_ = to_text(at);
   listener_ = std::make_shared<Listener>(*this);
@@ -111,7 +131,8 @@ void Proxy::accept() {
   gathering_ = true;
   accept_all();
   gathering_ = false;
-  for (auto& one : std::exchange(called_, {})) one->await_server();
+  for (auto& one : std::exchange(called_, {}))
+    one->await_server();
 }
 
 bool Proxy::gather(Connection& called) {
@@ -179,12 +200,14 @@ void Proxy::accept_no_more() {
 }
 
 void Proxy::end_connections() {
-  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->close(false);
+  for (auto& connection : std::vector(connections_.begin(), connections_.end()))
+    connection->close(false);
 }
 
 void Proxy::break_off() {
   accept_no_more();
-  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->close(connection->is_carrying());
+  for (auto& connection : std::vector(connections_.begin(), connections_.end()))
+    connection->close(connection->is_carrying());
 }
 
 void Proxy::disable() {
@@ -199,13 +222,15 @@ void Proxy::change(std::string listen, std::string upstream) {
 
 void Proxy::set_toxics(std::vector<Toxic> toxics) {
   toxics_ = std::move(toxics);
-  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->toxics_changed();
+  for (auto& connection : std::vector(connections_.begin(), connections_.end()))
+    connection->toxics_changed();
 }
 
 void Proxy::set_http(std::shared_ptr<const HttpRule> rule) {
   if (!http_) return;
   http_->rule = std::move(rule);
-  for (auto& connection : std::vector(connections_.begin(), connections_.end())) connection->rule_changed();
+  for (auto& connection : std::vector(connections_.begin(), connections_.end()))
+    connection->rule_changed();
 }
 
 ProxyStatistics Proxy::statistics() const {
@@ -220,7 +245,8 @@ ProxyStatistics Proxy::statistics() const {
 std::vector<Toxic> Proxy::hitting(std::uint64_t connection, Stream stream) const {
   std::vector<Toxic> out;
   for (auto& toxic : toxics_)
-    if (toxic.stream == stream && roll(plan_.seed, connection, toxic.name) < toxic.toxicity) out.push_back(toxic);
+    if (toxic.stream == stream && roll(plan_.seed, connection, toxic.name) < toxic.toxicity)
+      out.push_back(toxic);
   return out;
 }
 

@@ -1,5 +1,6 @@
-// A TCP proxy with toxics: between clients and one upstream, or, where the kernel leads connections to it, between each
-// client and whomever it wanted to reach. One thread: everything here is called from the io_context's.
+// A TCP proxy with toxics: between clients and one upstream, or, where the kernel leads connections to it,
+// between each client and whomever it wanted to reach. One thread: everything here is called from the
+// io_context's.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,11 @@
 
 #include <boost/asio/ip/address.hpp>
 
-#include "injector/system/process.hpp"
 #include "injector/host/match/seen_as.hpp"
 #include "injector/proxy/http_session.hpp"
 #include "injector/proxy/link.hpp"
 #include "injector/proxy/toxic.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall {
 class EndpointSet;
@@ -29,14 +30,17 @@ class Connection;
 struct ProxyPlan {
   std::string name;
   std::string listen;    // host:port, port 0 for any free one; ":port" and "[::]:port" for every address
-  std::string upstream;  // host:port, looked up for each connection; empty: where the client wanted to go (SO_ORIGINAL_DST)
+  std::string upstream;  // host:port, looked up for each connection; empty: where the client wanted to go
+                         // (SO_ORIGINAL_DST)
   std::uint64_t seed = 1;
-  std::uint32_t mark = 0;  // of the sockets towards the upstream (SO_MARK), so that the kernel does not lead them here again
-  std::shared_ptr<EndpointSet> clients, ends;  // where the ends of those who come, and its own towards servers, are noted, if anywhere
-  // How the server is to see a client as if there were no proxy; nothing: it cannot, and the client is not served. None: servers
-  // see the proxy.
+  std::uint32_t mark =
+      0;  // of the sockets towards the upstream (SO_MARK), so that the kernel does not lead them here again
+  std::shared_ptr<EndpointSet> clients,
+      ends;  // where the ends of those who come, and its own towards servers, are noted, if anywhere
+  // How the server is to see a client as if there were no proxy; nothing: it cannot, and the client is not
+  // served. None: servers see the proxy.
   std::function<std::optional<SeenAs>(const boost::asio::ip::address& client)> client_as;
-  bool http = false;       // its connections speak HTTP/1, by which a rule can change them
+  bool http = false;  // its connections speak HTTP/1, by which a rule can change them
 };
 
 struct ProxyStatistics {
@@ -45,7 +49,8 @@ struct ProxyStatistics {
   std::uint64_t hit = 0;          // of those accepted or open when a toxic came: that at least one toxic hits
   std::uint64_t unreachable = 0;  // the upstream did not answer
   std::uint64_t closed = 0, reset = 0;  // by toxics
-  std::uint64_t unnoticed = 0;          // of those: nothing was ever sent over them, and the client had ended its side
+  std::uint64_t unnoticed =
+      0;  // of those: nothing was ever sent over them, and the client had ended its side
   LinkCounters up, down;
   HttpCounters http;
 };
@@ -63,7 +68,8 @@ class Proxy {
   bool enabled() const { return static_cast<bool>(listener_); }
   // Accepts those whom the kernel has connected already.
   void accept_waiting();
-  // Ends every connection. One that was carrying something is reset: nobody is to take half an answer for all of it.
+  // Ends every connection. One that was carrying something is reset: nobody is to take half an answer for all
+  // of it.
   void break_off();
 
   const ProxyPlan& plan() const { return plan_; }

@@ -30,7 +30,8 @@ struct ProxyThread::State {
   }
 };
 
-ProxyThread::ProxyThread(const ProxyPlan& plan, std::uint64_t network_namespace, pid_t namespace_pid) : state_(std::make_unique<State>()) {
+ProxyThread::ProxyThread(const ProxyPlan& plan, std::uint64_t network_namespace, pid_t namespace_pid)
+    : state_(std::make_unique<State>()) {
   std::promise<void> listening;
   auto* state = state_.get();
   state->thread = std::thread{[&listening, state, plan, network_namespace, namespace_pid] {
@@ -66,7 +67,9 @@ ProxyThread::~ProxyThread() {
   state_->thread.join();
 }
 
-std::uint16_t ProxyThread::port() const { return state_->port; }
+std::uint16_t ProxyThread::port() const {
+  return state_->port;
+}
 
 void ProxyThread::set_toxics(std::vector<Toxic> toxics) {
   state_->on_thread([&](auto& proxy) {

@@ -32,7 +32,8 @@ std::chrono::nanoseconds age(msghdr& message) {
 
 }  // namespace
 
-Readiness::Readiness(asio::io_context& io) : io_(io), epoll_(io, ::epoll_create1(EPOLL_CLOEXEC)), alive_(std::make_shared<int>()) {}
+Readiness::Readiness(asio::io_context& io)
+    : io_(io), epoll_(io, ::epoll_create1(EPOLL_CLOEXEC)), alive_(std::make_shared<int>()) {}
 
 Readiness::~Readiness() = default;
 
@@ -86,19 +87,22 @@ void Readiness::turn_soon() {
 void Readiness::wait() {
   if (waiting_ || posted_ || watched_ == 0) return;
   waiting_ = true;
-  epoll_.async_wait(asio::posix::descriptor_base::wait_read, [this, alive = std::weak_ptr{alive_}](auto error) {
-    if (alive.expired()) return;
-    waiting_ = false;
-    error ? wait() : turn();
-  });
+  epoll_.async_wait(asio::posix::descriptor_base::wait_read,
+                    [this, alive = std::weak_ptr{alive_}](auto error) {
+                      if (alive.expired()) return;
+                      waiting_ = false;
+                      error ? wait() : turn();
+                    });
 }
 
 void Readiness::turn() {
   std::array<epoll_event, at_once> events;
   const auto left = std::exchange(again_, {});
   const int count = ::epoll_wait(epoll_.native_handle(), events.data(), at_once, 0);
-  for (int i = 0; i < count; ++i) tell(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
-  for (const auto ticket : left) tell(ticket, 0);
+  for (int i = 0; i < count; ++i)
+    tell(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
+  for (const auto ticket : left)
+    tell(ticket, 0);
   if (count == at_once) turn_soon();
   wait();
 }
@@ -138,20 +142,29 @@ ssize_t Socket::read(char* into, std::size_t size) {
   return got;
 }
 
-// Less than was asked for is all there is (epoll(7)), but for the end behind it, which is told together with it or anew.
+// Less than was asked for is all there is (epoll(7)), but for the end behind it, which is told together with
+// it or anew.
 void Socket::was_read(ssize_t got, std::size_t wanted) {
-  if (got < 0 ? errno != EINTR : static_cast<std::size_t>(got) < wanted && got > 0 && !ended_) readable_ = false;
+  if (got < 0 ? errno != EINTR : static_cast<std::size_t>(got) < wanted && got > 0 && !ended_)
+    readable_ = false;
 }
 
 ssize_t Socket::read(char* into, std::size_t size, Clock::time_point begin, Clock::time_point& arrived) {
-  constexpr std::chrono::milliseconds moment{50};  // whoever sets the host's clock meanwhile changes no more than this
+  constexpr std::chrono::milliseconds moment{
+      50};  // whoever sets the host's clock meanwhile changes no more than this
   if (!std::exchange(stamped_, true)) {
     const int yes = 1;
     ::setsockopt(fd(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
   }
   iovec buffer{into, size};
   alignas(cmsghdr) std::array<char, 256> control;
-  msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &buffer, .msg_iovlen = 1, .msg_control = control.data(), .msg_controllen = control.size(), .msg_flags = 0};
+  msghdr message{.msg_name = nullptr,
+                 .msg_namelen = 0,
+                 .msg_iov = &buffer,
+                 .msg_iovlen = 1,
+                 .msg_control = control.data(),
+                 .msg_controllen = control.size(),
+                 .msg_flags = 0};
   const auto got = ::recvmsg(fd(), &message, MSG_DONTWAIT);
   was_read(got, size);
   arrived = Clock::now();

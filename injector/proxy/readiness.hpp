@@ -1,6 +1,7 @@
-// Which of a proxy's sockets can be read or written (epoll(7)). Each is told to the kernel once, edge-triggered, and leaves by
-// being closed; the whole set is one descriptor of the io_context's. Asio's own sockets take a third more system calls for a short
-// connection: a read that finds nothing before each that waits, and every descriptor's way in and out of the set.
+// Which of a proxy's sockets can be read or written (epoll(7)). Each is told to the kernel once,
+// edge-triggered, and leaves by being closed; the whole set is one descriptor of the io_context's. Asio's own
+// sockets take a third more system calls for a short connection: a read that finds nothing before each that
+// waits, and every descriptor's way in and out of the set.
 #pragma once
 
 #include <chrono>
@@ -75,7 +76,8 @@ class Socket {
   // By a TCP reset to the peer, where it is connected (SO_LINGER, socket(7)).
   void reset();
 
-  // From now on its owner is told, also of what is there already; of room to write from the first call that wants it.
+  // From now on its owner is told, also of what is there already; of room to write from the first call that
+  // wants it.
   void watch(bool writing = false);
   // Something may be there, the end and errors too.
   bool readable() const { return readable_; }
@@ -83,7 +85,8 @@ class Socket {
   bool writable() const { return writable_; }
   // recv(2). Knows of itself when all was read.
   ssize_t read(char* into, std::size_t);
-  // When what was read last came, if it came after `begin` and a moment ago: by the kernel's clock, from the first call on.
+  // When what was read last came, if it came after `begin` and a moment ago: by the kernel's clock, from the
+  // first call on.
   ssize_t read(char* into, std::size_t, Clock::time_point begin, Clock::time_point& arrived);
 
  private:

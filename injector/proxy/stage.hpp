@@ -31,7 +31,8 @@ class Stage {
   virtual bool full() const { return bytes_ >= (32U << 20); }
   // The toxic is taken away: what waits leaves at once, and nothing is lost.
   virtual void end(Clock::time_point now) {
-    for (auto& piece : waiting_) piece.leaves = now;
+    for (auto& piece : waiting_)
+      piece.leaves = now;
   }
 
   // When the next piece leaves; nothing where none waits, or for ever.

@@ -1,4 +1,5 @@
-// The toxics. What toxiproxy's documentation says of each holds, except where it calls a behaviour of its own a defect.
+// The toxics. What toxiproxy's documentation says of each holds, except where it calls a behaviour of its own
+// a defect.
 #include <algorithm>
 #include <utility>
 
@@ -12,7 +13,8 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
 constexpr auto never = Clock::time_point::max();
-constexpr auto longest = std::chrono::years{10};  // that the waits of many pieces add up to: sums do not overflow
+constexpr auto longest =
+    std::chrono::years{10};  // that the waits of many pieces add up to: sums do not overflow
 
 // Each piece later by latency ± jitter, uniformly; in order.
 class Latency : public Stage {
@@ -54,14 +56,18 @@ class Bandwidth : public Stage {
     auto again = std::exchange(waiting_, {});
     bytes_ = 0;
     free_ = now;
-    for (auto& piece : again) take(std::move(piece), now);
+    for (auto& piece : again)
+      take(std::move(piece), now);
   }
 
  private:
-  std::size_t slice() const { return toxic_.rate_kb > 0 ? static_cast<std::size_t>(toxic_.rate_kb) * 100 : 32 << 10; }
+  std::size_t slice() const {
+    return toxic_.rate_kb > 0 ? static_cast<std::size_t>(toxic_.rate_kb) * 100 : 32 << 10;
+  }
   void schedule(Piece piece, Clock::time_point now) {
     if (toxic_.rate_kb <= 0) return wait(std::move(piece), never);
-    free_ = std::max(free_, now) + nanoseconds{static_cast<std::int64_t>(piece.bytes.size()) * 1'000'000 / toxic_.rate_kb};
+    free_ = std::max(free_, now) +
+            nanoseconds{static_cast<std::int64_t>(piece.bytes.size()) * 1'000'000 / toxic_.rate_kb};
     const auto until = free_;
     wait(std::move(piece), until);
   }
@@ -78,8 +84,8 @@ class SlowClose : public Stage {
   }
 };
 
-// Nothing passes; the connection is closed after a time, or never where it is 0, or when the toxic goes: what was promised
-// to the sender's TCP cannot be kept any more.
+// Nothing passes; the connection is closed after a time, or never where it is 0, or when the toxic goes: what
+// was promised to the sender's TCP cannot be kept any more.
 class Timeout : public Stage {
  public:
   using Stage::Stage;
@@ -96,7 +102,9 @@ class Timeout : public Stage {
  protected:
   void configured(Clock::time_point now) override {
     waiting_.clear();
-    if (toxic_.timeout_ms > 0) wait({.kind = Piece::Kind::close, .bytes = {}, .arrived = now}, began_ + milliseconds{toxic_.timeout_ms});
+    if (toxic_.timeout_ms > 0)
+      wait({.kind = Piece::Kind::close, .bytes = {}, .arrived = now},
+           began_ + milliseconds{toxic_.timeout_ms});
   }
 
  private:
@@ -108,7 +116,9 @@ class ResetPeer : public Stage {
  public:
   using Stage::Stage;
   void take(Piece piece, Clock::time_point now) override {
-    if (waiting_.empty()) wait({.kind = Piece::Kind::reset, .bytes = {}, .arrived = piece.arrived}, now + milliseconds{toxic_.timeout_ms});
+    if (waiting_.empty())
+      wait({.kind = Piece::Kind::reset, .bytes = {}, .arrived = piece.arrived},
+           now + milliseconds{toxic_.timeout_ms});
     wait(std::move(piece), never);
   }
   // The reset that was under way is called off.
@@ -127,7 +137,8 @@ class Slicer : public Stage {
     const auto variation = std::clamp<std::int64_t>(toxic_.size_variation, 0, average - 1);
     for (bool first = true; piece.kind == Piece::Kind::data && !piece.bytes.empty(); first = false) {
       auto part = piece;
-      part.bytes = piece.bytes.cut(static_cast<std::size_t>(std::uniform_int_distribution<std::int64_t>{average - variation, average + variation}(random_)));
+      part.bytes = piece.bytes.cut(static_cast<std::size_t>(
+          std::uniform_int_distribution<std::int64_t>{average - variation, average + variation}(random_)));
       last_ = std::max(last_, now);
       if (!first) ++cuts_;
       if (!first || last_ > now) last_ = std::min(last_ + microseconds{toxic_.delay_us}, now + longest);
@@ -173,13 +184,20 @@ class LimitData : public Stage {
 
 std::unique_ptr<Stage> make_stage(const Toxic& toxic, std::uint64_t seed) {
   switch (toxic.type) {
-    case ToxicType::latency: return std::make_unique<Latency>(toxic, seed);
-    case ToxicType::bandwidth: return std::make_unique<Bandwidth>(toxic, seed);
-    case ToxicType::slow_close: return std::make_unique<SlowClose>(toxic, seed);
-    case ToxicType::timeout: return std::make_unique<Timeout>(toxic, seed);
-    case ToxicType::reset_peer: return std::make_unique<ResetPeer>(toxic, seed);
-    case ToxicType::slicer: return std::make_unique<Slicer>(toxic, seed);
-    case ToxicType::limit_data: return std::make_unique<LimitData>(toxic, seed);
+    case ToxicType::latency:
+      return std::make_unique<Latency>(toxic, seed);
+    case ToxicType::bandwidth:
+      return std::make_unique<Bandwidth>(toxic, seed);
+    case ToxicType::slow_close:
+      return std::make_unique<SlowClose>(toxic, seed);
+    case ToxicType::timeout:
+      return std::make_unique<Timeout>(toxic, seed);
+    case ToxicType::reset_peer:
+      return std::make_unique<ResetPeer>(toxic, seed);
+    case ToxicType::slicer:
+      return std::make_unique<Slicer>(toxic, seed);
+    case ToxicType::limit_data:
+      return std::make_unique<LimitData>(toxic, seed);
   }
   return nullptr;
 }

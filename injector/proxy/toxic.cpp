@@ -9,9 +9,10 @@
 namespace squall::proxy {
 namespace {
 
-// What is more is no longer meant, and would overflow what is computed from it: ten years, in nanoseconds too, and 10^12
-// bytes, or kilobytes a second.
-constexpr std::int64_t years_in_ms = 10 * 365 * 86'400'000LL, years_in_us = years_in_ms * 1000, large = 1'000'000'000'000;
+// What is more is no longer meant, and would overflow what is computed from it: ten years, in nanoseconds
+// too, and 10^12 bytes, or kilobytes a second.
+constexpr std::int64_t years_in_ms = 10 * 365 * 86'400'000LL, years_in_us = years_in_ms * 1000,
+                       large = 1'000'000'000'000;
 
 struct Attribute {
   const char* name;
@@ -31,22 +32,32 @@ const std::array<Declared, 7>& declared() {
       {"slow_close", {{"delay", &Toxic::delay_ms, years_in_ms}}},
       {"timeout", {{"timeout", &Toxic::timeout_ms, years_in_ms}}},
       {"reset_peer", {{"timeout", &Toxic::timeout_ms, years_in_ms}}},
-      {"slicer", {{"average_size", &Toxic::average_size, large}, {"size_variation", &Toxic::size_variation, large}, {"delay", &Toxic::delay_us, years_in_us}}},
+      {"slicer",
+       {{"average_size", &Toxic::average_size, large},
+        {"size_variation", &Toxic::size_variation, large},
+        {"delay", &Toxic::delay_us, years_in_us}}},
       {"limit_data", {{"bytes", &Toxic::bytes, std::numeric_limits<std::int64_t>::max()}}},
   }};
   return all;
 }
 
-const Declared& of(ToxicType type) { return declared()[static_cast<std::size_t>(type)]; }
+const Declared& of(ToxicType type) {
+  return declared()[static_cast<std::size_t>(type)];
+}
 
 }  // namespace
 
-std::string_view name_of(ToxicType type) { return of(type).name; }
-std::string_view name_of(Stream stream) { return stream == Stream::upstream ? "upstream" : "downstream"; }
+std::string_view name_of(ToxicType type) {
+  return of(type).name;
+}
+std::string_view name_of(Stream stream) {
+  return stream == Stream::upstream ? "upstream" : "downstream";
+}
 
 boost::json::object to_json(const Toxic& toxic) {
   boost::json::object attributes;
-  for (auto& one : of(toxic.type).attributes) attributes[one.name] = toxic.*one.field;
+  for (auto& one : of(toxic.type).attributes)
+    attributes[one.name] = toxic.*one.field;
   boost::json::object out;
   out["attributes"] = attributes;
   out["name"] = toxic.name;
@@ -61,7 +72,8 @@ boost::json::object to_json(const Toxic& toxic) {
 }
 
 bool read_type(std::string_view text, ToxicType& type) {
-  const auto found = std::find_if(declared().begin(), declared().end(), [&](auto& one) { return one.name == text; });
+  const auto found =
+      std::find_if(declared().begin(), declared().end(), [&](auto& one) { return one.name == text; });
   if (found == declared().end()) return false;
   type = static_cast<ToxicType>(found - declared().begin());
   return true;
@@ -69,7 +81,8 @@ bool read_type(std::string_view text, ToxicType& type) {
 
 bool read_stream(std::string_view text, Stream& stream) {
   std::string lower{text};
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (lower != "upstream" && lower != "downstream") return false;
   stream = lower == "upstream" ? Stream::upstream : Stream::downstream;
   return true;
@@ -77,7 +90,8 @@ bool read_stream(std::string_view text, Stream& stream) {
 
 std::vector<std::string_view> attributes_of(ToxicType type) {
   std::vector<std::string_view> out;
-  for (auto& one : of(type).attributes) out.emplace_back(one.name);
+  for (auto& one : of(type).attributes)
+    out.emplace_back(one.name);
   return out;
 }
 

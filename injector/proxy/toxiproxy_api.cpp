@@ -6,9 +6,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/json.hpp>
 
 namespace squall::proxy {
 
@@ -24,12 +24,19 @@ struct ApiError : std::runtime_error {
   int status;
 };
 
-json::object error_json(const std::string& what, int status) { return {{"error", what}, {"status", status}}; }
+json::object error_json(const std::string& what, int status) {
+  return {{"error", what}, {"status", status}};
+}
 
 // Go's http.Error sets this type whatever the body is.
-ApiAnswer refusal(const ApiError& error) { return {error.status, json::serialize(error_json(error.what(), error.status)) + "\n", "text/plain; charset=utf-8"}; }
+ApiAnswer refusal(const ApiError& error) {
+  return {error.status, json::serialize(error_json(error.what(), error.status)) + "\n",
+          "text/plain; charset=utf-8"};
+}
 
-ApiAnswer ok(const json::value& body, int status = 200) { return {status, json::serialize(body)}; }
+ApiAnswer ok(const json::value& body, int status = 200) {
+  return {status, json::serialize(body)};
+}
 
 json::value parse(const std::string& body) {
   json::error_code bad;
@@ -38,24 +45,28 @@ json::value parse(const std::string& body) {
   return out;
 }
 
-constexpr std::initializer_list<std::string_view> proxy_fields{"name", "listen", "upstream", "enabled", "toxics"};
-constexpr std::initializer_list<std::string_view> toxic_fields{"name", "type", "stream", "toxicity", "attributes"};
+constexpr std::initializer_list<std::string_view> proxy_fields{"name", "listen", "upstream", "enabled",
+                                                               "toxics"};
+constexpr std::initializer_list<std::string_view> toxic_fields{"name", "type", "stream", "toxicity",
+                                                               "attributes"};
 
 std::string in_lower_case(std::string_view text) {
   std::string out{text};
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 
-// With its names in lower case, as Go reads them in any: of two that are one the last counts. toxiproxy passes a name that it does not
-// know over, and its caller believes that it set it; here it is refused.
+// With its names in lower case, as Go reads them in any: of two that are one the last counts. toxiproxy
+// passes a name that it does not know over, and its caller believes that it set it; here it is refused.
 template <class Names>
 json::object with_known_names(const json::object& from, const Names& known) {
   json::object out;
   for (auto& [key, value] : from) {
     const auto name = in_lower_case(key);
     if (std::find(std::begin(known), std::end(known), name) == std::end(known))
-      throw ApiError{400, fmt::format("bad request body: unknown field \"{}\", expected one of {}", std::string_view(key), fmt::join(known, ", "))};
+      throw ApiError{400, fmt::format("bad request body: unknown field \"{}\", expected one of {}",
+                                      std::string_view(key), fmt::join(known, ", "))};
     out.insert_or_assign(name, value);
   }
   return out;
@@ -92,17 +103,24 @@ void read_toxicity(const json::object& from, Toxic& toxic) {
 void read_attributes_of(const json::object& from, Toxic& toxic) {
   auto* value = from.if_contains("attributes");
   if (!value || value->is_null()) return;
-  if (!value->is_object() || !read_attributes(with_known_names(value->as_object(), attributes_of(toxic.type)), toxic)) throw ApiError{400, "bad request body: an attribute is no whole number"};
+  if (!value->is_object() ||
+      !read_attributes(with_known_names(value->as_object(), attributes_of(toxic.type)), toxic))
+    throw ApiError{400, "bad request body: an attribute is no whole number"};
 }
 
 json::array toxics_json(const Proxy& proxy) {
   json::array out;
-  for (auto& toxic : proxy.toxics()) out.push_back(to_json(toxic));
+  for (auto& toxic : proxy.toxics())
+    out.push_back(to_json(toxic));
   return out;
 }
 
 json::object proxy_json(const Proxy& proxy) {
-  return {{"name", proxy.plan().name}, {"listen", proxy.listen()}, {"upstream", proxy.plan().upstream}, {"enabled", proxy.enabled()}, {"toxics", toxics_json(proxy)}};
+  return {{"name", proxy.plan().name},
+          {"listen", proxy.listen()},
+          {"upstream", proxy.plan().upstream},
+          {"enabled", proxy.enabled()},
+          {"toxics", toxics_json(proxy)}};
 }
 
 // Of a label in Prometheus' text format, within its quotes.
@@ -123,7 +141,8 @@ std::string decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     unsigned value = 0;
-    if (text[i] == '%' && i + 2 < text.size() && std::sscanf(std::string(text.substr(i + 1, 2)).c_str(), "%2x", &value) == 1) {
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::sscanf(std::string(text.substr(i + 1, 2)).c_str(), "%2x", &value) == 1) {
       out += static_cast<char>(value);
       i += 2;
     } else {
@@ -155,13 +174,16 @@ void enable(Proxy& proxy) {
   }
 }
 
-ApiAnswer wrong_method() { return {405, "", "text/plain; charset=utf-8"}; }
+ApiAnswer wrong_method() {
+  return {405, "", "text/plain; charset=utf-8"};
+}
 
 }  // namespace
 
 ApiAnswer ToxiproxyApi::answer(const ApiRequest& request) {
   // A web page must not reach us by a name that it made to point here.
-  if (request.user_agent.starts_with("Mozilla/")) return {403, "User agent not allowed\n", "text/plain; charset=utf-8"};
+  if (request.user_agent.starts_with("Mozilla/"))
+    return {403, "User agent not allowed\n", "text/plain; charset=utf-8"};
   try {
     return route(request);
   } catch (const ApiError& e) {
@@ -178,10 +200,14 @@ ApiAnswer ToxiproxyApi::route(const ApiRequest& request) {
     if (parts[0] == "proxies") return collection(request);
     if (parts[0] == "populate") return post ? populated(request.body) : wrong_method();
     if (parts[0] == "reset") return post ? reset() : wrong_method();
-    if (parts[0] == "version" && get) return {200, fmt::format("{{\"version\": \"{}\"}}\n", spoken_version), "application/json;charset=utf-8"};
-    if (parts[0] == "metrics" && get && metrics_) return {200, metrics_text(), "text/plain; version=0.0.4; charset=utf-8"};
+    if (parts[0] == "version" && get)
+      return {200, fmt::format("{{\"version\": \"{}\"}}\n", spoken_version),
+              "application/json;charset=utf-8"};
+    if (parts[0] == "metrics" && get && metrics_)
+      return {200, metrics_text(), "text/plain; version=0.0.4; charset=utf-8"};
   }
-  if (parts.size() < 2 || parts[0] != "proxies" || parts.size() > 4 || (parts.size() > 2 && parts[2] != "toxics"))
+  if (parts.size() < 2 || parts[0] != "proxies" || parts.size() > 4 ||
+      (parts.size() > 2 && parts[2] != "toxics"))
     return {404, "404 page not found\n", "text/plain; charset=utf-8"};
   if (parts.size() == 2) return one_proxy(request, parts[1]);
   const auto found = proxies_.find(parts[1]);
@@ -189,17 +215,23 @@ ApiAnswer ToxiproxyApi::route(const ApiRequest& request) {
   return parts.size() == 3 ? toxics(request, *found->second) : one_toxic(request, *found->second, parts[3]);
 }
 
-std::unique_ptr<Proxy> ToxiproxyApi::make(const std::string& name, const std::string& listen, const std::string& upstream) {
+std::unique_ptr<Proxy> ToxiproxyApi::make(const std::string& name, const std::string& listen,
+                                          const std::string& upstream) {
   // Each proxy rolls for itself, the same whatever other proxies there are.
   std::uint64_t seed = seed_;
-  for (unsigned char c : name) seed = (seed ^ c) * 0x100000001b3U;
-  return std::make_unique<Proxy>(engine_, ProxyPlan{.name = name, .listen = listen.empty() ? "127.0.0.1:0" : listen, .upstream = upstream, .seed = seed});
+  for (unsigned char c : name)
+    seed = (seed ^ c) * 0x100000001b3U;
+  return std::make_unique<Proxy>(engine_, ProxyPlan{.name = name,
+                                                    .listen = listen.empty() ? "127.0.0.1:0" : listen,
+                                                    .upstream = upstream,
+                                                    .seed = seed});
 }
 
 ApiAnswer ToxiproxyApi::collection(const ApiRequest& request) {
   if (request.method == "GET") {
     json::object out;
-    for (auto& [name, proxy] : proxies_) out[name] = proxy_json(*proxy);
+    for (auto& [name, proxy] : proxies_)
+      out[name] = proxy_json(*proxy);
     return ok(out);
   }
   if (request.method != "POST") return wrong_method();
@@ -222,13 +254,16 @@ ApiAnswer ToxiproxyApi::populated(const std::string& body) {
     if (!one.is_object()) throw ApiError{400, "bad request body: expected objects"};
     wanted.push_back(with_known_names(one.as_object(), proxy_fields));
     for (auto* key : {"name", "upstream"})
-      if (text(wanted.back(), key).value_or("").empty()) throw ApiError{400, fmt::format("missing required field: {} at proxy {}", key, wanted.size())};
+      if (text(wanted.back(), key).value_or("").empty())
+        throw ApiError{400, fmt::format("missing required field: {} at proxy {}", key, wanted.size())};
   }
   json::array done;
   for (auto& o : wanted) {
-    const auto name = *text(o, "name"), listen = text(o, "listen").value_or(""), upstream = *text(o, "upstream");
+    const auto name = *text(o, "name"), listen = text(o, "listen").value_or(""),
+               upstream = *text(o, "upstream");
     auto& there = proxies_[name];
-    if (!there || there->plan().upstream != upstream || (there->plan().listen != listen && there->listen() != listen)) {
+    if (!there || there->plan().upstream != upstream ||
+        (there->plan().listen != listen && there->listen() != listen)) {
       there.reset();  // its address may be the new one's
       there = make(name, listen, upstream);
       try {
@@ -270,7 +305,8 @@ ApiAnswer ToxiproxyApi::one_proxy(const ApiRequest& request, const std::string& 
   if (request.method != "POST" && request.method != "PATCH") return wrong_method();
   const auto with = parse_object(request.body, proxy_fields);
   const bool enabled = boolean(with, "enabled").value_or(proxy.enabled());
-  const auto listen = text(with, "listen").value_or(proxy.listen()), upstream = text(with, "upstream").value_or(proxy.plan().upstream);
+  const auto listen = text(with, "listen").value_or(proxy.listen()),
+             upstream = text(with, "upstream").value_or(proxy.plan().upstream);
   if (upstream != proxy.plan().upstream || (listen != proxy.listen() && listen != proxy.plan().listen)) {
     proxy.disable();
     proxy.change(listen, upstream);
@@ -287,13 +323,15 @@ ApiAnswer ToxiproxyApi::toxics(const ApiRequest& request, Proxy& proxy) {
   if (request.method != "POST") return wrong_method();
   const auto with = parse_object(request.body, toxic_fields);
   Toxic toxic;
-  if (!read_stream(text(with, "stream").value_or("downstream"), toxic.stream)) throw ApiError{400, "stream was invalid, can be either upstream or downstream"};
+  if (!read_stream(text(with, "stream").value_or("downstream"), toxic.stream))
+    throw ApiError{400, "stream was invalid, can be either upstream or downstream"};
   const auto type = text(with, "type").value_or("");
   if (!read_type(type, toxic.type)) throw ApiError{400, "invalid toxic type"};
   toxic.name = text(with, "name").value_or("");
   if (toxic.name.empty()) toxic.name = fmt::format("{}_{}", type, name_of(toxic.stream));
   auto all = proxy.toxics();
-  if (std::any_of(all.begin(), all.end(), [&](auto& one) { return one.name == toxic.name; })) throw ApiError{409, "toxic already exists"};
+  if (std::any_of(all.begin(), all.end(), [&](auto& one) { return one.name == toxic.name; }))
+    throw ApiError{409, "toxic already exists"};
   read_toxicity(with, toxic);
   read_attributes_of(with, toxic);
   all.push_back(toxic);
@@ -322,12 +360,17 @@ ApiAnswer ToxiproxyApi::one_toxic(const ApiRequest& request, Proxy& proxy, const
 
 std::string ToxiproxyApi::metrics_text() const {
   std::string out;
-  for (auto [what, field] : {std::pair{"received", &LinkCounters::received_bytes}, std::pair{"sent", &LinkCounters::sent_bytes}}) {
+  for (auto [what, field] :
+       {std::pair{"received", &LinkCounters::received_bytes}, std::pair{"sent", &LinkCounters::sent_bytes}}) {
     out += fmt::format("# TYPE toxiproxy_proxy_{}_bytes_total counter\n", what);
     for (auto& [name, proxy] : proxies_)
-      for (const auto seen = proxy->statistics(); auto [direction, link] : {std::pair{"upstream", &seen.up}, std::pair{"downstream", &seen.down}})
-        out += fmt::format("toxiproxy_proxy_{}_bytes_total{{direction=\"{}\",listener=\"{}\",proxy=\"{}\",upstream=\"{}\"}} {}\n", what, direction, escaped(proxy->listen()),
-                           escaped(name), escaped(proxy->plan().upstream), link->*field);
+      for (const auto seen = proxy->statistics();
+           auto [direction, link] : {std::pair{"upstream", &seen.up}, std::pair{"downstream", &seen.down}})
+        out += fmt::format(
+            "toxiproxy_proxy_{}_bytes_total{{direction=\"{}\",listener=\"{}\",proxy=\"{}\",upstream=\"{}\"}} "
+            "{}\n",
+            what, direction, escaped(proxy->listen()), escaped(name), escaped(proxy->plan().upstream),
+            link->*field);
   }
   return out;
 }

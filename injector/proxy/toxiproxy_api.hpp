@@ -1,6 +1,6 @@
-// toxiproxy's HTTP API (https://github.com/Shopify/toxiproxy#http-api), so that its clients work unchanged; what its
-// documentation calls a defect is not repeated: shares are rolled once a connection and by the seed, reset_peer resets
-// connections that exist too, and counters move while bytes do.
+// toxiproxy's HTTP API (https://github.com/Shopify/toxiproxy#http-api), so that its clients work unchanged;
+// what its documentation calls a defect is not repeated: shares are rolled once a connection and by the seed,
+// reset_peer resets connections that exist too, and counters move while bytes do.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct ApiAnswer {
 class ToxiproxyApi {
  public:
   // `metrics`: whether GET /metrics is there.
-  ToxiproxyApi(boost::asio::io_context& io, std::uint64_t seed, bool metrics) : seed_(seed), metrics_(metrics), engine_(io) {}
+  ToxiproxyApi(boost::asio::io_context& io, std::uint64_t seed, bool metrics)
+      : seed_(seed), metrics_(metrics), engine_(io) {}
 
   ApiAnswer answer(const ApiRequest&);
   // What POST /populate does; throws std::runtime_error.
@@ -43,7 +44,8 @@ class ToxiproxyApi {
   ApiAnswer populated(const std::string& json);
   ApiAnswer reset();
   std::string metrics_text() const;
-  std::unique_ptr<Proxy> make(const std::string& name, const std::string& listen, const std::string& upstream);
+  std::unique_ptr<Proxy> make(const std::string& name, const std::string& listen,
+                              const std::string& upstream);
 
   std::uint64_t seed_;
   bool metrics_;

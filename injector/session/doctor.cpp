@@ -15,7 +15,8 @@ bool is_possible(const Examined& one) {
   return std::any_of(one.options.begin(), one.options.end(), [](auto& option) { return option.possible; });
 }
 
-// Words, and what stands in parentheses as one word where it fits on a line: commands that are to be copied stand there.
+// Words, and what stands in parentheses as one word where it fits on a line: commands that are to be copied
+// stand there.
 std::vector<std::string_view> pieces(std::string_view text, std::size_t room) {
   std::vector<std::string_view> out;
   while (!text.empty()) {
@@ -32,7 +33,8 @@ std::vector<std::string_view> pieces(std::string_view text, std::size_t room) {
 }
 
 std::size_t columns(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // The text behind `first`, its later lines as far in as `indent`.
@@ -62,7 +64,8 @@ std::vector<std::pair<std::string_view, std::string_view>> said_of(const Capabil
 }
 
 bool alike(const Capability& a, const Capability& b) {
-  return a.mechanism == b.mechanism && a.possible == b.possible && a.chosen == b.chosen && said_of(a) == said_of(b);
+  return a.mechanism == b.mechanism && a.possible == b.possible && a.chosen == b.chosen &&
+         said_of(a) == said_of(b);
 }
 
 // Faults of which the same is to be said.
@@ -74,7 +77,10 @@ struct Group {
 std::vector<Group> groups_of(const std::vector<Examined>& all) {
   std::vector<Group> out;
   for (auto& one : all) {
-    auto same = std::find_if(out.begin(), out.end(), [&](auto& group) { return std::equal(group.of->options.begin(), group.of->options.end(), one.options.begin(), one.options.end(), alike); });
+    auto same = std::find_if(out.begin(), out.end(), [&](auto& group) {
+      return std::equal(group.of->options.begin(), group.of->options.end(), one.options.begin(),
+                        one.options.end(), alike);
+    });
     if (same == out.end()) same = out.insert(out.end(), Group{{}, &one});
     same->faults.push_back(one.fault);
   }
@@ -99,7 +105,8 @@ std::vector<std::string_view> said_often(const std::vector<Group>& groups) {
 
 std::vector<Examined> examine_host() {
   std::vector<Examined> out;
-  for (auto* fault : fault_catalogue()) out.push_back({fault->name, fault->doctor()});
+  for (auto* fault : fault_catalogue())
+    out.push_back({fault->name, fault->doctor()});
   return out;
 }
 
@@ -117,7 +124,10 @@ boost::json::array doctor_json(const std::vector<Examined>& all) {
                                             {"note", option.note},
                                             {"measures", option.measures}});
     }
-    out.push_back(boost::json::object{{"fault", one.fault}, {"possible", is_possible(one)}, {"mechanism", mechanism}, {"options", std::move(options)}});
+    out.push_back(boost::json::object{{"fault", one.fault},
+                                      {"possible", is_possible(one)},
+                                      {"mechanism", mechanism},
+                                      {"options", std::move(options)}});
   }
   return out;
 }
@@ -129,7 +139,8 @@ boost::json::object policy_json(const Policy& policy) {
 
 std::string policy_text(const Policy& policy) {
   auto out = fmt::format("policy: {}\n", policy.source);
-  for (auto& finding : policy.findings()) out += wrapped("  ! ", 4, finding);
+  for (auto& finding : policy.findings())
+    out += wrapped("  ! ", 4, finding);
   return out;
 }
 
@@ -145,14 +156,19 @@ std::string doctor_text(const std::vector<Examined>& all) {
       for (auto& [word, text] : said_of(option))
         if (auto found = std::find(often.begin(), often.end(), text); found != often.end())
           numbers += fmt::format(", {} [{}]", word, found - often.begin() + 1);
-      out += wrapped(fmt::format("    {} ", mark), 6, fmt::format("{}{}{}", option.mechanism, option.chosen ? " ← would be used" : "", numbers));
+      out +=
+          wrapped(fmt::format("    {} ", mark), 6,
+                  fmt::format("{}{}{}", option.mechanism, option.chosen ? " ← would be used" : "", numbers));
       for (auto& [word, text] : said_of(option))
-        if (std::find(often.begin(), often.end(), text) == often.end()) out += wrapped("        ", 8, fmt::format("{}: {}", word, text));
+        if (std::find(often.begin(), often.end(), text) == often.end())
+          out += wrapped("        ", 8, fmt::format("{}: {}", word, text));
     }
   }
-  for (std::size_t i = 0; i < often.size(); ++i) out += wrapped(fmt::format("{}[{}] ", i ? "" : "\n", i + 1), 4, often[i]);
+  for (std::size_t i = 0; i < often.size(); ++i)
+    out += wrapped(fmt::format("{}[{}] ", i ? "" : "\n", i + 1), 4, often[i]);
   const auto possible = std::count_if(all.begin(), all.end(), is_possible);
-  return out + fmt::format("\n{} of {} faults are possible here; `squall faults NAME` tells about one\n", possible, all.size());
+  return out + fmt::format("\n{} of {} faults are possible here; `squall faults NAME` tells about one\n",
+                           possible, all.size());
 }
 
 }  // namespace squall

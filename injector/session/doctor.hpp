@@ -22,11 +22,12 @@ std::vector<Examined> examine_host();
 
 // [{fault, possible, mechanism, options: [{mechanism, possible, chosen, missing, note, measures}]}]
 boost::json::array doctor_json(const std::vector<Examined>&);
-// For people, 100 columns wide: faults of which the same is to be said stand together, and what holds for several such
-// groups stands once, at the end.
+// For people, 100 columns wide: faults of which the same is to be said stand together, and what holds for
+// several such groups stands once, at the end.
 std::string doctor_text(const std::vector<Examined>&);
 
-// Which policy holds here, and what it names that protects nothing: {source, findings: [text…]}, and for people.
+// Which policy holds here, and what it names that protects nothing: {source, findings: [text…]}, and for
+// people.
 boost::json::object policy_json(const Policy&);
 std::string policy_text(const Policy&);
 

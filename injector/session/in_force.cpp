@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "injector/faults/claims.hpp"
+#include "injector/session/request.hpp"
 #include "injector/system/network_namespace.hpp"
 #include "injector/undo/host_sessions.hpp"
-#include "injector/session/request.hpp"
 
 namespace squall {
 namespace {
@@ -24,7 +24,8 @@ constexpr std::int64_t longest_unnoted_ns = 200'000'000;
 
 json::array left_json(const std::vector<Left>& left) {
   json::array out;
-  for (auto& one : left) out.push_back(one.json());
+  for (auto& one : left)
+    out.push_back(one.json());
   return out;
 }
 
@@ -45,7 +46,9 @@ Dose measured(Fault& fault, std::int64_t unattended_ns) {
   if (unattended_ns == 0) return dose;
   dose.measured["unattended_ms"] = unattended_ns / 1'000'000;
   dose.verified = false;
-  dose.reason = fmt::format("for {:.1f} s of it nobody looked: the injector stood still{}{}", static_cast<double>(unattended_ns) / 1e9, dose.reason.empty() ? "" : "; ", dose.reason);
+  dose.reason =
+      fmt::format("for {:.1f} s of it nobody looked: the injector stood still{}{}",
+                  static_cast<double>(unattended_ns) / 1e9, dose.reason.empty() ? "" : "; ", dose.reason);
   return dose;
 }
 
@@ -67,7 +70,11 @@ std::string until_text(std::int64_t until) {
 
 struct InForce::Running {
   Running(asio::io_context& io, Order&& given, Journal& journal)
-      : order(std::move(given)), claims(order.fault->claims()), applied(std::make_unique<Applied>(journal, order.step)), over(io), ramp(io) {}
+      : order(std::move(given)),
+        claims(order.fault->claims()),
+        applied(std::make_unique<Applied>(journal, order.step)),
+        over(io),
+        ramp(io) {}
   Order order;
   std::uint64_t number = 0;
   std::vector<std::string> claims;
@@ -93,21 +100,30 @@ void InForce::check_claims(const Order& order) const {
   const Claims claims{order.fault->claims(), here};
   for (auto& [step, other] : running_)
     if (const auto both = clash(claims, {other->claims, here}))
-      throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) holds {}", order.step, order.type->name, both->told(), step,
-                                            other->order.type->name, until_text(other->until))};
+      throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) holds {}", order.step,
+                                            order.type->name, both->told(), step, other->order.type->name,
+                                            until_text(other->until))};
   for (auto& journal : read_host_journals(at_.state, at_.session))
     for (auto& other : journal.faults)
-      if (const auto both = clash(claims, {other.claims, other.network_namespace ? other.network_namespace : here}))
-        throw Refused{"conflict", fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) of {} holds {}", order.step, order.type->name, both->told(), other.step,
-                                              other.fault, other.run.empty() ? "another session" : fmt::format("the run \"{}\"", other.run),
-                                              journal.owner_alive() ? until_text(other.until)
-                                                                    : fmt::format("although its injector is dead: run squall undo{}",
-                                                                                  journal.path == journal_path(at_.state, journal.session) ? "" : fmt::format(" --state '{}'", journal.state())))};
+      if (const auto both =
+              clash(claims, {other.claims, other.network_namespace ? other.network_namespace : here}))
+        throw Refused{
+            "conflict",
+            fmt::format("\"{}\" ({}) needs {}, which \"{}\" ({}) of {} holds {}", order.step,
+                        order.type->name, both->told(), other.step, other.fault,
+                        other.run.empty() ? "another session" : fmt::format("the run \"{}\"", other.run),
+                        journal.owner_alive()
+                            ? until_text(other.until)
+                            : fmt::format("although its injector is dead: run squall undo{}",
+                                          journal.path == journal_path(at_.state, journal.session)
+                                              ? ""
+                                              : fmt::format(" --state '{}'", journal.state())))};
 }
 
 json::object InForce::apply(Order order) {
   const auto step = order.step;
-  if (running_.contains(step)) throw Refused{"conflict", fmt::format("a step \"{}\" is in force already", step)};
+  if (running_.contains(step))
+    throw Refused{"conflict", fmt::format("a step \"{}\" is in force already", step)};
   look();
   at_.safeguard.arm();
   auto running = std::make_unique<Running>(at_.io, std::move(order), at_.safeguard.journal());
@@ -125,12 +141,15 @@ json::object InForce::apply(Order order) {
     running->until = for_ns > 0 ? running->since + for_ns : 0;
     running->over_at = for_ns > 0 ? boottime_ns() + for_ns : 0;
     if (transaction.changes().size() > many_changes) at_.safeguard.expect_a_pause();
-    running->applied->commit(std::move(transaction), {fault_record({step, std::string(running->order.type->name), fault.mechanism(), running->order.run,
-                                                                    running->claims, running->since, running->until, current_network_namespace()})});
+    running->applied->commit(
+        std::move(transaction),
+        {fault_record({step, std::string(running->order.type->name), fault.mechanism(), running->order.run,
+                       running->claims, running->since, running->until, current_network_namespace()})});
   } catch (...) {
     if (!running->applied->gone())
       remains_.push_back(std::move(running));
-    else if (running->since > 0) try {
+    else if (running->since > 0)
+      try {
         at_.safeguard.journal().append({ended_record(step)});
       } catch (const std::exception&) {
       }
@@ -171,7 +190,8 @@ void InForce::ramp(const std::string& step) {
   auto found = running_.find(step);
   if (found == running_.end()) return;
   auto& running = *found->second;
-  const double level = static_cast<double>(wall_ns() - running.since) / static_cast<double>(running.order.ramp_up_ns);
+  const double level =
+      static_cast<double>(wall_ns() - running.since) / static_cast<double>(running.order.ramp_up_ns);
   try {
     running.order.fault->set_level(std::clamp(level, 0.0, 1.0));
   } catch (const std::exception& e) {
@@ -180,7 +200,8 @@ void InForce::ramp(const std::string& step) {
   if (level < 1) later(running.ramp, ramp_period, [this, step] { ramp(step); });
 }
 
-// Nobody but a signal, a freezer or a sleep of the machine keeps the timer waiting for so long where nothing else was done.
+// Nobody but a signal, a freezer or a sleep of the machine keeps the timer waiting for so long where nothing
+// else was done.
 void InForce::look() {
   constexpr std::int64_t longest_ns = 2'000'000'000;  // the guardian's patience
   const auto now = boottime_ns();
@@ -188,12 +209,18 @@ void InForce::look() {
   if (gap < longest_ns) return;
   for (auto& [step, running] : running_) {
     running->unattended_ns += gap;
-    at_.say({{"event", "fault"}, {"step", step}, {"what", "fault.unattended"}, {"at", wall_ns()}, {"seconds", static_cast<double>(gap / 1'000'000) / 1000},
+    at_.say({{"event", "fault"},
+             {"step", step},
+             {"what", "fault.unattended"},
+             {"at", wall_ns()},
+             {"seconds", static_cast<double>(gap / 1'000'000) / 1000},
              {"why", "the injector stood still: stopped, frozen, or without a processor"}});
   }
 }
 
-void InForce::looked() { looked_at_ = boottime_ns(); }
+void InForce::looked() {
+  looked_at_ = boottime_ns();
+}
 
 void InForce::tick() {
   look();
@@ -203,7 +230,10 @@ void InForce::tick() {
   ask_policy();
   for (auto& [step, running] : running_) {
     say_events(*running);
-    at_.tell({{"event", "dose"}, {"step", step}, {"at", wall_ns()}, {"dose", measured(*running->order.fault, running->unattended_ns).json()}});
+    at_.tell({{"event", "dose"},
+              {"step", step},
+              {"at", wall_ns()},
+              {"dose", measured(*running->order.fault, running->unattended_ns).json()}});
   }
   if (!running_.empty()) later(ticks_, dose_period, [this] { tick(); });
 }
@@ -213,12 +243,17 @@ void InForce::ask_policy() {
   if (monotonic_ns() < policy_at_) return;
   policy_at_ = monotonic_ns() + policy_period_ns;
   std::vector<std::pair<std::string, std::string>> forbidden;
-  for (auto& [step, running] : running_) try {
-      if (auto rule = at_.forbidden(*running->order.fault); !rule.empty()) forbidden.emplace_back(step, std::move(rule));
+  for (auto& [step, running] : running_)
+    try {
+      if (auto rule = at_.forbidden(*running->order.fault); !rule.empty())
+        forbidden.emplace_back(step, std::move(rule));
     } catch (const std::exception& e) {
-      at_.tell({{"event", "log"}, {"level", "error"}, {"text", fmt::format("ask the policy about \"{}\": {}", step, e.what())}});
+      at_.tell({{"event", "log"},
+                {"level", "error"},
+                {"text", fmt::format("ask the policy about \"{}\": {}", step, e.what())}});
     }
-  for (auto& [step, rule] : forbidden) end_and_say({step}, "the host's policy: " + rule);
+  for (auto& [step, rule] : forbidden)
+    end_and_say({step}, "the host's policy: " + rule);
 }
 
 void InForce::renew() {
@@ -230,14 +265,18 @@ void InForce::renew() {
 
 void InForce::say_events(Running& running) {
   for (auto& event : events_of(*running.order.fault)) {
-    json::object line{{"event", "fault"}, {"step", running.order.step}, {"what", event.event}, {"at", event.at}};
-    for (auto& [key, value] : event.with) line[key] = value;
+    json::object line{
+        {"event", "fault"}, {"step", running.order.step}, {"what", event.event}, {"at", event.at}};
+    for (auto& [key, value] : event.with)
+      line[key] = value;
     at_.say(line);
   }
 }
 
-void InForce::note_probes(const std::string& step, const std::string& service, const std::vector<Endpoint>& ends) {
-  if (const auto found = running_.find(step); found != running_.end()) found->second->order.fault->note_probes(service, ends);
+void InForce::note_probes(const std::string& step, const std::string& service,
+                          const std::vector<Endpoint>& ends) {
+  if (const auto found = running_.find(step); found != running_.end())
+    found->second->order.fault->note_probes(service, ends);
 }
 
 json::object InForce::dose(const std::string& step) {
@@ -247,13 +286,16 @@ json::object InForce::dose(const std::string& step) {
 
 void InForce::make_way(const std::vector<Running*>& besides, bool on) {
   for (auto& [step, running] : running_)
-    if (auto& fault = *running->order.fault; fault.keeps_packets() && std::find(besides.begin(), besides.end(), running.get()) == besides.end()) fault.make_way(on);
+    if (auto& fault = *running->order.fault;
+        fault.keeps_packets() && std::find(besides.begin(), besides.end(), running.get()) == besides.end())
+      fault.make_way(on);
 }
 
 // The last first, but for those whose packets would be lost with another's hook.
 std::vector<InForce::Running*> InForce::in_order_of_undo(const std::vector<std::string>& steps) {
   std::vector<Running*> out;
-  for (auto& step : steps) out.push_back(&find(step));
+  for (auto& step : steps)
+    out.push_back(&find(step));
   const auto turn = [](auto* one) { return std::pair{one->order.fault->keeps_packets(), one->number}; };
   std::sort(out.begin(), out.end(), [&](auto* one, auto* other) { return turn(one) > turn(other); });
   return out;
@@ -264,13 +306,17 @@ void InForce::end(const std::vector<std::string>& steps, const std::string& why,
   const auto begin = monotonic_ns();
   const auto order = in_order_of_undo(steps);
   std::size_t changes = 0;
-  for (auto* running : order) changes += running->applied->size();
+  for (auto* running : order)
+    changes += running->applied->size();
   if (changes > many_changes || order.size() > 1) at_.safeguard.expect_a_pause();
   const auto each = [&](auto act) {
-    for (auto* running : order) try {
+    for (auto* running : order)
+      try {
         act(*running->order.fault);
       } catch (const std::exception& e) {
-        at_.say({{"event", "log"}, {"level", "error"}, {"text", fmt::format("stop \"{}\": {}", running->order.step, e.what())}});
+        at_.say({{"event", "log"},
+                 {"level", "error"},
+                 {"text", fmt::format("stop \"{}\": {}", running->order.step, e.what())}});
       }
   };
   each([](Fault& fault) { fault.stopping(); });
@@ -283,7 +329,8 @@ void InForce::end(const std::vector<std::string>& steps, const std::string& why,
   std::vector<json::object> records, undone;
   const auto tell = [&] {
     note(records);
-    for (auto& one : std::exchange(undone, {})) told(std::move(one));
+    for (auto& one : std::exchange(undone, {}))
+      told(std::move(one));
   };
   auto noted = begin;
   for (auto* running : order) {
@@ -303,13 +350,18 @@ void InForce::end(const std::vector<std::string>& steps, const std::string& why,
   lease_.cancel();
 }
 
-json::object InForce::undo(Running& running, std::int64_t begin, const std::string& why, std::vector<json::object>& records) {
+json::object InForce::undo(Running& running, std::int64_t begin, const std::string& why,
+                           std::vector<json::object>& records) {
   const auto step = running.order.step;
   const auto left = running.applied->undo({ended_record(step)}, records);
   const auto undo_ns = monotonic_ns() - begin;
   say_events(running);
-  json::object told{{"step", step},           {"undone_at", wall_ns()},    {"undo_ns", undo_ns},
-                    {"why", why},             {"clean", left.empty()},     {"left", left_json(left)},
+  json::object told{{"step", step},
+                    {"undone_at", wall_ns()},
+                    {"undo_ns", undo_ns},
+                    {"why", why},
+                    {"clean", left.empty()},
+                    {"left", left_json(left)},
                     {"dose", measured(*running.order.fault, running.unattended_ns).json()}};
   running.over.cancel();
   running.ramp.cancel();
@@ -356,14 +408,16 @@ json::object InForce::undo(const std::string& step) {
 
 json::object InForce::undo_all(const std::string& why, bool say) {
   std::vector<std::string> all;
-  for (auto& [step, running] : running_) all.push_back(step);
+  for (auto& [step, running] : running_)
+    all.push_back(step);
   if (say)
     end_and_say(all, why);
   else if (!all.empty())
     end(all, why, [](auto) {});
   std::vector<Left> left;
   for (auto& one : remains_)
-    for (auto& what : one->applied->undo()) left.push_back(std::move(what));
+    for (auto& what : one->applied->undo())
+      left.push_back(std::move(what));
   std::erase_if(remains_, [](auto& one) { return one->applied->gone(); });
   return {{"clean", left.empty()}, {"left", left_json(left)}};
 }

@@ -10,9 +10,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json.hpp>
 
-#include "injector/undo/applied.hpp"
 #include "injector/faults/fault.hpp"
 #include "injector/session/safeguard.hpp"
+#include "injector/undo/applied.hpp"
 
 namespace squall {
 
@@ -33,20 +33,22 @@ class InForce {
     std::string state, session;
     std::function<void(const boost::json::object&)> say;   // goes to the caller
     std::function<void(const boost::json::object&)> tell;  // may be missed by a slow caller
-    std::function<std::string(const Fault&)> forbidden;    // by the host's policy, as things are now: the rule, or ""
+    std::function<std::string(const Fault&)>
+        forbidden;  // by the host's policy, as things are now: the rule, or ""
     std::function<void(const Fault&, const std::vector<Change>&)> note;  // what is about to be changed
   };
   explicit InForce(Surroundings);
   ~InForce();
   InForce(const InForce&) = delete;
 
-  // Puts it in force, its undo durable before. The answer is the protocol's; throws Refused, or std::runtime_error that
-  // names the attempt that failed, all undone.
+  // Puts it in force, its undo durable before. The answer is the protocol's; throws Refused, or
+  // std::runtime_error that names the attempt that failed, all undone.
   boost::json::object apply(Order);
   boost::json::object dose(const std::string& step);
   // Of a step that may be over by now: nothing then.
   void note_probes(const std::string& step, const std::string& service, const std::vector<Endpoint>&);
-  // Undoes one step, or all, last one first; what could not be undone earlier is tried again. `say` tells the caller.
+  // Undoes one step, or all, last one first; what could not be undone earlier is tried again. `say` tells the
+  // caller.
   boost::json::object undo(const std::string& step);
   boost::json::object undo_all(const std::string& why, bool say);
 
@@ -54,7 +56,8 @@ class InForce {
   void lease(std::int64_t ns) { lease_ns_ = ns; }
   void renew();
 
-  // What takes its time, so that no dose is taken meanwhile, is no standing still: look before it, looked after it.
+  // What takes its time, so that no dose is taken meanwhile, is no standing still: look before it, looked
+  // after it.
   void look();
   void looked();
 
@@ -72,11 +75,12 @@ class InForce {
   void ask_policy();
   void say_events(Running&);
   using Told = std::function<void(boost::json::object)>;
-  // Undoes them together: whoever holds packets is asked only once to let them pass. `told` gets what became of each, in the
-  // order of their undo.
+  // Undoes them together: whoever holds packets is asked only once to let them pass. `told` gets what became
+  // of each, in the order of their undo.
   void end(const std::vector<std::string>& steps, const std::string& why, const Told& told);
   std::vector<Running*> in_order_of_undo(const std::vector<std::string>& steps);
-  boost::json::object undo(Running&, std::int64_t begin, const std::string& why, std::vector<boost::json::object>& records);
+  boost::json::object undo(Running&, std::int64_t begin, const std::string& why,
+                           std::vector<boost::json::object>& records);
   void note(std::vector<boost::json::object>& records);
   // Whether what the other faults hold passes at once.
   void make_way(const std::vector<Running*>& besides, bool on);
@@ -87,7 +91,8 @@ class InForce {
   boost::asio::steady_timer ticks_, lease_;
   std::int64_t lease_ns_ = 0, lease_until_ = 0, policy_at_ = 0;
   std::map<std::string, std::unique_ptr<Running>> running_;
-  std::vector<std::unique_ptr<Running>> remains_;  // what could not be undone, with its fault, which another try may call
+  std::vector<std::unique_ptr<Running>>
+      remains_;  // what could not be undone, with its fault, which another try may call
   std::uint64_t order_ = 0;
   std::int64_t looked_at_ = 0;  // CLOCK_BOOTTIME
 };

@@ -7,12 +7,12 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
-#include <fmt/format.h>
 
-#include "injector/system/host_text.hpp"
 #include "injector/session/protocol.hpp"
+#include "injector/system/host_text.hpp"
 
 namespace squall {
 namespace {
@@ -29,13 +29,17 @@ namespace asio = boost::asio;
 
 boost::json::value id_in(std::string_view line) {
   static const std::regex member{R"re([{,]\s*"id"\s*:\s*(\d{1,18})\s*[,}])re"};
-  const std::string ends{line.size() <= 2 * id_is_near ? line : std::string(line.substr(0, id_is_near)) + std::string(line.substr(line.size() - id_is_near))};
+  const std::string ends{line.size() <= 2 * id_is_near
+                             ? line
+                             : std::string(line.substr(0, id_is_near)) +
+                                   std::string(line.substr(line.size() - id_is_near))};
   std::smatch found;
   if (!std::regex_search(ends, found, member)) return nullptr;
   return std::stoll(found[1]);
 }
 
-CallerLink::CallerLink(asio::io_context& io, int in, int out) : io_(io), in_(io, ::dup(in)), buffer_(longest_request), out_(out) {}
+CallerLink::CallerLink(asio::io_context& io, int in, int out)
+    : io_(io), in_(io, ::dup(in)), buffer_(longest_request), out_(out) {}
 
 void CallerLink::listen(std::function<void(std::string_view)> take, std::function<void(std::string)> ended) {
   take_ = std::move(take);
@@ -64,7 +68,8 @@ void CallerLink::read() {
 
 // Keeps how it begins and, at its end (behind so many bytes; 0: not yet), answers.
 void CallerLink::pass_over(std::size_t line_end) {
-  const std::string_view heard{static_cast<const char*>(buffer_.data().data()), line_end ? line_end : buffer_.size()};
+  const std::string_view heard{static_cast<const char*>(buffer_.data().data()),
+                               line_end ? line_end : buffer_.size()};
   if (too_long_.empty()) too_long_ = heard.substr(0, id_is_near);
   if (line_end) {
     const auto tail = heard.substr(heard.size() - std::min(heard.size(), id_is_near));
@@ -84,9 +89,14 @@ bool CallerLink::writable(int milliseconds) const {
 void CallerLink::send(const boost::json::object& message) {
   auto text = valid_json(boost::json::serialize(message)) + "\n";
   if (auto* id = message.if_contains("id"); id && text.size() > longest_answer)
-    text = boost::json::serialize(boost::json::object{{"id", *id}, {"ok", false}, {"kind", "failed"}, {"error", "the answer is too long to be carried"}}) + "\n";
+    text = boost::json::serialize(boost::json::object{{"id", *id},
+                                                      {"ok", false},
+                                                      {"kind", "failed"},
+                                                      {"error", "the answer is too long to be carried"}}) +
+           "\n";
   for (std::string_view rest = text; !rest.empty() && !deaf_;) {
-    const auto wrote = writable(patience_ms) ? ::write(out_, rest.data(), std::min(rest.size(), never_blocks)) : 0;
+    const auto wrote =
+        writable(patience_ms) ? ::write(out_, rest.data(), std::min(rest.size(), never_blocks)) : 0;
     if (wrote > 0)
       rest.remove_prefix(static_cast<std::size_t>(wrote));
     else if (wrote == 0 || (errno != EINTR && errno != EAGAIN))

@@ -19,8 +19,9 @@ class CallerLink {
   CallerLink(boost::asio::io_context&, int in, int out);
   CallerLink(const CallerLink&) = delete;
 
-  // Calls `take` with each line, and `ended` once with the reason when no more will come: end of file, or a caller that
-  // takes nothing for a second. A line that is longer than a request may be is answered and passed over.
+  // Calls `take` with each line, and `ended` once with the reason when no more will come: end of file, or a
+  // caller that takes nothing for a second. A line that is longer than a request may be is answered and
+  // passed over.
   void listen(std::function<void(std::string_view line)> take, std::function<void(std::string why)> ended);
   // Sends one line. Never blocks for more than a second; after that the link is lost and says so to `ended`.
   void send(const boost::json::object&);

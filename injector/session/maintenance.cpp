@@ -10,19 +10,21 @@
 
 #include <fmt/format.h>
 
-#include "injector/undo/carry_out.hpp"
+#include "injector/session/protocol.hpp"
 #include "injector/system/host_text.hpp"
 #include "injector/system/read_file.hpp"
 #include "injector/system/suspended.hpp"
+#include "injector/undo/carry_out.hpp"
 #include "injector/undo/journal.hpp"
-#include "injector/session/protocol.hpp"
 #include "injector/undo/recovery.hpp"
 #include "scenarios/schema/times.hpp"
 
 namespace squall {
 namespace {
 
-std::string told(const boost::json::value& value) { return valid_json(boost::json::serialize(value)); }
+std::string told(const boost::json::value& value) {
+  return valid_json(boost::json::serialize(value));
+}
 
 namespace json = boost::json;
 
@@ -54,19 +56,24 @@ void print_status(const JournalContent& journal, const JournalledFault& fault) {
   fmt::print("{} ({}) by {}\n  {}\n", fault.step, fault.fault, fault.mechanism,
              !journal.owner_alive() ? "its injector is dead: `squall undo` puts it back"
              : fault.until          ? fmt::format("held by squall-injector[{}], {}s left", journal.pid, left)
-                                    : fmt::format("held by squall-injector[{}], until it is undone", journal.pid));
-  for (auto& undo : undo_texts(journal, fault.step)) fmt::print("  undo: {}\n", printable(std::string(undo.as_string())));
+                           : fmt::format("held by squall-injector[{}], until it is undone", journal.pid));
+  for (auto& undo : undo_texts(journal, fault.step))
+    fmt::print("  undo: {}\n", printable(std::string(undo.as_string())));
 }
 
 json::array elsewhere_json(const std::vector<Elsewhere>& others) {
   json::array out;
   for (auto& other : others)
-    out.push_back(json::object{{"session", other.session.session}, {"state", other.session.state}, {"text", other.text()}, {"undo", other.command("undo")}});
+    out.push_back(json::object{{"session", other.session.session},
+                               {"state", other.session.state},
+                               {"text", other.text()},
+                               {"undo", other.command("undo")}});
   return out;
 }
 
 void print_elsewhere(const std::vector<Elsewhere>& others) {
-  for (auto& other : others) fmt::print("{}\n  see {}, undo it by {}\n", other.text(), other.command("status"), other.command("undo"));
+  for (auto& other : others)
+    fmt::print("{}\n  see {}, undo it by {}\n", other.text(), other.command("status"), other.command("undo"));
 }
 
 // Sessions of this state folder of which nobody knows what they left: told once.
@@ -88,7 +95,8 @@ json::array ended_json() {
 }
 
 std::string nothing_in_force(const std::string& state, const std::vector<Elsewhere>& others) {
-  if (!others.empty()) return fmt::format("nothing of the state folder \"{}\" is in force on this host", state);
+  if (!others.empty())
+    return fmt::format("nothing of the state folder \"{}\" is in force on this host", state);
   return "nothing is in force on this host";
 }
 
@@ -97,22 +105,34 @@ int tell(const std::string& state, Recovered done, bool as_json) {
   auto others = elsewhere(state);
   take_unknown(state, others, left);
   json::array remains, cost, carried_out(done.carried_out.begin(), done.carried_out.end());
-  for (auto& one : left) remains.push_back(one.json());
+  for (auto& one : left)
+    remains.push_back(one.json());
   const auto costs = take_costs(state);
-  for (auto& one : costs) cost.push_back(one.json());
+  for (auto& one : costs)
+    cost.push_back(one.json());
   if (as_json) {
-    fmt::print("{}\n", told(json::object{{"clean", left.empty()}, {"sessions", done.sessions}, {"carried_out", std::move(carried_out)},
-                                                   {"left", std::move(remains)}, {"costs", std::move(cost)}, {"ended", ended_json()}, {"elsewhere", elsewhere_json(others)}}));
+    fmt::print("{}\n", told(json::object{{"clean", left.empty()},
+                                         {"sessions", done.sessions},
+                                         {"carried_out", std::move(carried_out)},
+                                         {"left", std::move(remains)},
+                                         {"costs", std::move(cost)},
+                                         {"ended", ended_json()},
+                                         {"elsewhere", elsewhere_json(others)}}));
     return left.empty() ? 0 : 6;
   }
-  for (auto& one : costs) fmt::print("when the injector of \"{}\" died: {}\n", one.step, one.text);
+  for (auto& one : costs)
+    fmt::print("when the injector of \"{}\" died: {}\n", one.step, one.text);
   if (left.empty()) {
-    fmt::print("{}\n", done.sessions && others.empty() ? "undone; nothing of ours is left on this host"
-                      : done.sessions                  ? fmt::format("undone; nothing of the state folder \"{}\" is left on this host", state)
-                                                       : nothing_in_force(state, others));
+    fmt::print("{}\n",
+               done.sessions && others.empty() ? "undone; nothing of ours is left on this host"
+               : done.sessions
+                   ? fmt::format("undone; nothing of the state folder \"{}\" is left on this host", state)
+                   : nothing_in_force(state, others));
   } else {
     fmt::print(stderr, "squall: error: this host could not be restored completely\n");
-    for (auto& one : left) fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", printable(one.step), printable(one.detail), valid_utf8(one.by_hand));
+    for (auto& one : left)
+      fmt::print(stderr, "  left by \"{}\": {}\n  by hand: {}\n", printable(one.step), printable(one.detail),
+                 valid_utf8(one.by_hand));
   }
   print_elsewhere(others);
   return left.empty() ? 0 : 6;
@@ -141,7 +161,8 @@ bool stands_still(pid_t injector) {
   return true;
 }
 
-// Whether it has undone all, or ended; false where nothing of it changes any more. One that is stopped or frozen will not.
+// Whether it has undone all, or ended; false where nothing of it changes any more. One that is stopped or
+// frozen will not.
 bool leaves_by_itself(const JournalContent& journal, const Fd& file, const Fd& injector) {
   auto open = still_open(file, journal);
   int stands_still = 0;
@@ -156,7 +177,8 @@ bool leaves_by_itself(const JournalContent& journal, const Fd& file, const Fd& i
   return open == 0;  // then it has only to say goodbye
 }
 
-// Asks a live injector to leave. One that cannot is killed; its guardian undoes, or we do where that one cannot either.
+// Asks a live injector to leave. One that cannot is killed; its guardian undoes, or we do where that one
+// cannot either.
 void end_injector(const JournalContent& journal, const Fd& file, int signal) {
   const auto pidfd = open_process(journal.pid, journal.start_ticks);
   if (!pidfd) return;
@@ -190,7 +212,8 @@ void end_own(const OwnJournal& own, int signal, Recovered& done) {
 
 int show_status(const std::string& state, bool as_json) {
   if (const auto folder = state + "/journal"; ::access(folder.c_str(), R_OK | X_OK) != 0 && errno != ENOENT) {
-    fmt::print(stderr, "squall: error: look into \"{}\": {}; what is in force is not known\n", folder, std::strerror(errno));
+    fmt::print(stderr, "squall: error: look into \"{}\": {}; what is in force is not known\n", folder,
+               std::strerror(errno));
     return 5;
   }
   json::array active, damaged;
@@ -201,11 +224,16 @@ int show_status(const std::string& state, bool as_json) {
     }
     if (journal.damaged == 0 || journal.owner_alive()) continue;
     damaged.emplace_back(journal.path);
-    if (!as_json) fmt::print("the undo journal \"{}\" is damaged: `squall undo` carries out what can be read of it, and tells\n", journal.path);
+    if (!as_json)
+      fmt::print(
+          "the undo journal \"{}\" is damaged: `squall undo` carries out what can be read of it, and tells\n",
+          journal.path);
   }
   const auto others = elsewhere(state);
   if (as_json) {
-    fmt::print("{}\n", told(json::object{{"active", std::move(active)}, {"damaged", std::move(damaged)}, {"elsewhere", elsewhere_json(others)}}));
+    fmt::print("{}\n", told(json::object{{"active", std::move(active)},
+                                         {"damaged", std::move(damaged)},
+                                         {"elsewhere", elsewhere_json(others)}}));
     return 0;
   }
   if (active.empty() && damaged.empty()) fmt::print("{}\n", nothing_in_force(state, others));
@@ -235,7 +263,8 @@ int rescue_session(const std::string& state, const std::string& session) {
 int undo_host(const std::string& state, bool as_json) {
   if (needs_root()) return 5;
   Recovered done;
-  for (auto& journal : own_journals(state)) end_own(journal, undo_signal, done);
+  for (auto& journal : own_journals(state))
+    end_own(journal, undo_signal, done);
   return tell(state, std::move(done), as_json);
 }
 

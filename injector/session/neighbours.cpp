@@ -27,8 +27,9 @@ void Neighbours::look() {
   std::map<Key, boost::json::object> now;
   for (auto& journal : read_journals(state_, own_))
     for (auto& fault : journal.faults)
-      now[{journal.session, fault.step}] = {{"event", "other"}, {"session", journal.session}, {"run", fault.run}, {"step", fault.step},
-                                            {"fault", fault.fault}, {"since", fault.since},   {"over", false}};
+      now[{journal.session, fault.step}] = {
+          {"event", "other"},     {"session", journal.session}, {"run", fault.run}, {"step", fault.step},
+          {"fault", fault.fault}, {"since", fault.since},       {"over", false}};
   for (auto& [key, fault] : now)
     if (!known_.contains(key)) tell_(fault);
   for (auto& [key, fault] : known_) {

@@ -1,4 +1,5 @@
-// Other sessions that have something in force on this host: while somebody watches a drill, what they do is told.
+// Other sessions that have something in force on this host: while somebody watches a drill, what they do is
+// told.
 #pragma once
 
 #include <functional>

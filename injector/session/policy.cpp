@@ -14,7 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // OpenSSH since 9.8 serves a session by an executable of its own.
-constexpr std::array<std::string_view, 6> always_protected{"sshd", "sshd-session", "sshd-auth", "dropbear", "squall", "squall-injector"};
+constexpr std::array<std::string_view, 6> always_protected{"sshd",     "sshd-session", "sshd-auth",
+                                                           "dropbear", "squall",       "squall-injector"};
 
 template <class List, class What>
 bool contains(const List& list, const What& what) {
@@ -29,18 +30,25 @@ const Object<Policy>& Describe<Policy>::object() {
           .optional("environment", &Policy::environment, "drills that name another environment are refused")
           .optional("faults", &Policy::faults, "the faults allowed", "all")
           .optional("longest", &Policy::longest, "no fault lasts longer", "1h")
-          .optional("protected_processes", &Policy::protected_processes, "names or paths of executables that no fault may be aimed at")
-          .optional("protected_interfaces", &Policy::protected_interfaces, "devices that no fault may be aimed at")
-          .optional("protected_paths", &Policy::protected_paths, "paths whose file systems and disks no fault may be aimed at")
-          .optional("ignored_changes", &Policy::ignored_changes, "what is not compared before and after a run, as reports name it, with * and ?: \"mount /run/docker/*\"")
+          .optional("protected_processes", &Policy::protected_processes,
+                    "names or paths of executables that no fault may be aimed at")
+          .optional("protected_interfaces", &Policy::protected_interfaces,
+                    "devices that no fault may be aimed at")
+          .optional("protected_paths", &Policy::protected_paths,
+                    "paths whose file systems and disks no fault may be aimed at")
+          .optional("ignored_changes", &Policy::ignored_changes,
+                    "what is not compared before and after a run, as reports name it, with * and ?: \"mount "
+                    "/run/docker/*\"")
           .rule([](const Policy& policy, const Value& value, Diagnostics& wrong) {
             std::vector<std::string> known;
-            for (auto* fault : fault_catalogue()) known.emplace_back(fault->name);
+            for (auto* fault : fault_catalogue())
+              known.emplace_back(fault->name);
             for (auto& name : policy.faults) {
               if (contains(known, name)) continue;
               const auto close = nearest(name, known);
               wrong.error(value.find("faults")->place,
-                          fmt::format("unknown fault \"{}\"{}", name, close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close)));
+                          fmt::format("unknown fault \"{}\"{}", name,
+                                      close.empty() ? "" : fmt::format("; did you mean \"{}\"?", close)));
             }
           });
   return schema;
@@ -48,15 +56,20 @@ const Object<Policy>& Describe<Policy>::object() {
 
 std::string Policy::refuses_environment(const std::string& wanted) const {
   if (environment.empty() || wanted.empty() || environment == wanted) return "";
-  return fmt::format("this host belongs to the environment \"{}\" ({}), the drill is for \"{}\"", environment, source, wanted);
+  return fmt::format("this host belongs to the environment \"{}\" ({}), the drill is for \"{}\"", environment,
+                     source, wanted);
 }
 
 std::string Policy::refuses(const FaultType& fault, const TargetSpec& target, std::int64_t for_ns) const {
-  if (!faults.empty() && !contains(faults, fault.name)) return fmt::format("this host allows only {} (\"faults\" in {}), not {}", fmt::join(faults, ", "), source, fault.name);
+  if (!faults.empty() && !contains(faults, fault.name))
+    return fmt::format("this host allows only {} (\"faults\" in {}), not {}", fmt::join(faults, ", "), source,
+                       fault.name);
   if (for_ns > longest.ns)
-    return fmt::format("this host allows no fault longer than {} (\"longest\" in {}), got {}", to_string(longest), source, to_string(Duration{for_ns}));
+    return fmt::format("this host allows no fault longer than {} (\"longest\" in {}), got {}",
+                       to_string(longest), source, to_string(Duration{for_ns}));
   if (target.pid && contains(own_line(), *target.pid))
-    return fmt::format("pid {} is protected always: it is {}", *target.pid, *target.pid == 1 ? "the first process" : "squall, or what started it");
+    return fmt::format("pid {} is protected always: it is {}", *target.pid,
+                       *target.pid == 1 ? "the first process" : "squall, or what started it");
   Reach named;
   std::vector<block::Device> devices;
   if (target.path) {
@@ -64,7 +77,8 @@ std::string Policy::refuses(const FaultType& fault, const TargetSpec& target, st
   } else if (target.device) {
     if (auto device = block::find_device(*target.device)) devices = {*device};
   }
-  for (auto& device : devices) named.disks.push_back(block::whole_disk(device).id());
+  for (auto& device : devices)
+    named.disks.push_back(block::whole_disk(device).id());
   return refuses(named);
 }
 
@@ -72,9 +86,12 @@ std::string Policy::refuses(const std::vector<Process>& processes) const {
   const auto line = own_line();
   for (auto& process : processes) {
     const auto exe = fs::path(process.exe).filename().string();
-    if (contains(line, process.pid) || contains(always_protected, exe)) return fmt::format("the process {} is protected always", process.to_string());
+    if (contains(line, process.pid) || contains(always_protected, exe))
+      return fmt::format("the process {} is protected always", process.to_string());
     for (auto& name : {exe, process.exe, process.name})
-      if (contains(protected_processes, name)) return fmt::format("the process {} is protected (\"protected_processes\" in {})", process.to_string(), source);
+      if (contains(protected_processes, name))
+        return fmt::format("the process {} is protected (\"protected_processes\" in {})", process.to_string(),
+                           source);
   }
   return "";
 }

@@ -1,4 +1,5 @@
-// The host's last word: /etc/squall/policy.yaml bounds what any caller may do here. Without a file the defaults hold.
+// The host's last word: /etc/squall/policy.yaml bounds what any caller may do here. Without a file the
+// defaults hold.
 #pragma once
 
 #include <map>
@@ -13,17 +14,20 @@
 namespace squall {
 
 struct Policy {
-  std::string environment;                       // drills that name another environment are refused
-  std::vector<std::string> faults;               // the faults allowed; none named: all
-  Duration longest{3'600'000'000'000};           // no fault lasts longer
-  std::vector<std::string> protected_processes;  // names or paths of executables that no fault may be aimed at
-  std::vector<std::string> protected_interfaces;  // names or altnames, in whatever network namespace a fault acts
+  std::string environment;              // drills that name another environment are refused
+  std::vector<std::string> faults;      // the faults allowed; none named: all
+  Duration longest{3'600'000'000'000};  // no fault lasts longer
+  std::vector<std::string>
+      protected_processes;  // names or paths of executables that no fault may be aimed at
+  std::vector<std::string>
+      protected_interfaces;                  // names or altnames, in whatever network namespace a fault acts
   std::vector<std::string> protected_paths;  // nothing is done to the file systems and disks that hold these
-  std::vector<std::string> ignored_changes;  // patterns of what others change here all the time, as reports name it
-  std::string source = "the defaults";       // what refusals name
+  std::vector<std::string>
+      ignored_changes;  // patterns of what others change here all the time, as reports name it
+  std::string source = "the defaults";  // what refusals name
 
-  // Each gives "" where it may be done, else the rule that forbids it. Always protected, whatever the file says: pid 1,
-  // SSH servers, squall, squall-injector with its guardian, and whoever started this process.
+  // Each gives "" where it may be done, else the rule that forbids it. Always protected, whatever the file
+  // says: pid 1, SSH servers, squall, squall-injector with its guardian, and whoever started this process.
   std::string refuses_environment(const std::string&) const;
   // What is asked for, before anything is looked up. `for_ns` 0: for as long as `longest` lets it.
   std::string refuses(const FaultType&, const TargetSpec&, std::int64_t for_ns) const;
@@ -31,10 +35,12 @@ struct Policy {
   // What a fault touches, as it is now; policy_reach.cpp.
   std::string refuses(const Reach&) const;
 
-  // These are all who listen on the port, and may be touched: nobody needs to look for them again while their sockets are the same.
+  // These are all who listen on the port, and may be touched: nobody needs to look for them again while their
+  // sockets are the same.
   void know_listeners(std::uint16_t port, const std::vector<Process>&) const;
 
-  // What the file names that protects nothing on this host as it is now, for a person: a slip, or not there (yet).
+  // What the file names that protects nothing on this host as it is now, for a person: a slip, or not there
+  // (yet).
   std::vector<std::string> findings() const;
 
  private:
@@ -52,7 +58,8 @@ struct Describe<Policy> {
   static const Object<Policy>& object();
 };
 
-// Reads the file; throws std::runtime_error with its diagnostics where it is wrong. A missing default file is no error.
+// Reads the file; throws std::runtime_error with its diagnostics where it is wrong. A missing default file is
+// no error.
 Policy read_policy(const std::string& path, bool must_exist);
 
 }  // namespace squall

@@ -1,5 +1,5 @@
-// The policy before what is there: who is in a cgroup, which devices packets come by, which disk a path lies on. It looks
-// anew each time it is asked.
+// The policy before what is there: who is in a cgroup, which devices packets come by, which disk a path lies
+// on. It looks anew each time it is asked.
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -10,14 +10,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/host/storage/block.hpp"
 #include "injector/host/cgroups/cgroup.hpp"
 #include "injector/host/netlink/links.hpp"
+#include "injector/host/storage/block.hpp"
+#include "injector/session/policy.hpp"
 #include "injector/system/listeners.hpp"
 #include "injector/system/network_namespace.hpp"
 #include "injector/system/open_files.hpp"
 #include "injector/system/read_file.hpp"
-#include "injector/session/policy.hpp"
 
 namespace squall {
 namespace {
@@ -36,29 +36,38 @@ std::vector<Process> members_of(const Reach::Cgroup& group) {
   auto out = processes_of(cgroup::processes({"", group.folder}));
   if (!group.below) return out;
   std::error_code error;
-  for (fs::recursive_directory_iterator it{group.folder, error}, end; !error && it != end; it.increment(error))
+  for (fs::recursive_directory_iterator it{group.folder, error}, end; !error && it != end;
+       it.increment(error))
     if (std::error_code gone; it->is_directory(gone))
-      for (auto& process : processes_of(cgroup::processes({"", it->path().string()}))) out.push_back(std::move(process));
+      for (auto& process : processes_of(cgroup::processes({"", it->path().string()})))
+        out.push_back(std::move(process));
   return out;
 }
 
 bool called(const Link& link, const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [&](auto& name) { return name == link.name || std::find(link.altnames.begin(), link.altnames.end(), name) != link.altnames.end(); });
+  return std::any_of(names.begin(), names.end(), [&](auto& name) {
+    return name == link.name ||
+           std::find(link.altnames.begin(), link.altnames.end(), name) != link.altnames.end();
+  });
 }
 
-// Those whose packets pass a device as well: what stands on it (a VLAN, a bridge that it is a port of), and its own ports.
+// Those whose packets pass a device as well: what stands on it (a VLAN, a bridge that it is a port of), and
+// its own ports.
 std::vector<Link> touched_with(const std::vector<std::uint32_t>& indexes, const std::vector<Link>& all) {
   std::set<std::uint32_t> touched{indexes.begin(), indexes.end()};
   for (std::size_t before = 0; before != touched.size();) {
     before = touched.size();
     for (auto& link : all) {
       if (touched.contains(link.index) && link.master) touched.insert(link.master);
-      if (link.lower && link.lower_namespace == -1 && link.kind != "veth" && touched.contains(link.lower)) touched.insert(link.index);
+      if (link.lower && link.lower_namespace == -1 && link.kind != "veth" && touched.contains(link.lower))
+        touched.insert(link.index);
     }
   }
   std::vector<Link> out;
   for (auto& link : all)
-    if (touched.contains(link.index) || std::find(indexes.begin(), indexes.end(), link.master) != indexes.end()) out.push_back(link);
+    if (touched.contains(link.index) ||
+        std::find(indexes.begin(), indexes.end(), link.master) != indexes.end())
+      out.push_back(link);
   return out;
 }
 
@@ -73,15 +82,18 @@ bool listens_on_loopback_alone(std::uint16_t port, pid_t in) {
   return sockets > 0;
 }
 
-// What a path lies on, or, while it is not there, its nearest folder that is; below a loop device also what holds its file.
+// What a path lies on, or, while it is not there, its nearest folder that is; below a loop device also what
+// holds its file.
 std::vector<block::Device> devices_below(fs::path path) {
   std::error_code error;
-  while (!fs::exists(path, error) && path.has_relative_path()) path = path.parent_path();
+  while (!fs::exists(path, error) && path.has_relative_path())
+    path = path.parent_path();
   std::vector<block::Device> out, next;
   const auto add_below = [&](const std::string& file) {
-    if (auto below = block::devices_below(file)) next.insert(next.end(), below->devices.begin(), below->devices.end());
+    if (auto below = block::devices_below(file))
+      next.insert(next.end(), below->devices.begin(), below->devices.end());
   };
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) == 0 && S_ISBLK(info.st_mode)) {
     if (auto device = block::find_device(path.string())) next.push_back(*device);
   } else {
@@ -92,7 +104,8 @@ std::vector<block::Device> devices_below(fs::path path) {
     next.pop_back();
     if (std::find(out.begin(), out.end(), device) != out.end()) continue;
     out.push_back(device);
-    if (const auto backing = read_file(fmt::format("/sys/block/{}/loop/backing_file", device.name))) add_below(std::string(trimmed(*backing)));
+    if (const auto backing = read_file(fmt::format("/sys/block/{}/loop/backing_file", device.name)))
+      add_below(std::string(trimmed(*backing)));
   }
   return out;
 }
@@ -105,7 +118,8 @@ std::string meant(const std::string& name, const std::vector<std::string>& there
 }  // namespace
 
 std::string Policy::refuses(const Reach& reach) const {
-  for (auto& rule : {refuses_processes(reach), reach.devices ? refuses_devices(*reach.devices) : "", refuses_disks(reach.disks)})
+  for (auto& rule : {refuses_processes(reach), reach.devices ? refuses_devices(*reach.devices) : "",
+                     refuses_disks(reach.disks)})
     if (!rule.empty()) return rule;
   return "";
 }
@@ -122,10 +136,12 @@ std::vector<std::uint64_t> sockets_on(std::uint16_t port, pid_t in) {
 }  // namespace
 
 void Policy::know_listeners(std::uint16_t port, const std::vector<Process>& processes) const {
-  for (auto& process : processes) permitted_listeners_[{process.network_namespace, port}] = sockets_on(port, process.pid);
+  for (auto& process : processes)
+    permitted_listeners_[{process.network_namespace, port}] = sockets_on(port, process.pid);
 }
 
-// Whoever listens on the port now. A search for them looks at every process of the host, so it is made when the sockets are others.
+// Whoever listens on the port now. A search for them looks at every process of the host, so it is made when
+// the sockets are others.
 std::string Policy::refuses_listeners(const Reach::Devices& devices) const {
   const auto in = devices.pid ? devices.pid : ::getpid();
   auto sockets = sockets_on(*devices.port, in);
@@ -135,8 +151,10 @@ std::string Policy::refuses_listeners(const Reach::Devices& devices) const {
   target.listens_on = *devices.port;
   auto holders = find_processes(target);
   if (!holders) return "";
-  std::erase_if(*holders, [&](auto& process) { return process.network_namespace != network_namespace_of(in); });
-  if (auto rule = refuses(*holders); !rule.empty()) return fmt::format("{}, and listens on port {}", rule, *devices.port);
+  std::erase_if(*holders,
+                [&](auto& process) { return process.network_namespace != network_namespace_of(in); });
+  if (auto rule = refuses(*holders); !rule.empty())
+    return fmt::format("{}, and listens on port {}", rule, *devices.port);
   known = std::move(sockets);
   return "";
 }
@@ -148,11 +166,14 @@ std::string Policy::refuses_processes(const Reach& reach) const {
   if (auto rule = refuses(processes_of(pids)); !rule.empty()) return rule;
   for (auto& group : reach.cgroups)
     if (auto rule = refuses(members_of(group)); !rule.empty())
-      return fmt::format("{}, and is in the cgroup {}, which the fault acts on: run the target in a cgroup of its own", rule, group.folder);
+      return fmt::format(
+          "{}, and is in the cgroup {}, which the fault acts on: run the target in a cgroup of its own", rule,
+          group.folder);
   if (reach.devices && reach.devices->port)
     if (auto rule = refuses_listeners(*reach.devices); !rule.empty()) return rule;
   if (!reach.devices || !reach.devices->everybody || reach.devices->pid == 0) return "";
-  if (auto rule = refuses(processes_of(processes_beside(reach.devices->pid))); !rule.empty()) return rule + ", and is in the network namespace that the fault acts in";
+  if (auto rule = refuses(processes_of(processes_beside(reach.devices->pid))); !rule.empty())
+    return rule + ", and is in the network namespace that the fault acts in";
   return "";
 }
 
@@ -161,13 +182,17 @@ std::string Policy::refuses_devices(const Reach::Devices& devices) const {
   std::vector<Link> all;
   bool loopback_alone = devices.loopback_alone;
   in_network_namespace_if_there(devices.network_namespace, devices.pid, [&] { all = links::all(); });
-  if (devices.port) loopback_alone = loopback_alone || listens_on_loopback_alone(*devices.port, devices.pid ? devices.pid : ::getpid());
+  if (devices.port)
+    loopback_alone =
+        loopback_alone || listens_on_loopback_alone(*devices.port, devices.pid ? devices.pid : ::getpid());
   const auto touched = devices.every ? all : touched_with(devices.indexes, all);
   for (auto& link : touched) {
     if (!called(link, protected_interfaces) || (devices.every && loopback_alone && !link.loopback)) continue;
-    const auto rule = fmt::format("the interface \"{}\" is protected (\"protected_interfaces\" in {})", link.name, source);
+    const auto rule =
+        fmt::format("the interface \"{}\" is protected (\"protected_interfaces\" in {})", link.name, source);
     if (devices.every) return fmt::format("{}, and what the fault means may come by any interface", rule);
-    const bool itself = std::find(devices.indexes.begin(), devices.indexes.end(), link.index) != devices.indexes.end();
+    const bool itself =
+        std::find(devices.indexes.begin(), devices.indexes.end(), link.index) != devices.indexes.end();
     return itself ? rule : rule + ", and its packets pass the one aimed at";
   }
   return "";
@@ -180,7 +205,9 @@ std::string Policy::refuses_disks(const std::vector<std::string>& disks) const {
       for (auto& id : disks) {
         const auto disk = block::find_device(id);
         if (disk && block::files_reaching(*disk).contains(below.number()))
-          return fmt::format("the path \"{}\" is protected (\"protected_paths\" in {}), and is on the same disk, {}", path, source, disk->to_string());
+          return fmt::format(
+              "the path \"{}\" is protected (\"protected_paths\" in {}), and is on the same disk, {}", path,
+              source, disk->to_string());
       }
   return "";
 }
@@ -195,7 +222,8 @@ std::vector<std::string> Policy::findings() const {
   }
   for (auto& name : protected_interfaces)
     if (std::find(names.begin(), names.end(), name) == names.end())
-      out.push_back(fmt::format("protected_interfaces: no interface of this host is called \"{}\" now{}", name, meant(name, names)));
+      out.push_back(fmt::format("protected_interfaces: no interface of this host is called \"{}\" now{}",
+                                name, meant(name, names)));
   names.clear();
   std::set<std::string> running;
   if (!protected_processes.empty())
@@ -203,15 +231,20 @@ std::vector<std::string> Policy::findings() const {
       for (auto& name : {process.name, process.exe, fs::path(process.exe).filename().string()})
         if (!name.empty() && running.insert(name).second) names.push_back(name);
   for (auto& name : protected_processes)
-    if (!running.contains(name)) out.push_back(fmt::format("protected_processes: no process runs as \"{}\" now{}", name, meant(name, names)));
+    if (!running.contains(name))
+      out.push_back(
+          fmt::format("protected_processes: no process runs as \"{}\" now{}", name, meant(name, names)));
   for (auto& path : protected_paths) {
     std::error_code error;
     if (!fs::exists(path, error))
-      out.push_back(fmt::format("protected_paths: \"{}\" is not there; its nearest folder's disk is protected", path));
+      out.push_back(
+          fmt::format("protected_paths: \"{}\" is not there; its nearest folder's disk is protected", path));
     else if (devices_below(path).empty())
-      out.push_back(fmt::format("protected_paths: \"{}\" lies on no disk that can be told, and protects none", path));
+      out.push_back(
+          fmt::format("protected_paths: \"{}\" lies on no disk that can be told, and protects none", path));
   }
-  for (auto& one : out) one += fmt::format(" ({})", source);
+  for (auto& one : out)
+    one += fmt::format(" ({})", source);
   return out;
 }
 

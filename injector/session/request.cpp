@@ -15,7 +15,8 @@ namespace json = boost::json;
 // The errors of a request in one text; there is no file to point into.
 std::string told(const Diagnostics& wrong) {
   std::string out;
-  for (auto& one : wrong.errors()) out += (out.empty() ? "" : "; ") + one.message;
+  for (auto& one : wrong.errors())
+    out += (out.empty() ? "" : "; ") + one.message;
   return out;
 }
 
@@ -30,11 +31,13 @@ TargetSpec aimed(const json::object& request, const FaultType& type, Diagnostics
   Describe<TargetSpec>::object().decode(aim, target, wrong);
   for (auto& member : aim.members)
     if (wrong.ok() && std::find(type.aims.begin(), type.aims.end(), member.key) == type.aims.end())
-      wrong.error(member.place, fmt::format("{} cannot be aimed with \"{}\", only with {}", type.name, member.key, fmt::join(type.aims, ", ")));
+      wrong.error(member.place, fmt::format("{} cannot be aimed with \"{}\", only with {}", type.name,
+                                            member.key, fmt::join(type.aims, ", ")));
   return target;
 }
 
-// What is aimed at is not there now, however right it is written, and that is what is wrong: a process, an interface, a path.
+// What is aimed at is not there now, however right it is written, and that is what is wrong: a process, an
+// interface, a path.
 bool is_absent(const TargetSpec& target, const std::string& wrong) {
   if (!wrong.starts_with("no ") && wrong.find("No such file") == wrong.npos) return false;
   if (target.selects_processes()) {
@@ -46,8 +49,10 @@ bool is_absent(const TargetSpec& target, const std::string& wrong) {
   return place && place->starts_with('/') && ::access(place->c_str(), F_OK) != 0;
 }
 
-// Before the fault looks for anything: whoever the target selects is refused as a whole where one of them is protected.
-void check_target(const json::object& request, const FaultType& type, const TargetSpec& target, const Policy& policy) {
+// Before the fault looks for anything: whoever the target selects is refused as a whole where one of them is
+// protected.
+void check_target(const json::object& request, const FaultType& type, const TargetSpec& target,
+                  const Policy& policy) {
   auto rule = policy.refuses(type, target, number_of(request, "for_ns", 0));
   if (rule.empty() && target.selects_processes()) {
     const auto processes = find_processes(target);
@@ -55,7 +60,8 @@ void check_target(const json::object& request, const FaultType& type, const Targ
     rule = policy.refuses(*processes);
     TargetSpec port;
     port.listens_on = target.listens_on;
-    if (rule.empty() && target.listens_on && port.to_string() == target.to_string()) policy.know_listeners(*target.listens_on, *processes);
+    if (rule.empty() && target.listens_on && port.to_string() == target.to_string())
+      policy.know_listeners(*target.listens_on, *processes);
   }
   if (!rule.empty()) throw Refused{"refused", rule};
 }
@@ -74,7 +80,8 @@ std::int64_t number_of(const json::object& object, std::string_view key, std::in
   if (!member) return otherwise;
   json::error_code error;
   const auto value = member->is_number() ? member->to_number<std::int64_t>(error) : -1;
-  if (error || value < 0) throw Refused{"input", fmt::format("expected \"{}\" to be a whole number of at least 0", key)};
+  if (error || value < 0)
+    throw Refused{"input", fmt::format("expected \"{}\" to be a whole number of at least 0", key)};
   return value;
 }
 
@@ -104,7 +111,8 @@ TargetSpec target_of(const json::object& request) {
   return target;
 }
 
-PreparedFault prepare_fault(const json::object& request, const Policy& policy, const std::string& session, boost::asio::io_context* io) {
+PreparedFault prepare_fault(const json::object& request, const Policy& policy, const std::string& session,
+                            boost::asio::io_context* io) {
   const auto name = text_of(request, "fault");
   PreparedFault out{find_fault(name), {}, nullptr};
   if (!out.type) throw Refused{"input", fmt::format("unknown fault \"{}\"", name)};
@@ -118,7 +126,8 @@ PreparedFault prepare_fault(const json::object& request, const Policy& policy, c
     setting.permits = [&policy](const Process& process) { return policy.refuses({process}).empty(); };
     out.fault = out.type->prepare(parameters, out.target, setting, wrong);
   }
-  if (!wrong.ok() || !out.fault) throw Refused{is_absent(out.target, told(wrong)) ? "absent" : "input", told(wrong)};
+  if (!wrong.ok() || !out.fault)
+    throw Refused{is_absent(out.target, told(wrong)) ? "absent" : "input", told(wrong)};
   ask_policy(policy, out, number_of(request, "for_ns", 0));
   return out;
 }
@@ -131,7 +140,8 @@ void ask_policy(const Policy& policy, const PreparedFault& prepared, std::int64_
 
 json::array json_texts(const std::vector<std::string>& list) {
   json::array out;
-  for (auto& text : list) out.emplace_back(text);
+  for (auto& text : list)
+    out.emplace_back(text);
   return out;
 }
 

@@ -34,7 +34,8 @@ struct PreparedFault {
 };
 // Refuses what the host's policy forbids by now: the fault, how long it is to last, and all that it touches.
 void ask_policy(const Policy&, const PreparedFault&, std::int64_t for_ns);
-PreparedFault prepare_fault(const boost::json::object& request, const Policy&, const std::string& session, boost::asio::io_context*);
+PreparedFault prepare_fault(const boost::json::object& request, const Policy&, const std::string& session,
+                            boost::asio::io_context*);
 
 boost::json::array json_texts(const std::vector<std::string>&);
 

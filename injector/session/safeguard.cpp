@@ -35,11 +35,18 @@ void Safeguard::arm() {
 void Safeguard::entrust() {
   if (!journal_) return;
   guardian_->hold(journal_->descriptor());
-  struct stat file {};
+  struct stat file{};
   ::fstat(journal_->descriptor(), &file);
   const auto self = read_process_stat(::getpid()), guardian = read_process_stat(guardian_->pid());
-  note_session({.session = session_, .state = state_, .boot = boot_id(), .pid = ::getpid(), .guardian = guardian_->pid(), .ticks = self ? self->start_ticks : 0,
-                .guardian_ticks = guardian ? guardian->start_ticks : 0, .device = file.st_dev, .inode = file.st_ino});
+  note_session({.session = session_,
+                .state = state_,
+                .boot = boot_id(),
+                .pid = ::getpid(),
+                .guardian = guardian_->pid(),
+                .ticks = self ? self->start_ticks : 0,
+                .guardian_ticks = guardian ? guardian->start_ticks : 0,
+                .device = file.st_dev,
+                .inode = file.st_ino});
 }
 
 void Safeguard::start_guardian() {
@@ -77,9 +84,11 @@ void Safeguard::beat() {
   beats_.expires_after(std::chrono::milliseconds{beat_period_ms});
   beats_.async_wait([this](auto error) {
     if (error || !in_force_) return;
-    // Its packets would wait for ever: with this process the kernel lets go of them, and the guardian undoes the rest.
+    // Its packets would wait for ever: with this process the kernel lets go of them, and the guardian undoes
+    // the rest.
     if (engines_.hangs()) {
-      constexpr std::string_view words = "squall-injector: an engine no longer looks at its packets: ended, so that they flow again\n";
+      constexpr std::string_view words =
+          "squall-injector: an engine no longer looks at its packets: ended, so that they flow again\n";
       [[maybe_unused]] auto ignored = ::write(STDERR_FILENO, words.data(), words.size());
       ::_exit(70);  // EX_SOFTWARE in sysexits.h
     }
@@ -96,7 +105,8 @@ void Safeguard::end(bool everything_is_undone) {
   beats_.cancel();
   death_.reset();
   if (journal_ && everything_is_undone) {
-    forget_session(session_);  // before the journal: who dies between them leaves what says that all is undone
+    forget_session(
+        session_);  // before the journal: who dies between them leaves what says that all is undone
     journal_->remove();
   }
   guardian_.reset();

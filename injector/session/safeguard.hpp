@@ -8,21 +8,22 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "injector/undo/guardian.hpp"
 #include "injector/host/packets/engine_watch.hpp"
+#include "injector/undo/guardian.hpp"
 #include "injector/undo/journal.hpp"
 
 namespace squall {
 
-// Both of them, for one session, made when they are first needed: an idle injector has neither, and no timers.
+// Both of them, for one session, made when they are first needed: an idle injector has neither, and no
+// timers.
 class Safeguard {
  public:
   // `lost` is called when the guardian has died and no other can be started: nothing may stay in force then.
   Safeguard(boost::asio::io_context&, std::string state, std::string session, std::function<void()> lost);
   Safeguard(const Safeguard&) = delete;
 
-  // Makes sure of both; throws std::runtime_error where that cannot be. The first time it also puts back what dead
-  // sessions have left on this host.
+  // Makes sure of both; throws std::runtime_error where that cannot be. The first time it also puts back what
+  // dead sessions have left on this host.
   void arm();
   bool armed() const { return guardian_ != nullptr; }
   Journal& journal() { return *journal_; }

@@ -10,25 +10,25 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
+#include <boost/asio/signal_set.hpp>
 
 #include "injector/faults/afterwards.hpp"
-#include "injector/session/doctor.hpp"
-#include "injector/system/descriptor_limit.hpp"
 #include "injector/host/match/endpoint_set.hpp"
-#include "injector/system/host_text.hpp"
-#include "injector/system/last_descriptors.hpp"
 #include "injector/host/snapshot/snapshot.hpp"
-#include "injector/undo/host_sessions.hpp"
+#include "injector/session/doctor.hpp"
 #include "injector/session/in_force.hpp"
-#include "injector/undo/journal.hpp"
-#include "injector/session/neighbours.hpp"
 #include "injector/session/link.hpp"
+#include "injector/session/neighbours.hpp"
 #include "injector/session/protocol.hpp"
 #include "injector/session/request.hpp"
 #include "injector/session/safeguard.hpp"
 #include "injector/session/touched.hpp"
+#include "injector/system/descriptor_limit.hpp"
+#include "injector/system/host_text.hpp"
+#include "injector/system/last_descriptors.hpp"
+#include "injector/undo/host_sessions.hpp"
+#include "injector/undo/journal.hpp"
 
 namespace squall {
 namespace {
@@ -36,17 +36,21 @@ namespace {
 namespace asio = boost::asio;
 namespace json = boost::json;
 
-constexpr std::size_t longest_step = 200;  // the journal keeps room for it
+constexpr std::size_t longest_step = 200;   // the journal keeps room for it
 constexpr std::size_t most_prepared = 256;  // each may hold devices, rules' sockets and 240 kB
 
 std::string fresh_session() {
   std::uint32_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != sizeof number) number = static_cast<std::uint32_t>(monotonic_ns());
+  if (::getrandom(&number, sizeof number, 0) != sizeof number)
+    number = static_cast<std::uint32_t>(monotonic_ns());
   return fmt::format("{:08x}", number);
 }
 
 std::string name_of_signal(int number) {
-  return number == undo_signal ? undone_by_hand : number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "SIGHUP";
+  return number == undo_signal ? undone_by_hand
+         : number == SIGINT    ? "SIGINT"
+         : number == SIGTERM   ? "SIGTERM"
+                               : "SIGHUP";
 }
 
 std::string step_of(const json::object& request) {
@@ -65,15 +69,19 @@ class Session {
         state_(options.state),
         link_(io_, options.in, options.out),
         signals_(io_),
-        safeguard_(io_, options.state, name_, [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
-        in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); }, [this](auto& line) { link_.tell(line); },
-                   [this](auto& fault) { return policy_.refuses(fault.reach()); }, [this](auto& fault, auto& changes) { touched_.add(fault, changes); }}) {}
+        safeguard_(io_, options.state, name_,
+                   [this] { in_force_.undo_all("the guardian died and no other could be started", true); }),
+        in_force_({io_, safeguard_, options.state, name_, [this](auto& line) { link_.send(line); },
+                   [this](auto& line) { link_.tell(line); },
+                   [this](auto& fault) { return policy_.refuses(fault.reach()); },
+                   [this](auto& fault, auto& changes) { touched_.add(fault, changes); }}) {}
 
   int run() {
     // Timers to the nanosecond: prctl(2), PR_SET_TIMERSLACK.
     ::prctl(PR_SET_TIMERSLACK, 1);
     in_force_.lease(default_lease_ns);
-    for (int number : {SIGINT, SIGTERM, SIGHUP, undo_signal}) signals_.add(number);
+    for (int number : {SIGINT, SIGTERM, SIGHUP, undo_signal})
+      signals_.add(number);
     signals_.async_wait([this](auto error, int number) {
       if (!error) leave_by_itself(name_of_signal(number));
     });
@@ -100,7 +108,10 @@ class Session {
     json::error_code bad;
     const auto value = json::parse({line.data(), line.size()}, bad);
     if (bad || !value.is_object())
-      return link_.send({{"id", id_in(line)}, {"ok", false}, {"kind", "input"}, {"error", "expected one JSON object a line"}});
+      return link_.send({{"id", id_in(line)},
+                         {"ok", false},
+                         {"kind", "input"},
+                         {"error", "expected one JSON object a line"}});
     const auto& request = value.get_object();
     auto* id = request.if_contains("id");
     json::object reply;
@@ -166,8 +177,10 @@ class Session {
   json::object hello(const json::object& request) {
     welcome_ = false;
     if (auto version = number_of(request, "version", protocol_version); version != protocol_version)
-      throw Refused{"refused", fmt::format("this injector speaks version {} of the protocol, got version {}", protocol_version, version)};
-    if (auto rule = policy_.refuses_environment(text_of(request, "environment")); !rule.empty()) throw Refused{"refused", rule};
+      throw Refused{"refused", fmt::format("this injector speaks version {} of the protocol, got version {}",
+                                           protocol_version, version)};
+    if (auto rule = policy_.refuses_environment(text_of(request, "environment")); !rule.empty())
+      throw Refused{"refused", rule};
     run_ = text_of(request, "run");
     in_force_.lease(number_of(request, "lease_ns", default_lease_ns));
     // Started before it is needed, so that no apply has to wait for it; a caller that only plans has no run.
@@ -179,8 +192,9 @@ class Session {
       link_.send({{"event", "log"}, {"level", "warning"}, {"text", "the host's policy: " + finding}});
       if (!run_.empty()) ::syslog(LOG_WARNING, "%s", finding.c_str());
     }
-    return {{"version", protocol_version}, {"host", kernel.nodename}, {"boot_id", boot_id()}, {"kernel", kernel.release}, {"pid", ::getpid()},
-            {"session", name_},            {"capabilities", capabilities()}, {"clock", wall_ns()}};
+    return {{"version", protocol_version},    {"host", kernel.nodename}, {"boot_id", boot_id()},
+            {"kernel", kernel.release},       {"pid", ::getpid()},       {"session", name_},
+            {"capabilities", capabilities()}, {"clock", wall_ns()}};
   }
 
   static json::array capabilities() {
@@ -190,7 +204,9 @@ class Session {
   }
 
   void arm() {
-    if (::geteuid() != 0) throw Refused{"refused", "changing a host needs root: run squall as root, or allow \"sudo -n squall-injector\""};
+    if (::geteuid() != 0)
+      throw Refused{"refused",
+                    "changing a host needs root: run squall as root, or allow \"sudo -n squall-injector\""};
     safeguard_.arm();
   }
 
@@ -200,7 +216,8 @@ class Session {
     Transaction transaction;
     fault.apply(transaction);
     json::array changes;
-    for (auto& change : transaction.changes()) changes.push_back(json::object{{"do", change.what}, {"undo", undo_text(change)}});
+    for (auto& change : transaction.changes())
+      changes.push_back(json::object{{"do", change.what}, {"undo", undo_text(change)}});
     auto out = told_of(fault);
     out["changes"] = std::move(changes);
     return out;
@@ -213,19 +230,22 @@ class Session {
             {"limits", json_texts(fault.limits())}};
   }
 
-  // Names, addresses and processes are looked up ahead, so that the apply that follows acts at once, on many hosts at
-  // the same moment.
+  // Names, addresses and processes are looked up ahead, so that the apply that follows acts at once, on many
+  // hosts at the same moment.
   json::object prepare(const json::object& request) {
     must_be_welcome();
     const auto step = step_of(request);
     if (!prepared_.contains(step) && prepared_.size() >= most_prepared)
-      throw Refused{"refused", fmt::format("{} steps are prepared already, which is as many as an injector keeps: apply some of them first, or apply without preparing", most_prepared)};
+      throw Refused{"refused", fmt::format("{} steps are prepared already, which is as many as an injector "
+                                           "keeps: apply some of them first, or apply without preparing",
+                                           most_prepared)};
     prepared_.erase(step);
     auto& kept = prepared_[step] = prepare_fault(request, policy_, name_, &io_);
     return told_of(*kept.fault);
   }
 
-  // Whoever asks for another version or another environment is no caller of this host, nor is who does not say.
+  // Whoever asks for another version or another environment is no caller of this host, nor is who does not
+  // say.
   void must_be_welcome() const {
     if (!welcome_) throw Refused{"refused", "nothing is done to this host before a hello that it agrees to"};
   }
@@ -236,7 +256,9 @@ class Session {
       return prepare_fault(request, policy_, name_, &io_);
     }
     auto found = prepared_.extract(step);
-    if (!found) throw Refused{"input", fmt::format("missing \"fault\": nothing was prepared for the step \"{}\"", step)};
+    if (!found)
+      throw Refused{"input",
+                    fmt::format("missing \"fault\": nothing was prepared for the step \"{}\"", step)};
     return std::move(found.mapped());
   }
 
@@ -245,7 +267,9 @@ class Session {
     std::vector<Endpoint> ends;
     if (auto* list = request.if_contains("ends"); list && list->is_array())
       for (auto& one : list->get_array())
-        if (auto end = one.is_string() ? parse_endpoint_of(one.get_string()) : std::nullopt; end && ends.size() < most) ends.push_back(*end);
+        if (auto end = one.is_string() ? parse_endpoint_of(one.get_string()) : std::nullopt;
+            end && ends.size() < most)
+          ends.push_back(*end);
     in_force_.note_probes(text_of(request, "step"), text_of(request, "service"), ends);
     return {};
   }
@@ -265,16 +289,16 @@ class Session {
   }
 
   // In the end the host is compared, when nothing of ours is left that others use.
-  json::object bye() {
-    return farewell("bye", false);
-  }
+  json::object bye() { return farewell("bye", false); }
 
   json::object farewell(const std::string& why, bool say) {
     auto out = in_force_.undo_all(why, say);
     out["ended"] = json_texts(end_afterwards());
     if (!snapshot_) return out;
     note_others();
-    const auto looked_at = [this](HostState state) { return without(without_other_sessions(std::move(state), name_), policy_.ignored_changes); };
+    const auto looked_at = [this](HostState state) {
+      return without(without_other_sessions(std::move(state), name_), policy_.ignored_changes);
+    };
     const auto [before, now, others] = touched_.compare(looked_at(*snapshot_), looked_at(snapshot_host()));
     auto found = differences(before, now);
     out["meanwhile"] = json_texts(others);
@@ -289,8 +313,9 @@ class Session {
   void note_others() {
     for (auto& journal : read_host_journals(state_, name_))
       for (auto& fault : journal.faults)
-        others_.insert(fmt::format("meanwhile \"{}\" ({}) of {} was in force here, whose doing this may be", fault.step, fault.fault,
-                                   fault.run.empty() ? "another session" : fmt::format("the run \"{}\"", fault.run)));
+        others_.insert(fmt::format(
+            "meanwhile \"{}\" ({}) of {} was in force here, whose doing this may be", fault.step, fault.fault,
+            fault.run.empty() ? "another session" : fmt::format("the run \"{}\"", fault.run)));
   }
 
   json::object diff() {
@@ -307,8 +332,10 @@ class Session {
     order.ramp_up_ns = number_of(request, "ramp_up_ns", 0);
     auto prepared = prepared_for(request, order.step);
     order.type = prepared.type;
-    if (order.for_ns == 0 && order.type->lasting) throw Refused{"input", fmt::format("missing \"for_ns\": how long {} is to last", order.type->name)};
-    if (order.ramp_up_ns > 0 && !order.type->ramps) throw Refused{"input", fmt::format("{} cannot be ramped up", order.type->name)};
+    if (order.for_ns == 0 && order.type->lasting)
+      throw Refused{"input", fmt::format("missing \"for_ns\": how long {} is to last", order.type->name)};
+    if (order.ramp_up_ns > 0 && !order.type->ramps)
+      throw Refused{"input", fmt::format("{} cannot be ramped up", order.type->name)};
     // It may have been prepared long ago, and for nobody knew how long.
     ask_policy(policy_, prepared, order.for_ns);
     if (order.for_ns == 0) order.for_ns = policy_.longest.ns;

@@ -1,5 +1,5 @@
-// One session of the injector: the protocol of protocol.hpp over a pair of descriptors, on one thread. It trusts no caller:
-// every request is checked against the catalogue and the host's policy again.
+// One session of the injector: the protocol of protocol.hpp over a pair of descriptors, on one thread. It
+// trusts no caller: every request is checked against the catalogue and the host's policy again.
 #pragma once
 
 #include <memory>

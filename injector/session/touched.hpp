@@ -1,4 +1,5 @@
-// What a session had to do with on its host: so that a difference afterwards is told from what others did meanwhile.
+// What a session had to do with on its host: so that a difference afterwards is told from what others did
+// meanwhile.
 #pragma once
 
 #include <set>
@@ -15,10 +16,12 @@ class Touched {
  public:
   explicit Touched(std::string session) : session_(std::move(session)) {}
 
-  // A fault that is about to be put in force: what it is aimed at and claims, and what the inverses of its changes name.
+  // A fault that is about to be put in force: what it is aimed at and claims, and what the inverses of its
+  // changes name.
   void add(const Fault&, const std::vector<Change>&);
 
-  // Both snapshots without what no fault of the session made, changed, or was aimed at; `others` are the differences in that.
+  // Both snapshots without what no fault of the session made, changed, or was aimed at; `others` are the
+  // differences in that.
   struct Compared {
     HostState before, now;
     std::vector<std::string> others;
@@ -26,14 +29,16 @@ class Touched {
   Compared compare(const HostState& before, const HostState& now) const;
 
  private:
-  bool ours(const std::string& thing, const std::string* state, const HostState& before, const HostState& now) const;
+  bool ours(const std::string& thing, const std::string* state, const HostState& before,
+            const HostState& now) const;
   bool device(std::string_view name, const HostState& before, const HostState& now) const;
 
   std::string session_;
   std::set<std::string, std::less<>> words_;
 };
 
-// Without what a pattern of fnmatch(3) names, as reports name it: "mount /run/docker/*", "cgroup /sys/fs/cgroup/build/*".
+// Without what a pattern of fnmatch(3) names, as reports name it: "mount /run/docker/*", "cgroup
+// /sys/fs/cgroup/build/*".
 HostState without(HostState, const std::vector<std::string>& patterns);
 
 }  // namespace squall

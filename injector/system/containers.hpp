@@ -6,7 +6,8 @@
 
 namespace squall {
 
-// Full ids of the Docker and Podman containers with this name, system-wide ones only; `root` stands for "/" in tests.
+// Full ids of the Docker and Podman containers with this name, system-wide ones only; `root` stands for "/"
+// in tests.
 std::vector<std::string> container_ids(const std::string& name, const std::string& root = "");
 
 }  // namespace squall

@@ -20,7 +20,8 @@ std::optional<SshConnection> ssh_connection_of(std::string_view environment) {
     std::istringstream fields{std::string(entry.substr(name.size()))};
     std::string client, server;
     unsigned client_port = 0, server_port = 0;
-    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536) return SshConnection{client, static_cast<std::uint16_t>(server_port)};
+    if (fields >> client >> client_port >> server >> server_port && server_port > 0 && server_port < 65536)
+      return SshConnection{client, static_cast<std::uint16_t>(server_port)};
   }
   return {};
 }
@@ -28,16 +29,19 @@ std::optional<SshConnection> ssh_connection_of(std::string_view environment) {
 std::vector<SshConnection> ssh_connections() {
   std::vector<SshConnection> out;
   for (auto pid : own_line())
-    if (auto connection = ssh_connection_of(read_file(fmt::format("/proc/{}/environ", pid)).value_or(""))) out.push_back(std::move(*connection));
+    if (auto connection = ssh_connection_of(read_file(fmt::format("/proc/{}/environ", pid)).value_or("")))
+      out.push_back(std::move(*connection));
   return out;
 }
 
 std::vector<ControlPort> control_ports(std::uint64_t network_namespace) {
   std::map<std::uint16_t, std::string> out{{22, ""}};
-  for (auto& connection : ssh_connections()) out.emplace(connection.port, "");
+  for (auto& connection : ssh_connections())
+    out.emplace(connection.port, "");
   out.merge(ports_of_ssh_servers(network_namespace));
   std::vector<ControlPort> list;
-  for (auto& [port, why] : out) list.push_back({port, why});
+  for (auto& [port, why] : out)
+    list.push_back({port, why});
   return list;
 }
 

@@ -30,7 +30,8 @@ void raise_descriptor_limit() {
 std::size_t make_room_for_descriptors(std::size_t more) {
   std::size_t open = 0;
   if (auto* folder = ::opendir("/proc/self/fd")) {
-    while (::readdir(folder)) ++open;
+    while (::readdir(folder))
+      ++open;
     ::closedir(folder);
   }
   raise_descriptor_limit();
@@ -44,6 +45,8 @@ std::size_t make_room_for_descriptors(std::size_t more) {
   return limit.rlim_max > open + for_others ? limit.rlim_max - open - for_others : 0;
 }
 
-void restore_descriptor_limit(pid_t child) { ::prlimit(child, RLIMIT_NOFILE, &at_start(), nullptr); }
+void restore_descriptor_limit(pid_t child) {
+  ::prlimit(child, RLIMIT_NOFILE, &at_start(), nullptr);
+}
 
 }  // namespace squall

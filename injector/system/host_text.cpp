@@ -17,7 +17,8 @@ std::string escaped(std::string_view text, bool controls, std::string_view backs
     if (length && !(controls && is_control(character)))
       out += character;
     else
-      for (auto byte : character) out += fmt::format("{}x{:02x}", backslash, static_cast<unsigned char>(byte));
+      for (auto byte : character)
+        out += fmt::format("{}x{:02x}", backslash, static_cast<unsigned char>(byte));
     text.remove_prefix(character.size());
   }
   return out;
@@ -25,8 +26,14 @@ std::string escaped(std::string_view text, bool controls, std::string_view backs
 
 }  // namespace
 
-std::string printable(std::string_view host_text) { return escaped(host_text, true, "\\"); }
-std::string valid_utf8(std::string_view text) { return escaped(text, false, "\\"); }
-std::string valid_json(std::string_view serialized) { return escaped(serialized, false, "\\\\"); }
+std::string printable(std::string_view host_text) {
+  return escaped(host_text, true, "\\");
+}
+std::string valid_utf8(std::string_view text) {
+  return escaped(text, false, "\\");
+}
+std::string valid_json(std::string_view serialized) {
+  return escaped(serialized, false, "\\\\");
+}
 
 }  // namespace squall

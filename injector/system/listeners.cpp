@@ -42,7 +42,8 @@ bool is_loopback(std::string_view address) {
   return address == v6 || (address.size() == 8 && address.ends_with("7F"));
 }
 
-void read_table(const std::string& path, std::string_view wanted_state, bool udp, std::vector<Listener>& out) {
+void read_table(const std::string& path, std::string_view wanted_state, bool udp,
+                std::vector<Listener>& out) {
   std::ifstream file{path};
   std::string line;
   std::getline(file, line);  // the heading
@@ -53,15 +54,18 @@ void read_table(const std::string& path, std::string_view wanted_state, bool udp
     next_word(rest);
     const auto state = next_word(rest);
     if (state != wanted_state) {
-      // A TCP table has every listening socket before the first connection (kernel, proc_net_tcp.rst): a busy host's
-      // tens of thousands of connections need not be read.
+      // A TCP table has every listening socket before the first connection (kernel, proc_net_tcp.rst): a busy
+      // host's tens of thousands of connections need not be read.
       if (!udp) return;
       continue;
     }
-    for (int skipped = 0; skipped < 5; ++skipped) next_word(rest);
+    for (int skipped = 0; skipped < 5; ++skipped)
+      next_word(rest);
     const auto inode = number<std::uint64_t>(next_word(rest), 10);
     const auto colon = local.rfind(':');
-    if (colon != std::string_view::npos && inode) out.push_back({number<std::uint16_t>(local.substr(colon + 1), 16), inode, udp, is_loopback(local.substr(0, colon))});
+    if (colon != std::string_view::npos && inode)
+      out.push_back({number<std::uint16_t>(local.substr(colon + 1), 16), inode, udp,
+                     is_loopback(local.substr(0, colon))});
   }
 }
 
@@ -70,8 +74,10 @@ void read_table(const std::string& path, std::string_view wanted_state, bool udp
 std::vector<Listener> listeners_around(pid_t pid) {
   std::vector<Listener> out;
   const auto folder = fmt::format("/proc/{}/net/", live_thread(pid));
-  for (auto* table : {"tcp", "tcp6"}) read_table(folder + table, tcp_listen, false, out);
-  for (auto* table : {"udp", "udp6"}) read_table(folder + table, udp_unconnected, true, out);
+  for (auto* table : {"tcp", "tcp6"})
+    read_table(folder + table, tcp_listen, false, out);
+  for (auto* table : {"udp", "udp6"})
+    read_table(folder + table, udp_unconnected, true, out);
   return out;
 }
 
@@ -96,9 +102,11 @@ std::vector<Listener> listeners_of(pid_t pid) {
   if (!sockets || sockets->empty()) return {};
   std::map<std::pair<bool, std::uint16_t>, Listener> out;
   for (auto& listener : listeners_around(pid))
-    if (std::binary_search(sockets->begin(), sockets->end(), listener.inode)) out[{listener.udp, listener.port}] = listener;
+    if (std::binary_search(sockets->begin(), sockets->end(), listener.inode))
+      out[{listener.udp, listener.port}] = listener;
   std::vector<Listener> all;
-  for (auto& [which, listener] : out) all.push_back(listener);
+  for (auto& [which, listener] : out)
+    all.push_back(listener);
   return all;
 }
 

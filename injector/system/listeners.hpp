@@ -18,7 +18,8 @@ struct Listener {
   bool operator==(const Listener&) const = default;
 };
 
-// Those of the network namespace that the process is in, IPv4 and IPv6 (proc(5): /proc/PID/net/tcp and its like).
+// Those of the network namespace that the process is in, IPv4 and IPv6 (proc(5): /proc/PID/net/tcp and its
+// like).
 std::vector<Listener> listeners_around(pid_t);
 // Inodes of the sockets that the process holds, sorted; nothing where we may not look.
 std::optional<std::vector<std::uint64_t>> sockets_of(pid_t);

@@ -20,7 +20,8 @@ struct Mount {
   std::string super_options;  // of the file system
 };
 
-// Space, tab, newline and others are written as \040, \011, \012 … there; options are kept so, to be split first.
+// Space, tab, newline and others are written as \040, \011, \012 … there; options are kept so, to be split
+// first.
 std::string unescape_mount(std::string_view);
 
 std::vector<Mount> parse_mountinfo(std::string_view text);

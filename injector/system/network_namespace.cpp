@@ -21,7 +21,7 @@ namespace {
 
 Fd open_if(const std::string& path, std::uint64_t inode) {
   Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  struct stat info {};
+  struct stat info{};
   if (fd && ::fstat(fd.get(), &info) == 0 && info.st_ino == inode) return fd;
   return {};
 }
@@ -29,28 +29,34 @@ Fd open_if(const std::string& path, std::uint64_t inode) {
 std::vector<pid_t> pids() {
   std::vector<pid_t> out;
   for (auto& entry : entries("/proc"))
-    if (const auto name = entry.filename().string(); name.find_first_not_of("0123456789") == std::string::npos) out.push_back(std::stoi(name));
+    if (const auto name = entry.filename().string();
+        name.find_first_not_of("0123456789") == std::string::npos)
+      out.push_back(std::stoi(name));
   return out;
 }
 
-std::string namespace_file(pid_t pid) { return fmt::format("/proc/{}/ns/net", live_thread(pid)); }
+std::string namespace_file(pid_t pid) {
+  return fmt::format("/proc/{}/ns/net", live_thread(pid));
+}
 
 }  // namespace
 
 std::uint64_t current_network_namespace() {
-  struct stat info {};
+  struct stat info{};
   return ::stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
 }
 
 std::set<std::uint64_t> network_namespaces() {
   std::set<std::uint64_t> out;
   const auto look = [&](const std::string& path) {
-    struct stat info {};
+    struct stat info{};
     if (::stat(path.c_str(), &info) == 0) out.insert(info.st_ino);
   };
-  for (auto& name : entries("/run/netns")) look(name.string());
+  for (auto& name : entries("/run/netns"))
+    look(name.string());
   for (auto& entry : entries("/proc"))
-    if (entry.filename().string().find_first_not_of("0123456789") == std::string::npos) look(namespace_file(std::stoi(entry.filename().string())));
+    if (entry.filename().string().find_first_not_of("0123456789") == std::string::npos)
+      look(namespace_file(std::stoi(entry.filename().string())));
   return out;
 }
 
@@ -83,7 +89,7 @@ std::uint64_t network_namespace_cookie(std::uint64_t inode, pid_t hint) {
 std::vector<pid_t> processes_beside(pid_t pid) {
   // Each namespace has a file of its own there, which, unlike ns/net, everybody may look at.
   const auto file = [](pid_t of) {
-    struct stat info {};
+    struct stat info{};
     return ::stat(fmt::format("/proc/{}/net/dev", live_thread(of)).c_str(), &info) == 0 ? info.st_ino : 0;
   };
   std::vector<pid_t> out;
@@ -94,7 +100,8 @@ std::vector<pid_t> processes_beside(pid_t pid) {
 }
 
 void in_network_namespace(std::uint64_t inode, pid_t hint, const std::function<void()>& act) {
-  if (!in_network_namespace_if_there(inode, hint, act)) throw std::runtime_error(fmt::format("enter the network namespace {}: no process is in it", inode));
+  if (!in_network_namespace_if_there(inode, hint, act))
+    throw std::runtime_error(fmt::format("enter the network namespace {}: no process is in it", inode));
 }
 
 bool in_network_namespace_if_there(std::uint64_t inode, pid_t hint, const std::function<void()>& act) {
@@ -108,7 +115,8 @@ bool in_network_namespace_if_there(std::uint64_t inode, pid_t hint, const std::f
   std::thread{[&] {
     try {
       if (::setns(fd.get(), CLONE_NEWNET) != 0)
-        throw std::runtime_error(fmt::format("enter the network namespace {}: {}", inode, std::strerror(errno)));
+        throw std::runtime_error(
+            fmt::format("enter the network namespace {}: {}", inode, std::strerror(errno)));
       act();
     } catch (...) {
       thrown = std::current_exception();

@@ -20,8 +20,11 @@ struct CloseFolder {
   void operator()(DIR* folder) const { closedir(folder); }
 };
 
-// The folder of /proc that tells of a process: that of its first thread, or of one that lives on where that has ended.
-std::string files_of(pid_t pid) { return fmt::format("/proc/{}", live_thread(pid)); }
+// The folder of /proc that tells of a process: that of its first thread, or of one that lives on where that
+// has ended.
+std::string files_of(pid_t pid) {
+  return fmt::format("/proc/{}", live_thread(pid));
+}
 
 // Calls back with the name and status of every open file of a process until it says true.
 template <class Each>
@@ -29,8 +32,9 @@ bool any_open_file(const std::string& process, Each each) {
   std::unique_ptr<DIR, CloseFolder> folder(opendir((process + "/fd").c_str()));
   if (!folder) return false;
   while (auto* entry = readdir(folder.get())) {
-    struct stat info {};
-    if (entry->d_name[0] != '.' && fstatat(dirfd(folder.get()), entry->d_name, &info, 0) == 0 && each(entry->d_name, info))
+    struct stat info{};
+    if (entry->d_name[0] != '.' && fstatat(dirfd(folder.get()), entry->d_name, &info, 0) == 0 &&
+        each(entry->d_name, info))
       return true;
   }
   return false;
@@ -44,7 +48,8 @@ bool is_in_use(const std::string& process, const char* name, const struct stat& 
   return at == std::string::npos || (std::strtol(text.c_str() + at + 6, nullptr, 8) & O_PATH) == 0;
 }
 
-// The mounts that a process's files may lie on, by their ids: a file of an overlay may have a st_dev that no mount has.
+// The mounts that a process's files may lie on, by their ids: a file of an overlay may have a st_dev that no
+// mount has.
 class MountsOf {
  public:
   explicit MountsOf(std::string process) : process_(std::move(process)) {}
@@ -91,7 +96,8 @@ bool maps_any(const std::string& process, const std::set<dev_t>& devices) {
   if (!text) return false;
   for (std::string_view rest = *text; !rest.empty();) {
     auto end = std::min(rest.find('\n'), rest.size());
-    if (auto device = device_of_mapping(rest.substr(0, end)); device && devices.contains(*device)) return true;
+    if (auto device = device_of_mapping(rest.substr(0, end)); device && devices.contains(*device))
+      return true;
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return false;
@@ -100,7 +106,7 @@ bool maps_any(const std::string& process, const std::set<dev_t>& devices) {
 }  // namespace
 
 bool uses_any(pid_t pid, const std::set<dev_t>& devices) {
-  struct stat info {};
+  struct stat info{};
   auto process = files_of(pid);
   if (stat((process + "/cwd").c_str(), &info) == 0 && devices.contains(info.st_dev)) return true;
   MountsOf mounts(process);
@@ -119,10 +125,11 @@ std::set<dev_t> devices_in_use(pid_t pid) {
   auto process = files_of(pid);
   MountsOf mounts(process);
   any_open_file(process, [&](const char* name, const struct stat& file) {
-    if (auto device = device_of_file(file); device && is_in_use(process, name, file)) out.insert(major(*device) == 0 ? mounts.device_of(name).value_or(*device) : *device);
+    if (auto device = device_of_file(file); device && is_in_use(process, name, file))
+      out.insert(major(*device) == 0 ? mounts.device_of(name).value_or(*device) : *device);
     return false;
   });
-  struct stat info {}, root {};
+  struct stat info{}, root{};
   if (stat((process + "/cwd").c_str(), &info) == 0 && stat("/", &root) == 0 &&
       (info.st_dev != root.st_dev || info.st_ino != root.st_ino))
     out.insert(info.st_dev);

@@ -16,7 +16,8 @@ namespace squall {
 
 std::optional<ProcessStat> read_process_stat(pid_t pid) {
   const auto text = read_file(fmt::format("/proc/{}/stat", pid));
-  const auto name_end = text ? text->rfind(')') : std::string::npos;  // the name may hold blanks and brackets itself
+  const auto name_end =
+      text ? text->rfind(')') : std::string::npos;  // the name may hold blanks and brackets itself
   if (name_end == std::string::npos) return {};
   constexpr std::uint64_t kernel_thread_flag = 0x00200000;  // PF_KTHREAD
   ProcessStat out;
@@ -102,14 +103,20 @@ std::int64_t clock_ns(clockid_t clock) {
 }
 }  // namespace
 
-std::int64_t wall_ns() { return clock_ns(CLOCK_REALTIME); }
+std::int64_t wall_ns() {
+  return clock_ns(CLOCK_REALTIME);
+}
 std::string time_of_day(std::int64_t wall_ns) {
   const auto at = static_cast<std::time_t>(wall_ns / 1'000'000'000);
   std::tm utc{};
   ::gmtime_r(&at, &utc);
   return fmt::format("{:02}:{:02}:{:02} UTC", utc.tm_hour, utc.tm_min, utc.tm_sec);
 }
-std::int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
-std::int64_t boottime_ns() { return clock_ns(CLOCK_BOOTTIME); }
+std::int64_t monotonic_ns() {
+  return clock_ns(CLOCK_MONOTONIC);
+}
+std::int64_t boottime_ns() {
+  return clock_ns(CLOCK_BOOTTIME);
+}
 
 }  // namespace squall

@@ -53,8 +53,8 @@ struct ProcessStat {
   bool ended() const { return first_thread_ended() && threads <= 1; }
 };
 std::optional<ProcessStat> read_process_stat(pid_t);
-// Whose folder of /proc tells about a process: its own, or, where its first thread has ended, which has no files, memory and
-// namespaces any more, that of a thread that lives (/proc/TID is there, though not listed).
+// Whose folder of /proc tells about a process: its own, or, where its first thread has ended, which has no
+// files, memory and namespaces any more, that of a thread that lives (/proc/TID is there, though not listed).
 pid_t live_thread(pid_t);
 // A start time as CLOCK_BOOTTIME, ns; exact to one tick (10 ms).
 std::int64_t boot_ns_of(std::uint64_t start_ticks);

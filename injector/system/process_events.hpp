@@ -1,4 +1,5 @@
-// New processes, as the kernel tells of them at once (the proc connector, Documentation/driver-api/connector.rst).
+// New processes, as the kernel tells of them at once (the proc connector,
+// Documentation/driver-api/connector.rst).
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,8 @@ void write_file(const std::string& path, std::string_view text, const std::strin
 std::vector<std::filesystem::path> entries(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> out;
   std::error_code error;
-  for (std::filesystem::directory_iterator it{folder, error}, end; !error && it != end; it.increment(error)) out.push_back(it->path());
+  for (std::filesystem::directory_iterator it{folder, error}, end; !error && it != end; it.increment(error))
+    out.push_back(it->path());
   return out;
 }
 

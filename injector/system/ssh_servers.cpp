@@ -26,7 +26,8 @@
 namespace squall {
 namespace {
 
-constexpr off_t largest_server = 8 << 20;  // of OpenSSH and Dropbear, with much room; larger executables are not looked through
+constexpr off_t largest_server =
+    8 << 20;  // of OpenSSH and Dropbear, with much room; larger executables are not looked through
 
 struct Connection {
   std::uint16_t local = 0, remote = 0;
@@ -49,7 +50,8 @@ bool is_name_of_server(std::string_view name) {
 std::pair<std::string_view, std::uint16_t> end_of(std::string_view text) {
   const auto colon = text.rfind(':');
   std::uint16_t port = 0;
-  if (colon != std::string_view::npos) std::from_chars(text.data() + colon + 1, text.data() + text.size(), port, 16);
+  if (colon != std::string_view::npos)
+    std::from_chars(text.data() + colon + 1, text.data() + text.size(), port, 16);
   return {text.substr(0, colon), port};
 }
 
@@ -64,7 +66,10 @@ std::map<std::uint64_t, Connection> connections_around(pid_t pid) {
     while (std::getline(file, line)) {
       if (line.find(" 01 ") == std::string::npos) continue;
       std::istringstream words{line};
-      if (!(words >> number >> local >> remote >> state >> skipped >> skipped >> skipped >> skipped >> skipped >> inode) || state != "01" || !inode) continue;
+      if (!(words >> number >> local >> remote >> state >> skipped >> skipped >> skipped >> skipped >>
+            skipped >> inode) ||
+          state != "01" || !inode)
+        continue;
       const auto [here, port] = end_of(local);
       const auto [there, peer] = end_of(remote);
       out[inode] = {port, peer, here == there || there.ends_with("7F")};
@@ -73,18 +78,23 @@ std::map<std::uint64_t, Connection> connections_around(pid_t pid) {
   return out;
 }
 
-std::string command_of(pid_t pid) { return read_file(fmt::format("/proc/{}/cmdline", pid)).value_or(""); }
+std::string command_of(pid_t pid) {
+  return read_file(fmt::format("/proc/{}/cmdline", pid)).value_or("");
+}
 
 // Those in the network namespace, with their sockets.
 std::vector<Host> processes_in(std::uint64_t network_namespace) {
   std::vector<Host> out;
   for (auto pid : all_processes()) {
-    struct stat info {};
+    struct stat info{};
     // Where that is hidden from us: spared rather than cut off.
-    if (::stat(fmt::format("/proc/{}/ns/net", pid).c_str(), &info) == 0 && info.st_ino != network_namespace) continue;
+    if (::stat(fmt::format("/proc/{}/ns/net", pid).c_str(), &info) == 0 && info.st_ino != network_namespace)
+      continue;
     const auto sockets = sockets_of(pid);
     if (!sockets || sockets->empty()) continue;
-    Host one{pid, std::string(trimmed(read_file(fmt::format("/proc/{}/comm", pid)).value_or("?"))), {sockets->begin(), sockets->end()}};
+    Host one{pid,
+             std::string(trimmed(read_file(fmt::format("/proc/{}/comm", pid)).value_or("?"))),
+             {sockets->begin(), sockets->end()}};
     if (one.name.starts_with("squall")) continue;
     out.push_back(std::move(one));
   }
@@ -98,8 +108,11 @@ class Search {
     for (auto& listener : listeners_around(hosts_.front().pid))
       if (!listener.udp) listening_.emplace(listener.inode, listener.port);
     connections_ = connections_around(hosts_.front().pid);
-    for (auto& [inode, port] : listening_) ports_.insert(port);
-    for (auto& host : hosts_) host.serves = is_name_of_server(host.name) || (speaks_tcp(host) && is_ssh_server(fmt::format("/proc/{}/exe", host.pid)));
+    for (auto& [inode, port] : listening_)
+      ports_.insert(port);
+    for (auto& host : hosts_)
+      host.serves = is_name_of_server(host.name) ||
+                    (speaks_tcp(host) && is_ssh_server(fmt::format("/proc/{}/exe", host.pid)));
   }
 
   std::map<std::uint16_t, std::string> run() {
@@ -117,7 +130,9 @@ class Search {
 
  private:
   bool speaks_tcp(const Host& host) const {
-    return std::any_of(host.sockets.begin(), host.sockets.end(), [&](auto inode) { return listening_.contains(inode) || connections_.contains(inode); });
+    return std::any_of(host.sockets.begin(), host.sockets.end(), [&](auto inode) {
+      return listening_.contains(inode) || connections_.contains(inode);
+    });
   }
   template <class Each>
   void each_listener(Each each) {
@@ -143,10 +158,12 @@ class Search {
     each_listener([&](const Host& host, std::uint16_t port) {
       auto use = [&](auto& known, auto read) {
         if (!known) known = read("");
-        if (auto found = known->find(port); found != known->end()) add(port, fmt::format("{} listens there, and {}", host.text(), found->second));
+        if (auto found = known->find(port); found != known->end())
+          add(port, fmt::format("{} listens there, and {}", host.text(), found->second));
       };
       if (host.name == "systemd") use(units, ports_of_ssh_sockets);
-      if (host.name.find("inetd") != std::string::npos || host.name == "busybox") use(inetd, ports_of_ssh_in_inetd);
+      if (host.name.find("inetd") != std::string::npos || host.name == "busybox")
+        use(inetd, ports_of_ssh_in_inetd);
     });
   }
 
@@ -154,18 +171,20 @@ class Search {
     for (auto& host : hosts_) {
       if (!host.serves) continue;
       for (auto inode : host.sockets)
-        if (auto found = connections_.find(inode); found != connections_.end() && ports_.contains(found->second.local))
+        if (auto found = connections_.find(inode);
+            found != connections_.end() && ports_.contains(found->second.local))
           add(found->second.local, fmt::format("{} serves a connection there", host.text()));
     }
   }
 
-  // Whoever runs under an SSH_CONNECTION by a port, where one of its ancestors has a socket of that port: nobody can spare a
-  // port by setting a variable.
+  // Whoever runs under an SSH_CONNECTION by a port, where one of its ancestors has a socket of that port:
+  // nobody can spare a port by setting a variable.
   void by_environment() {
     for (auto pid : all_processes()) {
       const auto connection = ssh_connection_of(read_file(fmt::format("/proc/{}/environ", pid)).value_or(""));
       if (!connection || !ports_.contains(connection->port) || out_.contains(connection->port)) continue;
-      if (auto* server = ancestor_with(pid, connection->port)) add(connection->port, fmt::format("{} serves an SSH connection there", server->text()));
+      if (auto* server = ancestor_with(pid, connection->port))
+        add(connection->port, fmt::format("{} serves an SSH connection there", server->text()));
     }
   }
 
@@ -176,7 +195,8 @@ class Search {
       const auto host = std::find_if(hosts_.begin(), hosts_.end(), [&](auto& one) { return one.pid == pid; });
       if (host == hosts_.end()) continue;
       for (auto inode : host->sockets)
-        if (auto found = connections_.find(inode); found != connections_.end() && found->second.local == port) return &*host;
+        if (auto found = connections_.find(inode); found != connections_.end() && found->second.local == port)
+          return &*host;
     }
     return nullptr;
   }
@@ -185,9 +205,11 @@ class Search {
     each_listener([&](const Host& host, std::uint16_t port) {
       if (host.serves || out_.contains(port)) return;
       for (auto inode : host.sockets)
-        if (auto found = connections_.find(inode); found != connections_.end() && found->second.to_this_host &&
-                                                   (out_.contains(found->second.remote) || found->second.remote == 22))
-          add(port, fmt::format("{} listens there, and passes connections on to port {}", host.text(), found->second.remote));
+        if (auto found = connections_.find(inode);
+            found != connections_.end() && found->second.to_this_host &&
+            (out_.contains(found->second.remote) || found->second.remote == 22))
+          add(port, fmt::format("{} listens there, and passes connections on to port {}", host.text(),
+                                found->second.remote));
     });
   }
 
@@ -200,21 +222,27 @@ class Search {
 
 // The texts are written backwards, so that our own executables do not hold them.
 bool holds_any(std::string_view text, std::initializer_list<std::string_view> wanted) {
-  return std::any_of(wanted.begin(), wanted.end(), [&](auto one) { return text.find(std::string(one.rbegin(), one.rend())) != std::string_view::npos; });
+  return std::any_of(wanted.begin(), wanted.end(), [&](auto one) {
+    return text.find(std::string(one.rbegin(), one.rend())) != std::string_view::npos;
+  });
 }
 
 }  // namespace
 
 bool is_ssh_server(const std::string& executable) {
   static std::map<std::tuple<dev_t, ino_t, std::int64_t>, bool> known;
-  struct stat info {};
-  if (::stat(executable.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > largest_server) return false;
+  struct stat info{};
+  if (::stat(executable.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > largest_server)
+    return false;
   auto [found, fresh] = known.try_emplace({info.st_dev, info.st_ino, info.st_mtim.tv_sec}, false);
   if (!fresh) return found->second;
   const auto text = read_file(executable).value_or("");
-  return found->second = holds_any(text, {"_HSSnepO", "raebpord_0.2-HSS"}) && holds_any(text, {"gifnoc_dhss", "NOITCENNOC_HSS"});
+  return found->second = holds_any(text, {"_HSSnepO", "raebpord_0.2-HSS"}) &&
+                         holds_any(text, {"gifnoc_dhss", "NOITCENNOC_HSS"});
 }
 
-std::map<std::uint16_t, std::string> ports_of_ssh_servers(std::uint64_t network_namespace) { return Search(network_namespace).run(); }
+std::map<std::uint16_t, std::string> ports_of_ssh_servers(std::uint64_t network_namespace) {
+  return Search(network_namespace).run();
+}
 
 }  // namespace squall

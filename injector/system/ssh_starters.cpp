@@ -17,18 +17,22 @@
 namespace squall {
 namespace {
 
-constexpr std::array unit_folders{"/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/run/systemd/generator.early",
-                                  "/run/systemd/generator.late", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"};
+constexpr std::array unit_folders{"/etc/systemd/system",         "/run/systemd/system",
+                                  "/run/systemd/generator",      "/run/systemd/generator.early",
+                                  "/run/systemd/generator.late", "/usr/local/lib/systemd/system",
+                                  "/usr/lib/systemd/system",     "/lib/systemd/system"};
 
 std::optional<std::uint16_t> number(std::string_view text) {
   std::uint16_t port = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), port);
-  return parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size() && port ? std::optional(port) : std::nullopt;
+  return parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size() && port ? std::optional(port)
+                                                                                     : std::nullopt;
 }
 
 // "22", "0.0.0.0:22", "[::]:22"; nothing for paths and others.
 std::optional<std::uint16_t> port_of(std::string_view address) {
-  if (address.starts_with('/') || address.starts_with('@') || address.starts_with("vsock:")) return std::nullopt;
+  if (address.starts_with('/') || address.starts_with('@') || address.starts_with("vsock:"))
+    return std::nullopt;
   return number(address.substr(address.rfind(':') + 1));
 }
 
@@ -69,13 +73,15 @@ void add_socket(const std::string& root, const std::string& unit, std::map<std::
   for (auto& [key, value] : assignments(unit_text(root, unit))) {
     if (key == "ListenStream")
       if (auto port = port_of(value)) ports.push_back(*port);
-    if (key == "Accept" && (value == "yes" || value == "true" || value == "1" || value == "on")) service = name + "@.service";
+    if (key == "Accept" && (value == "yes" || value == "true" || value == "1" || value == "on"))
+      service = name + "@.service";
     if (key == "Service") service = value;
   }
   if (ports.empty()) return;
   const auto command = started_by(root, service);
   if (command.empty()) return;
-  for (auto port : ports) out[port] = fmt::format("{} starts {}", unit, command.substr(0, command.find(' ')));
+  for (auto port : ports)
+    out[port] = fmt::format("{} starts {}", unit, command.substr(0, command.find(' ')));
 }
 
 std::optional<std::uint16_t> port_of_service(const std::string& name) {
@@ -91,7 +97,8 @@ void add_inetd(const std::string& file, std::map<std::uint16_t, std::string>& ou
     std::istringstream words{line};
     std::string service;
     if (!(words >> service) || service.starts_with('#') || !starts_ssh(line)) continue;
-    if (auto port = port_of_service(service)) out[*port] = fmt::format("{} starts an SSH server for it", file);
+    if (auto port = port_of_service(service))
+      out[*port] = fmt::format("{} starts an SSH server for it", file);
   }
 }
 
@@ -108,7 +115,8 @@ void add_xinetd(const std::string& file, std::map<std::uint16_t, std::string>& o
       off = off || (key == "disable" && value == "yes");
       if (key == "port") port = value;
     }
-    if (auto found = ssh && !off ? port_of_service(port.empty() ? service : port) : std::nullopt) out[*found] = fmt::format("{} starts an SSH server for it", file);
+    if (auto found = ssh && !off ? port_of_service(port.empty() ? service : port) : std::nullopt)
+      out[*found] = fmt::format("{} starts an SSH server for it", file);
   }
 }
 
@@ -131,7 +139,8 @@ std::map<std::uint16_t, std::string> ports_of_ssh_sockets(const std::string& roo
   for (auto* folder : unit_folders)
     for (auto& file : entries(root + folder)) {
       auto unit = file.filename().string();
-      if (unit.ends_with(".d")) unit.resize(unit.size() - 2);  // a drop-in alone, of a unit that lies elsewhere
+      if (unit.ends_with(".d"))
+        unit.resize(unit.size() - 2);  // a drop-in alone, of a unit that lies elsewhere
       if (unit.ends_with(".socket")) add_socket(root, unit, out);
     }
   return out;
@@ -140,9 +149,11 @@ std::map<std::uint16_t, std::string> ports_of_ssh_sockets(const std::string& roo
 std::map<std::uint16_t, std::string> ports_of_ssh_in_inetd(const std::string& root) {
   std::map<std::uint16_t, std::string> out;
   add_inetd(root + "/etc/inetd.conf", out);
-  for (auto& file : entries(root + "/etc/inetd.d")) add_inetd(file, out);
+  for (auto& file : entries(root + "/etc/inetd.d"))
+    add_inetd(file, out);
   add_xinetd(root + "/etc/xinetd.conf", out);
-  for (auto& file : entries(root + "/etc/xinetd.d")) add_xinetd(file, out);
+  for (auto& file : entries(root + "/etc/xinetd.d"))
+    add_xinetd(file, out);
   return out;
 }
 

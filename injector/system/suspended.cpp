@@ -11,7 +11,8 @@
 namespace squall {
 namespace {
 
-// The folder of its group in the freezer hierarchy (v1), or of the unified one; "" where it is in none or that is not mounted.
+// The folder of its group in the freezer hierarchy (v1), or of the unified one; "" where it is in none or
+// that is not mounted.
 struct Group {
   std::string root, folder;
 };
@@ -24,7 +25,9 @@ Group group_of(pid_t pid, bool freezer) {
   const auto begin = at + mark.size();
   const auto path = groups.substr(begin, groups.find('\n', begin) - begin);
   for (auto& mount : read_mounts()) {
-    const bool is = freezer ? mount.type == "cgroup" && ("," + mount.super_options + ",").find(",freezer,") != std::string::npos : mount.type == "cgroup2";
+    const bool is = freezer ? mount.type == "cgroup" &&
+                                  ("," + mount.super_options + ",").find(",freezer,") != std::string::npos
+                            : mount.type == "cgroup2";
     if (is) return {mount.point, mount.point + path};
   }
   return {};
@@ -40,13 +43,16 @@ bool holds(const std::string& folder, const char* file, std::string_view text) {
 bool suspended(pid_t pid) {
   const auto stat = read_process_stat(pid);
   if (!stat) return false;
-  return stat->state == 'T' || stat->state == 't' || holds(group_of(pid, true).folder, "freezer.state", "FR") || holds(group_of(pid, false).folder, "cgroup.events", "frozen 1");
+  return stat->state == 'T' || stat->state == 't' ||
+         holds(group_of(pid, true).folder, "freezer.state", "FR") ||
+         holds(group_of(pid, false).folder, "cgroup.events", "frozen 1");
 }
 
 void leave_frozen_group(pid_t pid) noexcept {
   try {
     const auto group = group_of(pid, true);
-    if (holds(group.folder, "freezer.state", "FR")) write_file(group.root + "/cgroup.procs", std::to_string(pid), "");
+    if (holds(group.folder, "freezer.state", "FR"))
+      write_file(group.root + "/cgroup.procs", std::to_string(pid), "");
   } catch (const std::exception&) {
   }
 }

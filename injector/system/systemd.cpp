@@ -27,7 +27,8 @@ std::optional<std::string> output_of(const std::vector<std::string>& command) {
   if (::pipe2(ends, O_CLOEXEC) != 0) return {};
   Fd read{ends[0]}, write{ends[1]};
   std::vector<char*> arguments;
-  for (auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  for (auto& word : command)
+    arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -65,7 +66,9 @@ std::optional<Unit> unit_in(const std::string& cgroup) {
   for (std::string part; std::getline(parts, part, '/');) {
     if (!part.ends_with(".service")) continue;
     if (part.starts_with("user@"))
-      out.manager = {"--user", fmt::format("--machine={}.host", part.substr(5, part.size() - 5 - std::string(".service").size()) + "@")};
+      out.manager = {"--user",
+                     fmt::format("--machine={}.host",
+                                 part.substr(5, part.size() - 5 - std::string(".service").size()) + "@")};
     out.name = part;
   }
   if (out.name.empty() || out.name.starts_with("user@")) return {};
@@ -75,7 +78,8 @@ std::optional<Unit> unit_in(const std::string& cgroup) {
 }  // namespace
 
 std::string Unit::command(const std::string& verb) const {
-  return manager.empty() ? fmt::format("systemctl {} {}", verb, name) : fmt::format("systemctl {} {} {}", fmt::join(manager, " "), verb, name);
+  return manager.empty() ? fmt::format("systemctl {} {}", verb, name)
+                         : fmt::format("systemctl {} {} {}", fmt::join(manager, " "), verb, name);
 }
 
 std::optional<Unit> unit_of(const Process& process) {
@@ -85,7 +89,8 @@ std::optional<Unit> unit_of(const Process& process) {
 }
 
 std::int64_t read_timespan(const std::string& text) {
-  static const std::map<std::string, double> units{{"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}, {"h", 3600e9}, {"d", 86400e9}, {"w", 604800e9}};
+  static const std::map<std::string, double> units{
+      {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}, {"h", 3600e9}, {"d", 86400e9}, {"w", 604800e9}};
   double sum = 0;
   std::istringstream words{text};
   for (std::string word; words >> word;) {
@@ -121,7 +126,10 @@ Unit read_properties(Unit unit, const std::string& shown) {
 std::optional<Unit> look_at(const Unit& unit) {
   std::vector<std::string> command{"systemctl"};
   command.insert(command.end(), unit.manager.begin(), unit.manager.end());
-  for (auto* word : {"show", "--property=ActiveState,Result,Restart,RestartUSec,StartLimitBurst,StartLimitIntervalUSec", "--"}) command.emplace_back(word);
+  for (auto* word :
+       {"show", "--property=ActiveState,Result,Restart,RestartUSec,StartLimitBurst,StartLimitIntervalUSec",
+        "--"})
+    command.emplace_back(word);
   command.push_back(unit.name);
   const auto shown = output_of(command);
   if (!shown) return {};

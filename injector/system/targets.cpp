@@ -28,7 +28,9 @@ namespace fs = std::filesystem;
 // A regular expression sees so much of a command line; std::regex recurses once a character.
 constexpr std::size_t command_seen = 4096;
 
-std::string proc(pid_t pid, std::string_view file) { return fmt::format("/proc/{}/{}", pid, file); }
+std::string proc(pid_t pid, std::string_view file) {
+  return fmt::format("/proc/{}/{}", pid, file);
+}
 
 std::string read_link(const std::string& path) {
   char target[4096];
@@ -54,13 +56,14 @@ std::string executable_of(pid_t pid) {
 
 std::string command_of(pid_t pid) {
   auto command = by_live_thread(pid, [](pid_t of) { return read_file(proc(of, "cmdline")).value_or(""); });
-  while (!command.empty() && command.back() == '\0') command.pop_back();
+  while (!command.empty() && command.back() == '\0')
+    command.pop_back();
   std::replace(command.begin(), command.end(), '\0', ' ');
   return command;
 }
 
 uid_t user_of(pid_t pid) {
-  struct stat info {};
+  struct stat info{};
   return ::stat(fmt::format("/proc/{}", pid).c_str(), &info) == 0 ? info.st_uid : static_cast<uid_t>(-1);
 }
 
@@ -88,7 +91,8 @@ void read_cgroups(pid_t pid, Process& out) {
 
 template <class Holds>
 bool any_cgroup(const Process& process, Holds holds) {
-  return holds(process.cgroup) || std::any_of(process.cgroups.begin(), process.cgroups.end(), [&](auto& one) { return holds(one.second); });
+  return holds(process.cgroup) || std::any_of(process.cgroups.begin(), process.cgroups.end(),
+                                              [&](auto& one) { return holds(one.second); });
 }
 
 template <class Is>
@@ -100,10 +104,11 @@ bool any_cgroup_part(const Process& process, Is is) {
   });
 }
 
-// "/a/b" from what a person wrote: with or without slashes at its ends, or as a folder below /sys/fs/cgroup, where a
-// v1 hierarchy (or the v2 one of a hybrid system) has a folder of its own before it.
+// "/a/b" from what a person wrote: with or without slashes at its ends, or as a folder below /sys/fs/cgroup,
+// where a v1 hierarchy (or the v2 one of a hybrid system) has a folder of its own before it.
 std::vector<std::string> cgroup_names(std::string wanted) {
-  while (wanted.size() > 1 && wanted.ends_with('/')) wanted.pop_back();
+  while (wanted.size() > 1 && wanted.ends_with('/'))
+    wanted.pop_back();
   constexpr std::string_view mounted = "/sys/fs/cgroup/";
   if (!wanted.starts_with(mounted)) return {wanted.starts_with('/') ? wanted : "/" + wanted};
   const auto below = wanted.substr(mounted.size() - 1);
@@ -119,13 +124,15 @@ bool in_cgroup(const Process& process, const std::vector<std::string>& names) {
   });
 }
 
-// Docker and Podman name the cgroup after the container's full id: docker-<id>.scope, libpod-<id>.scope, or <id>.
+// Docker and Podman name the cgroup after the container's full id: docker-<id>.scope, libpod-<id>.scope, or
+// <id>.
 bool names_container(std::string_view part, const std::vector<std::string>& ids) {
   for (std::string_view prefix : {"docker-", "libpod-", "crio-", "cri-containerd-"})
     if (part.starts_with(prefix)) part.remove_prefix(prefix.size());
   if (part.ends_with(".scope")) part.remove_suffix(6);
   constexpr std::size_t short_id = 12;
-  return std::any_of(ids.begin(), ids.end(), [&](auto& id) { return part == id || (id.size() >= short_id && part.starts_with(id)); });
+  return std::any_of(ids.begin(), ids.end(),
+                     [&](auto& id) { return part == id || (id.size() >= short_id && part.starts_with(id)); });
 }
 
 // What is asked for, ready to be compared with many processes.
@@ -144,7 +151,9 @@ tl::expected<pid_t, std::string> read_pid_file(const std::string& path) {
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), pid);
   if (error != std::errc{} || end != line.data() + line.size() || pid <= 0)
-    return tl::unexpected(fmt::format("read the pid file \"{}\": expected a pid in its first line, got \"{}\"", path, printable(line.substr(0, 40))));
+    return tl::unexpected(
+        fmt::format("read the pid file \"{}\": expected a pid in its first line, got \"{}\"", path,
+                    printable(line.substr(0, 40))));
   return pid;
 }
 
@@ -163,7 +172,8 @@ tl::expected<Wanted, std::string> understand(const TargetSpec& target) {
     const auto pid = read_pid_file(*target.pidfile);
     if (!pid) return tl::unexpected(pid.error());
     if (out.pid && *out.pid != *pid)
-      return tl::unexpected(fmt::format("pid {} and the pid file \"{}\" ({}) name different processes", *out.pid, *target.pidfile, *pid));
+      return tl::unexpected(fmt::format("pid {} and the pid file \"{}\" ({}) name different processes",
+                                        *out.pid, *target.pidfile, *pid));
     out.pid = *pid;
   }
   if (target.user) {
@@ -174,9 +184,11 @@ tl::expected<Wanted, std::string> understand(const TargetSpec& target) {
   if (target.command) try {
       out.command.emplace(*target.command, std::regex::ECMAScript);
     } catch (const std::regex_error& e) {
-      return tl::unexpected(fmt::format("expected a regular expression, got \"{}\": {}", *target.command, e.what()));
+      return tl::unexpected(
+          fmt::format("expected a regular expression, got \"{}\": {}", *target.command, e.what()));
     }
-  if (target.unit) out.unit = target.unit->find('.') == std::string::npos ? *target.unit + ".service" : *target.unit;
+  if (target.unit)
+    out.unit = target.unit->find('.') == std::string::npos ? *target.unit + ".service" : *target.unit;
   if (target.cgroup) out.cgroups = cgroup_names(*target.cgroup);
   if (target.container) {
     out.containers = container_ids(*target.container);
@@ -185,20 +197,23 @@ tl::expected<Wanted, std::string> understand(const TargetSpec& target) {
   return out;
 }
 
-// Reads no more of a process than the selector asks about: most processes of a host are told apart by one small file.
+// Reads no more of a process than the selector asks about: most processes of a host are told apart by one
+// small file.
 bool matches(pid_t pid, const TargetSpec& target, const Wanted& wanted) {
   if (wanted.user && user_of(pid) != *wanted.user) return false;
   if (target.exe) {
     const auto exe = executable_of(pid);
     if (exe != *target.exe && fs::path(exe).filename() != *target.exe) return false;
   }
-  if (wanted.command && !std::regex_search(command_of(pid).substr(0, command_seen), *wanted.command)) return false;
+  if (wanted.command && !std::regex_search(command_of(pid).substr(0, command_seen), *wanted.command))
+    return false;
   if (!target.unit && !target.cgroup && !target.container) return true;
   Process process;
   read_cgroups(pid, process);
   if (target.unit && !any_cgroup_part(process, [&](auto part) { return part == wanted.unit; })) return false;
   if (target.cgroup && !in_cgroup(process, wanted.cgroups)) return false;
-  return !target.container || any_cgroup_part(process, [&](auto part) { return names_container(part, wanted.containers); });
+  return !target.container ||
+         any_cgroup_part(process, [&](auto part) { return names_container(part, wanted.containers); });
 }
 
 // Who listens on a port, in whatever network namespace.
@@ -215,7 +230,8 @@ class Port {
     if (waiting.empty()) return false;
     const auto held = sockets_of(pid);
     hidden_ = hidden_ || !held;
-    return held && std::any_of(held->begin(), held->end(), [&](auto inode) { return waiting.contains(inode); });
+    return held &&
+           std::any_of(held->begin(), held->end(), [&](auto inode) { return waiting.contains(inode); });
   }
   // Somebody listens, and there are processes whose sockets we may not see.
   bool may_be_hidden() const { return hidden_; }
@@ -245,12 +261,14 @@ std::vector<pid_t> all_pids() {
 
 std::uint64_t network_namespace_of(pid_t pid) {
   return by_live_thread(pid, [](pid_t of) -> std::uint64_t {
-    struct stat info {};
+    struct stat info{};
     return ::stat(proc(of, "ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
   });
 }
 
-std::string Process::to_string() const { return fmt::format("{}[{}]", printable(name), pid); }
+std::string Process::to_string() const {
+  return fmt::format("{}[{}]", printable(name), pid);
+}
 
 std::optional<Process> read_identity(pid_t pid) {
   auto stat = read_process_stat(pid);
@@ -280,7 +298,8 @@ bool is_alive(const Process& process) {
 }
 
 std::string cgroup_meant(const TargetSpec& target, const std::string& path) {
-  if (target.exe || target.command || target.listens_on || target.pid || target.pidfile || target.user) return "";
+  if (target.exe || target.command || target.listens_on || target.pid || target.pidfile || target.user)
+    return "";
   const auto wanted = understand(target);
   if (!wanted || path.size() < 2) return "";
   for (std::size_t at = 1; at < path.size();) {
@@ -288,7 +307,8 @@ std::string cgroup_meant(const TargetSpec& target, const std::string& path) {
     const auto part = std::string_view(path).substr(at, end - at);
     const auto above = path.substr(0, end);
     const auto is_one = [&](const std::string& name) { return name == above; };
-    if ((!target.unit || part == wanted->unit) && (!target.container || names_container(part, wanted->containers)) &&
+    if ((!target.unit || part == wanted->unit) &&
+        (!target.container || names_container(part, wanted->containers)) &&
         (!target.cgroup || std::any_of(wanted->cgroups.begin(), wanted->cgroups.end(), is_one)))
       return target.unit || target.container || target.cgroup ? above : "";
     at = end + 1;
@@ -303,7 +323,8 @@ std::string none_matches(const TargetSpec& target) {
   for (auto& entry : fs::directory_iterator("/proc", unreadable)) {
     const auto pid = std::atoi(entry.path().filename().c_str());
     if (pid <= 0 || trimmed(read_file(proc(pid, "comm")).value_or("")) != *target.exe) continue;
-    if (const auto exe = executable_of(pid); !exe.empty()) return out + fmt::format("; {}[{}] runs {}", *target.exe, pid, printable(exe));
+    if (const auto exe = executable_of(pid); !exe.empty())
+      return out + fmt::format("; {}[{}] runs {}", *target.exe, pid, printable(exe));
   }
   return out;
 }
@@ -325,7 +346,8 @@ tl::expected<std::vector<Process>, std::string> find_processes(const TargetSpec&
     if (process && process->start_ticks == stat->start_ticks) out.push_back(std::move(*process));
   }
   if (out.empty() && port && port->may_be_hidden())
-    return tl::unexpected(fmt::format("somebody listens on port {}, but only root may see which process", *target.listens_on));
+    return tl::unexpected(
+        fmt::format("somebody listens on port {}, but only root may see which process", *target.listens_on));
   return out;
 }
 

@@ -25,15 +25,19 @@ void Applied::commit(Transaction&& transaction, std::vector<boost::json::object>
     coming.push_back({std::move(change), seq});
   }
   journal_.append(records);
-  // From here on each is taken for done, acted or not: an inverse tells by itself whether there is anything to put back.
+  // From here on each is taken for done, acted or not: an inverse tells by itself whether there is anything
+  // to put back.
   done_ = std::move(coming);
-  for (auto& done : done_) try {
+  for (auto& done : done_)
+    try {
       if (done.change.act) done.change.act();
     } catch (const std::exception& e) {
       auto text = fmt::format("{}: {}", done.change.what, e.what());
       done.change.release = nullptr;
-      for (auto later = &done + 1; later != done_.data() + done_.size(); ++later) later->change.release = nullptr;
-      for (auto& left : undo()) text += fmt::format("; left: {} (by hand: {})", left.detail, left.by_hand);
+      for (auto later = &done + 1; later != done_.data() + done_.size(); ++later)
+        later->change.release = nullptr;
+      for (auto& left : undo())
+        text += fmt::format("; left: {} (by hand: {})", left.detail, left.by_hand);
       throw std::runtime_error(text);
     }
 }
@@ -62,7 +66,8 @@ std::vector<Left> Applied::undo(std::vector<boost::json::object> also) {
   return left;
 }
 
-std::vector<Left> Applied::undo(std::vector<boost::json::object> also, std::vector<boost::json::object>& records) {
+std::vector<Left> Applied::undo(std::vector<boost::json::object> also,
+                                std::vector<boost::json::object>& records) {
   std::vector<Left> left;
   std::vector<Done> remaining;
   for (auto it = done_.rbegin(); it != done_.rend(); ++it) {
@@ -74,7 +79,8 @@ std::vector<Left> Applied::undo(std::vector<boost::json::object> also, std::vect
     }
   }
   done_ = std::move(remaining);
-  if (left.empty()) records.insert(records.end(), std::make_move_iterator(also.begin()), std::make_move_iterator(also.end()));
+  if (left.empty())
+    records.insert(records.end(), std::make_move_iterator(also.begin()), std::make_move_iterator(also.end()));
   return left;
 }
 

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "injector/change/transaction.hpp"
 #include "injector/undo/carry_out.hpp"
 #include "injector/undo/journal.hpp"
-#include "injector/change/transaction.hpp"
 
 namespace squall {
 
@@ -17,13 +17,15 @@ class Applied {
       : journal_(journal), step_(std::move(step)), find_(find) {}
   Applied(const Applied&) = delete;
 
-  // Journals every inverse in one durable write, together with `also`, then acts in order. Throws std::runtime_error that
-  // names the attempt that failed; what was done is then taken back already, last first, as far as it could be.
+  // Journals every inverse in one durable write, together with `also`, then acts in order. Throws
+  // std::runtime_error that names the attempt that failed; what was done is then taken back already, last
+  // first, as far as it could be.
   void commit(Transaction&&, std::vector<boost::json::object> also = {});
-  // Takes back what is still there, last change first, and says what could not be. Never throws; once is enough, again
-  // tries what failed. `also` goes to the journal in the same write where nothing is left.
+  // Takes back what is still there, last change first, and says what could not be. Never throws; once is
+  // enough, again tries what failed. `also` goes to the journal in the same write where nothing is left.
   std::vector<Left> undo(std::vector<boost::json::object> also = {});
-  // The same where many are undone at once: what belongs in the journal is added to `records`, which the caller appends.
+  // The same where many are undone at once: what belongs in the journal is added to `records`, which the
+  // caller appends.
   std::vector<Left> undo(std::vector<boost::json::object> also, std::vector<boost::json::object>& records);
   // Nothing of it is on the host any more.
   bool gone() const { return done_.empty(); }

@@ -34,12 +34,14 @@ Undone try_once(const UndoVerb& verb, const Inverse& inverse) {
 Fd take_turn(const std::string& path) {
   Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!fd || ::flock(fd.get(), LOCK_EX) != 0) return Fd{};
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd.get(), &info) != 0 || info.st_nlink == 0) return Fd{};
   return fd;
 }
 
-std::string name_of(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+std::string name_of(const Fd& fd) {
+  return fmt::format("/proc/self/fd/{}", fd.get());
+}
 
 // Its folder was taken away: whoever looks for what is left finds it where it was.
 void put_back(const std::string& path, const std::string& bytes) {
@@ -58,19 +60,28 @@ void put_back(const std::string& path, const std::string& bytes) {
 void note_costs(const std::string& journal, const std::vector<Cost>& costs) {
   if (costs.empty()) return;
   std::ofstream file{fs::path{journal}.replace_extension(noted), std::ios::app};
-  for (auto& cost : costs) file << boost::json::serialize(cost.json()) << '\n';
+  for (auto& cost : costs)
+    file << boost::json::serialize(cost.json()) << '\n';
 }
 
 }  // namespace
 
-boost::json::object Cost::json() const { return {{"step", step}, {"text", text}}; }
-boost::json::object Left::json() const { return {{"step", step}, {"detail", detail}, {"by_hand", by_hand}}; }
+boost::json::object Cost::json() const {
+  return {{"step", step}, {"text", text}};
+}
+boost::json::object Left::json() const {
+  return {{"step", step}, {"detail", detail}, {"by_hand", by_hand}};
+}
 
-std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, FindUndoVerb find, std::vector<Cost>* costs) {
+std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, FindUndoVerb find,
+                              std::vector<Cost>* costs) {
   auto* verb = find(inverse.verb);
   if (!verb)
-    return Left{step, fmt::format("the journal names an unknown undo \"{}\": another version of squall-injector wrote it", inverse.verb),
-                "squall-injector recover, with the version that wrote the journal"};
+    return Left{
+        step,
+        fmt::format("the journal names an unknown undo \"{}\": another version of squall-injector wrote it",
+                    inverse.verb),
+        "squall-injector recover, with the version that wrote the journal"};
   Undone result;
   for (int attempt = 0; attempt < attempts; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds{25 << attempt});
@@ -85,9 +96,13 @@ std::optional<Left> carry_out(const std::string& step, const Inverse& inverse, F
 namespace {
 
 std::string damage(const JournalContent& journal) {
-  if (!journal.unreadable.empty()) return fmt::format("the undo journal \"{}\" cannot be read: {}", journal.path, journal.unreadable);
-  if (journal.boot.empty()) return fmt::format("the undo journal \"{}\" has no beginning that can be read: the disk damaged it", journal.path);
-  return fmt::format("{} records of the undo journal \"{}\" cannot be read: the disk damaged them", journal.damaged, journal.path);
+  if (!journal.unreadable.empty())
+    return fmt::format("the undo journal \"{}\" cannot be read: {}", journal.path, journal.unreadable);
+  if (journal.boot.empty())
+    return fmt::format("the undo journal \"{}\" has no beginning that can be read: the disk damaged it",
+                       journal.path);
+  return fmt::format("{} records of the undo journal \"{}\" cannot be read: the disk damaged them",
+                     journal.damaged, journal.path);
 }
 
 struct CarriedOut {
@@ -107,7 +122,8 @@ CarriedOut replay(const JournalContent& journal, FindUndoVerb find) {
     else
       out.undone.push_back(it->seq);
   }
-  if (journal.damaged > 0) out.left.push_back({"", damage(journal), fmt::format("look the host over, then rm '{}'", journal.path)});
+  if (journal.damaged > 0)
+    out.left.push_back({"", damage(journal), fmt::format("look the host over, then rm '{}'", journal.path)});
   note_costs(journal.path, costs);
   return out;
 }
@@ -133,7 +149,7 @@ std::vector<Left> carry_out_journal(const Fd& held, const std::string& path, Fin
   if (!bytes) return carry_out_journal(path, find, by_us);
   const auto journal = parse_journal(path, *bytes);
   if (!journal) return {};
-  struct stat info {};
+  struct stat info{};
   const bool named = ::fstat(held.get(), &info) == 0 && info.st_nlink > 0;
   if (by_us && (named || !journal->open.empty())) *by_us = true;
   auto done = replay(*journal, find);

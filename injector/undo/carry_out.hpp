@@ -25,16 +25,19 @@ struct Cost {
 using FindUndoVerb = const UndoVerb* (*)(std::string_view);
 
 // One inverse, tried again a few times (for 350 ms) where it failed; nothing where it is done. Never throws.
-std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoVerb = find_undo_verb, std::vector<Cost>* = nullptr);
+std::optional<Left> carry_out(const std::string& step, const Inverse&, FindUndoVerb = find_undo_verb,
+                              std::vector<Cost>* = nullptr);
 
-// Every open inverse of a dead session, last change first; removes the journal when nothing is left. What lived in the
-// kernel alone is gone after a reboot, so of another boot's journal only the "file." verbs are carried out. Two processes
-// that do this at once take turns: `by_us` is set where it was not the other one who finished it. What the death has cost is
-// noted beside the journal. Never throws.
-std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb, bool* by_us = nullptr);
-// The same of one that the caller holds open, whatever became of its name and its folder: where something is left it is at
-// `path` again.
-std::vector<Left> carry_out_journal(const Fd& held, const std::string& path, FindUndoVerb = find_undo_verb, bool* by_us = nullptr);
+// Every open inverse of a dead session, last change first; removes the journal when nothing is left. What
+// lived in the kernel alone is gone after a reboot, so of another boot's journal only the "file." verbs are
+// carried out. Two processes that do this at once take turns: `by_us` is set where it was not the other one
+// who finished it. What the death has cost is noted beside the journal. Never throws.
+std::vector<Left> carry_out_journal(const std::string& path, FindUndoVerb = find_undo_verb,
+                                    bool* by_us = nullptr);
+// The same of one that the caller holds open, whatever became of its name and its folder: where something is
+// left it is at `path` again.
+std::vector<Left> carry_out_journal(const Fd& held, const std::string& path, FindUndoVerb = find_undo_verb,
+                                    bool* by_us = nullptr);
 
 // The costs that were noted below the state folder, once: they are forgotten then. Never throws.
 std::vector<Cost> take_costs(const std::string& state);

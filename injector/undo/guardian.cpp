@@ -15,11 +15,11 @@
 
 #include <fmt/format.h>
 
-#include "injector/undo/carry_out.hpp"
 #include "injector/system/descriptor_limit.hpp"
 #include "injector/system/passed_descriptor.hpp"
 #include "injector/system/read_file.hpp"
 #include "injector/system/suspended.hpp"
+#include "injector/undo/carry_out.hpp"
 
 extern char** environ;
 
@@ -40,7 +40,8 @@ pid_t start(const std::vector<std::string>& command, int in, int out) {
   // A session of its own: a closed terminal or a signal to our process group does not reach it.
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
   std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  for (auto& word : command)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv.data(), environ);
@@ -53,20 +54,24 @@ pid_t start(const std::vector<std::string>& command, int in, int out) {
 
 std::pair<Fd, Fd> make_pipe() {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(fmt::format("start the guardian: make a pipe: {}", std::strerror(errno)));
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw std::runtime_error(fmt::format("start the guardian: make a pipe: {}", std::strerror(errno)));
   return {Fd{ends[0]}, Fd{ends[1]}};
 }
 
 std::pair<Fd, Fd> make_socket() {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw std::runtime_error(fmt::format("start the guardian: make a socket: {}", std::strerror(errno)));
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    throw std::runtime_error(fmt::format("start the guardian: make a socket: {}", std::strerror(errno)));
   return {Fd{ends[0]}, Fd{ends[1]}};
 }
 
-int periods_of_patience(Beat beat) { return beat == Beat::busy ? 20 : 4; }
+int periods_of_patience(Beat beat) {
+  return beat == Beat::busy ? 20 : 4;
+}
 
-// True when the injector is dead, dying, or was killed because it hangs; false when it has let go in order. `journal` is the
-// last one that it was given to hold.
+// True when the injector is dead, dying, or was killed because it hangs; false when it has let go in order.
+// `journal` is the last one that it was given to hold.
 bool watch(const Fd& injector, Fd& journal) {
   auto beat = Beat::idle;
   int silent = 0;
@@ -92,7 +97,8 @@ bool watch(const Fd& injector, Fd& journal) {
   }
 }
 
-// Memory faults and real shortages must not take the one who undoes them. Needs CAP_SYS_RESOURCE; nice to have.
+// Memory faults and real shortages must not take the one who undoes them. Needs CAP_SYS_RESOURCE; nice to
+// have.
 void be_spared_by_the_oom_killer() {
   try {
     write_file("/proc/self/oom_score_adj", "-900", "");
@@ -106,15 +112,16 @@ Guardian::Guardian(const std::string& journal) {
   auto [beats, beats_in] = make_socket();
   auto [armed, armed_in] = make_pipe();
   const auto self = read_process_stat(::getpid());
-  pid_ = start({"squall-injector", "guardian", "--journal", journal, "--pid", std::to_string(::getpid()), "--ticks",
-                std::to_string(self ? self->start_ticks : 0)},
+  pid_ = start({"squall-injector", "guardian", "--journal", journal, "--pid", std::to_string(::getpid()),
+                "--ticks", std::to_string(self ? self->start_ticks : 0)},
                beats.get(), armed_in.get());
   socket_ = std::move(beats_in);
   armed_in.reset();
   if (auto stat = read_process_stat(pid_)) pidfd_ = open_process(pid_, stat->start_ticks);
   pollfd ready{armed.get(), POLLIN, 0};
   char byte = 0;
-  if (!pidfd_ || ::poll(&ready, 1, armed_within_ms) != 1 || ::read(armed.get(), &byte, 1) != 1 || byte != armed_byte) {
+  if (!pidfd_ || ::poll(&ready, 1, armed_within_ms) != 1 || ::read(armed.get(), &byte, 1) != 1 ||
+      byte != armed_byte) {
     if (pidfd_) signal_process(pidfd_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
     throw std::runtime_error("start the guardian: it did not arm");
@@ -135,13 +142,17 @@ void Guardian::beat(Beat beat) {
 }
 
 void Guardian::hold(int journal) {
-  if (!send_descriptor(socket_.get(), static_cast<char>(last_), journal)) throw std::runtime_error(fmt::format("hand the undo journal to the guardian: {}", std::strerror(errno)));
+  if (!send_descriptor(socket_.get(), static_cast<char>(last_), journal))
+    throw std::runtime_error(fmt::format("hand the undo journal to the guardian: {}", std::strerror(errno)));
 }
 
-bool Guardian::alive() const { return !wait_for_end(pidfd_, 0); }
+bool Guardian::alive() const {
+  return !wait_for_end(pidfd_, 0);
+}
 
 int guard(const std::string& path, pid_t injector, std::uint64_t start_ticks) {
-  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
+    std::signal(signal, SIG_IGN);
   ::prctl(PR_SET_NAME, "squall-guardian");
   be_spared_by_the_oom_killer();
   const auto pidfd = open_process(injector, start_ticks);

@@ -1,6 +1,6 @@
-// The guardian: a process of its own, started and armed before the first change, that undoes everything when the injector
-// dies, hangs or lets its lease run out. It holds the journal open, whatever becomes of its name, a pidfd on the injector, and a socket
-// with its heartbeat.
+// The guardian: a process of its own, started and armed before the first change, that undoes everything when
+// the injector dies, hangs or lets its lease run out. It holds the journal open, whatever becomes of its
+// name, a pidfd on the injector, and a socket with its heartbeat.
 #pragma once
 
 #include <string>
@@ -39,8 +39,8 @@ class Guardian {
   Beat last_ = Beat::idle;
 };
 
-// The guardian's whole life: stdin is the socket, stdout gets one byte when it is armed. Returns its exit code: 0, 5 where
-// it could not guard, 6 where something is left.
+// The guardian's whole life: stdin is the socket, stdout gets one byte when it is armed. Returns its exit
+// code: 0, 5 where it could not guard, 6 where something is left.
 int guard(const std::string& journal, pid_t injector, std::uint64_t start_ticks);
 
 }  // namespace squall

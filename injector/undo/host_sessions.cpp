@@ -14,8 +14,8 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/read_file.hpp"
 #include "injector/change/records.hpp"
+#include "injector/system/read_file.hpp"
 
 namespace squall {
 namespace {
@@ -27,14 +27,18 @@ using undo::text_of;
 
 constexpr const char* folder = "/run/squall";
 
-std::string file_of(const std::string& session) { return fmt::format("{}/{}.json", folder, session); }
+std::string file_of(const std::string& session) {
+  return fmt::format("{}/{}.json", folder, session);
+}
 
 bool alive(pid_t pid, std::uint64_t ticks) {
   const auto stat = pid > 0 ? read_process_stat(pid) : std::nullopt;
   return stat && stat->start_ticks == ticks && !stat->ended();
 }
 
-[[noreturn]] void fail(const std::string& attempt) { throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno))); }
+[[noreturn]] void fail(const std::string& attempt) {
+  throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno)));
+}
 
 void make_folder() {
   if (::mkdir(folder, 0755) != 0 && errno != EEXIST) fail(fmt::format("make the folder {}", folder));
@@ -51,7 +55,8 @@ std::optional<HostSession> read(const fs::path& path) {
   const auto value = text ? json::parse(*text, broken) : json::value{};
   if (broken || !value.is_object()) return {};
   auto& of = value.get_object();
-  HostSession out{.session = path.stem().string(), .state = text_of(of, "state"), .boot = text_of(of, "boot")};
+  HostSession out{
+      .session = path.stem().string(), .state = text_of(of, "state"), .boot = text_of(of, "boot")};
   out.pid = static_cast<pid_t>(number_of(of, "pid"));
   out.guardian = static_cast<pid_t>(number_of(of, "guardian"));
   out.ticks = number_of(of, "ticks");
@@ -66,8 +71,9 @@ std::optional<HostSession> read(const fs::path& path) {
 // A file that the process has open, by another name of it.
 std::string held_by(pid_t pid, const HostSession& session) {
   for (auto& open : entries(fmt::format("/proc/{}/fd", pid))) {
-    struct stat info {};
-    if (::stat(open.c_str(), &info) == 0 && info.st_ino == session.inode && info.st_dev == session.device) return open.string();
+    struct stat info{};
+    if (::stat(open.c_str(), &info) == 0 && info.st_ino == session.inode && info.st_dev == session.device)
+      return open.string();
   }
   return "";
 }
@@ -80,17 +86,28 @@ std::string canonical(const std::string& path) {
   return error ? path : out.string();
 }
 
-bool HostSession::owner_alive() const { return alive(pid, ticks); }
-bool HostSession::guardian_alive() const { return alive(guardian, guardian_ticks); }
+bool HostSession::owner_alive() const {
+  return alive(pid, ticks);
+}
+bool HostSession::guardian_alive() const {
+  return alive(guardian, guardian_ticks);
+}
 
 void note_session(const HostSession& of) {
   make_folder();
   const auto path = file_of(of.session), making = path + ".new";
   {
     std::ofstream file{making, std::ios::trunc};
-    file << json::serialize(json::object{{"state", canonical(of.state)}, {"boot", boot_id()}, {"pid", of.pid}, {"ticks", of.ticks},
-                                         {"guardian", of.guardian}, {"guardian_ticks", of.guardian_ticks}, {"device", of.device}, {"inode", of.inode},
-                                         {"ended", of.ended}, {"clean", of.clean}});
+    file << json::serialize(json::object{{"state", canonical(of.state)},
+                                         {"boot", boot_id()},
+                                         {"pid", of.pid},
+                                         {"ticks", of.ticks},
+                                         {"guardian", of.guardian},
+                                         {"guardian_ticks", of.guardian_ticks},
+                                         {"device", of.device},
+                                         {"inode", of.inode},
+                                         {"ended", of.ended},
+                                         {"clean", of.clean}});
     if (!file.flush()) fail(fmt::format("write {}", making));
   }
   if (::rename(making.c_str(), path.c_str()) != 0) fail(fmt::format("write {}", path));
@@ -122,11 +139,14 @@ void forget_old_sessions() {
     const auto session = path.extension() == ".json" ? read(path) : std::nullopt;
     if (!session) continue;
     const auto age = fs::file_time_type::clock::now() - fs::last_write_time(path, error);
-    if (session->boot != boot_id() || (session->ended && session->clean && age > old)) fs::remove(path, error);
+    if (session->boot != boot_id() || (session->ended && session->clean && age > old))
+      fs::remove(path, error);
   }
 }
 
-void forget_session(const std::string& session) { ::unlink(file_of(session).c_str()); }
+void forget_session(const std::string& session) {
+  ::unlink(file_of(session).c_str());
+}
 
 std::vector<HostSession> host_sessions(const std::string& except) {
   std::vector<HostSession> out;
@@ -162,7 +182,8 @@ std::optional<JournalContent> journal_of(const HostSession& of) {
 std::vector<JournalContent> read_host_journals(const std::string& state, const std::string& except) {
   auto out = read_journals(state, except);
   std::set<std::string> there;
-  for (auto& journal : out) there.insert(journal.session);
+  for (auto& journal : out)
+    there.insert(journal.session);
   for (auto& session : host_sessions(except))
     if (!there.contains(session.session) && !(session.ended && session.clean))
       if (auto journal = journal_of(session)) out.push_back(std::move(*journal));

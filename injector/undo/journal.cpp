@@ -11,8 +11,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#include <boost/crc.hpp>
 #include <fmt/format.h>
+#include <boost/crc.hpp>
 
 #include "injector/system/read_file.hpp"
 
@@ -24,7 +24,8 @@ namespace json = boost::json;
 
 constexpr std::int64_t chunk_bytes = 256 << 10;
 constexpr std::int64_t compact_from = 128 << 10;
-constexpr std::int64_t closing_bytes = 512;  // no "undone" or "ended" record is longer (a step is named in 200 bytes at most)
+constexpr std::int64_t closing_bytes =
+    512;  // no "undone" or "ended" record is longer (a step is named in 200 bytes at most)
 
 std::string checksum(std::string_view text) {
   boost::crc_32_type crc;
@@ -39,7 +40,9 @@ std::string line_of(const json::object& record) {
 
 std::optional<json::object> record_of(std::string_view line) {
   constexpr std::size_t prefix = 9;
-  if (line.size() <= prefix || line[prefix - 1] != ' ' || checksum(line.substr(prefix)) != line.substr(0, prefix - 1)) return {};
+  if (line.size() <= prefix || line[prefix - 1] != ' ' ||
+      checksum(line.substr(prefix)) != line.substr(0, prefix - 1))
+    return {};
   json::error_code error;
   json::parse_options options;
   options.allow_invalid_utf8 = true;  // paths are bytes, and an inverse has to find them again
@@ -89,11 +92,13 @@ class Reading {
     if (kind == "intent") intent(record);
     if (kind == "fault") fault(record);
     if (kind == "undone") open_.erase(number_of<std::uint64_t>(record, "seq"));
-    if (kind == "ended") std::erase_if(out_.faults, [&](auto& fault) { return fault.step == text_of(record, "step"); });
+    if (kind == "ended")
+      std::erase_if(out_.faults, [&](auto& fault) { return fault.step == text_of(record, "step"); });
   }
 
   JournalContent finish(int damaged, std::int64_t end) {
-    for (auto& [seq, inverse] : open_) out_.open.push_back(std::move(inverse));
+    for (auto& [seq, inverse] : open_)
+      out_.open.push_back(std::move(inverse));
     out_.damaged = damaged;
     out_.end = end;
     return std::move(out_);
@@ -108,11 +113,19 @@ class Reading {
   void intent(const json::object& record) {
     const auto seq = number_of<std::uint64_t>(record, "seq");
     auto* with = record.if_contains("with");
-    open_[seq] = {seq, text_of(record, "step"), {text_of(record, "verb"), with && with->is_object() ? with->get_object() : json::object{}}};
+    open_[seq] = {seq,
+                  text_of(record, "step"),
+                  {text_of(record, "verb"), with && with->is_object() ? with->get_object() : json::object{}}};
   }
   void fault(const json::object& record) {
-    JournalledFault fault{text_of(record, "step"), text_of(record, "fault"), text_of(record, "mechanism"), text_of(record, "run"), {},
-                          number_of(record, "since"), number_of(record, "until"), number_of<std::uint64_t>(record, "netns")};
+    JournalledFault fault{text_of(record, "step"),
+                          text_of(record, "fault"),
+                          text_of(record, "mechanism"),
+                          text_of(record, "run"),
+                          {},
+                          number_of(record, "since"),
+                          number_of(record, "until"),
+                          number_of<std::uint64_t>(record, "netns")};
     if (auto* claims = record.if_contains("claims"); claims && claims->is_array())
       for (auto& claim : claims->get_array())
         if (claim.is_string()) fault.claims.emplace_back(claim.get_string());
@@ -127,18 +140,22 @@ constexpr const char* unfinished = ".new";
 
 }  // namespace
 
-std::string journal_path(const std::string& state, const std::string& session) { return fmt::format("{}/journal/{}.journal", state, session); }
+std::string journal_path(const std::string& state, const std::string& session) {
+  return fmt::format("{}/journal/{}.journal", state, session);
+}
 
 Journal::Journal(const std::string& state, const std::string& session)
     : folder_(state + "/journal"), session_(session), path_(journal_path(state, session)) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw std::runtime_error(fmt::format("make the folder \"{}\": {}", folder_, error.message()));
-  if (fs::exists(path_, error)) throw std::runtime_error(fmt::format("make the undo journal \"{}\": it is there already", path_));
+  if (fs::exists(path_, error))
+    throw std::runtime_error(fmt::format("make the undo journal \"{}\": it is there already", path_));
   begin_file(path_);
 }
 
-// The file is whole and synced under a name of its own first: nobody ever reads a journal without a beginning.
+// The file is whole and synced under a name of its own first: nobody ever reads a journal without a
+// beginning.
 void Journal::begin_file(const std::string& path) {
   const auto making = path + unfinished;
   ::unlink(making.c_str());
@@ -146,11 +163,16 @@ void Journal::begin_file(const std::string& path) {
   if (!fd) fail("make the undo journal", making);
   ::flock(fd.get(), LOCK_EX | LOCK_NB);
   std::swap(fd, fd_);
-  const auto old_end = std::exchange(end_, 0), old_prewritten = std::exchange(prewritten_, 0), old_open = std::exchange(open_, 0);
+  const auto old_end = std::exchange(end_, 0), old_prewritten = std::exchange(prewritten_, 0),
+             old_open = std::exchange(open_, 0);
   try {
     extend();
     const auto self = read_process_stat(::getpid());
-    append({{{"k", "begin"}, {"session", session_}, {"pid", ::getpid()}, {"ticks", self ? self->start_ticks : 0}, {"boot", boot_id()}}});
+    append({{{"k", "begin"},
+             {"session", session_},
+             {"pid", ::getpid()},
+             {"ticks", self ? self->start_ticks : 0},
+             {"boot", boot_id()}}});
     if (::fsync(fd_.get()) != 0) fail("sync the undo journal", making);
     if (::rename(making.c_str(), path.c_str()) != 0) fail("name the undo journal", path);
     Fd folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
@@ -165,7 +187,8 @@ void Journal::begin_file(const std::string& path) {
 }
 
 void Journal::extend() {
-  if (!write_all(fd_.get(), std::string(chunk_bytes, '\0'), prewritten_)) fail("make room in the undo journal", path_);
+  if (!write_all(fd_.get(), std::string(chunk_bytes, '\0'), prewritten_))
+    fail("make room in the undo journal", path_);
   prewritten_ += chunk_bytes;
 }
 
@@ -178,7 +201,8 @@ void Journal::append(const std::vector<json::object>& records) {
     text += line_of(record);
   }
   const auto size = static_cast<std::int64_t>(text.size());
-  while (end_ + size + std::max<std::int64_t>(open, 0) * closing_bytes >= prewritten_) extend();
+  while (end_ + size + std::max<std::int64_t>(open, 0) * closing_bytes >= prewritten_)
+    extend();
   if (!write_all(fd_.get(), text, end_)) {
     const auto why = errno;
     write_all(fd_.get(), std::string(text.size(), '\0'), end_);  // what did get there announces nothing
@@ -199,18 +223,31 @@ bool Journal::compact() {
   }
 }
 
-void Journal::remove() { ::unlink(path_.c_str()); }
+void Journal::remove() {
+  ::unlink(path_.c_str());
+}
 
 json::object intent_record(std::uint64_t seq, const std::string& step, const Inverse& inverse) {
   return {{"k", "intent"}, {"seq", seq}, {"step", step}, {"verb", inverse.verb}, {"with", inverse.with}};
 }
-json::object undone_record(std::uint64_t seq) { return {{"k", "undone"}, {"seq", seq}}; }
-json::object ended_record(const std::string& step) { return {{"k", "ended"}, {"step", step}}; }
+json::object undone_record(std::uint64_t seq) {
+  return {{"k", "undone"}, {"seq", seq}};
+}
+json::object ended_record(const std::string& step) {
+  return {{"k", "ended"}, {"step", step}};
+}
 json::object fault_record(const JournalledFault& fault) {
   json::array claims;
-  for (auto& claim : fault.claims) claims.emplace_back(claim);
-  return {{"k", "fault"},       {"step", fault.step},   {"fault", fault.fault}, {"mechanism", fault.mechanism},
-          {"run", fault.run},   {"since", fault.since}, {"until", fault.until}, {"claims", std::move(claims)},
+  for (auto& claim : fault.claims)
+    claims.emplace_back(claim);
+  return {{"k", "fault"},
+          {"step", fault.step},
+          {"fault", fault.fault},
+          {"mechanism", fault.mechanism},
+          {"run", fault.run},
+          {"since", fault.since},
+          {"until", fault.until},
+          {"claims", std::move(claims)},
           {"netns", fault.network_namespace}};
 }
 
@@ -242,7 +279,9 @@ std::optional<JournalContent> parse_journal(const std::string& path, std::string
     whole = static_cast<std::int64_t>(end) + 1;
   }
   const auto tail = text.substr(at, text.find('\0', at) - at);
-  if (take(tail) || (!tail.empty() && take(tail.substr(0, tail.size() - 1))))  // all but its line feed, or another byte in its place
+  if (take(tail) ||
+      (!tail.empty() &&
+       take(tail.substr(0, tail.size() - 1))))  // all but its line feed, or another byte in its place
     whole = static_cast<std::int64_t>(at + tail.size()) + 1;
   else if (!torn(tail) || text.find_first_not_of('\0', at + tail.size()) != text.npos)
     ++damaged, whole = static_cast<std::int64_t>(text.size());
@@ -289,20 +328,26 @@ void remove_unfinished_journals(const std::string& state) {
   std::error_code error;
   for (auto& path : entries(state + "/journal")) {
     if (path.extension() != unfinished) continue;
-    if (const auto begun = read_journal(path.string()); begun ? begun->owner_alive() : is_being_made(path.string())) continue;
+    if (const auto begun = read_journal(path.string());
+        begun ? begun->owner_alive() : is_being_made(path.string()))
+      continue;
     fs::remove(path, error);
   }
 }
 
-void append_undone(const JournalContent& journal, const std::vector<std::uint64_t>& seqs, const std::string& file) {
+void append_undone(const JournalContent& journal, const std::vector<std::uint64_t>& seqs,
+                   const std::string& file) {
   if (seqs.empty()) return;
   std::string text;
-  for (auto seq : seqs) text += line_of(undone_record(seq));
+  for (auto seq : seqs)
+    text += line_of(undone_record(seq));
   Fd fd{::open((file.empty() ? journal.path : file).c_str(), O_RDWR | O_DSYNC | O_CLOEXEC)};
   if (fd) write_all(fd.get(), text, journal.end);
 }
 
-std::string JournalContent::state() const { return fs::path{path}.parent_path().parent_path().string(); }
+std::string JournalContent::state() const {
+  return fs::path{path}.parent_path().parent_path().string();
+}
 
 bool JournalContent::owner_alive() const {
   if (boot != boot_id()) return false;

@@ -1,9 +1,10 @@
 // The undo journal: what has to be put back, on disk before anything is changed.
 //
-// One file a session, <state>/journal/<session>.journal, prewritten with zeros so that a record needs neither room nor
-// metadata, opened O_DSYNC so that a write that returned is on the disk (open(2)). A record is one line: the CRC-32 of the
-// JSON in 8 hex digits, a blank, the JSON. All records of one apply go in one write. A last record without its end is no
-// record: what it announced was not done yet. One that has its end and a wrong sum is damage.
+// One file a session, <state>/journal/<session>.journal, prewritten with zeros so that a record needs neither
+// room nor metadata, opened O_DSYNC so that a write that returned is on the disk (open(2)). A record is one
+// line: the CRC-32 of the JSON in 8 hex digits, a blank, the JSON. All records of one apply go in one write.
+// A last record without its end is no record: what it announced was not done yet. One that has its end and a
+// wrong sum is damage.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 #include <boost/json.hpp>
 
-#include "injector/system/process.hpp"
 #include "injector/change/inverse.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall {
 
@@ -21,7 +22,7 @@ namespace squall {
 struct JournalledFault {
   std::string step, fault, mechanism, run;
   std::vector<std::string> claims;
-  std::int64_t since = 0, until = 0;  // CLOCK_REALTIME, ns; until 0: as long as its session lives
+  std::int64_t since = 0, until = 0;    // CLOCK_REALTIME, ns; until 0: as long as its session lives
   std::uint64_t network_namespace = 0;  // of its injector, which the claims mean that name none
 };
 
@@ -47,15 +48,17 @@ struct JournalContent {
 
 class Journal {
  public:
-  // Makes the file, prewritten and synced; throws std::runtime_error naming it where that fails (a full disk).
+  // Makes the file, prewritten and synced; throws std::runtime_error naming it where that fails (a full
+  // disk).
   Journal(const std::string& state, const std::string& session);
   Journal(const Journal&) = delete;
 
-  // Writes all records in one durable write, and sees to it that the room for the records that must follow (an "undone"
-  // for each intent) is on disk before. Throws where they do not fit or the disk fails: none of them counts then.
+  // Writes all records in one durable write, and sees to it that the room for the records that must follow
+  // (an "undone" for each intent) is on disk before. Throws where they do not fit or the disk fails: none of
+  // them counts then.
   void append(const std::vector<boost::json::object>& records);
-  // Starts anew when much was written; only while every inverse is undone. Keeps what it has where the disk is full. Whether
-  // it is another file now.
+  // Starts anew when much was written; only while every inverse is undone. Keeps what it has where the disk
+  // is full. Whether it is another file now.
   bool compact();
   int descriptor() const { return fd_.get(); }
   // Removes the file: everything is undone.
@@ -83,13 +86,15 @@ boost::json::object undone_record(std::uint64_t seq);
 boost::json::object fault_record(const JournalledFault&);
 boost::json::object ended_record(const std::string& step);
 
-// Reads what records of a journal are whole; nothing where there is none. One that cannot be read, or has no beginning, is damaged.
+// Reads what records of a journal are whole; nothing where there is none. One that cannot be read, or has no
+// beginning, is damaged.
 std::optional<JournalContent> read_journal(const std::string& path);
 // The same of its bytes; nothing where they have not even a beginning.
 std::optional<JournalContent> parse_journal(const std::string& path, std::string_view text);
 // Every journal below the state folder but that of `except`, in the order of their names.
 std::vector<JournalContent> read_journals(const std::string& state, const std::string& except = "");
 // Adds "undone" to the journal of a dead session, in `file` where it is not to be found by its path.
-void append_undone(const JournalContent&, const std::vector<std::uint64_t>& seqs, const std::string& file = "");
+void append_undone(const JournalContent&, const std::vector<std::uint64_t>& seqs,
+                   const std::string& file = "");
 
 }  // namespace squall

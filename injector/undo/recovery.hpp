@@ -1,4 +1,5 @@
-// What dead injectors left, whatever became of their state folders, and what others than this state folder's have in force.
+// What dead injectors left, whatever became of their state folders, and what others than this state folder's
+// have in force.
 #pragma once
 
 #include "injector/undo/carry_out.hpp"
@@ -9,7 +10,8 @@ namespace squall {
 // The sessions of a host that were brought to their end.
 struct Recovered {
   int sessions = 0;
-  std::vector<std::string> carried_out;  // those whose journal was carried out here, and not by their injector or its guardian
+  std::vector<std::string>
+      carried_out;  // those whose journal was carried out here, and not by their injector or its guardian
   std::vector<Left> left;
   // `held`: the journal, opened before its name may have gone.
   void carry_out(const JournalContent&, const Fd& held = Fd{});

@@ -6,23 +6,28 @@ namespace squall {
 
 std::vector<std::int64_t> TimeScale::ticks(std::int64_t zero, int most) const {
   constexpr std::int64_t s = 1'000'000'000;
-  static constexpr std::array steps{s, 2 * s, 5 * s, 10 * s, 15 * s, 30 * s, 60 * s, 120 * s, 300 * s, 600 * s, 1800 * s, 3600 * s};
+  static constexpr std::array steps{s,      2 * s,   5 * s,   10 * s,  15 * s,   30 * s,
+                                    60 * s, 120 * s, 300 * s, 600 * s, 1800 * s, 3600 * s};
   auto step = steps.back();
   for (auto candidate : steps)
     if ((to_t - from_t) / candidate < most) {
       step = candidate;
       break;
     }
-  while ((to_t - from_t) / step >= most) step *= 2;
+  while ((to_t - from_t) / step >= most)
+    step *= 2;
   std::vector<std::int64_t> out;
-  const auto first = static_cast<std::int64_t>(std::ceil(static_cast<double>(from_t - zero) / static_cast<double>(step)));
-  for (auto t = zero + first * step; t <= to_t; t += step) out.push_back(t);
+  const auto first =
+      static_cast<std::int64_t>(std::ceil(static_cast<double>(from_t - zero) / static_cast<double>(step)));
+  for (auto t = zero + first * step; t <= to_t; t += step)
+    out.push_back(t);
   return out;
 }
 
 std::vector<double> LatencyScale::decades() const {
   std::vector<double> out;
-  for (double ms = low_ms; ms <= high_ms * 1.0001; ms *= 10) out.push_back(ms);
+  for (double ms = low_ms; ms <= high_ms * 1.0001; ms *= 10)
+    out.push_back(ms);
   return out;
 }
 

@@ -14,7 +14,8 @@ struct TimeScale {
   std::int64_t from_t = 0, to_t = 1;
   double left = 0, right = 1;
   double x(std::int64_t t) const {
-    const double share = static_cast<double>(t - from_t) / static_cast<double>(std::max<std::int64_t>(1, to_t - from_t));
+    const double share =
+        static_cast<double>(t - from_t) / static_cast<double>(std::max<std::int64_t>(1, to_t - from_t));
     return left + std::clamp(share, 0.0, 1.0) * (right - left);
   }
   // Round times between the ends, counted from `zero`, at most `most` of them.

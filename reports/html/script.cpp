@@ -2,7 +2,8 @@
 
 namespace squall {
 
-// After a change the policy's hash is wrong, and the browser test prints the right one as Chromium computes it.
+// After a change the policy's hash is wrong, and the browser test prints the right one as Chromium computes
+// it.
 const std::string_view page_script = R"js(
 (() => {
   const svg = document.getElementById('timeline'), holder = document.getElementById('timeline-data');
@@ -49,6 +50,7 @@ const std::string_view page_script = R"js(
 )js";
 
 const std::string_view page_policy =
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-6kXt3aQxI9QnLitwVwRBqHZlhrArMmovD92+7jNc9HI='; base-uri 'none'; form-action 'none'";
+    "default-src 'none'; style-src 'unsafe-inline'; script-src "
+    "'sha256-6kXt3aQxI9QnLitwVwRBqHZlhrArMmovD92+7jNc9HI='; base-uri 'none'; form-action 'none'";
 
 }  // namespace squall

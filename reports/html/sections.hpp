@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "reports/record/record.hpp"
 #include "reports/judge/verdict.hpp"
+#include "reports/record/record.hpp"
 
 namespace squall::html {
 

@@ -2,7 +2,8 @@
 
 namespace squall {
 
-// Colours after Okabe and Ito, whose eight are told apart with any colour vision; nothing is said by colour alone.
+// Colours after Okabe and Ito, whose eight are told apart with any colour vision; nothing is said by colour
+// alone.
 const std::string_view page_style = R"css(
 :root { color-scheme: light dark;
   --ground: #f3f5f8; --paper: #fff; --ink: #18202b; --muted: #566173; --line: #dde2e9; --soft: #f3f5f8;

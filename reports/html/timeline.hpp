@@ -1,11 +1,12 @@
-// The run on one time axis: windows, faults, latency and failures of each service, states of each alert. Inline SVG, with
-// the same as a table for those who cannot see it, and as data for the script that reads values out under the pointer.
+// The run on one time axis: windows, faults, latency and failures of each service, states of each alert.
+// Inline SVG, with the same as a table for those who cannot see it, and as data for the script that reads
+// values out under the pointer.
 #pragma once
 
 #include <string>
 
-#include "reports/record/record.hpp"
 #include "reports/judge/verdict.hpp"
+#include "reports/record/record.hpp"
 
 namespace squall {
 

@@ -1,4 +1,5 @@
-// What the alert sources could have seen: whether any of them was able to tell, and where they do not say the same.
+// What the alert sources could have seen: whether any of them was able to tell, and where they do not say the
+// same.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +11,12 @@
 
 namespace squall {
 
-// Why nobody could have seen it in [from, to], or "": one source of these kinds that answered throughout, did not begin anew
-// meanwhile, and could have told of an alert is enough.
-std::string blind(const RunRecord&, const std::set<std::string>& kinds, std::int64_t from_t, std::int64_t to_t);
-// The same of an alert that fires. A webhook only shows what is sent; it stands in for the others where there are none.
+// Why nobody could have seen it in [from, to], or "": one source of these kinds that answered throughout, did
+// not begin anew meanwhile, and could have told of an alert is enough.
+std::string blind(const RunRecord&, const std::set<std::string>& kinds, std::int64_t from_t,
+                  std::int64_t to_t);
+// The same of an alert that fires. A webhook only shows what is sent; it stands in for the others where there
+// are none.
 std::string blind_to_firing(const RunRecord&, std::int64_t from_t, std::int64_t to_t);
 // Sources that could not have told of any alert to the end, and why. A sentence each.
 std::vector<std::string> blind_sources(const RunRecord&);

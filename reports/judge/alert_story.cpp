@@ -8,7 +8,8 @@ namespace {
 
 // Keeps what is known best: the narrower of two, else the earlier.
 void better(std::optional<std::int64_t>& time, Instant& kept, const Instant& when) {
-  const bool narrower = (when.known && !kept.known) || (when.known == kept.known && when.error_ns() < kept.error_ns());
+  const bool narrower =
+      (when.known && !kept.known) || (when.known == kept.known && when.error_ns() < kept.error_ns());
   const bool alike = when.known == kept.known && when.error_ns() == kept.error_ns();
   if (time && !narrower && !(alike && when.t < *time)) return;
   time = when.t;
@@ -17,13 +18,15 @@ void better(std::optional<std::int64_t>& time, Instant& kept, const Instant& whe
 
 // The episode that something which began at `t` belongs to: the last one, unless that had ended before.
 AlertEpisode& episode_at(AlertStory& story, std::int64_t t) {
-  if (story.episodes.empty() || (story.episodes.back().resolved_t && *story.episodes.back().resolved_t < t)) story.episodes.emplace_back();
+  if (story.episodes.empty() || (story.episodes.back().resolved_t && *story.episodes.back().resolved_t < t))
+    story.episodes.emplace_back();
   return story.episodes.back();
 }
 
 class Teller {
  public:
-  explicit Teller(const RunRecord& record) : squads_(known_squads(record.scenario)), declared_(record.scenario.landscape.squads) {}
+  explicit Teller(const RunRecord& record)
+      : squads_(known_squads(record.scenario)), declared_(record.scenario.landscape.squads) {}
 
   void tell(AlertStory& story, const AlertSighting& sighting) const {
     auto& event = sighting.event;
@@ -41,12 +44,19 @@ class Teller {
         story.fired_by.insert(event.source + " " + event.address);
         break;
       }
-      case AlertState::resolved: resolved(story, when); break;
-      case AlertState::silenced: story.silenced.push_back({sighting.seen_t, event.by.empty() ? "a silence" : event.by}); break;
-      case AlertState::routed: story.routed.push_back({sighting.seen_t, event.receiver, squad(event), event.route}); break;
+      case AlertState::resolved:
+        resolved(story, when);
+        break;
+      case AlertState::silenced:
+        story.silenced.push_back({sighting.seen_t, event.by.empty() ? "a silence" : event.by});
+        break;
+      case AlertState::routed:
+        story.routed.push_back({sighting.seen_t, event.receiver, squad(event), event.route});
+        break;
       case AlertState::notified:
         story.notifications.push_back({sighting.seen_t, event.receiver, squad(event), false});
-        if (auto& episode = episode_at(story, when.t); !episode.firing_t) better(episode.firing_t, episode.firing, when);
+        if (auto& episode = episode_at(story, when.t); !episode.firing_t)
+          better(episode.firing_t, episode.firing, when);
         break;
       case AlertState::notified_resolved:
         story.notifications.push_back({sighting.seen_t, event.receiver, squad(event), true});
@@ -58,7 +68,9 @@ class Teller {
   }
 
  private:
-  std::string squad(const AlertEvent& event) const { return squad_of(event.receiver, event.labels, squads_, declared_); }
+  std::string squad(const AlertEvent& event) const {
+    return squad_of(event.receiver, event.labels, squads_, declared_);
+  }
 
   static void resolved(AlertStory& story, const Instant& when) {
     if (story.episodes.empty()) return;
@@ -78,7 +90,9 @@ struct Raw {
   const AlertEvent& event() const { return sightings.front()->event; }
   const AlertSighting* firing() const {
     for (auto* sighting : sightings)
-      if (sighting->event.state == AlertState::firing || (sighting->event.state == AlertState::notified && !by_prometheus)) return sighting;
+      if (sighting->event.state == AlertState::firing ||
+          (sighting->event.state == AlertState::notified && !by_prometheus))
+        return sighting;
     return nullptr;
   }
 };
@@ -89,8 +103,9 @@ std::vector<Raw> by_labels(const RunRecord& record) {
     auto& event = sighting.event;
     auto same = [&](const Raw& raw) {
       auto& other = raw.event();
-      return !event.fingerprint.empty() && !other.fingerprint.empty() ? other.fingerprint == event.fingerprint
-                                                                      : other.alert == event.alert && other.labels == event.labels;
+      return !event.fingerprint.empty() && !other.fingerprint.empty()
+                 ? other.fingerprint == event.fingerprint
+                 : other.alert == event.alert && other.labels == event.labels;
     };
     auto found = std::find_if(out.begin(), out.end(), same);
     if (found == out.end()) found = out.insert(out.end(), Raw{});
@@ -101,17 +116,21 @@ std::vector<Raw> by_labels(const RunRecord& record) {
 }
 
 std::size_t values_in_common(const AlertEvent& a, const AlertEvent& b) {
-  auto has = [&](const std::string& value) { return std::any_of(a.labels.begin(), a.labels.end(), [&](auto& label) { return label.second == value; }); };
-  return static_cast<std::size_t>(std::count_if(b.labels.begin(), b.labels.end(), [&](auto& label) { return has(label.second); }));
+  auto has = [&](const std::string& value) {
+    return std::any_of(a.labels.begin(), a.labels.end(), [&](auto& label) { return label.second == value; });
+  };
+  return static_cast<std::size_t>(
+      std::count_if(b.labels.begin(), b.labels.end(), [&](auto& label) { return has(label.second); }));
 }
 
-// Prometheus tells Alertmanager when an alert began to fire by the stamp of that evaluation: the same name and the same
-// stamp are the same alert, under whatever labels (external_labels, alert_relabel_configs).
+// Prometheus tells Alertmanager when an alert began to fire by the stamp of that evaluation: the same name
+// and the same stamp are the same alert, under whatever labels (external_labels, alert_relabel_configs).
 bool may_be_one(const Raw& rule, const Raw& there) {
   constexpr std::int64_t stamp_resolution_ns = 2'000'000;
   const auto *a = rule.firing(), *b = there.firing();
   if (!a || !b || rule.event().alert != there.event().alert) return false;
-  if (a->event.preexisting && b->event.since_ns <= a->event.since_ns) return true;  // an older one's first stamp was not looked up
+  if (a->event.preexisting && b->event.since_ns <= a->event.since_ns)
+    return true;  // an older one's first stamp was not looked up
   const auto apart = a->event.since_ns - b->event.since_ns;
   return apart <= stamp_resolution_ns && -apart <= stamp_resolution_ns;
 }
@@ -126,7 +145,9 @@ void join_renamed(std::vector<Raw>& raws) {
   // Those that Alertmanager has under the rule's own labels are whole already.
   std::set<std::size_t> whole;
   for (std::size_t i = 0; i < rules; ++i)
-    if (std::any_of(out[i].sightings.begin(), out[i].sightings.end(), [](auto* s) { return s->event.source != "prometheus"; })) whole.insert(i);
+    if (std::any_of(out[i].sightings.begin(), out[i].sightings.end(),
+                    [](auto* s) { return s->event.source != "prometheus"; }))
+      whole.insert(i);
   for (auto& raw : raws) {
     if (raw.by_prometheus) continue;
     std::optional<std::size_t> best;
@@ -144,7 +165,8 @@ void join_renamed(std::vector<Raw>& raws) {
     out[*best].sightings.insert(out[*best].sightings.end(), raw.sightings.begin(), raw.sightings.end());
   }
   for (auto& raw : out)
-    std::stable_sort(raw.sightings.begin(), raw.sightings.end(), [](auto* a, auto* b) { return a->seen_t < b->seen_t; });
+    std::stable_sort(raw.sightings.begin(), raw.sightings.end(),
+                     [](auto* a, auto* b) { return a->seen_t < b->seen_t; });
   raws = std::move(out);
 }
 
@@ -152,8 +174,10 @@ void join_renamed(std::vector<Raw>& raws) {
 
 std::vector<std::string> known_squads(const Scenario& scenario) {
   std::set<std::string> out;
-  for (auto& [name, squad] : scenario.landscape.squads) out.insert(name);
-  for (auto& [name, service] : scenario.landscape.services) out.insert(service.squad);
+  for (auto& [name, squad] : scenario.landscape.squads)
+    out.insert(name);
+  for (auto& [name, service] : scenario.landscape.services)
+    out.insert(service.squad);
   for (auto& expectation : scenario.expect)
     if (expectation.reaches) out.insert(*expectation.reaches);
   out.insert(scenario.squad);
@@ -168,10 +192,13 @@ std::vector<AlertStory> alert_stories(const RunRecord& record) {
   std::vector<AlertStory> out;
   for (auto& raw : raws) {
     auto& story = out.emplace_back();
-    auto rule = std::find_if(raw.sightings.begin(), raw.sightings.end(), [&](auto* s) { return !raw.by_prometheus || s->event.source == "prometheus"; });
-    story.alert = (*rule)->event.alert, story.fingerprint = (*rule)->event.fingerprint, story.labels = (*rule)->event.labels;
+    auto rule = std::find_if(raw.sightings.begin(), raw.sightings.end(),
+                             [&](auto* s) { return !raw.by_prometheus || s->event.source == "prometheus"; });
+    story.alert = (*rule)->event.alert, story.fingerprint = (*rule)->event.fingerprint,
+    story.labels = (*rule)->event.labels;
     for (auto* sighting : raw.sightings) {
-      if (sighting->event.source != "prometheus" && sighting->event.labels != story.labels) story.labels_there = sighting->event.labels;
+      if (sighting->event.source != "prometheus" && sighting->event.labels != story.labels)
+        story.labels_there = sighting->event.labels;
       teller.tell(story, *sighting);
     }
   }

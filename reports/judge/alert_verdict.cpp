@@ -20,7 +20,8 @@ struct Frame {
   double after_last(std::int64_t t) const { return static_cast<double>(t - *faults_ended) / 1e9; }
 };
 
-// A moment beside a point of the time line that is itself known within `error`: nobody decides within what is uncertain.
+// A moment beside a point of the time line that is itself known within `error`: nobody decides within what is
+// uncertain.
 enum class Order { before, after, unclear };
 
 Order order(const Instant& moment, std::int64_t point, std::int64_t error) {
@@ -39,7 +40,8 @@ std::optional<Frame> frame_of(const RunRecord& record) {
   return Frame{window->start_t, error, record.faults_ended_t(), record.last_t};
 }
 
-bool carries(const std::map<std::string, std::string>& labels, const std::map<std::string, std::string>& wanted) {
+bool carries(const std::map<std::string, std::string>& labels,
+             const std::map<std::string, std::string>& wanted) {
   return std::all_of(wanted.begin(), wanted.end(), [&](auto& label) {
     auto found = labels.find(label.first);
     return found != labels.end() && found->second == label.second;
@@ -48,13 +50,15 @@ bool carries(const std::map<std::string, std::string>& labels, const std::map<st
 
 // By the rule's labels, or by those that Alertmanager has it under.
 bool carries(const AlertStory& story, const std::map<std::string, std::string>& wanted) {
-  return carries(story.labels, wanted) || (!story.labels_there.empty() && carries(story.labels_there, wanted));
+  return carries(story.labels, wanted) ||
+         (!story.labels_there.empty() && carries(story.labels_there, wanted));
 }
 
 // The first time that it fired after the first fault began.
 const AlertEpisode* fired_episode(const AlertStory& story, const Frame& frame) {
   for (auto& episode : story.episodes)
-    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::after) return &episode;
+    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::after)
+      return &episode;
   return nullptr;
 }
 
@@ -70,7 +74,8 @@ const AlertEpisode* earlier_episode(const AlertStory& story, const Frame& frame)
 // Nobody can tell whether it fired before or after that.
 const AlertEpisode* unclear_episode(const AlertStory& story, const Frame& frame) {
   for (auto& episode : story.episodes)
-    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::unclear) return &episode;
+    if (episode.firing_t && order(episode.firing, frame.first_fault, frame.error) == Order::unclear)
+      return &episode;
   return nullptr;
 }
 
@@ -97,7 +102,8 @@ struct Gathered {
 void gather(Gathered& out, const AlertStory& story, std::size_t index, const Frame& frame) {
   out.stories.push_back(index);
   if (earlier_episode(story, frame)) out.preexisting = true;
-  if (auto* pending = pending_episode(story, frame)) out.pending_t = std::min(out.pending_t.value_or(*pending->pending_t), *pending->pending_t);
+  if (auto* pending = pending_episode(story, frame))
+    out.pending_t = std::min(out.pending_t.value_or(*pending->pending_t), *pending->pending_t);
   if (auto* unclear = unclear_episode(story, frame)) out.unclear = unclear;
   auto* fired = fired_episode(story, frame);
   if (!fired) return;
@@ -105,7 +111,8 @@ void gather(Gathered& out, const AlertStory& story, std::size_t index, const Fra
     out.first = index;
     out.firing_t = fired->firing_t;
     out.firing = fired->firing;
-    out.pending_before = fired->pending_t && order(fired->pending, frame.first_fault, frame.error) != Order::after;
+    out.pending_before =
+        fired->pending_t && order(fired->pending, frame.first_fault, frame.error) != Order::after;
     if (fired->pending_t) out.pending_t = fired->pending_t;
   }
   auto& last = story.episodes.back();
@@ -132,16 +139,19 @@ void fill(AlertVerdict& out, const Gathered& all, const Frame& frame) {
   if (all.pending_t) out.pending_after_s = frame.after_first(*all.pending_t);
   if (all.firing_t) out.fired_after_s = frame.after_first(*all.firing_t);
   if (all.notified_t) out.notified_after_s = frame.after_first(*all.notified_t);
-  if (all.resolved_t && !all.unresolved && frame.faults_ended) out.resolved_after_s = frame.after_last(*all.resolved_t);
+  if (all.resolved_t && !all.unresolved && frame.faults_ended)
+    out.resolved_after_s = frame.after_last(*all.resolved_t);
   out.reached = all.reached;
 }
 
 class ExpectedAlert {
  public:
-  ExpectedAlert(const RunRecord& record, const std::vector<AlertStory>& stories, const Expectation& expectation, const Frame& frame)
+  ExpectedAlert(const RunRecord& record, const std::vector<AlertStory>& stories,
+                const Expectation& expectation, const Frame& frame)
       : record_(record), stories_(stories), wanted_(expectation), frame_(frame) {
     for (std::size_t i = 0; i < stories.size(); ++i)
-      if (stories[i].alert == *wanted_.alert && carries(stories[i], wanted_.labels)) gather(all_, stories[i], i, frame);
+      if (stories[i].alert == *wanted_.alert && carries(stories[i], wanted_.labels))
+        gather(all_, stories[i], i, frame);
     for (auto& one : all_.fired)
       if (all_.forgotten.empty()) all_.forgotten = forgotten(record, *one.story, one.from_t);
   }
@@ -154,15 +164,21 @@ class ExpectedAlert {
     if (!all_.firing_t)
       not_fired();
     else if (all_.pending_before)
-      decide(AlertOutcome::preexisting, fmt::format("fired {} after the first fault, but was pending before it, so it cannot tell that it noticed this one", after_first(*all_.firing_t)));
-    else if (auto lateness = deadline() ? order(all_.firing, *deadline() + 1, frame_.error) : Order::before; lateness == Order::before)
+      decide(AlertOutcome::preexisting, fmt::format("fired {} after the first fault, but was pending before "
+                                                    "it, so it cannot tell that it noticed this one",
+                                                    after_first(*all_.firing_t)));
+    else if (auto lateness = deadline() ? order(all_.firing, *deadline() + 1, frame_.error) : Order::before;
+             lateness == Order::before)
       in_time();
     else if (lateness == Order::after && all_.firing.known)
-      decide(AlertOutcome::late, fmt::format("fired {} after the first fault, {} too late", after_first(*all_.firing_t),
-                                             text::seconds(static_cast<double>(*all_.firing_t - *deadline()) / 1e9)));
+      decide(AlertOutcome::late,
+             fmt::format("fired {} after the first fault, {} too late", after_first(*all_.firing_t),
+                         text::seconds(static_cast<double>(*all_.firing_t - *deadline()) / 1e9)));
     else
-      decide(AlertOutcome::unseen, fmt::format("fired {} after the first fault, which the expected {} cannot be told from: {}", after_first(*all_.firing_t),
-                                               squall::to_string(*wanted_.fires_within), how_well(all_.firing)));
+      decide(AlertOutcome::unseen,
+             fmt::format("fired {} after the first fault, which the expected {} cannot be told from: {}",
+                         after_first(*all_.firing_t), squall::to_string(*wanted_.fires_within),
+                         how_well(all_.firing)));
     return std::move(out_);
   }
 
@@ -182,14 +198,19 @@ class ExpectedAlert {
 
   std::string how_well(const Instant& moment) const {
     if (!moment.known) return "the clock that says so could not be compared with ours";
-    return fmt::format("it is known within {}", text::seconds(static_cast<double>(moment.error_ns() + 2 * frame_.error) / 1e9));
+    return fmt::format("it is known within {}",
+                       text::seconds(static_cast<double>(moment.error_ns() + 2 * frame_.error) / 1e9));
   }
 
   void not_fired() {
     if (all_.preexisting)
-      return decide(AlertOutcome::preexisting, "was firing before the first fault, so it cannot tell that it noticed this one");
+      return decide(AlertOutcome::preexisting,
+                    "was firing before the first fault, so it cannot tell that it noticed this one");
     if (all_.unclear)
-      return decide(AlertOutcome::unseen, fmt::format("fired, but whether that was before or after the first fault cannot be told: {}", how_well(all_.unclear->firing)));
+      return decide(
+          AlertOutcome::unseen,
+          fmt::format("fired, but whether that was before or after the first fault cannot be told: {}",
+                      how_well(all_.unclear->firing)));
     if (const auto* other = other_labels()) {
       const bool squad = wanted_.labels.contains("squad") && other->labels.contains("squad") && [&] {
         auto rest = wanted_.labels;
@@ -197,21 +218,27 @@ class ExpectedAlert {
         return carries(other->labels, rest);
       }();
       return decide(squad ? AlertOutcome::wrong_squad : AlertOutcome::missing,
-                    fmt::format("fired only with other labels: {}, expected {}", text::labels(other->labels, "alertname"), text::labels(wanted_.labels)));
+                    fmt::format("fired only with other labels: {}, expected {}",
+                                text::labels(other->labels, "alertname"), text::labels(wanted_.labels)));
     }
     const auto until = std::min(frame_.end, deadline().value_or(frame_.end));
     if (auto why = blind_to_firing(record_, frame_.first_fault, until); !why.empty())
       return decide(AlertOutcome::unseen, "was not seen to fire, but could not be seen: " + why);
     if (deadline() && frame_.end < *deadline())
-      return decide(AlertOutcome::unseen, fmt::format("did not fire, but was watched for only {} of {}", after_first(frame_.end),
-                                                      squall::to_string(*wanted_.fires_within)));
-    const auto pending = all_.pending_t ? fmt::format("; it was pending from {} on", after_first(*all_.pending_t)) : std::string();
-    decide(AlertOutcome::missing, fmt::format("did not fire in the {} after the first fault{}", after_first(frame_.end), pending));
+      return decide(AlertOutcome::unseen,
+                    fmt::format("did not fire, but was watched for only {} of {}", after_first(frame_.end),
+                                squall::to_string(*wanted_.fires_within)));
+    const auto pending = all_.pending_t
+                             ? fmt::format("; it was pending from {} on", after_first(*all_.pending_t))
+                             : std::string();
+    decide(AlertOutcome::missing,
+           fmt::format("did not fire in the {} after the first fault{}", after_first(frame_.end), pending));
   }
 
   const AlertStory* other_labels() const {
     for (auto& story : stories_)
-      if (story.alert == *wanted_.alert && !carries(story, wanted_.labels) && fired_episode(story, frame_)) return &story;
+      if (story.alert == *wanted_.alert && !carries(story, wanted_.labels) && fired_episode(story, frame_))
+        return &story;
     return nullptr;
   }
 
@@ -219,8 +246,11 @@ class ExpectedAlert {
     std::string text = fmt::format("fired {} after the first fault", after_first(*all_.firing_t));
     if (wanted_.reaches && !reached(text)) return;
     if (!wanted_.reaches && !all_.reached.empty()) text += ", reached " + text::join(all_.reached);
-    if (auto kept = kept_from("", record_, stories_, all_.fired); kept && kept->outcome == AlertOutcome::silenced) text += ", was silenced";
-    else if (kept && kept->outcome == AlertOutcome::inhibited) text += ", was inhibited";
+    if (auto kept = kept_from("", record_, stories_, all_.fired);
+        kept && kept->outcome == AlertOutcome::silenced)
+      text += ", was silenced";
+    else if (kept && kept->outcome == AlertOutcome::inhibited)
+      text += ", was inhibited";
     out_.in_time = true;
     decide(AlertOutcome::caught, text);
     if (frame_.faults_ended) resolved(text);
@@ -237,15 +267,24 @@ class ExpectedAlert {
       return true;
     }
     if (!all_.reached.empty())
-      decide(AlertOutcome::wrong_squad, fmt::format("{}, but reached {} instead of {}", text, text::join(all_.reached), *wanted_.reaches));
+      decide(AlertOutcome::wrong_squad, fmt::format("{}, but reached {} instead of {}", text,
+                                                    text::join(all_.reached), *wanted_.reaches));
     else if (auto kept = kept_from(*wanted_.reaches, record_, stories_, all_.fired))
       decide(kept->outcome, text + kept->text);
     else if (!has_source(record_, "webhook") && !routed_to(all_.fired).empty())
-      return text += fmt::format(", routed to {} by Alertmanager (whether it was delivered only a webhook can see)", *wanted_.reaches), true;
+      return text +=
+             fmt::format(", routed to {} by Alertmanager (whether it was delivered only a webhook can see)",
+                         *wanted_.reaches),
+             true;
     else if (auto why = blind(record_, {"webhook"}, *all_.firing_t, frame_.end); !why.empty())
-      decide(AlertOutcome::unseen, fmt::format("{}, but whom it reached could not be seen: {}", text, has_source(record_, "webhook") ? why : "no webhook is declared, and Alertmanager told no receiver"));
+      decide(AlertOutcome::unseen,
+             fmt::format("{}, but whom it reached could not be seen: {}", text,
+                         has_source(record_, "webhook")
+                             ? why
+                             : "no webhook is declared, and Alertmanager told no receiver"));
     else
-      decide(AlertOutcome::wrong_squad, fmt::format("{}, but reached nobody instead of {}", text, *wanted_.reaches));
+      decide(AlertOutcome::wrong_squad,
+             fmt::format("{}, but reached nobody instead of {}", text, *wanted_.reaches));
     return false;
   }
 
@@ -253,16 +292,24 @@ class ExpectedAlert {
     const auto limit = wanted_.resolves_within;
     if (out_.resolved_after_s) {
       text += *out_.resolved_after_s < 0 ? ", resolved before the last fault's end"
-                                         : fmt::format(", resolved {} after the last fault's end", text::seconds(*out_.resolved_after_s));
-      const auto lateness = limit ? order(all_.resolved, *frame_.faults_ended + limit->ns + 1, frame_.error) : Order::before;
+                                         : fmt::format(", resolved {} after the last fault's end",
+                                                       text::seconds(*out_.resolved_after_s));
+      const auto lateness =
+          limit ? order(all_.resolved, *frame_.faults_ended + limit->ns + 1, frame_.error) : Order::before;
       if (lateness == Order::before) return decide(AlertOutcome::caught, text);
-      if (lateness == Order::after && all_.resolved.known) return decide(AlertOutcome::unresolved, text + ", too late");
-      return decide(AlertOutcome::unseen, fmt::format("{}, which the expected {} cannot be told from: {}", text, squall::to_string(*limit), how_well(all_.resolved)));
+      if (lateness == Order::after && all_.resolved.known)
+        return decide(AlertOutcome::unresolved, text + ", too late");
+      return decide(AlertOutcome::unseen,
+                    fmt::format("{}, which the expected {} cannot be told from: {}", text,
+                                squall::to_string(*limit), how_well(all_.resolved)));
     }
-    text += fmt::format(", not resolved in the {} watched after the last fault's end", text::seconds(frame_.after_last(frame_.end)));
+    text += fmt::format(", not resolved in the {} watched after the last fault's end",
+                        text::seconds(frame_.after_last(frame_.end)));
     if (!limit) return decide(AlertOutcome::caught, text);
-    if (!all_.forgotten.empty()) return decide(AlertOutcome::unseen, fmt::format("{}, but {}", text, all_.forgotten));
-    decide(frame_.end >= *frame_.faults_ended + limit->ns ? AlertOutcome::unresolved : AlertOutcome::unseen, text);
+    if (!all_.forgotten.empty())
+      return decide(AlertOutcome::unseen, fmt::format("{}, but {}", text, all_.forgotten));
+    decide(frame_.end >= *frame_.faults_ended + limit->ns ? AlertOutcome::unresolved : AlertOutcome::unseen,
+           text);
   }
 
   const RunRecord& record_;
@@ -283,7 +330,8 @@ AlertVerdict not_run(const Expectation& expectation) {
   return out;
 }
 
-std::optional<AlertVerdict> unasked(const RunRecord& record, const AlertStory& story, std::size_t index, const Frame& frame, bool none_may_fire) {
+std::optional<AlertVerdict> unasked(const RunRecord& record, const AlertStory& story, std::size_t index,
+                                    const Frame& frame, bool none_may_fire) {
   Gathered all;
   gather(all, story, index, frame);
   if (!all.firing_t && !all.preexisting && !all.unclear) return std::nullopt;
@@ -293,12 +341,14 @@ std::optional<AlertVerdict> unasked(const RunRecord& record, const AlertStory& s
   fill(out, all, frame);
   if (!all.firing_t) {
     out.outcome = all.preexisting ? AlertOutcome::preexisting : AlertOutcome::unseen;
-    out.text = all.preexisting ? "was firing before the first fault" : "fired, but whether that was before or after the first fault cannot be told";
+    out.text = all.preexisting ? "was firing before the first fault"
+                               : "fired, but whether that was before or after the first fault cannot be told";
     return out;
   }
   if (all.pending_before && !none_may_fire) {
     out.outcome = AlertOutcome::preexisting;
-    out.text = fmt::format("fired {} after the first fault, was pending before it", text::seconds(*out.fired_after_s));
+    out.text = fmt::format("fired {} after the first fault, was pending before it",
+                           text::seconds(*out.fired_after_s));
     return out;
   }
   out.outcome = none_may_fire ? AlertOutcome::unexpected : AlertOutcome::other;
@@ -314,17 +364,28 @@ std::optional<AlertVerdict> unasked(const RunRecord& record, const AlertStory& s
 
 std::string_view to_string(AlertOutcome outcome) {
   switch (outcome) {
-    case AlertOutcome::caught: return "caught";
-    case AlertOutcome::missing: return "missing";
-    case AlertOutcome::late: return "late";
-    case AlertOutcome::wrong_squad: return "wrong squad";
-    case AlertOutcome::unresolved: return "unresolved";
-    case AlertOutcome::preexisting: return "preexisting";
-    case AlertOutcome::silenced: return "silenced";
-    case AlertOutcome::inhibited: return "inhibited";
-    case AlertOutcome::unexpected: return "unexpected";
-    case AlertOutcome::other: return "other";
-    case AlertOutcome::unseen: return "undecided";
+    case AlertOutcome::caught:
+      return "caught";
+    case AlertOutcome::missing:
+      return "missing";
+    case AlertOutcome::late:
+      return "late";
+    case AlertOutcome::wrong_squad:
+      return "wrong squad";
+    case AlertOutcome::unresolved:
+      return "unresolved";
+    case AlertOutcome::preexisting:
+      return "preexisting";
+    case AlertOutcome::silenced:
+      return "silenced";
+    case AlertOutcome::inhibited:
+      return "inhibited";
+    case AlertOutcome::unexpected:
+      return "unexpected";
+    case AlertOutcome::other:
+      return "other";
+    case AlertOutcome::unseen:
+      return "undecided";
   }
   return "?";
 }
@@ -348,7 +409,8 @@ std::vector<AlertVerdict> judge_alerts(const RunRecord& record, const std::vecto
   if (!frame) return out;
   for (std::size_t i = 0; i < stories.size(); ++i)
     if (!told.contains(i))
-      if (auto other = unasked(record, stories[i], i, *frame, none_may_fire)) out.push_back(std::move(*other));
+      if (auto other = unasked(record, stories[i], i, *frame, none_may_fire))
+        out.push_back(std::move(*other));
   return out;
 }
 
@@ -368,7 +430,8 @@ AlertScore score(const std::vector<AlertVerdict>& alerts) {
       continue;
     }
     ++out.expected;
-    const bool undecided = alert.outcome == AlertOutcome::unseen || (alert.outcome == AlertOutcome::preexisting && alert.fired);
+    const bool undecided =
+        alert.outcome == AlertOutcome::unseen || (alert.outcome == AlertOutcome::preexisting && alert.fired);
     if (alert.in_time)
       ++out.caught;
     else if (!undecided)
@@ -378,8 +441,10 @@ AlertScore score(const std::vector<AlertVerdict>& alerts) {
     detection += *alert.fired_after_s;
   }
   out.unexpected = static_cast<std::int64_t>(unexpected.size());
-  if (fired + out.unexpected) out.precision = static_cast<double>(fired) / static_cast<double>(fired + out.unexpected);
-  if (out.caught + out.missed) out.recall = static_cast<double>(out.caught) / static_cast<double>(out.caught + out.missed);
+  if (fired + out.unexpected)
+    out.precision = static_cast<double>(fired) / static_cast<double>(fired + out.unexpected);
+  if (out.caught + out.missed)
+    out.recall = static_cast<double>(out.caught) / static_cast<double>(out.caught + out.missed);
   if (fired) out.mean_detection_s = detection / static_cast<double>(fired);
   return out;
 }

@@ -42,12 +42,13 @@ struct AlertVerdict {
   std::optional<std::size_t> story;        // its place in the stories
 };
 
-// How well the alerting answered. Caught: in time, to whom it should; late, misrouted and silenced ones are missed; those
-// that could not be seen are neither. Unexpected are counted by name, since one cause may raise an alert in many places.
+// How well the alerting answered. Caught: in time, to whom it should; late, misrouted and silenced ones are
+// missed; those that could not be seen are neither. Unexpected are counted by name, since one cause may raise
+// an alert in many places.
 struct AlertScore {
   std::int64_t expected = 0, caught = 0, missed = 0, unexpected = 0;
-  std::optional<double> precision;         // of those that fired after the fault began, the share that was expected
-  std::optional<double> recall;            // caught of caught and missed
+  std::optional<double> precision;  // of those that fired after the fault began, the share that was expected
+  std::optional<double> recall;     // caught of caught and missed
   std::optional<double> mean_detection_s;  // of the expected ones that fired, late ones too
 };
 

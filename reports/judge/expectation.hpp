@@ -1,12 +1,13 @@
 // Whether what was measured of a service meets what was expected: held, violated or inconclusive.
 //
-// Held: the measured figure meets the bound, and there are samples enough that one bad one alone would not have broken it
-// (100 for 99 %, 1,000 for 99.9 %, and never fewer than 20). Violated: the figure misses the bound, and so does its whole
-// 95 % confidence interval. Anything else is too little to tell: inconclusive. What squall could not ask might have gone
-// either way: where that would turn the outcome, it is inconclusive too.
+// Held: the measured figure meets the bound, and there are samples enough that one bad one alone would not
+// have broken it (100 for 99 %, 1,000 for 99.9 %, and never fewer than 20). Violated: the figure misses the
+// bound, and so does its whole 95 % confidence interval. Anything else is too little to tell: inconclusive.
+// What squall could not ask might have gone either way: where that would turn the outcome, it is inconclusive
+// too.
 //
-// A service is judged probe by probe: what is expected of it holds where it holds for each of them, and is violated where
-// it is for one. Many probes of one kind cannot outvote another.
+// A service is judged probe by probe: what is expected of it holds where it holds for each of them, and is
+// violated where it is for one. Many probes of one kind cannot outvote another.
 #pragma once
 
 #include <string>

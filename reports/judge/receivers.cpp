@@ -10,12 +10,15 @@ namespace {
 
 // What only says how somebody is told, or that everybody is: beside a squad's name it takes nothing away.
 constexpr std::array<std::string_view, 38> channel_words{
-    "alert",  "alerts",   "all",      "call",      "channel",  "chat",     "critical", "default",  "discord", "email",
-    "events", "everybody", "everyone", "hook",      "hooks",    "incident", "mail",     "main",     "notifications", "notify",
-    "on",     "oncall",   "ops",      "opsgenie",  "page",     "pager",    "pagerduty", "pages",   "phone",   "receiver",
-    "slack",  "sms",      "squad",    "team",      "teams",    "telegram", "webhook",  "webhooks"};
+    "alert",   "alerts", "all",           "call",      "channel",  "chat",     "critical", "default",
+    "discord", "email",  "events",        "everybody", "everyone", "hook",     "hooks",    "incident",
+    "mail",    "main",   "notifications", "notify",    "on",       "oncall",   "ops",      "opsgenie",
+    "page",    "pager",  "pagerduty",     "pages",     "phone",    "receiver", "slack",    "sms",
+    "squad",   "team",   "teams",         "telegram",  "webhook",  "webhooks"};
 
-bool word_character(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+bool word_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
 
 std::vector<std::string> words(const std::string& text) {
   std::vector<std::string> out{""};
@@ -29,8 +32,11 @@ std::vector<std::string> words(const std::string& text) {
   return out;
 }
 
-bool only_channels(std::vector<std::string>::const_iterator from, std::vector<std::string>::const_iterator to) {
-  return std::all_of(from, to, [](auto& word) { return std::find(channel_words.begin(), channel_words.end(), word) != channel_words.end(); });
+bool only_channels(std::vector<std::string>::const_iterator from,
+                   std::vector<std::string>::const_iterator to) {
+  return std::all_of(from, to, [](auto& word) {
+    return std::find(channel_words.begin(), channel_words.end(), word) != channel_words.end();
+  });
 }
 
 // The squad's words stand in the receiver's in a row, and all others are channels.
@@ -43,10 +49,12 @@ bool names(const std::vector<std::string>& receiver, const std::vector<std::stri
 
 }  // namespace
 
-std::string squad_of(const std::string& receiver, const std::map<std::string, std::string>& labels, const std::vector<std::string>& squads,
+std::string squad_of(const std::string& receiver, const std::map<std::string, std::string>& labels,
+                     const std::vector<std::string>& squads,
                      const std::map<std::string, SquadSpec>& declared) {
   for (auto& [name, squad] : declared)
-    if (std::find(squad.receivers.begin(), squad.receivers.end(), receiver) != squad.receivers.end()) return name;
+    if (std::find(squad.receivers.begin(), squad.receivers.end(), receiver) != squad.receivers.end())
+      return name;
   if (std::find(squads.begin(), squads.end(), receiver) != squads.end()) return receiver;
   const auto said = words(receiver);
   std::string best;

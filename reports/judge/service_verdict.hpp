@@ -11,6 +11,7 @@ namespace squall {
 
 // Those that have probes, or that a record has anything of.
 std::vector<std::string> services_of(const RunRecord&);
-ServiceVerdict observe_service(const RunRecord&, const std::string& service, const std::map<std::string, WindowSpan>& windows);
+ServiceVerdict observe_service(const RunRecord&, const std::string& service,
+                               const std::map<std::string, WindowSpan>& windows);
 
 }  // namespace squall

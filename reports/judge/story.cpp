@@ -20,7 +20,8 @@ std::string done(const RunRecord& record) {
   }
   if (parts.empty()) return "Nothing was injected.";
   const auto window = record.fault_window();
-  return fmt::format("At {} on {}, {}.", text::clock(record.wall_ns(window->start_t)), text::day(record.wall_start_ns), text::join(parts, "; "));
+  return fmt::format("At {} on {}, {}.", text::clock(record.wall_ns(window->start_t)),
+                     text::day(record.wall_start_ns), text::join(parts, "; "));
 }
 
 struct Felt {
@@ -33,7 +34,8 @@ Felt felt_by(const ProbeVerdict& probe) {
   const bool known = before != probe.windows.end();
   auto& now = during->second;
   return {.fewer = now.availability < (known ? before->second.availability : 1) - 0.001,
-          .slower = now.latency && known && before->second.latency && now.latency->p99_ms > 2 * before->second.latency->p99_ms &&
+          .slower = now.latency && known && before->second.latency &&
+                    now.latency->p99_ms > 2 * before->second.latency->p99_ms &&
                     now.latency->p99_ms > before->second.latency->p99_ms + 5};
 }
 
@@ -54,24 +56,36 @@ std::string felt(const Verdict& verdict) {
     }
     std::vector<std::string> how;
     if (fewer) how.push_back(fmt::format("answered {} of its probes", text::percent(now.availability)));
-    if (slower) how.push_back(fmt::format("slowed from a p99 of {} to {}", text::milliseconds(before->second.latency->p99_ms), text::milliseconds(now.latency->p99_ms)));
+    if (slower)
+      how.push_back(fmt::format("slowed from a p99 of {} to {}",
+                                text::milliseconds(before->second.latency->p99_ms),
+                                text::milliseconds(now.latency->p99_ms)));
     auto part = fmt::format("{} {}", name_of(service, *worst), text::join(how, " and "));
-    if (service.time_to_recover_s && *service.time_to_recover_s > 0) part += fmt::format(", and was back {} after the last fault's end", text::seconds(*service.time_to_recover_s));
-    if (!service.time_to_recover_s) part += fmt::format(", and was {}", service.recovery.empty() ? "not seen to recover" : service.recovery);
+    if (service.time_to_recover_s && *service.time_to_recover_s > 0)
+      part += fmt::format(", and was back {} after the last fault's end",
+                          text::seconds(*service.time_to_recover_s));
+    if (!service.time_to_recover_s)
+      part +=
+          fmt::format(", and was {}", service.recovery.empty() ? "not seen to recover" : service.recovery);
     parts.push_back(std::move(part));
   }
   if (!seen) return "";
-  if (parts.empty()) return seen == 1 ? fmt::format("{} was as good as before.", verdict.services.front().service) : "No service was worse off than before.";
+  if (parts.empty())
+    return seen == 1 ? fmt::format("{} was as good as before.", verdict.services.front().service)
+                     : "No service was worse off than before.";
   auto out = text::join(parts, "; ");
-  if (untouched) out += fmt::format("; {} other service{} felt nothing", untouched, untouched == 1 ? "" : "s");
+  if (untouched)
+    out += fmt::format("; {} other service{} felt nothing", untouched, untouched == 1 ? "" : "s");
   return out + ".";
 }
 
 std::string noticed(const Verdict& verdict) {
   std::vector<std::string> parts;
   for (auto& alert : verdict.alerts) {
-    if (alert.expected) parts.push_back(fmt::format("The alert {} {}.", alert.alert, alert.text));
-    else if (alert.outcome == AlertOutcome::unexpected) parts.push_back(fmt::format("Nobody expected {}, which {}.", alert.alert, alert.text));
+    if (alert.expected)
+      parts.push_back(fmt::format("The alert {} {}.", alert.alert, alert.text));
+    else if (alert.outcome == AlertOutcome::unexpected)
+      parts.push_back(fmt::format("Nobody expected {}, which {}.", alert.alert, alert.text));
   }
   if (parts.size() > 4) parts.resize(4);
   return text::join(parts, " ");
@@ -92,7 +106,8 @@ std::string in_force(const FaultRecord& fault) {
 
 std::string short_name(const FaultRecord& fault) {
   auto out = fmt::format("{} on {}", fault.fault, fault.host);
-  if (fault.targets.size() == 1 && text::columns(fault.targets.front()) <= 48) out += fmt::format(" ({})", fault.targets.front());
+  if (fault.targets.size() == 1 && text::columns(fault.targets.front()) <= 48)
+    out += fmt::format(" ({})", fault.targets.front());
   return out;
 }
 
@@ -105,7 +120,7 @@ std::vector<std::string> story(const RunRecord& record, const Verdict& verdict) 
   if (!record.fault_window()) return out;
   add(felt(verdict));
   add(noticed(verdict));
-  add(!verdict.restored  ? "Whether the hosts are as found is not known."
+  add(!verdict.restored   ? "Whether the hosts are as found is not known."
       : *verdict.restored ? "Every host was compared afterwards and is as found."
                           : "Not everything is as found.");
   return out;

@@ -4,14 +4,15 @@
 #include <string>
 #include <vector>
 
-#include "reports/record/record.hpp"
 #include "reports/judge/verdict.hpp"
+#include "reports/record/record.hpp"
 
 namespace squall {
 
 std::vector<std::string> story(const RunRecord&, const Verdict&);
 
-// Whether its users were worse off during the fault than before it: fewer answers, a much slower p99, or not back at once.
+// Whether its users were worse off during the fault than before it: fewer answers, a much slower p99, or not
+// back at once.
 bool was_affected(const ServiceVerdict&);
 
 // "disk.latency on db1" and the like, with what it was aimed at where that is short.

@@ -5,8 +5,8 @@
 
 namespace squall {
 
-// Adds to each dose of such a step what the hosts together tell: "began_apart_ns"; and takes back "verified" where there was no
-// moment at which all of them had it.
+// Adds to each dose of such a step what the hosts together tell: "began_apart_ns"; and takes back "verified"
+// where there was no moment at which all of them had it.
 void judge_at_once(RunRecord&);
 
 }  // namespace squall

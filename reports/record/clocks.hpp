@@ -1,5 +1,6 @@
-// Every alert source and every host tells times by a clock of its own. What such a clock said beside ours, again and again
-// through a run, brings its times to the run's own time line, with the error that is left; a step of it is seen there, too.
+// Every alert source and every host tells times by a clock of its own. What such a clock said beside ours,
+// again and again through a run, brings its times to the run's own time line, with the error that is left; a
+// step of it is seen there, too.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +34,10 @@ class Clocks {
   // Something was heard of it at all; records from before clocks were compared know none.
   bool heard(const std::string& whose) const { return readings_.contains(whose); }
   bool known(const std::string& whose) const;
-  // The moment that this clock called `wall_ns`, heard of at `seen_t`, so not later than that. Where a step leaves several, those
-  // after `likely_from_t` are meant.
-  Instant bring(const std::string& whose, std::int64_t wall_ns, std::int64_t seen_t, std::int64_t likely_from_t) const;
+  // The moment that this clock called `wall_ns`, heard of at `seen_t`, so not later than that. Where a step
+  // leaves several, those after `likely_from_t` are meant.
+  Instant bring(const std::string& whose, std::int64_t wall_ns, std::int64_t seen_t,
+                std::int64_t likely_from_t) const;
   const std::map<std::string, std::vector<ClockReading>>& all() const { return readings_; }
   bool empty() const { return readings_.empty(); }
 

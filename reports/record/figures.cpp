@@ -21,14 +21,19 @@ std::int64_t timeout_of(const RunRecord& record, const ProbeSeries& series) {
 
 bool timed_out(const ProbeSample& sample, std::int64_t timeout_ns) {
   if (sample.ok || sample.unseen) return false;
-  return (timeout_ns > 0 && sample.latency_ns >= timeout_ns) || sample.error.find("timed out") != std::string::npos;
+  return (timeout_ns > 0 && sample.latency_ns >= timeout_ns) ||
+         sample.error.find("timed out") != std::string::npos;
 }
 
-QuantileInterval interval(const std::vector<double>& sorted, double q) { return quantile_interval(sorted, q); }
+QuantileInterval interval(const std::vector<double>& sorted, double q) {
+  return quantile_interval(sorted, q);
+}
 
 template <class T>
-void tighten(std::optional<Comparison<T>>& bound, const std::optional<Comparison<T>>& other, bool from_below) {
-  if (other && (!bound || (from_below ? other->bound > bound->bound : other->bound < bound->bound))) bound = other;
+void tighten(std::optional<Comparison<T>>& bound, const std::optional<Comparison<T>>& other,
+             bool from_below) {
+  if (other && (!bound || (from_below ? other->bound > bound->bound : other->bound < bound->bound)))
+    bound = other;
 }
 
 std::optional<Comparison<Duration>> at_most(const std::optional<Duration>& bound) {
@@ -48,15 +53,17 @@ Tolerance tolerance(const SteadyState& steady) {
     if (out.slow_ms || !bound) return;
     out = {bound->bound.milliseconds(), share};
   };
-  take(steady.latency_p99, 0.01), take(steady.latency_p90, 0.10), take(steady.latency_p50, 0.50), take(steady.latency_max, 0.01);
+  take(steady.latency_p99, 0.01), take(steady.latency_p90, 0.10), take(steady.latency_p50, 0.50),
+      take(steady.latency_max, 0.01);
   if (steady.availability) out.share = std::max(out.share, 1 - steady.availability->bound.fraction());
   return out;
 }
 
-// A promise bounds availability from below and latency from above; "availability < 50%" expects an outage instead, and
-// is no part of a steady state.
+// A promise bounds availability from below and latency from above; "availability < 50%" expects an outage
+// instead, and is no part of a steady state.
 template <class T>
-std::optional<Comparison<T>> promise(const std::optional<Comparison<T>>& bound, Comparator strict, Comparator wide) {
+std::optional<Comparison<T>> promise(const std::optional<Comparison<T>>& bound, Comparator strict,
+                                     Comparator wide) {
   return bound && (bound->comparator == strict || bound->comparator == wide) ? bound : std::nullopt;
 }
 
@@ -73,7 +80,8 @@ std::vector<const ProbeSeries*> probes_of(const RunRecord& record, const std::st
 std::vector<ServiceSample> samples_of(const RunRecord& record, const ProbeSeries& series) {
   std::vector<ServiceSample> out;
   const auto timeout_ns = timeout_of(record, series);
-  for (auto& sample : series.samples) out.push_back({&sample, timed_out(sample, timeout_ns)});
+  for (auto& sample : series.samples)
+    out.push_back({&sample, timed_out(sample, timeout_ns)});
   return out;
 }
 
@@ -135,11 +143,13 @@ SteadyState steady_state(const Scenario& scenario, const std::string& service) {
   return out;
 }
 
-Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& steady, std::int64_t from_t, std::int64_t to_t) {
+Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& steady, std::int64_t from_t,
+                  std::int64_t to_t) {
   const auto allowed = tolerance(steady);
   std::vector<const ProbeSample*> after;
   std::vector<std::int64_t> bad_before{0};  // of after[0, i)
-  std::vector<std::int64_t> unseen_before;  // of after[i]: how long nothing was seen, back to the sample before
+  std::vector<std::int64_t>
+      unseen_before;  // of after[i]: how long nothing was seen, back to the sample before
   Recovery out;
   std::int64_t seen_t = from_t, unseen_ns = 0;
   bool blind = false;
@@ -152,7 +162,9 @@ Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& 
     if (std::exchange(blind, false)) unseen_ns += one.sample->due_ns - seen_t;
     seen_t = one.sample->due_ns;
     unseen_before.push_back(unseen_ns);
-    const bool bad = !one.sample->ok || (allowed.slow_ms && static_cast<double>(one.sample->latency_ns) / 1e6 > *allowed.slow_ms);
+    const bool bad =
+        !one.sample->ok ||
+        (allowed.slow_ms && static_cast<double>(one.sample->latency_ns) / 1e6 > *allowed.slow_ms);
     after.push_back(one.sample);
     bad_before.push_back(bad_before.back() + bad);
     if (bad) out.last_bad_t = one.sample->due_ns;
@@ -166,10 +178,13 @@ Recovery recovery(const std::vector<ServiceSample>& samples, const SteadyState& 
   };
   std::size_t settled = 0;
   for (std::size_t i = 0; i + settled_samples <= after.size(); ++i) {
-    while (settled < after.size() && after[settled]->due_ns < after[i]->due_ns + settled_ns) ++settled;
+    while (settled < after.size() && after[settled]->due_ns < after[i]->due_ns + settled_ns)
+      ++settled;
     const bool good = bad_before[i + 1] == bad_before[i];
-    if (!good || !steady_over(i, std::max(settled, i + settled_samples)) || !steady_over(i, after.size())) continue;
-    out.seconds = bad_before[i] == 0 ? 0 : static_cast<double>(after[i]->due_ns + after[i]->latency_ns - from_t) / 1e9;
+    if (!good || !steady_over(i, std::max(settled, i + settled_samples)) || !steady_over(i, after.size()))
+      continue;
+    out.seconds =
+        bad_before[i] == 0 ? 0 : static_cast<double>(after[i]->due_ns + after[i]->latency_ns - from_t) / 1e9;
     out.unseen_s = static_cast<double>(unseen_before[i]) / 1e9;
     return out;
   }

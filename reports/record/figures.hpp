@@ -1,8 +1,8 @@
 // How users fared: availability and latency of a service over a span of time, and when it came back.
 //
-// Availability is the share of probes that succeeded. Latency counts from when a probe was due, over every probe that was
-// answered as expected or timed out: a timeout is a slow answer, while a connection refused at once is none, and says
-// nothing about latency; it counts against availability alone.
+// Availability is the share of probes that succeeded. Latency counts from when a probe was due, over every
+// probe that was answered as expected or timed out: a timeout is a slow answer, while a connection refused at
+// once is none, and says nothing about latency; it counts against availability alone.
 #pragma once
 
 #include <cstdint>
@@ -55,15 +55,17 @@ struct SteadyState {
 // Its SLO and what `expect` says of it; the stricter bound counts where both speak.
 SteadyState steady_state(const Scenario&, const std::string& service);
 
-// When a service was back, after `from`: the first good answer from which on no more samples are bad than its steady state
-// allows, both over the next two seconds (five samples at least) and until `to`. Bad is failed, or slower than its bound.
+// When a service was back, after `from`: the first good answer from which on no more samples are bad than its
+// steady state allows, both over the next two seconds (five samples at least) and until `to`. Bad is failed,
+// or slower than its bound.
 struct Recovery {
   std::optional<double> seconds;  // after `from`; 0 where it was never out of its steady state after it
   std::int64_t seen = 0;          // samples due after `from`
   std::int64_t bad = 0;           // of them
   std::int64_t last_bad_t = 0;
-  double unseen_s = 0;            // of `seconds`, or of what was watched: squall could not see
+  double unseen_s = 0;  // of `seconds`, or of what was watched: squall could not see
 };
-Recovery recovery(const std::vector<ServiceSample>&, const SteadyState&, std::int64_t from_t, std::int64_t to_t);
+Recovery recovery(const std::vector<ServiceSample>&, const SteadyState&, std::int64_t from_t,
+                  std::int64_t to_t);
 
 }  // namespace squall

@@ -9,21 +9,27 @@ namespace squall {
 namespace {
 
 bool by_proxy(const FaultRecord& fault) {
-  return (fault.fault.starts_with("tcp.") || fault.fault.starts_with("http.")) && fault.lasting && fault.applied_t;
+  return (fault.fault.starts_with("tcp.") || fault.fault.starts_with("http.")) && fault.lasting &&
+         fault.applied_t;
 }
 
-// The ports whose connections a step leads through its proxy; none where it does not say, which may be every port.
+// The ports whose connections a step leads through its proxy; none where it does not say, which may be every
+// port.
 std::set<std::uint64_t> ports_of(const Scenario& scenario, const Step& step) {
   std::set<std::uint64_t> out;
   if (step.on.target.listens_on) out.insert(*step.on.target.listens_on);
   if (step.on.service && !step.on.target.selects_processes()) {
     auto found = scenario.landscape.services.find(*step.on.service);
-    if (found != scenario.landscape.services.end() && found->second.processes.listens_on) out.insert(*found->second.processes.listens_on);
+    if (found != scenario.landscape.services.end() && found->second.processes.listens_on)
+      out.insert(*found->second.processes.listens_on);
   }
   if (const auto* port = step.with.kind == Value::Kind::map ? step.with.find("port") : nullptr) {
     const auto add = [&](const Value& one) { out.insert(std::strtoull(one.text.c_str(), nullptr, 10)); };
-    if (port->kind == Value::Kind::list) for (auto& item : port->items) add(item);
-    else add(*port);
+    if (port->kind == Value::Kind::list)
+      for (auto& item : port->items)
+        add(item);
+    else
+      add(*port);
   }
   return out;
 }
@@ -42,7 +48,8 @@ const ProbeSpec* spec_of(const RunRecord& record, const ProbeSeries& series) {
 }
 
 // Whether this fault accepts what that probe asks.
-bool accepts(const RunRecord& record, const FaultRecord& fault, const ProbeSeries& series, const ProbeSpec& probe) {
+bool accepts(const RunRecord& record, const FaultRecord& fault, const ProbeSeries& series,
+             const ProbeSpec& probe) {
   for (auto& step : record.scenario.method) {
     if (step.name != fault.step) continue;
     if (step.on.service == series.service) return true;
@@ -62,10 +69,14 @@ void mark_proxied_handshakes(RunRecord& record) {
       if (!by_proxy(fault) || !accepts(record, fault, series, *probe)) continue;
       for (auto& sample : series.samples) {
         const auto answered = sample.due_ns + sample.latency_ns;
-        if (!sample.ok || answered < *fault.applied_t || sample.due_ns > fault.undone_t.value_or(record.last_t)) continue;
+        if (!sample.ok || answered < *fault.applied_t ||
+            sample.due_ns > fault.undone_t.value_or(record.last_t))
+          continue;
         sample.ok = false;
         sample.unseen = true;
-        sample.error = fmt::format("{} ({}) accepted the connection, so that nobody knows whether the service would have", fault.step, fault.fault);
+        sample.error = fmt::format(
+            "{} ({}) accepted the connection, so that nobody knows whether the service would have",
+            fault.step, fault.fault);
       }
     }
   }

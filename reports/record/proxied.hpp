@@ -1,5 +1,6 @@
-// The faults tcp.* and http.* stand between a service and its clients, and accept connections before the service does. What
-// ends with the handshake, as a tcp probe does, is answered by them and not by the service.
+// The faults tcp.* and http.* stand between a service and its clients, and accept connections before the
+// service does. What ends with the handshake, as a tcp probe does, is answered by them and not by the
+// service.
 #pragma once
 
 #include "reports/record/record.hpp"

@@ -31,8 +31,10 @@ std::optional<AlertState> alert_state(std::string_view name) {
   return std::nullopt;
 }
 
-boost::json::object to_event(const std::string& service, const std::string& probe, const ProbeSample& sample) {
-  boost::json::object out{{"s", service}, {"p", probe}, {"due", sample.due_ns}, {"lat", sample.latency_ns}, {"ok", sample.ok}};
+boost::json::object to_event(const std::string& service, const std::string& probe,
+                             const ProbeSample& sample) {
+  boost::json::object out{
+      {"s", service}, {"p", probe}, {"due", sample.due_ns}, {"lat", sample.latency_ns}, {"ok", sample.ok}};
   if (!sample.error.empty()) out["err"] = sample.error;
   if (sample.code) out["code"] = sample.code;
   if (sample.opened) out["new"] = true;
@@ -47,19 +49,23 @@ boost::json::object to_event(const std::string& service, const std::string& prob
 
 boost::json::object to_event(const AlertEvent& event) {
   boost::json::object labels;
-  for (auto& [key, value] : event.labels) labels[key] = value;
-  boost::json::object out{{"source", event.source},     {"state", to_string(event.state)},
-                          {"alert", event.alert},       {"labels", std::move(labels)},
-                          {"fingerprint", event.fingerprint}, {"since", event.since_ns},
-                          {"seen", event.seen_ns}};
+  for (auto& [key, value] : event.labels)
+    labels[key] = value;
+  boost::json::object out{
+      {"source", event.source},      {"state", to_string(event.state)},  {"alert", event.alert},
+      {"labels", std::move(labels)}, {"fingerprint", event.fingerprint}, {"since", event.since_ns},
+      {"seen", event.seen_ns}};
   if (!event.receiver.empty()) out["receiver"] = event.receiver;
   if (event.preexisting) out["preexisting"] = true;
   if (!event.address.empty()) out["address"] = event.address;
   if (event.gap_ns) out["gap_ns"] = event.gap_ns;
   if (!event.by.empty()) out["by"] = event.by;
   if (event.route)
-    out["route"] = {{"wait_ns", event.route->wait_ns}, {"interval_ns", event.route->interval_ns}, {"group", event.route->group},
-                    {"muted_by", boost::json::value_from(event.route->muted_by)}, {"max_alerts", event.route->max_alerts}};
+    out["route"] = {{"wait_ns", event.route->wait_ns},
+                    {"interval_ns", event.route->interval_ns},
+                    {"group", event.route->group},
+                    {"muted_by", boost::json::value_from(event.route->muted_by)},
+                    {"max_alerts", event.route->max_alerts}};
   return out;
 }
 

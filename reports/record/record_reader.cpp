@@ -47,7 +47,8 @@ const json::object& object(const json::object& in, std::string_view key) {
 
 std::vector<std::string> texts(const json::object& in, std::string_view key) {
   std::vector<std::string> out;
-  for (auto& item : list(in, key)) out.push_back(item.is_string() ? std::string(item.get_string()) : json::serialize(item));
+  for (auto& item : list(in, key))
+    out.push_back(item.is_string() ? std::string(item.get_string()) : json::serialize(item));
   return out;
 }
 
@@ -97,7 +98,8 @@ class AnyFault final : public FaultVocabulary {
 };
 
 Scenario read_again(const std::string& scenario_yaml, const std::string& landscape_yaml) {
-  // What it complains about (faults it does not know) was decided before the run; what it understood is what counts.
+  // What it complains about (faults it does not know) was decided before the run; what it understood is what
+  // counts.
   Diagnostics of_landscape{"landscape", landscape_yaml}, of_scenario{"scenario", scenario_yaml};
   Landscape landscape;
   if (!landscape_yaml.empty()) landscape = read_landscape(landscape_yaml, of_landscape);
@@ -130,9 +132,11 @@ Instant RecordReader::by_source(const AlertEvent& event) const {
   for (auto& [whose, readings] : out_.clocks.all()) {
     if (!whose.starts_with("prometheus ") || !out_.clocks.known(whose)) continue;
     if (event.source == "prometheus" && whose != "prometheus " + event.address) continue;
-    const auto one = out_.clocks.bring(whose, event.since_ns, now_.t, event.gap_ns ? now_.t - event.gap_ns - host_patience_ns : -no_limit);
+    const auto one = out_.clocks.bring(whose, event.since_ns, now_.t,
+                                       event.gap_ns ? now_.t - event.gap_ns - host_patience_ns : -no_limit);
     if (!out) out = one;
-    out->early_t = std::min(out->early_t, one.early_t), out->late_t = std::max(out->late_t, one.late_t), out->known = out->known && one.known;
+    out->early_t = std::min(out->early_t, one.early_t), out->late_t = std::max(out->late_t, one.late_t),
+    out->known = out->known && one.known;
   }
   if (out && out->known) return *out;
   // Nobody knows that clock. What is sure: it was so when it was seen, and not yet at the look before.
@@ -141,7 +145,8 @@ Instant RecordReader::by_source(const AlertEvent& event) const {
 }
 
 void RecordReader::clocks(std::string_view jsonl) {
-  for (auto at = jsonl.find("\"kind\":\"clock\""); at != std::string_view::npos; at = jsonl.find("\"kind\":\"clock\"", at + 1)) {
+  for (auto at = jsonl.find("\"kind\":\"clock\""); at != std::string_view::npos;
+       at = jsonl.find("\"kind\":\"clock\"", at + 1)) {
     const auto begin = jsonl.rfind('\n', at) + 1, end = jsonl.find('\n', at);  // npos + 1 is the beginning
     json::error_code failed;
     const auto value = json::parse(jsonl.substr(begin, end - begin), failed);
@@ -149,8 +154,8 @@ void RecordReader::clocks(std::string_view jsonl) {
     auto& event = value.get_object();
     const auto t = number(event, "t");
     out_.clocks.add(text(event, "of") + " " + text(event, "name"),
-                    {t, !event.contains("unknown"), number(event, "offset_ns") + number(event, "at") - t, number(event, "error_ns"),
-                     flag(event, "stepped"), t - number(event, "held_ns")});
+                    {t, !event.contains("unknown"), number(event, "offset_ns") + number(event, "at") - t,
+                     number(event, "error_ns"), flag(event, "stepped"), t - number(event, "held_ns")});
   }
 }
 
@@ -161,7 +166,9 @@ void RecordReader::line(std::string_view line, bool torn) {
   json::error_code failed;
   const auto value = json::parse(line, failed, &memory);
   if (failed || !value.is_object()) {
-    if (!torn) problems_.push_back(fmt::format("line {} of the record is not a JSON object: {}", number_, failed ? failed.message() : "something else"));
+    if (!torn)
+      problems_.push_back(fmt::format("line {} of the record is not a JSON object: {}", number_,
+                                      failed ? failed.message() : "something else"));
     return;
   }
   auto& event = value.get_object();
@@ -182,7 +189,8 @@ void RecordReader::dispatch(std::string_view kind, const Object& event) {
   if (kind == "fault.failed") {
     fault(event).failed = text(event, "error");
   } else if (kind == "fault.dose") {
-    if (auto measured = dose(event); measured && !fault(event).undone_t) fault(event).dose = std::move(measured);
+    if (auto measured = dose(event); measured && !fault(event).undone_t)
+      fault(event).dose = std::move(measured);
   } else if (kind == "fault.event") {
     return happening(event);
   } else if (kind == "fault.undone") {
@@ -190,9 +198,11 @@ void RecordReader::dispatch(std::string_view kind, const Object& event) {
   } else if (kind == "alert") {
     return alert(event);
   } else if (kind == "alert.source") {
-    out_.sources.push_back({now_.t, text(event, "source"), text(event, "address"), flag(event, "ok"), text(event, "error"), text(event, "blind")});
+    out_.sources.push_back({now_.t, text(event, "source"), text(event, "address"), flag(event, "ok"),
+                            text(event, "error"), text(event, "blind")});
   } else if (kind == "alert.rule") {
-    out_.rules.push_back({text(event, "alert"), labels(event), number(event, "for_ns"), number(event, "interval_ns")});
+    out_.rules.push_back(
+        {text(event, "alert"), labels(event), number(event, "for_ns"), number(event, "interval_ns")});
   } else if (kind == "alert.restart") {
     out_.restarts.push_back({now_.t, text(event, "source"), text(event, "address")});
   } else if (kind == "alert.cut") {
@@ -247,7 +257,8 @@ void RecordReader::started(const Object& event) {
     if (!item.is_object()) continue;
     auto& step = item.get_object();
     out_.plan.push_back({text(step, "step"), text(step, "fault"), text(step, "host"), text(step, "mechanism"),
-                         texts(step, "targets"), texts(step, "limits"), json::array(list(step, "changes"), json::storage_ptr{})});
+                         texts(step, "targets"), texts(step, "limits"),
+                         json::array(list(step, "changes"), json::storage_ptr{})});
   }
 }
 
@@ -276,7 +287,8 @@ void RecordReader::probe(const Object& event) {
   sample.error = text(event, "err");
   sample.code = static_cast<int>(number(event, "code"));
   if (auto& ph = object(event, "ph"); !ph.empty())
-    sample.phases = ProbePhases{number(ph, "dns"), number(ph, "connect"), number(ph, "tls"), number(ph, "first_byte")};
+    sample.phases =
+        ProbePhases{number(ph, "dns"), number(ph, "connect"), number(ph, "tls"), number(ph, "first_byte")};
   sample.opened = flag(event, "new");
   sample.unseen = flag(event, "unseen");
   series(text(event, "s"), text(event, "p")).push_back(std::move(sample));
@@ -289,7 +301,12 @@ std::vector<ProbeSample>& RecordReader::series(const std::string& service, const
 }
 
 void RecordReader::other(const Object& event) {
-  OtherFault told{text(event, "host"), text(event, "run"), text(event, "step"), text(event, "fault"), brought(number(event, "since"), no_limit), std::nullopt};
+  OtherFault told{text(event, "host"),
+                  text(event, "run"),
+                  text(event, "step"),
+                  text(event, "fault"),
+                  brought(number(event, "since"), no_limit),
+                  std::nullopt};
   for (auto& known : out_.others)
     if (known.host == told.host && known.run == told.run && known.step == told.step && !known.to_t) {
       if (flag(event, "over")) known.to_t = now_.t;
@@ -308,7 +325,9 @@ void RecordReader::gap(const Object& event) {
     auto& of = item.get_object();
     auto& samples = series(text(of, "s"), text(of, "p"));
     for (std::int64_t i = 0; i < std::min(number(of, "n"), most); ++i)
-      samples.push_back({.due_ns = number(of, "due") + i * number(of, "every"), .error = "squall stood still", .unseen = true});
+      samples.push_back({.due_ns = number(of, "due") + i * number(of, "every"),
+                         .error = "squall stood still",
+                         .unseen = true});
   }
 }
 
@@ -366,22 +385,29 @@ void RecordReader::happening(const Object& event) {
   out.t = by_host(text(event, "host"), number(event, "happened_at")).t;
   out.what = text(event, "what");
   for (auto& [key, value] : event)
-    if (key != "t" && key != "at" && key != "kind" && key != "step" && key != "host" && key != "what" && key != "happened_at")
+    if (key != "t" && key != "at" && key != "kind" && key != "step" && key != "host" && key != "what" &&
+        key != "happened_at")
       out.with[key] = json::value(value, json::storage_ptr{});
   fault(event).events.push_back(std::move(out));
 }
 
 void RecordReader::alert(const Object& event) {
   const auto state = alert_state(text(event, "state"));
-  if (!state) return problems_.push_back(fmt::format("line {} of the record: unknown alert state \"{}\"", number_, text(event, "state")));
+  if (!state)
+    return problems_.push_back(
+        fmt::format("line {} of the record: unknown alert state \"{}\"", number_, text(event, "state")));
   AlertSighting out;
   out.seen_t = now_.t;
-  out.event = {text(event, "source"),      *state, text(event, "alert"), labels(event), text(event, "fingerprint"),
-               number(event, "since"), number(event, "seen"), text(event, "receiver"), flag(event, "preexisting"),
-               text(event, "address"), number(event, "gap_ns"), text(event, "by")};
+  out.event = {text(event, "source"),      *state,
+               text(event, "alert"),       labels(event),
+               text(event, "fingerprint"), number(event, "since"),
+               number(event, "seen"),      text(event, "receiver"),
+               flag(event, "preexisting"), text(event, "address"),
+               number(event, "gap_ns"),    text(event, "by")};
   if (event.contains("route")) {
     auto& route = object(event, "route");
-    out.event.route = {number(route, "wait_ns"), number(route, "interval_ns"), text(route, "group"), texts(route, "muted_by"), number(route, "max_alerts")};
+    out.event.route = {number(route, "wait_ns"), number(route, "interval_ns"), text(route, "group"),
+                       texts(route, "muted_by"), number(route, "max_alerts")};
   }
   out.when = by_source(out.event);
   out.t = out.when.t;
@@ -402,10 +428,12 @@ void RecordReader::restored(const Object& event) {
 }
 
 RunRecord RecordReader::finish() {
-  if (!out_.started) problems_.push_back("the record has no run.started: it is not a run's record, or its beginning is lost");
+  if (!out_.started)
+    problems_.push_back("the record has no run.started: it is not a run's record, or its beginning is lost");
   mark_proxied_handshakes(out_);
   for (auto& series : out_.probes)
-    std::sort(series.samples.begin(), series.samples.end(), [](auto& a, auto& b) { return a.due_ns < b.due_ns; });
+    std::sort(series.samples.begin(), series.samples.end(),
+              [](auto& a, auto& b) { return a.due_ns < b.due_ns; });
   judge_at_once(out_);
   return std::move(out_);
 }

@@ -43,8 +43,8 @@ class RecordReader {
   void happening(const Object&);
   void alert(const Object&);
   void restored(const Object&);
-  // The monotonic time of a wall time that this line tells; never after the line, nor earlier than `patience` allows,
-  // since the clock of another host may be off.
+  // The monotonic time of a wall time that this line tells; never after the line, nor earlier than `patience`
+  // allows, since the clock of another host may be off.
   std::int64_t brought(std::int64_t wall_ns, std::int64_t patience_ns) const;
   // The same of a host, by what its clock was seen to say.
   Instant by_host(const std::string& host, std::int64_t wall_ns) const;

@@ -7,7 +7,8 @@
 namespace squall {
 namespace {
 
-// The continued fraction of the incomplete beta function by the modified Lentz method (Numerical Recipes, 6.4).
+// The continued fraction of the incomplete beta function by the modified Lentz method (Numerical
+// Recipes, 6.4).
 double beta_fraction(double a, double b, double x) {
   constexpr double tiny = 1e-300, enough = 1e-15;
   auto away_from_zero = [](double v) { return std::abs(v) < tiny ? tiny : v; };
@@ -48,7 +49,8 @@ double log_gamma(double x) {
 double incomplete_beta(double a, double b, double x) {
   if (x <= 0) return 0;
   if (x >= 1) return 1;
-  const double front = std::exp(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * std::log(x) + b * std::log1p(-x));
+  const double front =
+      std::exp(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * std::log(x) + b * std::log1p(-x));
   if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(a, b, x) / a;
   return 1 - front * beta_fraction(b, a, 1 - x) / b;
 }
@@ -74,7 +76,8 @@ double quantile(const std::vector<double>& sorted, double q) {
   return sorted[rank - 1];
 }
 
-// David and Nagaraja, Order Statistics, 7.1: P(x_(l) <= quantile < x_(u)) is P(l <= X < u) of X ~ Binomial(n, q).
+// David and Nagaraja, Order Statistics, 7.1: P(x_(l) <= quantile < x_(u)) is P(l <= X < u) of X ~ Binomial(n,
+// q).
 QuantileInterval quantile_interval(const std::vector<double>& sorted, double q, double confidence) {
   const auto n = static_cast<std::int64_t>(sorted.size());
   const double tail = (1 - confidence) / 2;
@@ -88,8 +91,8 @@ QuantileInterval quantile_interval(const std::vector<double>& sorted, double q, 
     return low;
   };
   QuantileInterval out;
-  const auto lower = first_above(tail);           // P(X < lower) <= tail
-  const auto upper = first_above(1 - tail) + 1;   // P(X >= upper) < tail
+  const auto lower = first_above(tail);          // P(X < lower) <= tail
+  const auto upper = first_above(1 - tail) + 1;  // P(X >= upper) < tail
   if (lower >= 1) out.low = sorted[static_cast<std::size_t>(lower - 1)];
   if (upper <= n) out.high = sorted[static_cast<std::size_t>(upper - 1)];
   return out;

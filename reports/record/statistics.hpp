@@ -17,13 +17,16 @@ struct Interval {
   double low = 0, high = 1;
 };
 
-// The Clopper-Pearson interval of a proportion of which `hits` of `n` were seen: never narrower than its confidence says.
+// The Clopper-Pearson interval of a proportion of which `hits` of `n` were seen: never narrower than its
+// confidence says.
 Interval proportion_interval(std::int64_t hits, std::int64_t n, double confidence = 0.95);
 
-// The smallest value that at least a share q of the values do not exceed (nearest rank). `sorted` is not empty.
+// The smallest value that at least a share q of the values do not exceed (nearest rank). `sorted` is not
+// empty.
 double quantile(const std::vector<double>& sorted, double q);
 
-// The interval of a quantile between two order statistics; an end is missing where the sample is too small to bound it.
+// The interval of a quantile between two order statistics; an end is missing where the sample is too small to
+// bound it.
 struct QuantileInterval {
   std::optional<double> low, high;
 };

@@ -13,7 +13,8 @@ namespace {
 namespace json = boost::json;
 
 tm utc(std::int64_t wall_ns) {
-  const auto whole = static_cast<time_t>(wall_ns >= 0 ? wall_ns / 1'000'000'000 : (wall_ns - 999'999'999) / 1'000'000'000);
+  const auto whole =
+      static_cast<time_t>(wall_ns >= 0 ? wall_ns / 1'000'000'000 : (wall_ns - 999'999'999) / 1'000'000'000);
   tm parts{};
   gmtime_r(&whole, &parts);
   return parts;
@@ -24,9 +25,12 @@ std::string short_number(double value) {
   if (!std::isfinite(value)) return "?";
   const double size = std::abs(value);
   if (size >= 1000 || value == std::floor(value)) return fmt::format("{:.0f}", value);
-  auto out = size >= 100 ? fmt::format("{:.1f}", value) : size >= 10 ? fmt::format("{:.1f}", value) : fmt::format("{:.2f}", value);
+  auto out = size >= 100  ? fmt::format("{:.1f}", value)
+             : size >= 10 ? fmt::format("{:.1f}", value)
+                          : fmt::format("{:.2f}", value);
   if (size < 0.1) out = fmt::format("{:.2g}", value);
-  while (out.find('.') != std::string::npos && out.find('e') == std::string::npos && (out.back() == '0' || out.back() == '.')) {
+  while (out.find('.') != std::string::npos && out.find('e') == std::string::npos &&
+         (out.back() == '0' || out.back() == '.')) {
     const bool point = out.back() == '.';
     out.pop_back();
     if (point) break;
@@ -107,7 +111,8 @@ std::string percent_interval(const Interval& interval) {
 }
 
 std::string quantile_interval(const QuantileInterval& interval) {
-  if (interval.low && interval.high) return fmt::format("{} to {}", milliseconds(*interval.low), milliseconds(*interval.high));
+  if (interval.low && interval.high)
+    return fmt::format("{} to {}", milliseconds(*interval.low), milliseconds(*interval.high));
   if (interval.low) return fmt::format("at least {}", milliseconds(*interval.low));
   if (interval.high) return fmt::format("at most {}", milliseconds(*interval.high));
   return "unbounded";
@@ -115,19 +120,29 @@ std::string quantile_interval(const QuantileInterval& interval) {
 
 std::string count(std::int64_t n) {
   auto out = std::to_string(n);
-  for (auto at = static_cast<std::ptrdiff_t>(out.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3) out.insert(static_cast<std::size_t>(at), ",");
+  for (auto at = static_cast<std::ptrdiff_t>(out.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3)
+    out.insert(static_cast<std::size_t>(at), ",");
   return out;
 }
 
-std::vector<std::string> next_steps(bool all_undone, const std::map<std::string, std::vector<std::string>>& see) {
+std::vector<std::string> next_steps(bool all_undone,
+                                    const std::map<std::string, std::vector<std::string>>& see) {
   constexpr std::size_t enough = 5;
-  std::vector<std::string> out{fmt::format("{} somebody else's, or what a fault brought about",
-                                           all_undone ? "every change of Squall's own is undone; these are none of them:" : "what has no \"by hand\" here is no change of Squall's own:")};
+  std::vector<std::string> out{
+      fmt::format("{} somebody else's, or what a fault brought about",
+                  all_undone ? "every change of Squall's own is undone; these are none of them:"
+                             : "what has no \"by hand\" here is no change of Squall's own:")};
   for (auto& [host, commands] : see)
     if (!commands.empty())
-      out.push_back(fmt::format("see on {}: {}{}", host, join({commands.begin(), commands.begin() + static_cast<std::ptrdiff_t>(std::min(commands.size(), enough))}, "; "),
-                                commands.size() > enough ? fmt::format("; and {} more", commands.size() - enough) : ""));
-  out.emplace_back("take back by hand what is not wanted; what is meant may stay: the next run compares with the host as it then is");
+      out.push_back(fmt::format(
+          "see on {}: {}{}", host,
+          join({commands.begin(),
+                commands.begin() + static_cast<std::ptrdiff_t>(std::min(commands.size(), enough))},
+               "; "),
+          commands.size() > enough ? fmt::format("; and {} more", commands.size() - enough) : ""));
+  out.emplace_back(
+      "take back by hand what is not wanted; what is meant may stay: the next run compares with the host as "
+      "it then is");
   return out;
 }
 
@@ -142,7 +157,8 @@ std::string day(std::int64_t wall_ns) {
   static constexpr std::array months{"January", "February", "March",     "April",   "May",      "June",
                                      "July",    "August",   "September", "October", "November", "December"};
   const auto parts = utc(wall_ns);
-  return fmt::format("{} {} {}", parts.tm_mday, months[static_cast<std::size_t>(parts.tm_mon)], parts.tm_year + 1900);
+  return fmt::format("{} {} {}", parts.tm_mday, months[static_cast<std::size_t>(parts.tm_mon)],
+                     parts.tm_year + 1900);
 }
 
 std::string labels(const std::map<std::string, std::string>& labels, std::string_view without) {
@@ -154,14 +170,16 @@ std::string labels(const std::map<std::string, std::string>& labels, std::string
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
   std::string out;
-  for (std::size_t i = 0; i < parts.size(); ++i) out += (i ? std::string(separator) : "") + parts[i];
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    out += (i ? std::string(separator) : "") + parts[i];
   return out;
 }
 
 std::string dose_value(std::string_view key, const json::value& value, const json::value* prescribed) {
   if (value.is_array()) {
     std::vector<std::string> parts;
-    for (auto& item : value.get_array()) parts.push_back(dose_value(key, item, prescribed));
+    for (auto& item : value.get_array())
+      parts.push_back(dose_value(key, item, prescribed));
     return join(parts);
   }
   if (value.is_string()) return std::string(value.get_string());
@@ -170,7 +188,8 @@ std::string dose_value(std::string_view key, const json::value& value, const jso
   json::error_code ignored;
   const double number = value.to_number<double>(ignored);
   const double asked = prescribed && prescribed->is_number() ? prescribed->to_number<double>(ignored) : 0;
-  if (auto* unit = unit_of(key)) return unit->show(number, prescribed && prescribed->is_number() ? &asked : nullptr);
+  if (auto* unit = unit_of(key))
+    return unit->show(number, prescribed && prescribed->is_number() ? &asked : nullptr);
   return value.is_double() ? short_number(number) : json::serialize(value);
 }
 
@@ -185,7 +204,8 @@ std::vector<DoseRow> dose_rows(const DoseRecord& dose) {
   std::vector<DoseRow> out;
   for (auto& [key, value] : dose.prescribed) {
     auto* measured = dose.measured.if_contains(key);
-    out.push_back({dose_name(key), dose_value(key, value, &value), measured ? dose_value(key, *measured, &value) : ""});
+    out.push_back(
+        {dose_name(key), dose_value(key, value, &value), measured ? dose_value(key, *measured, &value) : ""});
   }
   for (auto& [key, value] : dose.measured)
     if (!dose.prescribed.contains(key)) out.push_back({dose_name(key), "", dose_value(key, value)});
@@ -204,15 +224,20 @@ std::string what_met(const json::array& shares, const json::object& witness) {
   };
   std::vector<std::string> out;
   const auto probes = number(witness, "met") + number(witness, "passed");
-  if (probes > 0) out.push_back(fmt::format("{} of {} probes of {} met the fault", count(number(witness, "met")), count(probes), word(witness, "service")));
-  else if (number(witness, "unseen") > 0) out.push_back(fmt::format("whether the {} probes of {} met the fault is not known", count(number(witness, "unseen")), word(witness, "service")));
+  if (probes > 0)
+    out.push_back(fmt::format("{} of {} probes of {} met the fault", count(number(witness, "met")),
+                              count(probes), word(witness, "service")));
+  else if (number(witness, "unseen") > 0)
+    out.push_back(fmt::format("whether the {} probes of {} met the fault is not known",
+                              count(number(witness, "unseen")), word(witness, "service")));
   for (auto& item : shares) {
     if (!item.is_object()) continue;
     auto& share = item.get_object();
     if (const auto unknown = word(share, "unknown"); !unknown.empty()) {
       if (probes == 0) out.push_back(fmt::format("how much of the target met it is not known: {}", unknown));
     } else if (number(share, "passed") > 0) {
-      out.push_back(fmt::format("{} of {} {} of the target met it", count(number(share, "met")), count(number(share, "met") + number(share, "passed")), word(share, "of")));
+      out.push_back(fmt::format("{} of {} {} of the target met it", count(number(share, "met")),
+                                count(number(share, "met") + number(share, "passed")), word(share, "of")));
     }
   }
   return join(out);
@@ -247,7 +272,8 @@ std::string figures_of(const DoseRecord& dose) {
 }  // namespace
 
 std::size_t columns(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 std::string cut(std::string_view text, std::size_t width) {

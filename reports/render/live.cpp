@@ -8,11 +8,13 @@ namespace squall {
 
 void SlidingWindow::add(const ProbeSample& sample) {
   const bool timed = sample.ok || sample.error.find("timed out") != std::string::npos;
-  const Answer answer{sample.due_ns + sample.latency_ns, static_cast<double>(sample.latency_ns) / 1e6, sample.ok, timed};
+  const Answer answer{sample.due_ns + sample.latency_ns, static_cast<double>(sample.latency_ns) / 1e6,
+                      sample.ok, timed};
   if (!first_t_) first_t_ = answer.t;
   // Answers of several probes come nearly in order.
   auto after = samples_.end();
-  while (after != samples_.begin() && std::prev(after)->t > answer.t) --after;
+  while (after != samples_.begin() && std::prev(after)->t > answer.t)
+    --after;
   samples_.insert(after, answer);
   ok_ += answer.ok;
 }
@@ -24,7 +26,9 @@ void SlidingWindow::advance(std::int64_t now_t) {
   }
 }
 
-bool SlidingWindow::full(std::int64_t now_t) const { return first_t_ && *first_t_ <= now_t - over_ns_; }
+bool SlidingWindow::full(std::int64_t now_t) const {
+  return first_t_ && *first_t_ <= now_t - over_ns_;
+}
 
 double SlidingWindow::availability(std::int64_t more_bad) const {
   const auto all = probes() + more_bad;
@@ -41,17 +45,20 @@ double SlidingWindow::latency_ms(double q, const std::vector<double>& waited_ms)
 }
 
 LiveWindows::LiveWindows(const std::vector<HaltCondition>& conditions) {
-  for (auto& condition : conditions) watched_.push_back({condition, {}});
+  for (auto& condition : conditions)
+    watched_.push_back({condition, {}});
 }
 
 void LiveWindows::add(const std::string& service, const std::string& probe, const ProbeSample& sample) {
   if (sample.unseen) return;
   for (auto& watched : watched_)
-    if (watched.condition.service == service) watched.windows.try_emplace(probe, watched.condition.over).first->second.add(sample);
+    if (watched.condition.service == service)
+      watched.windows.try_emplace(probe, watched.condition.over).first->second.add(sample);
 }
 
 void LiveWindows::forget() {
-  for (auto& watched : watched_) watched.windows.clear();
+  for (auto& watched : watched_)
+    watched.windows.clear();
 }
 
 std::string LiveWindows::reason(std::int64_t now_t, const std::vector<Unanswered>& waiting) {
@@ -64,7 +71,8 @@ std::string LiveWindows::reason(std::int64_t now_t, const std::vector<Unanswered
   return "";
 }
 
-std::string LiveWindows::reason(const HaltCondition& condition, const std::string& probe, SlidingWindow& window, std::int64_t now_t,
+std::string LiveWindows::reason(const HaltCondition& condition, const std::string& probe,
+                                SlidingWindow& window, std::int64_t now_t,
                                 const std::vector<Unanswered>& waiting) {
   constexpr std::int64_t least_samples = 3;
   window.advance(now_t);
@@ -73,24 +81,29 @@ std::string LiveWindows::reason(const HaltCondition& condition, const std::strin
   for (auto& one : waiting) {
     if (one.service != condition.service || one.probe != probe) continue;
     ++asked;
-    if (now_t - one.due_ns >= condition.over.ns) overdue_ms.push_back(static_cast<double>(now_t - one.due_ns) / 1e6);
+    if (now_t - one.due_ns >= condition.over.ns)
+      overdue_ms.push_back(static_cast<double>(now_t - one.due_ns) / 1e6);
   }
   const auto overdue = static_cast<std::int64_t>(overdue_ms.size());
   const auto judged = window.probes() + overdue;
-  if ((!window.full(now_t) && !overdue) || judged == 0 || (overdue ? asked : judged) < least_samples) return "";
-  const auto of = fmt::format("{} probes{}", judged, overdue ? fmt::format(", {} of them unanswered so far", overdue) : "");
+  if ((!window.full(now_t) && !overdue) || judged == 0 || (overdue ? asked : judged) < least_samples)
+    return "";
+  const auto of = fmt::format("{} probes{}", judged,
+                              overdue ? fmt::format(", {} of them unanswered so far", overdue) : "");
   const auto who = fmt::format("service {}, probe \"{}\"", condition.service, probe);
   const auto percent = 100 * window.availability(overdue);
   if (condition.availability && condition.availability->holds(percent, condition.availability->bound.value))
-    return fmt::format("{}: availability {:.1f}% over the last {} ({} of {}), to be halted when {}", who, percent, to_string(condition.over), window.ok(), of,
+    return fmt::format("{}: availability {:.1f}% over the last {} ({} of {}), to be halted when {}", who,
+                       percent, to_string(condition.over), window.ok(), of,
                        to_string(*condition.availability));
   auto latency = [&](const char* name, const std::optional<Comparison<Duration>>& bound, double q) {
     const auto ms = window.latency_ms(q, overdue_ms);
     if (!bound || ms <= 0 || !bound->holds(ms, bound->bound.milliseconds())) return std::string();
-    return fmt::format("{}: latency {} {:.1f} ms over the last {} ({}), to be halted when {}", who, name, ms, to_string(condition.over), of,
-                       to_string(*bound));
+    return fmt::format("{}: latency {} {:.1f} ms over the last {} ({}), to be halted when {}", who, name, ms,
+                       to_string(condition.over), of, to_string(*bound));
   };
-  for (auto& text : {latency("p50", condition.latency_p50, 0.5), latency("p90", condition.latency_p90, 0.9), latency("p99", condition.latency_p99, 0.99)})
+  for (auto& text : {latency("p50", condition.latency_p50, 0.5), latency("p90", condition.latency_p90, 0.9),
+                     latency("p99", condition.latency_p99, 0.99)})
     if (!text.empty()) return text;
   return "";
 }

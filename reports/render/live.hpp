@@ -1,4 +1,5 @@
-// What is judged while a drill runs: the sliding windows behind halt conditions. Pure: the caller brings the time.
+// What is judged while a drill runs: the sliding windows behind halt conditions. Pure: the caller brings the
+// time.
 #pragma once
 
 #include <cstdint>
@@ -46,13 +47,15 @@ struct Unanswered {
   std::int64_t due_ns = 0;
 };
 
-// Every halt condition of a scenario, fed with the samples as they come. A service halts by each of its probes alone.
+// Every halt condition of a scenario, fed with the samples as they come. A service halts by each of its
+// probes alone.
 class LiveWindows {
  public:
   explicit LiveWindows(const std::vector<HaltCondition>&);
   void add(const std::string& service, const std::string& probe, const ProbeSample&);
-  // Why the drill must halt now, or "". A condition speaks once its window is full and holds at least three samples, so
-  // that the first unlucky probe halts nothing. What has waited for as long as the window counts as bad without an answer.
+  // Why the drill must halt now, or "". A condition speaks once its window is full and holds at least three
+  // samples, so that the first unlucky probe halts nothing. What has waited for as long as the window counts
+  // as bad without an answer.
   std::string reason(std::int64_t now_t, const std::vector<Unanswered>& waiting = {});
   // Nothing was seen for a while: the windows begin anew.
   void forget();
@@ -62,7 +65,8 @@ class LiveWindows {
     HaltCondition condition;
     std::map<std::string, SlidingWindow> windows;  // by probe
   };
-  static std::string reason(const HaltCondition&, const std::string& probe, SlidingWindow&, std::int64_t now_t, const std::vector<Unanswered>&);
+  static std::string reason(const HaltCondition&, const std::string& probe, SlidingWindow&,
+                            std::int64_t now_t, const std::vector<Unanswered>&);
   std::vector<Watched> watched_;
 };
 

@@ -15,7 +15,10 @@ std::size_t sequence(std::string_view text, std::uint32_t& code) {
     code = lead;
     return 1;
   }
-  const std::size_t length = lead >= 0xf0 && lead < 0xf5 ? 4 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xc2 && lead < 0xe0 ? 2 : 0;
+  const std::size_t length = lead >= 0xf0 && lead < 0xf5   ? 4
+                             : lead >= 0xe0 && lead < 0xf0 ? 3
+                             : lead >= 0xc2 && lead < 0xe0 ? 2
+                                                           : 0;
   if (!length || text.size() < length) return 0;
   code = lead & (0xffu >> (length + 1));
   for (std::size_t i = 1; i < length; ++i) {
@@ -27,7 +30,8 @@ std::size_t sequence(std::string_view text, std::uint32_t& code) {
 }
 
 bool allowed_in_xml(std::uint32_t code) {
-  return code >= 0x20 ? code != 0x7f && code != 0xfffe && code != 0xffff : code == '\t' || code == '\n' || code == '\r';
+  return code >= 0x20 ? code != 0x7f && code != 0xfffe && code != 0xffff
+                      : code == '\t' || code == '\n' || code == '\r';
 }
 
 // Calls `each` with every well-formed character; what is not one becomes U+FFFD.
@@ -47,12 +51,18 @@ std::string xml(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   characters(text, [&](std::string_view c) {
-    if (c == "&") out += "&amp;";
-    else if (c == "<") out += "&lt;";
-    else if (c == ">") out += "&gt;";
-    else if (c == "\"") out += "&quot;";
-    else if (c == "'") out += "&#39;";
-    else out += c;
+    if (c == "&")
+      out += "&amp;";
+    else if (c == "<")
+      out += "&lt;";
+    else if (c == ">")
+      out += "&gt;";
+    else if (c == "\"")
+      out += "&quot;";
+    else if (c == "'")
+      out += "&#39;";
+    else
+      out += c;
   });
   return out;
 }
@@ -74,12 +84,18 @@ std::string markdown(std::string_view text) {
 std::string script_json(std::string_view json) {
   std::string out;
   characters(json, [&](std::string_view c) {
-    if (c == "<") out += "\\u003c";
-    else if (c == ">") out += "\\u003e";
-    else if (c == "&") out += "\\u0026";
-    else if (c == "\xE2\x80\xA8") out += "\\u2028";
-    else if (c == "\xE2\x80\xA9") out += "\\u2029";
-    else out += c;
+    if (c == "<")
+      out += "\\u003c";
+    else if (c == ">")
+      out += "\\u003e";
+    else if (c == "&")
+      out += "\\u0026";
+    else if (c == "\xE2\x80\xA8")
+      out += "\\u2028";
+    else if (c == "\xE2\x80\xA9")
+      out += "\\u2029";
+    else
+      out += c;
   });
   return out;
 }

@@ -6,8 +6,8 @@
 
 namespace squall::markup {
 
-// For XML and HTML, in elements and in quoted attributes. Characters that XML 1.0 forbids and bytes that are not UTF-8
-// become U+FFFD.
+// For XML and HTML, in elements and in quoted attributes. Characters that XML 1.0 forbids and bytes that are
+// not UTF-8 become U+FFFD.
 std::string xml(std::string_view);
 // For Markdown: a table's cell, or a line of text.
 std::string markdown(std::string_view);

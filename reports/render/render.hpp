@@ -3,14 +3,15 @@
 
 #include <string>
 
-#include "reports/record/record.hpp"
 #include "reports/judge/verdict.hpp"
+#include "reports/record/record.hpp"
 
 namespace squall {
 
 // report.json, schema "squall.report/1".
 std::string render_json(const RunRecord&, const Verdict&);
-// JUnit XML as Jenkins' junit-10.xsd and GitLab take it: a test case for each expectation, the dose and the restored state.
+// JUnit XML as Jenkins' junit-10.xsd and GitLab take it: a test case for each expectation, the dose and the
+// restored state.
 std::string render_junit(const RunRecord&, const Verdict&);
 std::string render_markdown(const RunRecord&, const Verdict&);
 // One file that opens offline: no request leaves it, and it reads well without its script.

@@ -1,16 +1,20 @@
 #include <cmath>
 
-#include "reports/render/render.hpp"
 #include "reports/record/text.hpp"
+#include "reports/render/render.hpp"
 
 namespace squall {
 namespace {
 
 namespace json = boost::json;
 
-json::value rounded(double value, double step = 1e6) { return std::round(value * step) / step; }
+json::value rounded(double value, double step = 1e6) {
+  return std::round(value * step) / step;
+}
 
-json::value or_null(const std::optional<double>& value) { return value ? rounded(*value, 1e3) : json::value{}; }
+json::value or_null(const std::optional<double>& value) {
+  return value ? rounded(*value, 1e3) : json::value{};
+}
 
 json::value time_or_null(const RunRecord& record, const std::optional<std::int64_t>& t) {
   return t ? json::value(text::rfc3339(record.wall_ns(*t))) : json::value{};
@@ -18,26 +22,37 @@ json::value time_or_null(const RunRecord& record, const std::optional<std::int64
 
 json::array texts(const std::vector<std::string>& list) {
   json::array out;
-  for (auto& text : list) out.emplace_back(text);
+  for (auto& text : list)
+    out.emplace_back(text);
   return out;
 }
 
 json::object labels(const std::map<std::string, std::string>& labels) {
   json::object out;
-  for (auto& [key, value] : labels) out[key] = value;
+  for (auto& [key, value] : labels)
+    out[key] = value;
   return out;
 }
 
 json::object windows(const RunRecord& record) {
   json::object out;
   for (auto& [name, span] : report_windows(record))
-    out[name] = {{"start", text::rfc3339(record.wall_ns(span.start_t))}, {"end", time_or_null(record, span.end_t)}};
+    out[name] = {{"start", text::rfc3339(record.wall_ns(span.start_t))},
+                 {"end", time_or_null(record, span.end_t)}};
   return out;
 }
 
 json::object dose(const std::optional<DoseRecord>& given) {
-  if (!given) return {{"prescribed", json::object{}}, {"measured", json::object{}}, {"samples", 0}, {"verified", false}, {"reason", "no dose was measured"}};
-  json::object out{{"prescribed", given->prescribed}, {"measured", given->measured}, {"samples", given->samples}, {"verified", given->verified}};
+  if (!given)
+    return {{"prescribed", json::object{}},
+            {"measured", json::object{}},
+            {"samples", 0},
+            {"verified", false},
+            {"reason", "no dose was measured"}};
+  json::object out{{"prescribed", given->prescribed},
+                   {"measured", given->measured},
+                   {"samples", given->samples},
+                   {"verified", given->verified}};
   if (!given->reason.empty()) out["reason"] = given->reason;
   if (!given->shares.empty()) out["shares"] = given->shares;
   if (!given->witness.empty()) out["witness"] = given->witness;
@@ -50,22 +65,24 @@ json::array faults(const RunRecord& record) {
     json::array events;
     for (auto& event : fault.events) {
       json::object one{{"what", event.what}, {"at", text::rfc3339(record.wall_ns(event.t))}};
-      for (auto& [key, value] : event.with) one.emplace(key, value);
+      for (auto& [key, value] : event.with)
+        one.emplace(key, value);
       events.push_back(std::move(one));
     }
-    json::object one{{"name", fault.step},
-                     {"fault", fault.fault},
-                     {"host", fault.host},
-                     {"mechanism", fault.mechanism},
-                     {"targets", texts(fault.targets)},
-                     {"limits", texts(fault.limits)},
-                     {"recorded_delays", fault.samples.empty() ? json::value(nullptr) : json::value(fault.samples)},
-                     {"applied_at", time_or_null(record, fault.applied_t)},
-                     {"undone_at", time_or_null(record, fault.undone_t)},
-                     {"apply_ms", rounded(static_cast<double>(fault.apply_ns) / 1e6)},
-                     {"undo_ms", rounded(static_cast<double>(fault.undo_ns) / 1e6)},
-                     {"dose", dose(fault.dose)},
-                     {"events", std::move(events)}};
+    json::object one{
+        {"name", fault.step},
+        {"fault", fault.fault},
+        {"host", fault.host},
+        {"mechanism", fault.mechanism},
+        {"targets", texts(fault.targets)},
+        {"limits", texts(fault.limits)},
+        {"recorded_delays", fault.samples.empty() ? json::value(nullptr) : json::value(fault.samples)},
+        {"applied_at", time_or_null(record, fault.applied_t)},
+        {"undone_at", time_or_null(record, fault.undone_t)},
+        {"apply_ms", rounded(static_cast<double>(fault.apply_ns) / 1e6)},
+        {"undo_ms", rounded(static_cast<double>(fault.undo_ns) / 1e6)},
+        {"dose", dose(fault.dose)},
+        {"events", std::move(events)}};
     if (!fault.failed.empty()) one["error"] = fault.failed;
     out.push_back(std::move(one));
   }
@@ -73,7 +90,8 @@ json::array faults(const RunRecord& record) {
 }
 
 json::value interval(const QuantileInterval& given) {
-  return json::array{given.low ? rounded(*given.low, 1e3) : json::value{}, given.high ? rounded(*given.high, 1e3) : json::value{}};
+  return json::array{given.low ? rounded(*given.low, 1e3) : json::value{},
+                     given.high ? rounded(*given.high, 1e3) : json::value{}};
 }
 
 json::object figures(const Figures& given) {
@@ -82,13 +100,18 @@ json::object figures(const Figures& given) {
                    {"not_asked", given.unseen},
                    {"new_connections", given.opened},
                    {"availability", given.probes ? json::value(rounded(given.availability)) : json::value{}},
-                   {"availability_ci95", json::array{rounded(given.availability_ci95.low), rounded(given.availability_ci95.high)}},
+                   {"availability_ci95",
+                    json::array{rounded(given.availability_ci95.low), rounded(given.availability_ci95.high)}},
                    {"latency_ms", nullptr}};
   if (!given.latency) return out;
   auto& latency = *given.latency;
-  out["latency_ms"] = {{"p50", rounded(latency.p50_ms, 1e3)}, {"p90", rounded(latency.p90_ms, 1e3)},
-                       {"p99", rounded(latency.p99_ms, 1e3)}, {"max", rounded(latency.max_ms, 1e3)}};
-  out["latency_ms_ci95"] = {{"p50", interval(latency.p50_ci_ms)}, {"p90", interval(latency.p90_ci_ms)}, {"p99", interval(latency.p99_ci_ms)}};
+  out["latency_ms"] = {{"p50", rounded(latency.p50_ms, 1e3)},
+                       {"p90", rounded(latency.p90_ms, 1e3)},
+                       {"p99", rounded(latency.p99_ms, 1e3)},
+                       {"max", rounded(latency.max_ms, 1e3)}};
+  out["latency_ms_ci95"] = {{"p50", interval(latency.p50_ci_ms)},
+                            {"p90", interval(latency.p90_ci_ms)},
+                            {"p99", interval(latency.p99_ci_ms)}};
   return out;
 }
 
@@ -96,14 +119,19 @@ json::object figures(const Figures& given) {
 json::array others(const RunRecord& record) {
   json::array out;
   for (auto& other : record.others)
-    out.push_back(json::object{{"host", other.host}, {"run", other.run}, {"name", other.step}, {"fault", other.fault},
-                               {"start", text::rfc3339(record.wall_ns(other.from_t))}, {"end", time_or_null(record, other.to_t)}});
+    out.push_back(json::object{{"host", other.host},
+                               {"run", other.run},
+                               {"name", other.step},
+                               {"fault", other.fault},
+                               {"start", text::rfc3339(record.wall_ns(other.from_t))},
+                               {"end", time_or_null(record, other.to_t)}});
   return out;
 }
 
 json::object in_windows(const std::map<std::string, Figures>& windows) {
   json::object out;
-  for (auto& [name, seen] : windows) out[name] = figures(seen);
+  for (auto& [name, seen] : windows)
+    out[name] = figures(seen);
   return out;
 }
 
@@ -151,14 +179,19 @@ json::array alerts(const Verdict& verdict) {
 }
 
 json::object alert_score(const AlertScore& score) {
-  return {{"expected", score.expected},     {"caught", score.caught},           {"missed", score.missed},
-          {"unexpected", score.unexpected}, {"precision", or_null(score.precision)}, {"recall", or_null(score.recall)},
+  return {{"expected", score.expected},
+          {"caught", score.caught},
+          {"missed", score.missed},
+          {"unexpected", score.unexpected},
+          {"precision", or_null(score.precision)},
+          {"recall", or_null(score.recall)},
           {"mean_detection_s", or_null(score.mean_detection_s)}};
 }
 
 json::object restored(const Verdict& verdict) {
   json::array left;
-  for (auto& one : verdict.left) left.push_back(json::object{{"host", one.host}, {"detail", one.detail}, {"by_hand", one.by_hand}});
+  for (auto& one : verdict.left)
+    left.push_back(json::object{{"host", one.host}, {"detail", one.detail}, {"by_hand", one.by_hand}});
   return {{"clean", verdict.restored ? json::value(*verdict.restored) : json::value{}},
           {"differences", texts(verdict.differences)},
           {"next_steps", texts(verdict.next_steps)},
@@ -168,7 +201,9 @@ json::object restored(const Verdict& verdict) {
 json::array expectations(const Verdict& verdict) {
   json::array out;
   for (auto& judged : verdict.expectations)
-    out.push_back(json::object{{"expectation", judged.expectation}, {"verdict", to_string(judged.outcome)}, {"evidence", judged.evidence}});
+    out.push_back(json::object{{"expectation", judged.expectation},
+                               {"verdict", to_string(judged.outcome)},
+                               {"evidence", judged.evidence}});
   return out;
 }
 

@@ -1,8 +1,8 @@
 #include <map>
 
+#include "reports/record/text.hpp"
 #include "reports/render/markup.hpp"
 #include "reports/render/render.hpp"
-#include "reports/record/text.hpp"
 
 namespace squall {
 namespace {
@@ -10,7 +10,9 @@ namespace {
 using markup::xml;
 
 // xs:pattern [0-9]*(\.[0-9]*)? of junit-10.xsd: never an exponent, never below 0.
-std::string junit_seconds(double s) { return fmt::format("{:.3f}", s > 0 ? s : 0.0); }
+std::string junit_seconds(double s) {
+  return fmt::format("{:.3f}", s > 0 ? s : 0.0);
+}
 
 // One suite, whose figures are known only once its cases are.
 struct Suite {
@@ -24,7 +26,8 @@ struct Suite {
     // Of two cases of one name, GitLab shows one.
     const int again = ++names[name_of_test];
     const auto test = again == 1 ? name_of_test : fmt::format("{} ({})", name_of_test, again);
-    cases += fmt::format("    <testcase name=\"{}\" classname=\"{}\" time=\"{}\"", xml(test), xml(class_name), junit_seconds(seconds));
+    cases += fmt::format("    <testcase name=\"{}\" classname=\"{}\" time=\"{}\"", xml(test), xml(class_name),
+                         junit_seconds(seconds));
     cases += body.empty() ? "/>\n" : ">" + body + "</testcase>\n";
   }
   void fail(const std::string& test, const std::string& type, const std::string& why) {
@@ -37,7 +40,9 @@ struct Suite {
   }
 };
 
-double seconds_between(std::int64_t from, std::int64_t to) { return static_cast<double>(to - from) / 1e9; }
+double seconds_between(std::int64_t from, std::int64_t to) {
+  return static_cast<double>(to - from) / 1e9;
+}
 
 // Expectations are judged from the first fault to the end of what was watched.
 void expectations(Suite& suite, const RunRecord& record, const Verdict& verdict) {
@@ -63,7 +68,8 @@ void doses(Suite& suite, const RunRecord& record) {
     else if (fault.dose && fault.dose->verified)
       suite.add(test, fmt::format("<system-out>{}</system-out>", xml(text::dose_summary(*fault.dose))));
     else
-      suite.error(test, "inconclusive", fault.dose && !fault.dose->reason.empty() ? fault.dose->reason : "no effect was measured");
+      suite.error(test, "inconclusive",
+                  fault.dose && !fault.dose->reason.empty() ? fault.dose->reason : "no effect was measured");
   }
 }
 
@@ -74,7 +80,8 @@ void restored(Suite& suite, const RunRecord& record, const Verdict& verdict) {
   if (!verdict.restored) return suite.error(test, "unknown", "the record does not tell");
   if (*verdict.restored) return suite.add(test);
   std::vector<std::string> what = verdict.differences;
-  for (auto& left : verdict.left) what.push_back(fmt::format("{}: {} {}", left.host, left.detail, left.by_hand));
+  for (auto& left : verdict.left)
+    what.push_back(fmt::format("{}: {} {}", left.host, left.detail, left.by_hand));
   suite.fail(test, "not restored", text::join(what, "; "));
 }
 
@@ -84,26 +91,32 @@ std::string render_junit(const RunRecord& record, const Verdict& verdict) {
   Suite suite{.name = record.scenario_name.empty() ? "drill" : record.scenario_name};
   suite.class_name = "squall." + suite.name;
   const bool ran = verdict.kind != Verdict::Kind::error && verdict.kind != Verdict::Kind::halted;
-  if (!ran) suite.error("the drill runs to its end", std::string(to_string(verdict.kind)), verdict.headline + " " + text::join(verdict.reasons, "; "));
+  if (!ran)
+    suite.error("the drill runs to its end", std::string(to_string(verdict.kind)),
+                verdict.headline + " " + text::join(verdict.reasons, "; "));
   expectations(suite, record, verdict);
   doses(suite, record);
   restored(suite, record, verdict);
   const auto took = junit_seconds(static_cast<double>(record.last_t) / 1e9);
   auto stamp = text::rfc3339(record.wall_start_ns);
   stamp.resize(std::string_view("2026-11-23T08:51:42").size());
-  const auto figures = fmt::format("tests=\"{}\" failures=\"{}\" errors=\"{}\"", suite.tests, suite.failures, suite.errors);
+  const auto figures =
+      fmt::format("tests=\"{}\" failures=\"{}\" errors=\"{}\"", suite.tests, suite.failures, suite.errors);
   std::string out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
   out += fmt::format("<testsuites name=\"squall\" {} time=\"{}\">\n", figures, took);
-  out += fmt::format("  <testsuite name=\"{}\" {} skipped=\"{}\" time=\"{}\" timestamp=\"{}\" hostname=\"{}\">\n", xml(suite.name), figures,
-                     suite.skipped, took, stamp, xml(record.host));
+  out += fmt::format(
+      "  <testsuite name=\"{}\" {} skipped=\"{}\" time=\"{}\" timestamp=\"{}\" hostname=\"{}\">\n",
+      xml(suite.name), figures, suite.skipped, took, stamp, xml(record.host));
   out += "    <properties>\n";
-  for (auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"run", record.run},
-                                                                             {"verdict", std::string(to_string(verdict.kind))},
-                                                                             {"seed", std::to_string(record.seed)},
-                                                                             {"squad", record.squad}})
+  for (auto& [name, value] :
+       std::vector<std::pair<std::string, std::string>>{{"run", record.run},
+                                                        {"verdict", std::string(to_string(verdict.kind))},
+                                                        {"seed", std::to_string(record.seed)},
+                                                        {"squad", record.squad}})
     out += fmt::format("      <property name=\"{}\" value=\"{}\"/>\n", name, xml(value));
   out += "    </properties>\n" + suite.cases;
-  if (!verdict.findings.empty()) out += fmt::format("    <system-out>{}</system-out>\n", xml(text::join(verdict.findings, "\n")));
+  if (!verdict.findings.empty())
+    out += fmt::format("    <system-out>{}</system-out>\n", xml(text::join(verdict.findings, "\n")));
   out += "  </testsuite>\n</testsuites>\n";
   return out;
 }

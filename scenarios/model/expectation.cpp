@@ -29,18 +29,24 @@ constexpr std::array keys{Key{"service", About::service},
 
 std::string_view subject(About about) {
   switch (about) {
-    case About::service: return "service";
-    case About::alert: return "alert";
-    case About::other_alerts: return "other_alerts";
+    case About::service:
+      return "service";
+    case About::alert:
+      return "alert";
+    case About::other_alerts:
+      return "other_alerts";
   }
   return "";
 }
 
 std::string_view article(About about) {
   switch (about) {
-    case About::service: return "a service";
-    case About::alert: return "an alert";
-    case About::other_alerts: return "the other alerts";
+    case About::service:
+      return "a service";
+    case About::alert:
+      return "an alert";
+    case About::other_alerts:
+      return "the other alerts";
   }
   return "";
 }
@@ -61,32 +67,35 @@ std::optional<About> find_subject(const Value& value, Diagnostics& diagnostics) 
   if (!found) {
     for (auto& member : value.members)
       if (auto kind = about(member.key)) {
-        diagnostics.error(value.place, fmt::format("missing key \"{}\": \"{}\" says something about {}", subject(*kind),
-                                                   member.key, article(*kind)));
+        diagnostics.error(value.place, fmt::format("missing key \"{}\": \"{}\" says something about {}",
+                                                   subject(*kind), member.key, article(*kind)));
         return found;
       }
-    diagnostics.error(value.place, "expected an expectation about a service, an alert or other_alerts, got none of them");
+    diagnostics.error(value.place,
+                      "expected an expectation about a service, an alert or other_alerts, got none of them");
     return found;
   }
   for (auto& member : value.members)
     if (auto kind = about(member.key); kind && *kind != *found)
-      diagnostics.error(member.place, fmt::format("\"{}\" says something about {}, this entry is about {}: write it as an "
-                                                  "entry of its own",
-                                                  member.key, article(*kind), article(*found)));
+      diagnostics.error(member.place,
+                        fmt::format("\"{}\" says something about {}, this entry is about {}: write it as an "
+                                    "entry of its own",
+                                    member.key, article(*kind), article(*found)));
   return found;
 }
 
 template <class T>
-void check_direction(const Value& value, std::string_view key, const std::optional<Comparison<T>>& bound, bool upward,
-                     std::string_view example, Diagnostics& diagnostics) {
+void check_direction(const Value& value, std::string_view key, const std::optional<Comparison<T>>& bound,
+                     bool upward, std::string_view example, Diagnostics& diagnostics) {
   if (!bound) return;
   const auto c = bound->comparator;
   const bool fits = upward ? c == Comparator::at_least || c == Comparator::greater
                            : c == Comparator::at_most || c == Comparator::less;
   const bool exact = c == Comparator::equal && std::is_same_v<T, Percent>;  // all of the probes, or none
   if (fits || exact) return;
-  diagnostics.error(value.find(key)->place, fmt::format("expected {} bound such as \"{}\", got \"{}\"",
-                                                        upward ? "a lower" : "an upper", example, to_string(*bound)));
+  diagnostics.error(value.find(key)->place,
+                    fmt::format("expected {} bound such as \"{}\", got \"{}\"",
+                                upward ? "a lower" : "an upper", example, to_string(*bound)));
 }
 
 template <class T>
@@ -98,7 +107,8 @@ void check_latencies(const T& entry, const Value& value, bool upward, Diagnostic
 }
 
 // A bound that every value keeps, or none can, is a slip of the pen.
-void check_possible(const Value& value, const std::optional<Comparison<Percent>>& bound, Diagnostics& diagnostics) {
+void check_possible(const Value& value, const std::optional<Comparison<Percent>>& bound,
+                    Diagnostics& diagnostics) {
   if (!bound) return;
   const double b = bound->bound.value;
   const auto c = bound->comparator;
@@ -114,9 +124,10 @@ void check_expectation(const Expectation& entry, const Value& value, Diagnostics
   const auto subject_kind = find_subject(value, diagnostics);
   if (!subject_kind) return;
   if (*subject_kind == About::service && describe(entry).empty())
-    diagnostics.error(value.place, fmt::format("nothing is expected of service \"{}\": add availability, latency_p50, "
-                                               "latency_p90, latency_p99, latency_max or recovers_within",
-                                               *entry.service));
+    diagnostics.error(value.place,
+                      fmt::format("nothing is expected of service \"{}\": add availability, latency_p50, "
+                                  "latency_p90, latency_p99, latency_max or recovers_within",
+                                  *entry.service));
   if (entry.other_alerts && *entry.other_alerts != "none" && *entry.other_alerts != "any")
     diagnostics.error(value.find("other_alerts")->place,
                       fmt::format("expected none or any, got {}", quote(*entry.other_alerts)));
@@ -128,10 +139,11 @@ void check_expectation(const Expectation& entry, const Value& value, Diagnostics
 
 void check_halt(const HaltCondition& halt, const Value& value, Diagnostics& diagnostics) {
   if (!halt.availability && !halt.latency_p50 && !halt.latency_p90 && !halt.latency_p99)
-    diagnostics.error(value.place,
-                      fmt::format("nothing would halt the drill on service \"{}\": add availability, latency_p50, "
-                                  "latency_p90 or latency_p99",
-                                  halt.service));
+    diagnostics.error(
+        value.place,
+        fmt::format("nothing would halt the drill on service \"{}\": add availability, latency_p50, "
+                    "latency_p90 or latency_p99",
+                    halt.service));
   check_direction(value, "availability", halt.availability, false, "< 90%", diagnostics);
   check_possible(value, halt.availability, diagnostics);
   check_latencies(halt, value, true, diagnostics);
@@ -143,12 +155,14 @@ void add_criterion(std::vector<std::string>& out, std::string_view service, std:
   if (bound) out.push_back(fmt::format("service {}: {} {}", service, what, to_string(*bound)));
 }
 
-// An alert is judged as one whole: "alert X{part="a"} fires within 30s, reaches storage and resolves within 1m". Its labels tell
-// it from other expectations on an alert of that name.
+// An alert is judged as one whole: "alert X{part="a"} fires within 30s, reaches storage and resolves within
+// 1m". Its labels tell it from other expectations on an alert of that name.
 std::string describe_alert(const Expectation& entry) {
   std::vector<std::string> labels;
-  for (auto& [key, value] : entry.labels) labels.push_back(fmt::format("{}=\"{}\"", key, value));
-  const auto name = labels.empty() ? *entry.alert : fmt::format("{}{{{}}}", *entry.alert, fmt::join(labels, ", "));
+  for (auto& [key, value] : entry.labels)
+    labels.push_back(fmt::format("{}=\"{}\"", key, value));
+  const auto name =
+      labels.empty() ? *entry.alert : fmt::format("{}{{{}}}", *entry.alert, fmt::join(labels, ", "));
   std::vector<std::string> parts{"fires"};
   if (entry.fires_within) parts[0] += " within " + to_string(*entry.fires_within);
   if (entry.reaches) parts.push_back("reaches " + *entry.reaches);
@@ -177,7 +191,8 @@ std::vector<std::string> describe(const Expectation& entry) {
     add_criterion(out, *entry.service, "p99 latency", entry.latency_p99);
     add_criterion(out, *entry.service, "longest latency", entry.latency_max);
     if (entry.recovers_within)
-      out.push_back(fmt::format("service {} recovers within {}", *entry.service, to_string(*entry.recovers_within)));
+      out.push_back(
+          fmt::format("service {} recovers within {}", *entry.service, to_string(*entry.recovers_within)));
   }
   if (entry.alert) out.push_back(describe_alert(entry));
   if (entry.other_alerts)
@@ -194,28 +209,36 @@ std::string describe(const HaltCondition& halt) {
   add("p50 latency", halt.latency_p50);
   add("p90 latency", halt.latency_p90);
   add("p99 latency", halt.latency_p99);
-  return fmt::format("service {}: {} over {}", halt.service, fmt::join(criteria, " or "), to_string(halt.over));
+  return fmt::format("service {}: {} over {}", halt.service, fmt::join(criteria, " or "),
+                     to_string(halt.over));
 }
 
 const Object<Expectation>& Describe<Expectation>::object() {
   static const auto object =
       Object<Expectation>("what must hold: of a service, of an alert, or of the other alerts")
           .optional("service", &Expectation::service, "the service it is about")
-          .optional("availability", &Expectation::availability, "share of probes that succeed, during the method")
-          .optional("latency_p50", &Expectation::latency_p50, "median of the probes' latency, during the method")
-          .optional("latency_p90", &Expectation::latency_p90, "90th percentile of the latency, during the method")
-          .optional("latency_p99", &Expectation::latency_p99, "99th percentile of the latency, during the method")
+          .optional("availability", &Expectation::availability,
+                    "share of probes that succeed, during the method")
+          .optional("latency_p50", &Expectation::latency_p50,
+                    "median of the probes' latency, during the method")
+          .optional("latency_p90", &Expectation::latency_p90,
+                    "90th percentile of the latency, during the method")
+          .optional("latency_p99", &Expectation::latency_p99,
+                    "99th percentile of the latency, during the method")
           .optional("latency_max", &Expectation::latency_max, "the longest latency, during the method")
-          .optional("recovers_within", &Expectation::recovers_within, "back in its steady state, after the last fault's end; after a kill, from the death on")
+          .optional("recovers_within", &Expectation::recovers_within,
+                    "back in its steady state, after the last fault's end; after a kill, from the death on")
           .between(&Expectation::recovers_within, Duration{0}, day)
           .optional("alert", &Expectation::alert, "the alert it is about")
           .optional("labels", &Expectation::labels, "which the alert must carry")
           .optional("fires_within", &Expectation::fires_within, "after the first fault's start")
           .between(&Expectation::fires_within, Duration{0}, day)
-          .optional("resolves_within", &Expectation::resolves_within, "after the last fault's end; after a kill, from the death on")
+          .optional("resolves_within", &Expectation::resolves_within,
+                    "after the last fault's end; after a kill, from the death on")
           .between(&Expectation::resolves_within, Duration{0}, day)
           .optional("reaches", &Expectation::reaches, "the squad whose receiver must be notified")
-          .optional("other_alerts", &Expectation::other_alerts, "none or any: whether alerts that are not expected may fire")
+          .optional("other_alerts", &Expectation::other_alerts,
+                    "none or any: whether alerts that are not expected may fire")
           .rest([](const Value& value, Expectation& entry, Diagnostics&) {
             entry.place = value.place;
             return true;

@@ -1,5 +1,6 @@
-// By what right an HTTP server is asked: headers, tokens, passwords, certificates. Secrets come from the environment or from
-// files when they are needed, so that no file of a drill, no record and no report ever holds one.
+// By what right an HTTP server is asked: headers, tokens, passwords, certificates. Secrets come from the
+// environment or from files when they are needed, so that no file of a drill, no record and no report ever
+// holds one.
 #pragma once
 
 #include <map>
@@ -30,7 +31,8 @@ struct HttpAccess {
   std::map<std::string, SecretText> headers;
   std::optional<SecretText> bearer;
   std::optional<BasicLogin> basic;
-  std::string certificate, key, ca;  // PEM files: the client's own, and whom it trusts instead of the system's
+  std::string certificate, key,
+      ca;  // PEM files: the client's own, and whom it trusts instead of the system's
   // Authorization and the other headers, as lines. Throws std::invalid_argument where a secret cannot be had.
   std::vector<std::string> header_lines() const;
 };

@@ -17,7 +17,8 @@ bool read_source(const Value& value, AlertSourceSpec& source, Diagnostics& diagn
     for (auto& [text, kind] : EnumNames<Source>::names) {
       if (member.key != text) continue;
       if (address) {
-        diagnostics.error(member.place, "expected one alert source, got two: write each as an entry of its own");
+        diagnostics.error(member.place,
+                          "expected one alert source, got two: write each as an entry of its own");
         return false;
       }
       address = &member.value;
@@ -39,11 +40,15 @@ void check_address(const HostSpec& host, const Value& value, Diagnostics& diagno
   if (host.link == HostSpec::Link::local && given)
     diagnostics.error(given->place, "a local host has no address: add link: ssh, or leave the address out");
   if (host.link == HostSpec::Link::ssh && host.address.empty())
-    diagnostics.error(value.place, "missing key \"address\": a host by ssh needs one, such as ops@db1.staging");
-  if (host.link == HostSpec::Link::ssh && (host.address.starts_with('-') || host.address.find(' ') != std::string::npos))
-    diagnostics.error(given->place, fmt::format("expected an ssh destination such as ops@db1.staging, got {}", quote(host.address)));
+    diagnostics.error(value.place,
+                      "missing key \"address\": a host by ssh needs one, such as ops@db1.staging");
+  if (host.link == HostSpec::Link::ssh &&
+      (host.address.starts_with('-') || host.address.find(' ') != std::string::npos))
+    diagnostics.error(given->place, fmt::format("expected an ssh destination such as ops@db1.staging, got {}",
+                                                quote(host.address)));
   if (host.link == HostSpec::Link::nats)
-    diagnostics.error(value.find("link")->place, "hosts by nats are not supported yet, expected local or ssh");
+    diagnostics.error(value.find("link")->place,
+                      "hosts by nats are not supported yet, expected local or ssh");
 }
 
 void check_addresses(const HostSpec& host, const Value& value, Diagnostics& diagnostics) {
@@ -61,10 +66,12 @@ void check_probe_names(const ServiceSpec& service, const Value& value, Diagnosti
     auto same = [&](const ProbeSpec& other) { return other.name == service.probes[i].name; };
     if (std::find_if(service.probes.begin(), service.probes.begin() + static_cast<std::ptrdiff_t>(i), same) !=
         service.probes.begin() + static_cast<std::ptrdiff_t>(i))
-      diagnostics.error(place, fmt::format("duplicate probe \"{}\": give this one a name", service.probes[i].name));
+      diagnostics.error(place,
+                        fmt::format("duplicate probe \"{}\": give this one a name", service.probes[i].name));
     if (service.probes[i].kind == ProbeSpec::Kind::process && service.probes[i].process.empty() &&
         service.processes.empty())
-      diagnostics.error(place, "process: true means the service's own processes, and it declares none (add processes:)");
+      diagnostics.error(
+          place, "process: true means the service's own processes, and it declares none (add processes:)");
   }
 }
 
@@ -75,7 +82,8 @@ const Object<HostSpec>& Describe<HostSpec>::object() {
       Object<HostSpec>("a machine that an injector runs on")
           .optional("link", &HostSpec::link, "how its injector is reached", "local")
           .optional("address", &HostSpec::address, "ssh: user@host; nats: the server's URL")
-          .optional("addresses", &HostSpec::addresses, "the IPv4 and IPv6 addresses by which its peers know it, for partitions with a topology",
+          .optional("addresses", &HostSpec::addresses,
+                    "the IPv4 and IPv6 addresses by which its peers know it, for partitions with a topology",
                     "the address of its ssh destination, where that is one")
           .optional("labels", &HostSpec::labels, "what selectors pick it by")
           .rule(check_address)
@@ -84,11 +92,12 @@ const Object<HostSpec>& Describe<HostSpec>::object() {
 }
 
 const Object<SquadSpec>& Describe<SquadSpec>::object() {
-  static const auto object = Object<SquadSpec>("a team that owns services and answers alerts")
-                                 .optional("on_call", &SquadSpec::on_call, "where it is reached")
-                                 .optional("runbooks", &SquadSpec::runbooks, "where its runbooks are")
-                                 .optional("receivers", &SquadSpec::receivers, "the names of its receivers in Alertmanager",
-                                           "the squad's name, with or without words such as pager or oncall");
+  static const auto object =
+      Object<SquadSpec>("a team that owns services and answers alerts")
+          .optional("on_call", &SquadSpec::on_call, "where it is reached")
+          .optional("runbooks", &SquadSpec::runbooks, "where its runbooks are")
+          .optional("receivers", &SquadSpec::receivers, "the names of its receivers in Alertmanager",
+                    "the squad's name, with or without words such as pager or oncall");
   return object;
 }
 
@@ -122,12 +131,16 @@ const Object<AlertSourceSpec>& Describe<AlertSourceSpec>::object() {
     for (auto& [name, kind] : EnumNames<Source>::names)
       one_of.push_back({{"required", boost::json::array{boost::json::string(name)}}});
     return Object<AlertSourceSpec>("where alerts can be seen")
-        .describe_key("prometheus", {{"type", "string"}, {"description", "URL; its rules' states: pending, firing"}})
-        .describe_key("alertmanager", {{"type", "string"}, {"description", "URL; its groups, silences and receivers"}})
-        .describe_key("webhook", {{"type", "string"}, {"description", "host:port to listen on; what reached a receiver"}})
+        .describe_key("prometheus",
+                      {{"type", "string"}, {"description", "URL; its rules' states: pending, firing"}})
+        .describe_key("alertmanager",
+                      {{"type", "string"}, {"description", "URL; its groups, silences and receivers"}})
+        .describe_key("webhook", {{"type", "string"},
+                                  {"description", "host:port to listen on; what reached a receiver"}})
         .optional("every", &AlertSourceSpec::every, "how often it is asked", "500ms")
         .between(&AlertSourceSpec::every, Duration{10'000'000}, hour)
-        .optional("verify_tls", &AlertSourceSpec::verify_tls, "whether the certificate of an https URL is checked", "true")
+        .optional("verify_tls", &AlertSourceSpec::verify_tls,
+                  "whether the certificate of an https URL is checked", "true")
         .including(&AlertSourceSpec::access)
         .rest(read_source)
         .keywords({{"oneOf", std::move(one_of)}});
@@ -138,8 +151,10 @@ const Object<AlertSourceSpec>& Describe<AlertSourceSpec>::object() {
 const Object<Landscape>& Describe<Landscape>::object() {
   static const auto object =
       Object<Landscape>("what there is: hosts, squads, services, and where alerts can be seen")
-          .optional("environment", &Landscape::environment, "an injector whose policy names another one refuses")
-          .optional("hosts", &Landscape::hosts, "the machines, by name", "one host \"here\" by the local link")
+          .optional("environment", &Landscape::environment,
+                    "an injector whose policy names another one refuses")
+          .optional("hosts", &Landscape::hosts, "the machines, by name",
+                    "one host \"here\" by the local link")
           .optional("squads", &Landscape::squads, "the teams, by name")
           .optional("services", &Landscape::services, "the services, by name")
           .optional("alert_sources", &Landscape::alert_sources, "where alerts can be seen");

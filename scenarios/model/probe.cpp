@@ -16,7 +16,10 @@ struct KindDoc {
 
 const std::vector<KindDoc>& kinds() {
   static const std::vector<KindDoc> all{
-      {Kind::http, "a URL; healthy: an accepted status", {"connection", "status", "method", "body", "verify_tls", "send", "headers", "bearer", "basic", "certificate", "key", "ca"}},
+      {Kind::http,
+       "a URL; healthy: an accepted status",
+       {"connection", "status", "method", "body", "verify_tls", "send", "headers", "bearer", "basic",
+        "certificate", "key", "ca"}},
       {Kind::tcp, "host:port; healthy: a connection is accepted", {"connection"}},
       {Kind::dns, "a name; healthy: it resolves", {"server", "type"}},
       {Kind::redis, "host:port; healthy: PING is answered", {"connection"}},
@@ -29,29 +32,37 @@ const std::vector<KindDoc>& kinds() {
 
 std::string kind_list() {
   std::string out;
-  for (auto& [text, kind] : EnumNames<Kind>::names) out += (out.empty() ? "" : ", ") + std::string(text);
+  for (auto& [text, kind] : EnumNames<Kind>::names)
+    out += (out.empty() ? "" : ", ") + std::string(text);
   return out;
 }
 
 std::string postgres_problem(std::string_view text) {
-  if (text.starts_with("postgres://") || text.starts_with("postgresql://") || text.find('=') != std::string_view::npos)
+  if (text.starts_with("postgres://") || text.starts_with("postgresql://") ||
+      text.find('=') != std::string_view::npos)
     return "";
-  return fmt::format("expected a connection string such as \"host=127.0.0.1 dbname=catalogue\", got {}", quote(text));
+  return fmt::format("expected a connection string such as \"host=127.0.0.1 dbname=catalogue\", got {}",
+                     quote(text));
 }
 
 std::string object_problem(Kind kind, std::string_view text) {
   if (text.empty()) return "expected what to probe, got an empty text";
   switch (kind) {
-    case Kind::http: return url_problem(text);
+    case Kind::http:
+      return url_problem(text);
     case Kind::tcp:
-    case Kind::redis: return host_port_problem(text);
-    case Kind::postgres: return postgres_problem(text);
+    case Kind::redis:
+      return host_port_problem(text);
+    case Kind::postgres:
+      return postgres_problem(text);
     case Kind::dns:
       return text.find_first_of(" /:@") == std::string_view::npos
                  ? ""
-                 : fmt::format("expected a name to resolve such as playlist.example.org, got {}", quote(text));
+                 : fmt::format("expected a name to resolve such as playlist.example.org, got {}",
+                               quote(text));
     case Kind::command:
-    case Kind::process: break;
+    case Kind::process:
+      break;
   }
   return "";
 }
@@ -59,8 +70,9 @@ std::string object_problem(Kind kind, std::string_view text) {
 bool read_process(const Value& value, ProbeSpec& probe, Diagnostics& diagnostics) {
   if (value.kind == Value::Kind::map) return process_target().decode(value, probe.process, diagnostics);
   if (value.kind == Value::Kind::scalar && value.text == "true") return true;
-  diagnostics.error(value.place, fmt::format("expected keys that select processes, or true for the service's own, got {}",
-                                             value.describe()));
+  diagnostics.error(value.place,
+                    fmt::format("expected keys that select processes, or true for the service's own, got {}",
+                                value.describe()));
   return false;
 }
 
@@ -88,7 +100,8 @@ bool read_kind(const Value& value, ProbeSpec& probe, Diagnostics& diagnostics) {
     for (auto& [text, kind] : EnumNames<Kind>::names) {
       if (member.key != text) continue;
       if (given) {
-        diagnostics.error(member.place, fmt::format("expected one kind of probe, got both \"{}\" and \"{}\"", given->key, text));
+        diagnostics.error(member.place, fmt::format("expected one kind of probe, got both \"{}\" and \"{}\"",
+                                                    given->key, text));
         ok = false;
         continue;
       }
@@ -106,8 +119,11 @@ bool read_kind(const Value& value, ProbeSpec& probe, Diagnostics& diagnostics) {
 
 // A key of another kind has no effect, which its author does not expect.
 void check_keys(const ProbeSpec& probe, const Value& value, Diagnostics& diagnostics) {
-  auto takes = [](const KindDoc& doc, std::string_view key) { return std::find(doc.keys.begin(), doc.keys.end(), key) != doc.keys.end(); };
-  const auto& own = *std::find_if(kinds().begin(), kinds().end(), [&](auto& doc) { return doc.kind == probe.kind; });
+  auto takes = [](const KindDoc& doc, std::string_view key) {
+    return std::find(doc.keys.begin(), doc.keys.end(), key) != doc.keys.end();
+  };
+  const auto& own =
+      *std::find_if(kinds().begin(), kinds().end(), [&](auto& doc) { return doc.kind == probe.kind; });
   std::set<std::string_view> told;
   for (auto& doc : kinds())
     for (auto& key : doc.keys) {
@@ -116,7 +132,8 @@ void check_keys(const ProbeSpec& probe, const Value& value, Diagnostics& diagnos
       std::string whose;
       for (auto& other : kinds())
         if (takes(other, key)) whose += (whose.empty() ? "" : ", ") + enum_text(other.kind);
-      diagnostics.error(given->place, fmt::format("\"{}\" is for {} probes, this is a {} probe", key, whose, enum_text(probe.kind)));
+      diagnostics.error(given->place, fmt::format("\"{}\" is for {} probes, this is a {} probe", key, whose,
+                                                  enum_text(probe.kind)));
     }
 }
 
@@ -127,11 +144,14 @@ void check_texts(const ProbeSpec& probe, const Value& value, Diagnostics& diagno
   tell("body", regex_problem(probe.body));
   if (probe.kind == Kind::tcp && probe.connection == ProbeSpec::Connection::kept)
     tell("connection", "a tcp probe asks whether a connection is accepted: expected new");
-  if (!probe.send.empty() && (probe.method == "GET" || probe.method == "HEAD")) tell("send", "a body is sent with a method such as POST: add method:");
+  if (!probe.send.empty() && (probe.method == "GET" || probe.method == "HEAD"))
+    tell("send", "a body is sent with a method such as POST: add method:");
   tell("server", host_port_problem(probe.server));
   for (int status : probe.status)
-    if (status < 100 || status > 599) tell("status", fmt::format("expected a status from 100 to 599, got {}", status));
-  if (probe.method.empty() || probe.method.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
+    if (status < 100 || status > 599)
+      tell("status", fmt::format("expected a status from 100 to 599, got {}", status));
+  if (probe.method.empty() ||
+      probe.method.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
     tell("method", fmt::format("expected a method such as GET or HEAD, got {}", quote(probe.method)));
   static const std::vector<std::string> types{"A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"};
   if (std::find(types.begin(), types.end(), probe.type) == types.end())
@@ -151,7 +171,8 @@ Object<ProbeSpec> declare() {
     boost::json::object schema{{"type", "string"}, {"description", doc.sentence}};
     if (doc.kind == Kind::process)
       schema = {{"description", doc.sentence},
-                {"anyOf", boost::json::array{process_target().json_schema(), boost::json::object{{"const", true}}}}};
+                {"anyOf",
+                 boost::json::array{process_target().json_schema(), boost::json::object{{"const", true}}}}};
     object.describe_key(enum_text(doc.kind), std::move(schema));
   }
   object.optional("name", &ProbeSpec::name, "what reports call it", "the kind and the object")
@@ -159,10 +180,14 @@ Object<ProbeSpec> declare() {
       .between(&ProbeSpec::every, Duration{1'000'000}, Duration{3600'000'000'000})
       .optional("timeout", &ProbeSpec::timeout, "an answer that takes longer counts as a failure", "1s")
       .between(&ProbeSpec::timeout, Duration{1'000'000}, Duration{300'000'000'000})
-      .optional("connection", &ProbeSpec::connection, "http, tcp, redis, postgres: a new connection each time, as a new user would make, or one that is kept", "new")
+      .optional("connection", &ProbeSpec::connection,
+                "http, tcp, redis, postgres: a new connection each time, as a new user would make, or one "
+                "that is kept",
+                "new")
       .optional("status", &ProbeSpec::status, "http: the accepted status codes", "200 to 399")
       .optional("method", &ProbeSpec::method, "http: the request's method", "GET")
-      .optional("body", &ProbeSpec::body, "http: regular expression (ECMAScript) the body must match somewhere")
+      .optional("body", &ProbeSpec::body,
+                "http: regular expression (ECMAScript) the body must match somewhere")
       .optional("query", &ProbeSpec::query, "postgres: the statement", "select 1")
       .optional("server", &ProbeSpec::server, "dns: host:port of the server to ask", "the system's")
       .optional("type", &ProbeSpec::type, "dns: the record type", "A")

@@ -15,10 +15,13 @@ std::optional<Value> parse(std::string_view text, std::string_view what, Diagnos
 }
 
 void check_anything_to_do(const Value& text, const Scenario& scenario, Diagnostics& diagnostics) {
-  if (auto* method = text.find("method"); method && method->kind == Value::Kind::list && scenario.method.empty())
+  if (auto* method = text.find("method");
+      method && method->kind == Value::Kind::list && scenario.method.empty())
     diagnostics.error(method->place, "expected at least one fault, got an empty list");
-  if (auto* expect = text.find("expect"); expect && expect->kind == Value::Kind::list && scenario.expect.empty())
-    diagnostics.error(expect->place, "expected at least one expectation, got an empty list: nothing would be judged");
+  if (auto* expect = text.find("expect");
+      expect && expect->kind == Value::Kind::list && scenario.expect.empty())
+    diagnostics.error(expect->place,
+                      "expected at least one expectation, got an empty list: nothing would be judged");
 }
 
 }  // namespace
@@ -48,7 +51,8 @@ Scenario read_scenario(std::string_view text, const Landscape& base, const Fault
   return scenario;
 }
 
-std::string read_sample_files(Scenario& scenario, const std::string& folder, const FaultVocabulary& faults, Diagnostics& diagnostics) {
+std::string read_sample_files(Scenario& scenario, const std::string& folder, const FaultVocabulary& faults,
+                              Diagnostics& diagnostics) {
   std::string errors;
   for (auto& step : scenario.method) {
     auto* parameters = faults.parameters(step.fault);

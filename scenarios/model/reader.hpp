@@ -29,12 +29,14 @@ class FaultVocabulary {
 Landscape read_landscape(std::string_view text, Diagnostics&);
 
 // Reads a scenario. `base` is the landscape file's content; the scenario's own sections are merged over it.
-// Checked: keys, types, units, faults' names and parameters, names that refer to nothing (services, hosts, squads,
-// steps), cycles of `after`, nothing to observe, and whatever else one can know without touching a host.
+// Checked: keys, types, units, faults' names and parameters, names that refer to nothing (services, hosts,
+// squads, steps), cycles of `after`, nothing to observe, and whatever else one can know without touching a
+// host.
 Scenario read_scenario(std::string_view text, const Landscape& base, const FaultVocabulary&, Diagnostics&);
 
-// Reads the files of samples that the method names, from beside the scenario in `folder`: their delays go into the steps'
-// parameters. A file that cannot be read goes to `diagnostics`; what is wrong within files is returned, rendered.
+// Reads the files of samples that the method names, from beside the scenario in `folder`: their delays go
+// into the steps' parameters. A file that cannot be read goes to `diagnostics`; what is wrong within files is
+// returned, rendered.
 std::string read_sample_files(Scenario&, const std::string& folder, const FaultVocabulary&, Diagnostics&);
 
 // JSON Schema (draft-07) of the scenario and of the landscape file, for editors.

@@ -6,7 +6,8 @@ namespace {
 template <class Map>
 std::vector<std::string> names(const Map& map) {
   std::vector<std::string> out;
-  for (auto& [name, entry] : map) out.push_back(name);
+  for (auto& [name, entry] : map)
+    out.push_back(name);
   return out;
 }
 
@@ -19,7 +20,8 @@ bool carries(const HostSpec& host, const std::map<std::string, std::string>& lab
 
 class Names {
  public:
-  Names(const Landscape& landscape, Diagnostics& diagnostics) : landscape_(landscape), diagnostics_(diagnostics) {}
+  Names(const Landscape& landscape, Diagnostics& diagnostics)
+      : landscape_(landscape), diagnostics_(diagnostics) {}
 
   void service(const Value* name) { in(name, "service", landscape_.services); }
   // What a service needs may be known by its own name or by its squad's.
@@ -59,9 +61,10 @@ class Names {
   void in(const Value* name, std::string_view kind, const Map& known) {
     if (!name || name->kind != Value::Kind::scalar || known.contains(name->text)) return;
     const auto candidates = names(known);
-    diagnostics_.error(name->place, fmt::format("unknown {} {}{}", kind, quote(name->text),
-                                                candidates.empty() ? fmt::format(": none is declared (add {}s:)", kind)
-                                                                   : hint(name->text, candidates)));
+    diagnostics_.error(name->place,
+                       fmt::format("unknown {} {}{}", kind, quote(name->text),
+                                   candidates.empty() ? fmt::format(": none is declared (add {}s:)", kind)
+                                                      : hint(name->text, candidates)));
   }
 
   // The key, and with it the value, stands on some host.
@@ -74,10 +77,12 @@ class Names {
       }
     if (std::find(values.begin(), values.end(), label.value.text) != values.end()) return true;
     if (values.empty())
-      diagnostics_.error(label.place, fmt::format("no host has a label {}{}", quote(label.key), hint(label.key, keys)));
+      diagnostics_.error(label.place,
+                         fmt::format("no host has a label {}{}", quote(label.key), hint(label.key, keys)));
     else
-      diagnostics_.error(label.value.place, fmt::format("no host has the label {}: {}{}", label.key,
-                                                        quote(label.value.text), hint(label.value.text, values)));
+      diagnostics_.error(label.value.place,
+                         fmt::format("no host has the label {}: {}{}", label.key, quote(label.value.text),
+                                     hint(label.value.text, values)));
     return false;
   }
 
@@ -85,18 +90,23 @@ class Names {
   Diagnostics& diagnostics_;
 };
 
-const Value* child(const Value* in, std::string_view key) { return in ? in->find(key) : nullptr; }
+const Value* child(const Value* in, std::string_view key) {
+  return in ? in->find(key) : nullptr;
+}
 
 // Rules tell which alerts fire; who was notified only Alertmanager and its receivers know.
 void check_alert_sources(const Scenario& scenario, Diagnostics& diagnostics) {
   const auto& sources = scenario.landscape.alert_sources;
-  const bool notified = std::any_of(sources.begin(), sources.end(),
-                                    [](auto& source) { return source.kind != AlertSourceSpec::Kind::prometheus; });
+  const bool notified = std::any_of(sources.begin(), sources.end(), [](auto& source) {
+    return source.kind != AlertSourceSpec::Kind::prometheus;
+  });
   for (auto& entry : scenario.expect) {
     if (sources.empty() && (entry.alert || entry.other_alerts))
       diagnostics.error(entry.place, "no alert can be seen: no alert_sources are declared");
     else if (entry.reaches && !notified)
-      diagnostics.error(entry.place, "whom an alert reaches cannot be seen: add a webhook or alertmanager to alert_sources");
+      diagnostics.error(
+          entry.place,
+          "whom an alert reaches cannot be seen: add a webhook or alertmanager to alert_sources");
   }
 }
 
@@ -106,7 +116,8 @@ std::vector<const Value*> entries(const Value* list) {
   std::vector<const Value*> out;
   if (!list) return out;
   if (list->kind != Value::Kind::list) return {list};
-  for (auto& item : list->items) out.push_back(&item);
+  for (auto& item : list->items)
+    out.push_back(&item);
   return out;
 }
 
@@ -116,7 +127,8 @@ void check_landscape_names(const Value& text, const Landscape& landscape, Diagno
   if (!services) return;
   for (auto& service : services->members) {
     known.squad(service.value.find("squad"));
-    for (auto* name : entries(service.value.find("depends_on"))) known.dependency(name);
+    for (auto* name : entries(service.value.find("depends_on")))
+      known.dependency(name);
     if (!landscape.hosts.empty()) known.labels(service.value.find("runs_on"));
   }
 }

@@ -19,31 +19,37 @@ Parsed<Duration> parse_sample(std::string_view text) {
   const bool bare = text.find_first_not_of("-0123456789.") == std::string_view::npos;
   auto parsed = parse_duration(bare ? fmt::format("{}ms", text) : std::string(text));
   if (!parsed || *parsed <= Samples::longest) return parsed;
-  return tl::unexpected(fmt::format("expected a delay of 0 to {}, got {}", to_string(Samples::longest), to_string(*parsed)));
+  return tl::unexpected(
+      fmt::format("expected a delay of 0 to {}, got {}", to_string(Samples::longest), to_string(*parsed)));
 }
 
 Value as_list(const std::vector<Duration>& delays, Place place) {
   Value out;
   out.kind = Value::Kind::list;
   out.place = place;
-  for (auto& delay : delays) out.items.push_back(Value::scalar(to_string(delay))), out.items.back().place = place;
+  for (auto& delay : delays)
+    out.items.push_back(Value::scalar(to_string(delay))), out.items.back().place = place;
   return out;
 }
 
 }  // namespace
 
 bool Codec<Samples>::decode(const Value& value, Samples& out, Diagnostics& diagnostics) {
-  if (value.kind == Value::Kind::list) return Codec<std::vector<Duration>>::decode(value, out.delays, diagnostics);
+  if (value.kind == Value::Kind::list)
+    return Codec<std::vector<Duration>>::decode(value, out.delays, diagnostics);
   if (value.kind == Value::Kind::scalar && !value.text.empty()) {
     out.file = value.text;
     return true;
   }
-  diagnostics.error(value.place, fmt::format("expected a list of durations, or a file with one a line, got {}", value.describe()));
+  diagnostics.error(
+      value.place,
+      fmt::format("expected a list of durations, or a file with one a line, got {}", value.describe()));
   return false;
 }
 
 boost::json::object Codec<Samples>::schema() {
-  const boost::json::object list{{"type", "array"}, {"items", Codec<Duration>::schema()}, {"minItems", Samples::least}};
+  const boost::json::object list{
+      {"type", "array"}, {"items", Codec<Duration>::schema()}, {"minItems", Samples::least}};
   return {{"anyOf", boost::json::array{list, boost::json::object{{"type", "string"}, {"pattern", "."}}}}};
 }
 
@@ -51,7 +57,8 @@ std::string describe(const SampleFile& of) {
   auto sorted = of.delays;
   const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
   std::nth_element(sorted.begin(), middle, sorted.end());
-  return fmt::format("{} recorded delays of {}, median {:.6g} ms", sorted.size(), of.file, middle == sorted.end() ? 0 : middle->milliseconds());
+  return fmt::format("{} recorded delays of {}, median {:.6g} ms", sorted.size(), of.file,
+                     middle == sorted.end() ? 0 : middle->milliseconds());
 }
 
 std::vector<Duration> read_samples(std::string_view text, Diagnostics& diagnostics) {
@@ -73,11 +80,15 @@ std::vector<Duration> read_samples(std::string_view text, Diagnostics& diagnosti
     }
     text.remove_prefix(std::min(end + 1, text.size()));
   }
-  if (out.size() < Samples::least) diagnostics.error(last, fmt::format("expected {} to {} delays, one a line, got {}", Samples::least, Samples::most, out.size()));
+  if (out.size() < Samples::least)
+    diagnostics.error(last, fmt::format("expected {} to {} delays, one a line, got {}", Samples::least,
+                                        Samples::most, out.size()));
   return out;
 }
 
-std::optional<SampleFile> put_samples_inline(Value& with, const ObjectSchema& parameters, const std::string& folder, Diagnostics& diagnostics, std::string& errors) {
+std::optional<SampleFile> put_samples_inline(Value& with, const ObjectSchema& parameters,
+                                             const std::string& folder, Diagnostics& diagnostics,
+                                             std::string& errors) {
   for (auto& field : parameters.fields()) {
     if (field.type != Codec<Samples>::name()) continue;
     for (auto& member : with.members) {
@@ -86,7 +97,9 @@ std::optional<SampleFile> put_samples_inline(Value& with, const ObjectSchema& pa
       const auto path = (std::filesystem::path(folder) / value.text).string();
       Diagnostics unreadable;
       const auto text = read_text_file(path, unreadable);
-      for (auto& why : unreadable.errors()) diagnostics.error(value.place, fmt::format("the samples in {} cannot be had: {}", quote(value.text), why.message));
+      for (auto& why : unreadable.errors())
+        diagnostics.error(value.place,
+                          fmt::format("the samples in {} cannot be had: {}", quote(value.text), why.message));
       if (!unreadable.ok()) return std::nullopt;
       Diagnostics wrong{path, text};
       SampleFile out{value.text, read_samples(text, wrong)};

@@ -1,4 +1,5 @@
-// Recorded delays, as a fault replays them: a list, or a file with one a line that is read where the scenario is read.
+// Recorded delays, as a fault replays them: a list, or a file with one a line that is read where the scenario
+// is read.
 #pragma once
 
 #include <optional>
@@ -36,13 +37,15 @@ struct SampleFile {
 // "2134 recorded delays of rtt.txt, median 12 ms".
 std::string describe(const SampleFile&);
 
-// The delays of a file, one a line: 12ms, 1.5s, or a bare number of milliseconds; blank lines and what follows a # are
-// skipped. What is wrong goes to `diagnostics` with its place.
+// The delays of a file, one a line: 12ms, 1.5s, or a bare number of milliseconds; blank lines and what
+// follows a # are skipped. What is wrong goes to `diagnostics` with its place.
 std::vector<Duration> read_samples(std::string_view text, Diagnostics& diagnostics);
 
-// A fault's parameters that name a file of samples get its delays in place of its name, so that the host needs no file.
-// Relative paths count from `folder`. A file that cannot be read goes to `diagnostics`, what is wrong within it is
-// rendered and appended to `errors`.
-std::optional<SampleFile> put_samples_inline(Value& with, const ObjectSchema& parameters, const std::string& folder, Diagnostics& diagnostics, std::string& errors);
+// A fault's parameters that name a file of samples get its delays in place of its name, so that the host
+// needs no file. Relative paths count from `folder`. A file that cannot be read goes to `diagnostics`, what
+// is wrong within it is rendered and appended to `errors`.
+std::optional<SampleFile> put_samples_inline(Value& with, const ObjectSchema& parameters,
+                                             const std::string& folder, Diagnostics& diagnostics,
+                                             std::string& errors);
 
 }  // namespace squall

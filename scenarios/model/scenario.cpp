@@ -37,7 +37,8 @@ void check_name(const Scenario& scenario, const Value& value, Diagnostics& diagn
 const Object<BlastRadius>& Describe<BlastRadius>::object() {
   static const auto object =
       Object<BlastRadius>("how much may be hit; a larger selection is refused")
-          .optional("hosts", &BlastRadius::hosts, "at most so many hosts", "1, where no share is given either")
+          .optional("hosts", &BlastRadius::hosts, "at most so many hosts",
+                    "1, where no share is given either")
           .between(&BlastRadius::hosts, std::int64_t{1}, std::int64_t{1'000'000})
           .optional("share", &BlastRadius::share, "at most such a share of the landscape's hosts")
           .between(&BlastRadius::share, Percent{0.001}, Percent{100});
@@ -84,7 +85,8 @@ const Object<Scenario>& Describe<Scenario>::object() {
           .optional("squad", &Scenario::squad, "who owns the drill")
           .optional("hypothesis", &Scenario::hypothesis, "what is believed to hold, in words")
           .optional("blast_radius", &Scenario::blast_radius, "how much may be hit", "one host")
-          .optional("baseline", &Scenario::baseline, "the steady state must hold this long before the method", "15s")
+          .optional("baseline", &Scenario::baseline, "the steady state must hold this long before the method",
+                    "15s")
           .required("method", &Scenario::method, "the faults, on a timeline")
           .optional("recovery", &Scenario::recovery, "how long is watched after the last fault", "30s")
           .required("expect", &Scenario::expect,

@@ -12,8 +12,9 @@
 namespace squall {
 
 struct BlastRadius {
-  std::optional<std::int64_t> hosts;  // refuse when the selection has more hosts than this; 1 where no share is given either
-  std::optional<Percent> share;       // … or a larger share of the landscape's hosts
+  std::optional<std::int64_t>
+      hosts;  // refuse when the selection has more hosts than this; 1 where no share is given either
+  std::optional<Percent> share;  // … or a larger share of the landscape's hosts
 };
 
 struct Ramp {
@@ -31,10 +32,11 @@ struct Step {
   std::optional<Duration> lasts;     // `for`; none where the fault is an act, such as a kill
   std::optional<Ramp> ramp;
   std::optional<SampleFile> samples;  // whose delays are in `with`, where it named a file of them
-  Place place, fault_place;  // for errors found by the planner
+  Place place, fault_place;           // for errors found by the planner
 };
 
-// One expectation about a service, an alert, or the other alerts. An entry of the file may hold several criteria.
+// One expectation about a service, an alert, or the other alerts. An entry of the file may hold several
+// criteria.
 struct Expectation {
   // about a service
   std::optional<std::string> service;
@@ -78,8 +80,9 @@ struct Scenario {
   Landscape landscape;  // its own sections, merged over those of the landscape file
 };
 
-// "service playlist: availability >= 99%" and the like, for reports: one text for each criterion of the entry, in the
-// order availability, latency_p50, p90, p99, max, recovers_within; all that is expected of an alert is one criterion.
+// "service playlist: availability >= 99%" and the like, for reports: one text for each criterion of the
+// entry, in the order availability, latency_p50, p90, p99, max, recovers_within; all that is expected of an
+// alert is one criterion.
 std::vector<std::string> describe(const Expectation&);
 std::string describe(const HaltCondition&);
 

@@ -6,8 +6,9 @@
 
 namespace squall {
 
-// `text` with "REDACTED" for each password: of a URL ("scheme://user:password@host"), and what follows a word such as
-// password, token, secret, api_key or bearer and "=" or ":". A word of YAML stays one, so the text still parses.
+// `text` with "REDACTED" for each password: of a URL ("scheme://user:password@host"), and what follows a word
+// such as password, token, secret, api_key or bearer and "=" or ":". A word of YAML stays one, so the text
+// still parses.
 std::string redacted(std::string_view text);
 
 }  // namespace squall

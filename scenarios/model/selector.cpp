@@ -32,7 +32,9 @@ bool TargetSpec::selects_processes() const {
   return exe || command || listens_on || pid || pidfile || unit || cgroup || container || user;
 }
 
-bool TargetSpec::empty() const { return !selects_processes() && !interface && !path && !device; }
+bool TargetSpec::empty() const {
+  return !selects_processes() && !interface && !path && !device;
+}
 
 std::string TargetSpec::to_string() const {
   std::string out;
@@ -58,16 +60,18 @@ const Object<TargetSpec>& process_target() {
   static const auto object =
       process_keys().rule([](const TargetSpec& target, const Value& value, Diagnostics& diagnostics) {
         if (!target.selects_processes())
-          diagnostics.error(value.place, "expected a key that selects processes, such as unit, exe or listens_on");
+          diagnostics.error(value.place,
+                            "expected a key that selects processes, such as unit, exe or listens_on");
       });
   return object;
 }
 
 const Object<TargetSpec>& Describe<TargetSpec>::object() {
-  static const auto object = process_keys()
-                                 .optional("interface", &TargetSpec::interface, "network: a device name, or any for all of them")
-                                 .optional("path", &TargetSpec::path, "disk: the file system this path lies on")
-                                 .optional("device", &TargetSpec::device, "disk: /dev/sdb, sdb or 8:16");
+  static const auto object =
+      process_keys()
+          .optional("interface", &TargetSpec::interface, "network: a device name, or any for all of them")
+          .optional("path", &TargetSpec::path, "disk: the file system this path lies on")
+          .optional("device", &TargetSpec::device, "disk: /dev/sdb, sdb or 8:16");
   return object;
 }
 

@@ -1,5 +1,5 @@
-// The shapes of a partition over several hosts, as Jepsen calls them. A scenario names one; the planner makes of it what
-// each host cannot hear.
+// The shapes of a partition over several hosts, as Jepsen calls them. A scenario names one; the planner makes
+// of it what each host cannot hear.
 #pragma once
 
 #include "scenarios/schema/schema.hpp"
@@ -16,8 +16,10 @@ enum class Topology {
 template <>
 struct EnumNames<Topology> {
   using T = Topology;
-  static constexpr std::array<std::pair<std::string_view, T>, 4> names{
-      {{"isolate_one", T::isolate_one}, {"halves", T::halves}, {"majority_ring", T::majority_ring}, {"one_way", T::one_way}}};
+  static constexpr std::array<std::pair<std::string_view, T>, 4> names{{{"isolate_one", T::isolate_one},
+                                                                        {"halves", T::halves},
+                                                                        {"majority_ring", T::majority_ring},
+                                                                        {"one_way", T::one_way}}};
 };
 
 }  // namespace squall

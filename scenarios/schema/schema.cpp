@@ -6,16 +6,23 @@
 
 namespace squall::detail {
 
-// What YAML 1.1 takes for a truth value, YAML 1.2 for a text: a program that loads and saves a file makes "true:" of "on:".
+// What YAML 1.1 takes for a truth value, YAML 1.2 for a text: a program that loads and saves a file makes
+// "true:" of "on:".
 static const char* before_yaml_1_1(std::string_view key) {
-  return key == "true" || key == "True" || key == "TRUE" ? "on" : key == "false" || key == "False" || key == "FALSE" ? "off" : nullptr;
+  return key == "true" || key == "True" || key == "TRUE"      ? "on"
+         : key == "false" || key == "False" || key == "FALSE" ? "off"
+                                                              : nullptr;
 }
 
 void unknown_key(const Member& member, const std::vector<std::string>& known, Diagnostics& diagnostics) {
-  if (const auto* was = before_yaml_1_1(member.key); was && std::find(known.begin(), known.end(), was) != known.end())
-    return diagnostics.error(member.place, fmt::format("unknown key {0}: it was \"{1}\", and a program that reads YAML 1.1, where that means {0}, rewrote it: write {1}: again, or \"{1}\": in quotes",
-                                                       quote(member.key), was));
-  diagnostics.error(member.place, fmt::format("unknown key {}{}", quote(member.key), hint(member.key, known)));
+  if (const auto* was = before_yaml_1_1(member.key);
+      was && std::find(known.begin(), known.end(), was) != known.end())
+    return diagnostics.error(
+        member.place, fmt::format("unknown key {0}: it was \"{1}\", and a program that reads YAML 1.1, where "
+                                  "that means {0}, rewrote it: write {1}: again, or \"{1}\": in quotes",
+                                  quote(member.key), was));
+  diagnostics.error(member.place,
+                    fmt::format("unknown key {}{}", quote(member.key), hint(member.key, known)));
 }
 
 bool expect_map(const Value& value, Diagnostics& diagnostics) {
@@ -41,14 +48,16 @@ bool parse_integer(const Value& value, std::int64_t least, std::uint64_t most, s
   const bool negative = text.starts_with('-');
   std::uint64_t magnitude = 0;
   auto [stop, error] = std::from_chars(text.data() + (negative ? 1 : 0), end, magnitude);
-  const bool digits = value.kind == Value::Kind::scalar && stop == end && error != std::errc::invalid_argument;
+  const bool digits =
+      value.kind == Value::Kind::scalar && stop == end && error != std::errc::invalid_argument;
   if (!digits) {
     diagnostics.error(value.place, fmt::format("expected a whole number, got {}", value.describe()));
     return false;
   }
   const auto lowest = least < 0 ? ~static_cast<std::uint64_t>(least) + 1 : 0;
   if (error != std::errc{} || (negative ? magnitude > lowest : magnitude > most)) {
-    diagnostics.error(value.place, fmt::format("expected a whole number from {} to {}, got {}", least, most, quote(text)));
+    diagnostics.error(value.place,
+                      fmt::format("expected a whole number from {} to {}, got {}", least, most, quote(text)));
     return false;
   }
   out = static_cast<std::int64_t>(negative ? ~magnitude + 1 : magnitude);
@@ -59,7 +68,8 @@ bool parse_number(const Value& value, double& out, Diagnostics& diagnostics) {
   const auto& text = value.text;
   const auto* end = text.data() + text.size();
   auto [stop, error] = std::from_chars(text.data(), end, out, std::chars_format::fixed);
-  if (value.kind == Value::Kind::scalar && stop == end && error == std::errc{} && std::isfinite(out)) return true;
+  if (value.kind == Value::Kind::scalar && stop == end && error == std::errc{} && std::isfinite(out))
+    return true;
   diagnostics.error(value.place, fmt::format("expected a number, got {}", value.describe()));
   return false;
 }

@@ -19,16 +19,16 @@
 #include <string_view>
 #include <vector>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "scenarios/text/document.hpp"
 #include "scenarios/text/units.hpp"
 
 namespace squall {
 
-// How a type is written. `decode` reports what is wrong and returns false; `schema` is its JSON Schema (draft-07);
-// `name` is what help calls it ("duration").
+// How a type is written. `decode` reports what is wrong and returns false; `schema` is its JSON Schema
+// (draft-07); `name` is what help calls it ("duration").
 template <class T>
 struct Codec;
 
@@ -72,21 +72,21 @@ class Object : public ObjectSchema {
   explicit Object(std::string sentence = "") : sentence_(std::move(sentence)) {}
 
   template <class M>
-  Object& required(std::string name, M T::*member, std::string sentence) {
+  Object& required(std::string name, M T::* member, std::string sentence) {
     add(std::move(name), member, std::move(sentence));
     fields_.back().doc.required = true;
     return *this;
   }
   // `default_text` is what help shows; the value itself is the member's initialiser.
   template <class M>
-  Object& optional(std::string name, M T::*member, std::string sentence, std::string default_text = "") {
+  Object& optional(std::string name, M T::* member, std::string sentence, std::string default_text = "") {
     add(std::move(name), member, std::move(sentence));
     fields_.back().doc.default_text = std::move(default_text);
     return *this;
   }
   // A structure that is read by another declaration than its type's own.
   template <class M>
-  Object& optional(std::string name, M T::*member, const Object<M>& how, std::string sentence) {
+  Object& optional(std::string name, M T::* member, const Object<M>& how, std::string sentence) {
     add(std::move(name), member, std::move(sentence));
     fields_.back().decode = [member, &how](const Value& value, T& out, Diagnostics& diagnostics) {
       return how.decode(value, out.*member, diagnostics);
@@ -96,7 +96,7 @@ class Object : public ObjectSchema {
   }
   // The keys of a part stand among this object's own.
   template <class M>
-  Object& including(M T::*member) {
+  Object& including(M T::* member) {
     const Object<M>& part = Describe<M>::object();
     for (auto& inner : part.fields_) {
       Field field;
@@ -105,7 +105,8 @@ class Object : public ObjectSchema {
       field.decode = [member, decode = inner.decode](const Value& value, T& out, Diagnostics& diagnostics) {
         return decode(value, out.*member, diagnostics);
       };
-      if (inner.within) field.within = [member, within = inner.within](const T& out) { return within(out.*member); };
+      if (inner.within)
+        field.within = [member, within = inner.within](const T& out) { return within(out.*member); };
       fields_.push_back(std::move(field));
     }
     for (auto& check : part.rules_)
@@ -116,12 +117,12 @@ class Object : public ObjectSchema {
   }
   // Bounds of the field declared last, both inclusive.
   template <class M>
-  Object& between(M T::*member, M least, M most) {
+  Object& between(M T::* member, M least, M most) {
     bound(least, most, [member](const T& object) { return std::optional<M>(object.*member); });
     return *this;
   }
   template <class M>
-  Object& between(std::optional<M> T::*member, M least, M most) {
+  Object& between(std::optional<M> T::* member, M least, M most) {
     bound(least, most, [member](const T& object) { return object.*member; });
     return *this;
   }
@@ -130,8 +131,8 @@ class Object : public ObjectSchema {
     rules_.push_back(std::move(check));
     return *this;
   }
-  // Reads what a list of fields cannot say from the whole mapping, after the fields. The keys it reads are declared
-  // with describe_key.
+  // Reads what a list of fields cannot say from the whole mapping, after the fields. The keys it reads are
+  // declared with describe_key.
   Object& rest(std::function<bool(const Value&, T&, Diagnostics&)> decode) {
     rest_ = std::move(decode);
     return *this;
@@ -164,7 +165,8 @@ class Object : public ObjectSchema {
       }
     if (rest_) decoded = rest_(value, out, diagnostics) && decoded;
     if (decoded)
-      for (auto& check : rules_) check(out, value, diagnostics);
+      for (auto& check : rules_)
+        check(out, value, diagnostics);
     return diagnostics.errors().size() == before;
   }
 
@@ -175,7 +177,8 @@ class Object : public ObjectSchema {
 
   std::vector<FieldDoc> fields() const override {
     std::vector<FieldDoc> out;
-    for (auto& field : fields_) out.push_back(field.doc);
+    for (auto& field : fields_)
+      out.push_back(field.doc);
     return out;
   }
 
@@ -184,15 +187,18 @@ class Object : public ObjectSchema {
     boost::json::array required;
     for (auto& field : fields_) {
       auto schema = field.schema();
-      schema["description"] = field.doc.default_text.empty()
-                                  ? field.doc.sentence
-                                  : fmt::format("{} (default: {})", field.doc.sentence, field.doc.default_text);
+      schema["description"] =
+          field.doc.default_text.empty()
+              ? field.doc.sentence
+              : fmt::format("{} (default: {})", field.doc.sentence, field.doc.default_text);
       properties[field.doc.name] = std::move(schema);
       if (field.doc.required) required.emplace_back(field.doc.name);
     }
-    boost::json::object out{{"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+    boost::json::object out{
+        {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
     if (!sentence_.empty()) out["description"] = sentence_;
-    for (auto& [key, keyword] : keywords_) out[key] = keyword;
+    for (auto& [key, keyword] : keywords_)
+      out[key] = keyword;
     if (!required.empty()) out["required"] = std::move(required);
     return out;
   }
@@ -209,7 +215,7 @@ class Object : public ObjectSchema {
   };
 
   template <class M>
-  void add(std::string name, M T::*member, std::string sentence) {
+  void add(std::string name, M T::* member, std::string sentence) {
     Field field;
     field.doc = {std::move(name), Codec<M>::name(), std::move(sentence), false, "", ""};
     field.decode = [member](const Value& value, T& out, Diagnostics& diagnostics) {
@@ -245,8 +251,10 @@ class Object : public ObjectSchema {
 
   std::vector<std::string> known_keys() const {
     std::vector<std::string> out;
-    for (auto& field : fields_) out.push_back(field.doc.name);
-    for (auto& extra : extra_schema_) out.emplace_back(extra.key());
+    for (auto& field : fields_)
+      out.push_back(field.doc.name);
+    for (auto& extra : extra_schema_)
+      out.emplace_back(extra.key());
     return out;
   }
 
@@ -284,7 +292,8 @@ template <class E>
 struct Codec<E> {
   static std::string name() {
     std::string out;
-    for (auto& [text, value] : EnumNames<E>::names) out += (out.empty() ? "" : " | ") + std::string(text);
+    for (auto& [text, value] : EnumNames<E>::names)
+      out += (out.empty() ? "" : " | ") + std::string(text);
     return out;
   }
   static bool decode(const Value& value, E& out, Diagnostics& diagnostics) {
@@ -305,7 +314,8 @@ struct Codec<E> {
   }
   static boost::json::object schema() {
     boost::json::array names;
-    for (auto& [text, value] : EnumNames<E>::names) names.emplace_back(text);
+    for (auto& [text, value] : EnumNames<E>::names)
+      names.emplace_back(text);
     return {{"enum", std::move(names)}};
   }
 };
@@ -325,13 +335,17 @@ struct Codec<std::string> {
     out = value.text;
     return true;
   }
-  static boost::json::object schema() { return {{"type", boost::json::array{"string", "number", "boolean"}}}; }
+  static boost::json::object schema() {
+    return {{"type", boost::json::array{"string", "number", "boolean"}}};
+  }
 };
 
 template <>
 struct Codec<double> {
   static std::string name() { return "number"; }
-  static bool decode(const Value& value, double& out, Diagnostics& diagnostics) { return detail::parse_number(value, out, diagnostics); }
+  static bool decode(const Value& value, double& out, Diagnostics& diagnostics) {
+    return detail::parse_number(value, out, diagnostics);
+  }
   static boost::json::object schema() { return {{"type", "number"}}; }
 };
 
@@ -387,7 +401,9 @@ template <>
 struct Codec<Size> : detail::UnitCodec<Size, parse_size> {
   static constexpr std::string_view what = "a size such as 4KiB";
   static std::string name() { return "size"; }
-  static boost::json::object schema() { return detail::pattern(R"(^\s*\d+(\.\d+)?\s*([kKMGT]i?)?B\s*$)", "4KiB"); }
+  static boost::json::object schema() {
+    return detail::pattern(R"(^\s*\d+(\.\d+)?\s*([kKMGT]i?)?B\s*$)", "4KiB");
+  }
 };
 template <>
 struct Codec<Rate> : detail::UnitCodec<Rate, parse_rate> {
@@ -426,7 +442,8 @@ struct Codec<Comparison<Duration>> : detail::UnitCodec<Comparison<Duration>, par
   static constexpr std::string_view what = "a comparison such as \"<= 400ms\"";
   static std::string name() { return "bound on a duration"; }
   static boost::json::object schema() {
-    return detail::pattern(R"(^\s*(<|<=|>|>=|==|=|≤|≥)\s*(0|\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|min|h|d))\s*$)", "<= 400ms");
+    return detail::pattern(R"(^\s*(<|<=|>|>=|==|=|≤|≥)\s*(0|\d+(\.\d+)?\s*(ns|us|µs|ms|s|m|min|h|d))\s*$)",
+                           "<= 400ms");
   }
 };
 template <>
@@ -464,7 +481,8 @@ struct Codec<std::vector<T>> {
       return Codec<T>::decode(value, out.emplace_back(), diagnostics);
     }
     bool ok = true;
-    for (auto& item : value.items) ok = Codec<T>::decode(item, out.emplace_back(), diagnostics) && ok;
+    for (auto& item : value.items)
+      ok = Codec<T>::decode(item, out.emplace_back(), diagnostics) && ok;
     return ok;
   }
   static boost::json::object schema() {
@@ -480,10 +498,13 @@ struct Codec<std::map<std::string, T>> {
   static bool decode(const Value& value, std::map<std::string, T>& out, Diagnostics& diagnostics) {
     if (!detail::expect_map(value, diagnostics)) return false;
     bool ok = true;
-    for (auto& member : value.members) ok = Codec<T>::decode(member.value, out[member.key], diagnostics) && ok;
+    for (auto& member : value.members)
+      ok = Codec<T>::decode(member.value, out[member.key], diagnostics) && ok;
     return ok;
   }
-  static boost::json::object schema() { return {{"type", "object"}, {"additionalProperties", Codec<T>::schema()}}; }
+  static boost::json::object schema() {
+    return {{"type", "object"}, {"additionalProperties", Codec<T>::schema()}};
+  }
 };
 
 // A part kept as it is written, for somebody who knows its meaning (a fault's parameters).

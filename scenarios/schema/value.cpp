@@ -1,7 +1,7 @@
 #include "scenarios/text/document.hpp"
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 namespace squall {
 
@@ -13,10 +13,14 @@ const Value* Value::find(std::string_view key) const {
 
 std::string Value::describe() const {
   switch (kind) {
-    case Kind::null: return "nothing";
-    case Kind::list: return "a list";
-    case Kind::map: return "a mapping";
-    case Kind::scalar: return quote(text);
+    case Kind::null:
+      return "nothing";
+    case Kind::list:
+      return "a list";
+    case Kind::map:
+      return "a mapping";
+    case Kind::scalar:
+      return quote(text);
   }
   return "?";
 }
@@ -29,7 +33,9 @@ Value Value::scalar(std::string text, bool quoted) {
   return value;
 }
 
-Value Value::map() { return map({}); }
+Value Value::map() {
+  return map({});
+}
 
 Value Value::map(std::vector<Member> members) {
   Value value;
@@ -42,10 +48,12 @@ Value from_json(const boost::json::value& json) {
   Value value;
   if (json.is_object()) {
     value.kind = Value::Kind::map;
-    for (auto& [key, member] : json.get_object()) value.members.push_back({std::string(key), {}, from_json(member)});
+    for (auto& [key, member] : json.get_object())
+      value.members.push_back({std::string(key), {}, from_json(member)});
   } else if (json.is_array()) {
     value.kind = Value::Kind::list;
-    for (auto& item : json.get_array()) value.items.push_back(from_json(item));
+    for (auto& item : json.get_array())
+      value.items.push_back(from_json(item));
   } else if (json.is_string()) {
     value = Value::scalar(std::string(json.get_string()), true);
   } else if (json.is_double()) {
@@ -58,16 +66,20 @@ Value from_json(const boost::json::value& json) {
 
 boost::json::value to_json(const Value& value) {
   switch (value.kind) {
-    case Value::Kind::null: return nullptr;
-    case Value::Kind::scalar: return boost::json::string(value.text);
+    case Value::Kind::null:
+      return nullptr;
+    case Value::Kind::scalar:
+      return boost::json::string(value.text);
     case Value::Kind::list: {
       boost::json::array out;
-      for (auto& item : value.items) out.push_back(to_json(item));
+      for (auto& item : value.items)
+        out.push_back(to_json(item));
       return out;
     }
     case Value::Kind::map: {
       boost::json::object out;
-      for (auto& member : value.members) out[member.key] = to_json(member.value);
+      for (auto& member : value.members)
+        out[member.key] = to_json(member.value);
       return out;
     }
   }

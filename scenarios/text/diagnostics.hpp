@@ -7,8 +7,8 @@
 
 namespace squall {
 
-// A place in a text, both counted from 1, the column in bytes (messages count characters); line 0 means nowhere in
-// particular.
+// A place in a text, both counted from 1, the column in bytes (messages count characters); line 0 means
+// nowhere in particular.
 struct Place {
   int line = 0;
   int column = 0;
@@ -39,13 +39,15 @@ class Diagnostics {
   std::vector<Diagnostic> errors_;
 };
 
-// A text in quotes as messages show it: shortened where long, with control characters and bad bytes made harmless.
+// A text in quotes as messages show it: shortened where long, with control characters and bad bytes made
+// harmless.
 std::string quote(std::string_view);
 
 // The candidate closest to a misspelt name, or "" where none is close enough to be what was meant.
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
 
-// "; did you mean \"edge\"?", or ", expected one of a, b, c" where none is close (shortened where there are many).
+// "; did you mean \"edge\"?", or ", expected one of a, b, c" where none is close (shortened where there are
+// many).
 std::string hint(std::string_view name, const std::vector<std::string>& candidates);
 
 }  // namespace squall

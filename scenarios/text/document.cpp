@@ -25,7 +25,9 @@ namespace {
 // Thrown to leave yaml-cpp's parser once it is known that the text is refused; never leaves this file.
 struct Refused {};
 
-Place place_of(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
+Place place_of(const YAML::Mark& mark) {
+  return {mark.line + 1, mark.column + 1};
+}
 
 // How much a value is: its nodes, the bytes of its texts, and how deep it goes.
 struct Extent {
@@ -39,13 +41,15 @@ Extent extent(const Value& value) {
     const auto inner = extent(part);
     total = {total.nodes + inner.nodes, total.bytes + inner.bytes, std::max(total.depth, inner.depth + 1)};
   };
-  for (auto& item : value.items) add(item);
-  for (auto& member : value.members) add(member.value);
+  for (auto& item : value.items)
+    add(item);
+  for (auto& member : value.members)
+    add(member.value);
   return total;
 }
 
-// Builds the tree from the parser's events: no graph of shared nodes ever exists, so aliases are copies that count
-// against the limits, and a cycle cannot be built.
+// Builds the tree from the parser's events: no graph of shared nodes ever exists, so aliases are copies that
+// count against the limits, and a cycle cannot be built.
 class Builder : public YAML::EventHandler {
  public:
   Builder(std::string_view text, Diagnostics& diagnostics, const DocumentLimits& limits)
@@ -129,7 +133,8 @@ class Builder : public YAML::EventHandler {
     for (; !text.empty(); text.remove_prefix(std::max<std::size_t>(1, sequence_length(text)))) {
       const auto character = text.substr(0, std::max<std::size_t>(1, sequence_length(text)));
       if (is_control(character) && std::string_view("\n\r\t").find(character[0]) == std::string_view::npos)
-        refuse(place_of(mark), fmt::format("expected text, got one with the control character {}", quote(character)));
+        refuse(place_of(mark),
+               fmt::format("expected text, got one with the control character {}", quote(character)));
     }
   }
 
@@ -144,8 +149,9 @@ class Builder : public YAML::EventHandler {
     if (frame.value.kind != Value::Kind::list || before == std::string_view::npos || text_[before] != '-')
       return frame.value.place;
     const auto head = text_.substr(0, before);
-    const auto newlines = std::count(text_.begin() + static_cast<std::ptrdiff_t>(before),
-                                     text_.begin() + static_cast<std::ptrdiff_t>(text_.size() - rest.size()), '\n');
+    const auto newlines =
+        std::count(text_.begin() + static_cast<std::ptrdiff_t>(before),
+                   text_.begin() + static_cast<std::ptrdiff_t>(text_.size() - rest.size()), '\n');
     const auto start = head.rfind('\n');
     return {mark.line + 1 - static_cast<int>(newlines),
             static_cast<int>(before - (start == std::string_view::npos ? 0 : start + 1)) + 1};
@@ -203,9 +209,14 @@ class Builder : public YAML::EventHandler {
       return;
     }
     switch (std::exchange(frame.next, Next::key)) {
-      case Next::key: frame.next = begin_member(frame, std::move(value)); break;
-      case Next::merged_value: merge(frame, std::move(value)); break;
-      case Next::dropped_value: break;
+      case Next::key:
+        frame.next = begin_member(frame, std::move(value));
+        break;
+      case Next::merged_value:
+        merge(frame, std::move(value));
+        break;
+      case Next::dropped_value:
+        break;
       case Next::value:
         frame.member.value = std::move(value);
         frame.value.members.push_back(std::move(frame.member));
@@ -221,21 +232,24 @@ class Builder : public YAML::EventHandler {
     if (key.text == "<<" && !key.quoted) return Next::merged_value;
     auto [first, fresh] = frame.lines.emplace(key.text, key.place.line);
     if (fresh) return Next::value;
-    diagnostics_.error(key.place, fmt::format("duplicate key {}, first given in line {}", quote(key.text), first->second));
+    diagnostics_.error(
+        key.place, fmt::format("duplicate key {}, first given in line {}", quote(key.text), first->second));
     return Next::dropped_value;
   }
 
   // "<<: *anchor", or a list of them: keys that are not given themselves; of two merged ones the first wins.
   void merge(Frame& frame, Value from) {
     if (from.kind == Value::Kind::list) {
-      for (auto& one : from.items) merge(frame, std::move(one));
+      for (auto& one : from.items)
+        merge(frame, std::move(one));
       return;
     }
     if (from.kind != Value::Kind::map) {
       diagnostics_.error(from.place, fmt::format("expected a mapping to merge, got {}", from.describe()));
       return;
     }
-    for (auto& member : from.members) frame.merged.push_back(std::move(member));
+    for (auto& member : from.members)
+      frame.merged.push_back(std::move(member));
   }
 
   std::string_view text_;
@@ -306,9 +320,11 @@ Value parse_document(std::string_view text, Diagnostics& diagnostics, const Docu
 
 std::string read_text_file(const std::string& path, Diagnostics& diagnostics, const DocumentLimits& limits) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  struct stat status {};
+  struct stat status{};
   if (file.fd < 0 || ::fstat(file.fd, &status) != 0) {
-    diagnostics.error({}, errno == ENOENT ? "no such file" : fmt::format("the file cannot be opened: {}", std::strerror(errno)));
+    diagnostics.error({}, errno == ENOENT
+                              ? "no such file"
+                              : fmt::format("the file cannot be opened: {}", std::strerror(errno)));
     return "";
   }
   if (S_ISDIR(status.st_mode)) {

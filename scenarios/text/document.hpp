@@ -1,4 +1,5 @@
-// A YAML or JSON document as a plain tree in which every value knows its place. yaml-cpp stays inside this pair.
+// A YAML or JSON document as a plain tree in which every value knows its place. yaml-cpp stays inside this
+// pair.
 #pragma once
 
 #include <string>
@@ -59,14 +60,16 @@ struct DocumentLimits {
   int depth = 64;
 };
 
-// Parses one YAML document (JSON is YAML too). Aliases are copies of what they refer to, "<<" merges mappings. Refused,
-// with their places: cyclic aliases, duplicate keys, tags, keys that are not texts, several documents, quotes that are never
-// closed, control characters and text that is not UTF-8, and what exceeds the limits (copies count).
-// Whatever is wrong goes to `diagnostics`; the value is then what could be understood.
+// Parses one YAML document (JSON is YAML too). Aliases are copies of what they refer to, "<<" merges
+// mappings. Refused, with their places: cyclic aliases, duplicate keys, tags, keys that are not texts,
+// several documents, quotes that are never closed, control characters and text that is not UTF-8, and what
+// exceeds the limits (copies count). Whatever is wrong goes to `diagnostics`; the value is then what could be
+// understood.
 Value parse_document(std::string_view text, Diagnostics& diagnostics, const DocumentLimits& limits = {});
 
 // Reads a whole file; an error (missing, a folder, too large) goes to `diagnostics` and gives "".
-std::string read_text_file(const std::string& path, Diagnostics& diagnostics, const DocumentLimits& limits = {});
+std::string read_text_file(const std::string& path, Diagnostics& diagnostics,
+                           const DocumentLimits& limits = {});
 
 Value from_json(const boost::json::value&);
 boost::json::value to_json(const Value&);

@@ -8,7 +8,8 @@
 
 namespace squall {
 
-// In the system of units that `beside` is round in: 499,900 bytes are 499.9 kB beside 500kB, 488.2 KiB beside 64KiB.
+// In the system of units that `beside` is round in: 499,900 bytes are 499.9 kB beside 500kB, 488.2 KiB beside
+// 64KiB.
 struct ReadableSize {
   double value = 0;
   std::string_view unit;

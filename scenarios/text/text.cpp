@@ -25,8 +25,9 @@ bool is_host(std::string_view text) {
   if (text.starts_with('[')) {
     if (text.size() < 4 || !text.ends_with(']')) return false;
     return text.find(':') != std::string_view::npos &&
-           std::all_of(text.begin() + 1, text.end() - 1,
-                       [](unsigned char c) { return std::isalnum(c) || c == ':' || c == '.' || c == '%' || c == '-'; });
+           std::all_of(text.begin() + 1, text.end() - 1, [](unsigned char c) {
+             return std::isalnum(c) || c == ':' || c == '.' || c == '%' || c == '-';
+           });
   }
   return !text.empty() && text.size() <= 253 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '.' || c == '-' || c == '_' || c >= 0x80;
@@ -79,14 +80,16 @@ std::string url_problem(std::string_view text) {
   else if (rest.starts_with("https://"))
     rest.remove_prefix(8);
   else
-    return problem(text.find("://") == std::string_view::npos ? ": it starts with neither http:// nor https://"
-                                                               : ": only http and https are spoken");
+    return problem(text.find("://") == std::string_view::npos
+                       ? ": it starts with neither http:// nor https://"
+                       : ": only http and https are spoken");
   if (text.find_first_of(" \t\r\n\"<>") != std::string_view::npos) return problem(": a URL has no spaces");
   auto authority = rest.substr(0, rest.find_first_of("/?#"));
   if (auto at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
   const auto [host, port] = split_port(authority);
   if (!is_host(host)) return problem(": the host is missing or malformed");
-  if (host.size() != authority.size() && !is_port(port)) return problem(": a port is a number from 1 to 65535");
+  if (host.size() != authority.size() && !is_port(port))
+    return problem(": a port is a number from 1 to 65535");
   return "";
 }
 
@@ -97,7 +100,8 @@ std::string host_port_problem(std::string_view text) {
   if (text.find("://") != std::string_view::npos) return problem(": write it without the scheme");
   const auto [host, port] = split_port(text);
   if (host.size() == text.size()) return problem(": the port is missing");
-  if (!is_host(host)) return problem(host.find(':') == std::string_view::npos ? "" : ": an IPv6 address stands in []");
+  if (!is_host(host))
+    return problem(host.find(':') == std::string_view::npos ? "" : ": an IPv6 address stands in []");
   if (!is_port(port)) return problem(": a port is a number from 1 to 65535");
   return "";
 }
@@ -105,13 +109,15 @@ std::string host_port_problem(std::string_view text) {
 std::string address_problem(std::string_view text) {
   in6_addr parsed{};
   const std::string whole{text};
-  if (::inet_pton(AF_INET, whole.c_str(), &parsed) == 1 || ::inet_pton(AF_INET6, whole.c_str(), &parsed) == 1) return "";
+  if (::inet_pton(AF_INET, whole.c_str(), &parsed) == 1 || ::inet_pton(AF_INET6, whole.c_str(), &parsed) == 1)
+    return "";
   return fmt::format("expected an IPv4 or IPv6 address such as 10.0.0.7, got {}", quote(text));
 }
 
 std::string regex_problem(std::string_view text) {
   if (text.size() > longest_regex)
-    return fmt::format("expected a regular expression of at most {} characters, got {}", longest_regex, text.size());
+    return fmt::format("expected a regular expression of at most {} characters, got {}", longest_regex,
+                       text.size());
   try {
     std::regex compiled(text.begin(), text.end(), std::regex::ECMAScript);
     return "";
@@ -126,7 +132,8 @@ std::string slug_problem(std::string_view text) {
                       return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
                     });
   return fits ? ""
-              : fmt::format("expected a name of lower case letters, digits and dashes, at most 64, got {}", quote(text));
+              : fmt::format("expected a name of lower case letters, digits and dashes, at most 64, got {}",
+                            quote(text));
 }
 
 std::string without_secrets(std::string_view text) {

@@ -1,4 +1,5 @@
-// What texts a person writes must look like: addresses, URLs, regular expressions. Each check returns what is wrong
+// What texts a person writes must look like: addresses, URLs, regular expressions. Each check returns what is
+// wrong
 // ("expected …, got …"), or "" where nothing is.
 #pragma once
 

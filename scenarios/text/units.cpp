@@ -74,8 +74,10 @@ struct Number {
 constexpr Wide enough_digits = Wide{1'000'000'000'000'000'000} * 100'000;
 
 std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
+    text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
+    text.remove_suffix(1);
   return text;
 }
 
@@ -88,7 +90,8 @@ std::optional<Number> leading_number(std::string_view text) {
   auto is_digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
   auto take = [&](bool fraction) {
     for (; is_digit(at); ++at) {
-      if (fraction && std::max(number.digits, number.scale) >= enough_digits) continue;  // too far behind the point
+      if (fraction && std::max(number.digits, number.scale) >= enough_digits)
+        continue;  // too far behind the point
       number.digits = std::min(number.digits * 10 + (text[at] - '0'), enough_digits * 10);
       if (fraction) number.scale *= 10;
     }
@@ -123,11 +126,13 @@ std::string lower(std::string_view text) {
 template <std::size_t N>
 std::string other_capitals(const Number& number, const std::array<Unit, N>& units, std::string_view behind) {
   for (auto& unit : units)
-    if (unit.written && lower(unit.name) == lower(number.rest)) return fmt::format(", write \"{}{}{}\"", number.text, unit.name, behind);
+    if (unit.written && lower(unit.name) == lower(number.rest))
+      return fmt::format(", write \"{}{}{}\"", number.text, unit.name, behind);
   return "";
 }
 
-// How a rate is written that says bits or bytes a second in other words, as Mbit/s, Mbps, kb/s and MBps do; "" where it does not.
+// How a rate is written that says bits or bytes a second in other words, as Mbit/s, Mbps, kb/s and MBps do;
+// "" where it does not.
 std::string in_our_words(const Number& number) {
   auto unit = number.rest;
   const bool per_second = unit.ends_with("/s") || unit.ends_with("ps");
@@ -136,7 +141,11 @@ std::string in_our_words(const Number& number) {
   const bool prefixed = unit.size() > 1 && (prefix == "k" || prefix == "m" || prefix == "g");
   if (!prefixed) prefix.clear();
   const auto rest = unit.substr(prefix.size());
-  const auto bits = fmt::format("\"{}{}bit\"", number.text, prefix), bytes = fmt::format("\"{}{}B/s\"", number.text, prefix == "m" ? "M" : prefix == "g" ? "G" : prefix);
+  const auto bits = fmt::format("\"{}{}bit\"", number.text, prefix),
+             bytes = fmt::format("\"{}{}B/s\"", number.text,
+                                 prefix == "m"   ? "M"
+                                 : prefix == "g" ? "G"
+                                                 : prefix);
   if (lower(rest) == "bit" || lower(rest) == "bits") return bits;
   if (per_second && rest == "b") return fmt::format("{} for bits, {} for bytes", bits, bytes);
   return per_second && rest == "B" ? bytes : "";
@@ -154,13 +163,16 @@ template <std::size_t N>
 Parsed<std::int64_t> quantity(std::string_view text, std::string_view what, const std::array<Unit, N>& units,
                               std::string_view example, std::string_view shown) {
   auto problem = [&](std::string why) {
-    return tl::unexpected(fmt::format("expected {} such as {}, got {}{}", what, example, quote(trim(shown)), why));
+    return tl::unexpected(
+        fmt::format("expected {} such as {}, got {}{}", what, example, quote(trim(shown)), why));
   };
   const auto number = leading_number(text);
   if (!number) return problem("");
   if (number->rest.empty()) return problem(fmt::format(": the unit is missing (one of {})", names(units)));
   const auto* unit = find(units, number->rest);
-  if (!unit) return problem(fmt::format(": unknown unit {} (one of {}){}", quote(number->rest), names(units), other_capitals(*number, units, shown.substr(text.size()))));
+  if (!unit)
+    return problem(fmt::format(": unknown unit {} (one of {}){}", quote(number->rest), names(units),
+                               other_capitals(*number, units, shown.substr(text.size()))));
   if (number->negative) return problem(": it is below 0");
   const Wide divisor = number->scale * unit->denominator;
   const Wide value = (number->digits * unit->numerator + divisor / 2) / divisor;
@@ -172,18 +184,24 @@ Parsed<std::int64_t> quantity(std::string_view text, std::string_view what, cons
 template <class T, class Make>
 Parsed<Comparison<T>> comparison(std::string_view text, Make make, std::string_view example) {
   text = trim(text);
-  static constexpr std::array<std::pair<std::string_view, Comparator>, 8> operators{{
-      {">=", Comparator::at_least}, {"<=", Comparator::at_most}, {"≥", Comparator::at_least},
-      {"≤", Comparator::at_most}, {"==", Comparator::equal}, {">", Comparator::greater}, {"<", Comparator::less},
-      {"=", Comparator::equal}}};
+  static constexpr std::array<std::pair<std::string_view, Comparator>, 8> operators{
+      {{">=", Comparator::at_least},
+       {"<=", Comparator::at_most},
+       {"≥", Comparator::at_least},
+       {"≤", Comparator::at_most},
+       {"==", Comparator::equal},
+       {">", Comparator::greater},
+       {"<", Comparator::less},
+       {"=", Comparator::equal}}};
   for (auto& [sign, comparator] : operators) {
     if (!text.starts_with(sign)) continue;
     auto bound = make(trim(text.substr(sign.size())));
     if (!bound) return tl::unexpected(bound.error());
     return Comparison<T>{comparator, *bound};
   }
-  return tl::unexpected(fmt::format("expected a comparison such as \"{}\", got {}: it starts with one of <, <=, >=, >, ==",
-                                    example, quote(text)));
+  return tl::unexpected(fmt::format(
+      "expected a comparison such as \"{}\", got {}: it starts with one of <, <=, >=, >, ==", example,
+      quote(text)));
 }
 
 template <std::size_t N>
@@ -202,31 +220,43 @@ std::string shortest(std::int64_t value, const std::array<Unit, N>& units, std::
 
 std::int64_t Amount::of(std::int64_t total) const {
   switch (kind) {
-    case Kind::number: return std::min(number, total);
-    case Kind::share: return static_cast<std::int64_t>(std::ceil(static_cast<double>(total) * share.fraction() - 1e-9));
-    case Kind::all: return total;
+    case Kind::number:
+      return std::min(number, total);
+    case Kind::share:
+      return static_cast<std::int64_t>(std::ceil(static_cast<double>(total) * share.fraction() - 1e-9));
+    case Kind::all:
+      return total;
   }
   return 0;
 }
 
 std::string_view symbol(Comparator comparator) {
   switch (comparator) {
-    case Comparator::less: return "<";
-    case Comparator::at_most: return "<=";
-    case Comparator::at_least: return ">=";
-    case Comparator::greater: return ">";
-    case Comparator::equal: return "==";
+    case Comparator::less:
+      return "<";
+    case Comparator::at_most:
+      return "<=";
+    case Comparator::at_least:
+      return ">=";
+    case Comparator::greater:
+      return ">";
+    case Comparator::equal:
+      return "==";
   }
   return "?";
 }
 
 Parsed<Duration> parse_duration(std::string_view text) {
   if (trim(text) == "0") return Duration{0};  // the only number that needs no unit
-  return quantity(text, "a duration", duration_units, "40ms", text).map([](std::int64_t ns) { return Duration{ns}; });
+  return quantity(text, "a duration", duration_units, "40ms", text).map([](std::int64_t ns) {
+    return Duration{ns};
+  });
 }
 
 Parsed<Size> parse_size(std::string_view text) {
-  return quantity(text, "a size", size_units, "4KiB", text).map([](std::int64_t bytes) { return Size{bytes}; });
+  return quantity(text, "a size", size_units, "4KiB", text).map([](std::int64_t bytes) {
+    return Size{bytes};
+  });
 }
 
 Parsed<Rate> parse_rate(std::string_view text) {
@@ -235,31 +265,39 @@ Parsed<Rate> parse_rate(std::string_view text) {
   const auto number = leading_number(trimmed);
   if (number && find(bit_rate_units, number->rest))
     return quantity(trimmed, "a rate", bit_rate_units, "100mbit", trimmed).map(rate);
-  const auto known = trimmed.ends_with("/s") && number && find(size_units, trim(number->rest.substr(0, number->rest.size() - 2)));
+  const auto known = trimmed.ends_with("/s") && number &&
+                     find(size_units, trim(number->rest.substr(0, number->rest.size() - 2)));
   if (const auto ours = number && !known ? in_our_words(*number) : ""; !ours.empty())
-    return tl::unexpected(fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}: unknown unit {}, write {}", quote(trimmed), quote(number->rest), ours));
+    return tl::unexpected(
+        fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}: unknown unit {}, write {}",
+                    quote(trimmed), quote(number->rest), ours));
   if (trimmed.ends_with("/s"))
-    return quantity(trimmed.substr(0, trimmed.size() - 2), "a rate", size_units, "10MiB/s", trimmed).map(rate);
+    return quantity(trimmed.substr(0, trimmed.size() - 2), "a rate", size_units, "10MiB/s", trimmed)
+        .map(rate);
   if (number && find(size_units, number->rest))
-    return tl::unexpected(fmt::format("expected a rate such as 10MiB/s, got {}: a rate is per second, write \"{}/s\"",
-                                      quote(trimmed), trimmed));
+    return tl::unexpected(
+        fmt::format("expected a rate such as 10MiB/s, got {}: a rate is per second, write \"{}/s\"",
+                    quote(trimmed), trimmed));
   if (number)
-    return tl::unexpected(fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}: {}", quote(trimmed),
-                                      number->rest.empty() ? "the unit is missing"
-                                                           : fmt::format("unknown unit {}", quote(number->rest))));
+    return tl::unexpected(fmt::format(
+        "expected a rate such as 10MiB/s or 100mbit, got {}: {}", quote(trimmed),
+        number->rest.empty() ? "the unit is missing" : fmt::format("unknown unit {}", quote(number->rest))));
   return tl::unexpected(fmt::format("expected a rate such as 10MiB/s or 100mbit, got {}", quote(trimmed)));
 }
 
 Parsed<Iops> parse_iops(std::string_view text) {
   const auto number = leading_number(text);
-  if (!number || !(number->rest.empty() || number->rest == "/s" || number->rest == "iops") || !number->count())
-    return tl::unexpected(fmt::format("expected operations per second such as 50/s, got {}", quote(trim(text))));
+  if (!number || !(number->rest.empty() || number->rest == "/s" || number->rest == "iops") ||
+      !number->count())
+    return tl::unexpected(
+        fmt::format("expected operations per second such as 50/s, got {}", quote(trim(text))));
   return Iops{*number->count()};
 }
 
 Parsed<Percent> parse_percent(std::string_view text) {
   auto problem = [&](std::string why) {
-    return tl::unexpected(fmt::format("expected a percentage such as 99.9%, got {}{}", quote(trim(text)), why));
+    return tl::unexpected(
+        fmt::format("expected a percentage such as 99.9%, got {}{}", quote(trim(text)), why));
   };
   const auto number = leading_number(text);
   if (!number) return problem("");
@@ -276,7 +314,8 @@ Parsed<Amount> parse_amount(std::string_view text) {
     return parse_percent(text).map([](Percent share) { return Amount{Amount::Kind::share, 0, share}; });
   const auto number = leading_number(text);
   if (!number || !number->rest.empty() || number->count().value_or(0) < 1)
-    return tl::unexpected(fmt::format("expected a number of at least 1, a share such as 50%, or all, got {}", quote(text)));
+    return tl::unexpected(
+        fmt::format("expected a number of at least 1, a share such as 50%, or all, got {}", quote(text)));
   return Amount{Amount::Kind::number, *number->count(), {}};
 }
 
@@ -288,16 +327,29 @@ Parsed<Comparison<Percent>> parse_percent_comparison(std::string_view text) {
   return comparison<Percent>(text, parse_percent, ">= 99%");
 }
 
-std::string to_string(Duration d) { return shortest(d.ns, duration_units, "0s"); }
-std::string to_string(Size s) { return shortest(s.bytes, size_units, "0B"); }
-std::string to_string(Rate r) { return shortest(r.bytes_per_second, size_units, "0B") + "/s"; }
-std::string to_string(Iops i) { return fmt::format("{}/s", i.per_second); }
-std::string to_string(Percent p) { return fmt::format("{}%", p.value); }
+std::string to_string(Duration d) {
+  return shortest(d.ns, duration_units, "0s");
+}
+std::string to_string(Size s) {
+  return shortest(s.bytes, size_units, "0B");
+}
+std::string to_string(Rate r) {
+  return shortest(r.bytes_per_second, size_units, "0B") + "/s";
+}
+std::string to_string(Iops i) {
+  return fmt::format("{}/s", i.per_second);
+}
+std::string to_string(Percent p) {
+  return fmt::format("{}%", p.value);
+}
 std::string to_string(const Amount& a) {
   switch (a.kind) {
-    case Amount::Kind::number: return std::to_string(a.number);
-    case Amount::Kind::share: return to_string(a.share);
-    case Amount::Kind::all: return "all";
+    case Amount::Kind::number:
+      return std::to_string(a.number);
+    case Amount::Kind::share:
+      return to_string(a.share);
+    case Amount::Kind::all:
+      return "all";
   }
   return "?";
 }

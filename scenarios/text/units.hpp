@@ -73,11 +73,16 @@ struct Comparison {
   template <class U>
   bool holds(U value, U limit) const {
     switch (comparator) {
-      case Comparator::less: return value < limit;
-      case Comparator::at_most: return value <= limit;
-      case Comparator::at_least: return value >= limit;
-      case Comparator::greater: return value > limit;
-      case Comparator::equal: return value == limit;
+      case Comparator::less:
+        return value < limit;
+      case Comparator::at_most:
+        return value <= limit;
+      case Comparator::at_least:
+        return value >= limit;
+      case Comparator::greater:
+        return value > limit;
+      case Comparator::equal:
+        return value == limit;
     }
     return false;
   }

@@ -39,7 +39,8 @@ std::size_t sequence_length(std::string_view text) {
 
 std::size_t count_characters(std::string_view text) {
   std::size_t n = 0;
-  for (; !text.empty(); ++n) text.remove_prefix(std::max<std::size_t>(1, sequence_length(text)));
+  for (; !text.empty(); ++n)
+    text.remove_prefix(std::max<std::size_t>(1, sequence_length(text)));
   return n;
 }
 
@@ -61,7 +62,8 @@ std::string printable_text(std::string_view text) {
     else if (plain)
       out += character;
     else
-      for (auto c : character) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      for (auto c : character)
+        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     text.remove_prefix(character.size());
   }
   return out;

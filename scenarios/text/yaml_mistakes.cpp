@@ -11,16 +11,21 @@ namespace squall {
 namespace {
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 16> words{{
-    {"illegal map value", "expected \"key: value\": check the indentation, and quote texts that contain \": \""},
+    {"illegal map value",
+     "expected \"key: value\": check the indentation, and quote texts that contain \": \""},
     {"illegal map key", "expected \"key: value\": check the indentation"},
     {"illegal block entry", "expected \"key: value\", got a list item: check the indentation"},
     {"illegal flow end", "got a closing bracket or brace that was never opened"},
-    {"end of map not found", "expected another \"key: value\" or the end of this mapping: check indentation and quotes"},
-    {"end of sequence not found", "expected another \"- item\" or the end of this list: check indentation and quotes"},
+    {"end of map not found",
+     "expected another \"key: value\" or the end of this mapping: check indentation and quotes"},
+    {"end of sequence not found",
+     "expected another \"- item\" or the end of this list: check indentation and quotes"},
     {"end of map flow not found", "expected \",\" or \"}\""},
-    {"unexpected character in block scalar", "expected a text, got \">\" or \"|\": quote comparisons, such as \">= 99%\""},
+    {"unexpected character in block scalar",
+     "expected a text, got \">\" or \"|\": quote comparisons, such as \">= 99%\""},
     {"unknown token", "expected a key or a value, got a character that cannot start one: quote the text"},
-    {"unknown escape character", "expected an escape such as \\n or \\\", got an unknown one: single quotes take \\ as it is"},
+    {"unknown escape character",
+     "expected an escape such as \\n or \\\", got an unknown one: single quotes take \\ as it is"},
     {"the referenced anchor is not defined", "this alias refers to an anchor that is not defined above it"},
     {"illegal EOF in scalar", "expected the end of the text, got the end of the file"},
     {"illegal document indicator in scalar", "expected the end of the text, got the end of the document"},
@@ -98,13 +103,16 @@ bool is_unclosed_quote(std::string_view text, std::size_t at) {
 
 Diagnostic explain(std::string_view message, std::string_view text, std::size_t at, Place place) {
   if (const auto tab = tab_in_indentation(text, at); place.line > 0 && tab != std::string_view::npos)
-    return {{place.line, static_cast<int>(tab) + 1}, "expected spaces, got a tab: YAML is indented with spaces only"};
+    return {{place.line, static_cast<int>(tab) + 1},
+            "expected spaces, got a tab: YAML is indented with spaces only"};
   const bool structural = message.starts_with("illegal") || message.starts_with("end of");
   const auto open = structural ? open_brackets(text, at) : std::vector<Bracket>{};
   if (!open.empty())
     return {place, open.back().opening == '{'
-                       ? fmt::format("expected \",\" or \"}}\": the mapping opened in line {} is not closed", open.back().line)
-                       : fmt::format("expected \",\" or \"]\": the list opened in line {} is not closed", open.back().line)};
+                       ? fmt::format("expected \",\" or \"}}\": the mapping opened in line {} is not closed",
+                                     open.back().line)
+                       : fmt::format("expected \",\" or \"]\": the list opened in line {} is not closed",
+                                     open.back().line)};
   for (auto& [theirs, ours] : words)
     if (message.starts_with(theirs)) return {place, std::string(ours)};
   return {place, std::string(message)};

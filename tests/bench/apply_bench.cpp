@@ -1,6 +1,6 @@
-// From "apply" received to the fault in force with its undo on disk, and from "undo" to the host as it was; beside the
-// usual tools doing less (no undo, nothing read back), in the same run. Root; a network namespace, a loop device and a
-// cgroup of its own.
+// From "apply" received to the fault in force with its undo on disk, and from "undo" to the host as it was;
+// beside the usual tools doing less (no undo, nothing read back), in the same run. Root; a network namespace,
+// a loop device and a cgroup of its own.
 //
 //   apply_bench [TIMES]
 #include <cstdio>
@@ -8,12 +8,12 @@
 #include <cstring>
 #include <stdexcept>
 
-#include <csignal>
 #include <sched.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <csignal>
 
 #include "injector/session/protocol.hpp"
 #include "tests/support/injector_process.hpp"
@@ -36,16 +36,21 @@ struct Times {
 };
 
 void print(const std::string& what, Times& times) {
-  std::printf("  %-58s median %7.3f ms   p99 %7.3f ms   (%zu times)\n", what.c_str(), times.at(0.5), times.at(0.99), times.all.size());
+  std::printf("  %-58s median %7.3f ms   p99 %7.3f ms   (%zu times)\n", what.c_str(), times.at(0.5),
+              times.at(0.99), times.all.size());
 }
 
-double ms(const json::value& ns) { return static_cast<double>(ns.to_number<std::int64_t>()) / 1e6; }
+double ms(const json::value& ns) {
+  return static_cast<double>(ns.to_number<std::int64_t>()) / 1e6;
+}
 
-void measure(test::InjectorProcess& injector, const std::string& name, json::object on, json::object with, int times) {
+void measure(test::InjectorProcess& injector, const std::string& name, json::object on, json::object with,
+             int times) {
   Times apply, full, undo, whole;
   std::string mechanism;
   for (int i = 0; i < times + 3; ++i) {
-    json::object request{{"step", "bench"}, {"fault", name}, {"on", on}, {"with", with}, {"seed", 1}, {"for_ns", 60'000'000'000}};
+    json::object request{{"step", "bench"}, {"fault", name}, {"on", on},
+                         {"with", with},    {"seed", 1},     {"for_ns", 60'000'000'000}};
     const bool prepared = i % 2 == 1;
     if (prepared) {
       request["do"] = "prepare";
@@ -57,7 +62,8 @@ void measure(test::InjectorProcess& injector, const std::string& name, json::obj
     const auto applied = injector.must(request);
     const double took = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     const auto undone = injector.must({{"do", "undo"}, {"step", "bench"}});
-    // The kernel still tidies up after the last one (a grace period of RCU); a drill never follows it so closely.
+    // The kernel still tidies up after the last one (a grace period of RCU); a drill never follows it so
+    // closely.
     ::usleep(60'000);
     mechanism = std::string(applied.at("mechanism").as_string());
     if (i < 3) continue;  // the guardian starts, caches warm up
@@ -72,7 +78,8 @@ void measure(test::InjectorProcess& injector, const std::string& name, json::obj
   print("undo received -> as it was", undo);
 }
 
-void tool(const std::string& what, const std::vector<std::string>& there, const std::vector<std::string>& back, int times) {
+void tool(const std::string& what, const std::vector<std::string>& there,
+          const std::vector<std::string>& back, int times) {
   Times forth;
   for (int i = 0; i < times; ++i) {
     const auto start = Clock::now();
@@ -83,7 +90,9 @@ void tool(const std::string& what, const std::vector<std::string>& there, const 
   print(what, forth);
 }
 
-std::string first_line(std::string text) { return text.substr(0, text.find('\n')); }
+std::string first_line(std::string text) {
+  return text.substr(0, text.find('\n'));
+}
 
 // A loop device with a file system, and a process in a cgroup of its own that has a file open on it.
 class Volume {
@@ -97,16 +106,19 @@ class Volume {
     test::run({"mount", loop, mount_});
     number = first_line(test::run({"lsblk", "-ndo", "MAJ:MIN", loop}));
     number.erase(0, number.find_first_not_of(' '));
-    group = fmt::format("/sys/fs/cgroup/{}squall-bench-{}", fs::exists("/sys/fs/cgroup/blkio") ? "blkio/" : "", ::getpid());
+    group = fmt::format("/sys/fs/cgroup/{}squall-bench-{}",
+                        fs::exists("/sys/fs/cgroup/blkio") ? "blkio/" : "", ::getpid());
     fs::create_directory(group);
     user = ::fork();
     if (user == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       std::ofstream{group + "/cgroup.procs"} << ::getpid() << std::endl;
       std::ofstream file{mount_ + "/file"};
-      for (;;) ::pause();
+      for (;;)
+        ::pause();
     }
-    while (fs::is_empty(mount_ + "/") || !fs::exists(mount_ + "/file")) ::usleep(1000);
+    while (fs::is_empty(mount_ + "/") || !fs::exists(mount_ + "/file"))
+      ::usleep(1000);
   }
   ~Volume() {
     ::kill(user, SIGKILL);
@@ -145,10 +157,13 @@ int main(int count, char** arguments) {
     measure(injector, "disk.throttle", {{"pid", volume.user}}, {{"write_rate", "1MiB/s"}}, times);
   }
   std::printf("the usual tools, started and ended\n");
-  tool("tc qdisc add dev lo root pfifo", {"tc", "qdisc", "add", "dev", "lo", "root", "pfifo"}, {"tc", "qdisc", "del", "dev", "lo", "root"}, times);
-  tool("nft add table", {"nft", "add", "table", "inet", "bench"}, {"nft", "delete", "table", "inet", "bench"}, times);
+  tool("tc qdisc add dev lo root pfifo", {"tc", "qdisc", "add", "dev", "lo", "root", "pfifo"},
+       {"tc", "qdisc", "del", "dev", "lo", "root"}, times);
+  tool("nft add table", {"nft", "add", "table", "inet", "bench"}, {"nft", "delete", "table", "inet", "bench"},
+       times);
   const bool v1 = volume.group.find("/blkio/") != std::string::npos;
   const auto file = volume.group + (v1 ? "/blkio.throttle.write_bps_device" : "/io.max");
-  tool("sh -c 'echo … > the throttle file'", {"sh", "-c", fmt::format("echo '{} {}1048576' > {}", volume.number, v1 ? "" : "wbps=", file)},
+  tool("sh -c 'echo … > the throttle file'",
+       {"sh", "-c", fmt::format("echo '{} {}1048576' > {}", volume.number, v1 ? "" : "wbps=", file)},
        {"sh", "-c", fmt::format("echo '{} {}' > {}", volume.number, v1 ? "0" : "wbps=max", file)}, times);
 }

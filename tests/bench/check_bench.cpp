@@ -1,5 +1,5 @@
-// How long `squall check` takes for a scenario of 1,000 lines, from start to end of the process, beside a process that
-// does nothing.
+// How long `squall check` takes for a scenario of 1,000 lines, from start to end of the process, beside a
+// process that does nothing.
 #include <cstdio>
 #include <stdexcept>
 
@@ -21,18 +21,25 @@ std::string scenario(std::size_t lines) {
     probes:
       - {{http: "http://127.0.0.1:8080/{0}", every: 100ms, timeout: 1s, status: 200}}
     slo: {{availability: 99.5%, latency_p99: 250ms}}
-)", i);
+)",
+                            i);
     steps += fmt::format(R"(  - name: delay-{0}
     fault: network.delay
     on: {{interface: lo}}
     with: {{delay: 80ms, jitter: 5ms, port: [{1}]}}
     for: 10s
-)", i, 1024 + i);
-    expectations += fmt::format("  - {{service: service-{0}, availability: \">= 99%\", latency_p99: \"<= 400ms\"}}\n"
-                                "  - {{alert: Slow{0}, labels: {{squad: web}}, fires_within: 60s, reaches: web}}\n", i);
+)",
+                         i, 1024 + i);
+    expectations += fmt::format(
+        "  - {{service: service-{0}, availability: \">= 99%\", latency_p99: \"<= 400ms\"}}\n"
+        "  - {{alert: Slow{0}, labels: {{squad: web}}, fires_within: 60s, reaches: web}}\n",
+        i);
   }
-  return "scenario: long\ntitle: A long drill\nsquad: web\nhypothesis: it is read quickly\nbaseline: {for: 5s}\n"
-         "squads: {web: {}}\nalert_sources:\n  - {prometheus: \"http://127.0.0.1:9090\"}\n  - {webhook: \"127.0.0.1:9099\"}\nservices:\n" + services + "method:\n" + steps + "expect:\n" + expectations;
+  return "scenario: long\ntitle: A long drill\nsquad: web\nhypothesis: it is read quickly\nbaseline: {for: "
+         "5s}\n"
+         "squads: {web: {}}\nalert_sources:\n  - {prometheus: \"http://127.0.0.1:9090\"}\n  - {webhook: "
+         "\"127.0.0.1:9099\"}\nservices:\n" +
+         services + "method:\n" + steps + "expect:\n" + expectations;
 }
 
 double median_ms(const std::vector<std::string>& command, int times) {

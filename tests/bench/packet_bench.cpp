@@ -1,6 +1,6 @@
-// What our own packet queue costs and carries: processor time a packet, packets a second, TCP through a fault of no delay,
-// how late packets are, how long traffic stops when the engine is killed; and a hundred partition rules beside nft. Root; network
-// namespaces of its own.
+// What our own packet queue costs and carries: processor time a packet, packets a second, TCP through a fault
+// of no delay, how late packets are, how long traffic stops when the engine is killed; and a hundred
+// partition rules beside nft. Root; network namespaces of its own.
 //
 //   packet_bench [SECONDS [packets|leaving|tcp|kill|partition]]
 #include <atomic>
@@ -68,7 +68,13 @@ class Receiver {
       iovec parts[64];
       for (std::size_t i = 0; i < 64; ++i) {
         parts[i] = {&bytes[i * 64], 64};
-        messages[i].msg_hdr = {.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &parts[i], .msg_iovlen = 1, .msg_control = nullptr, .msg_controllen = 0, .msg_flags = 0};
+        messages[i].msg_hdr = {.msg_name = nullptr,
+                               .msg_namelen = 0,
+                               .msg_iov = &parts[i],
+                               .msg_iovlen = 1,
+                               .msg_control = nullptr,
+                               .msg_controllen = 0,
+                               .msg_flags = 0};
       }
       while (!stop_)
         if (const int got = ::recvmmsg(socket_, messages, 64, MSG_WAITFORONE, nullptr); got > 0) {
@@ -108,7 +114,8 @@ std::uint64_t send_to(const char* receiver, double rate, double seconds, unsigne
   char bytes[64] = {};
   iovec part{bytes, sizeof bytes};
   std::vector<mmsghdr> messages(in_a_row);
-  for (auto& message : messages) message.msg_hdr.msg_iov = &part, message.msg_hdr.msg_iovlen = 1;
+  for (auto& message : messages)
+    message.msg_hdr.msg_iov = &part, message.msg_hdr.msg_iovlen = 1;
   const auto begin = monotonic_ns();
   for (std::int64_t now; (now = monotonic_ns()) - begin < static_cast<std::int64_t>(seconds * 1e9);) {
     if (static_cast<double>(sent) > rate * static_cast<double>(now - begin) / 1e9) {
@@ -116,7 +123,8 @@ std::uint64_t send_to(const char* receiver, double rate, double seconds, unsigne
       continue;
     }
     std::memcpy(bytes, &now, sizeof now);
-    if (const int done = ::sendmmsg(socket, messages.data(), in_a_row, 0); done > 0) sent += static_cast<std::uint64_t>(done);
+    if (const int done = ::sendmmsg(socket, messages.data(), in_a_row, 0); done > 0)
+      sent += static_cast<std::uint64_t>(done);
   }
   ::close(socket);
   return sent;
@@ -129,7 +137,10 @@ void packets(const OwnNetwork& network, double rate, double seconds, const std::
   in ? listen() : network.at_the_other_end(listen);
   std::unique_ptr<RunFault> fault;
   if (!direction.empty()) {
-    fault = std::make_unique<RunFault>("network.delay", boost::json::object{{"delay", "1ms"}, {"direction", direction}, {"mechanism", "userland"}}, boost::json::object{{"interface", "sqa"}});
+    fault = std::make_unique<RunFault>(
+        "network.delay",
+        boost::json::object{{"delay", "1ms"}, {"direction", direction}, {"mechanism", "userland"}},
+        boost::json::object{{"interface", "sqa"}});
     fault->apply();
   }
   const auto cpu = engine_seconds(), all_before = all_seconds();
@@ -139,16 +150,23 @@ void packets(const OwnNetwork& network, double rate, double seconds, const std::
   ::usleep(300'000);
   const auto got = receiver->count();
   const auto used = engine_seconds() - cpu, all_used = all_seconds() - all_before;
-  std::printf("%-22s %8.0f packets/s sent, %llu of %llu arrived", fault ? ("userland, 1 ms, " + direction).c_str() : "no fault", static_cast<double>(sent) / seconds, static_cast<unsigned long long>(got),
+  std::printf("%-22s %8.0f packets/s sent, %llu of %llu arrived",
+              fault ? ("userland, 1 ms, " + direction).c_str() : "no fault",
+              static_cast<double>(sent) / seconds, static_cast<unsigned long long>(got),
               static_cast<unsigned long long>(sent));
   if (fault) {
     const auto dose = (*fault)->measure();
-    std::printf(", %.2f us of processor time each; delay %.3f ms median, %.3f ms p99", used * 1e6 / static_cast<double>(got), dose.measured.at("delay_ms").to_number<double>(),
-                dose.measured.contains("delay_p99_ms") ? dose.measured.at("delay_p99_ms").to_number<double>() : 0.0);
-    if (dose.measured.contains("undelayed_packets")) std::printf("; %s were not delayed", boost::json::serialize(dose.measured.at("undelayed_packets")).c_str());
+    std::printf(
+        ", %.2f us of processor time each; delay %.3f ms median, %.3f ms p99",
+        used * 1e6 / static_cast<double>(got), dose.measured.at("delay_ms").to_number<double>(),
+        dose.measured.contains("delay_p99_ms") ? dose.measured.at("delay_p99_ms").to_number<double>() : 0.0);
+    if (dose.measured.contains("undelayed_packets"))
+      std::printf("; %s were not delayed",
+                  boost::json::serialize(dose.measured.at("undelayed_packets")).c_str());
   }
   std::printf("; %.2f us each with sender and receiver", all_used * 1e6 / static_cast<double>(got));
-  std::printf("; received after %.3f ms median, %.3f ms p99\n", receiver->quantile_ms(0.5), receiver->quantile_ms(0.99));
+  std::printf("; received after %.3f ms median, %.3f ms p99\n", receiver->quantile_ms(0.5),
+              receiver->quantile_ms(0.99));
 }
 
 // From here to a sink at the other end.
@@ -166,19 +184,22 @@ double tcp_gbit(const OwnNetwork& network, double seconds) {
       const int client = ::accept(socket, nullptr, nullptr);
       std::vector<char> buffer(1 << 20);
       double all = 0;
-      for (ssize_t got; (got = ::recv(client, buffer.data(), buffer.size(), MSG_TRUNC)) > 0;) all += static_cast<double>(got);
+      for (ssize_t got; (got = ::recv(client, buffer.data(), buffer.size(), MSG_TRUNC)) > 0;)
+        all += static_cast<double>(got);
       bytes = all;
       ::close(client);
       ::close(socket);
     });
   }};
-  while (listener < 0) ::usleep(1000);
+  while (listener < 0)
+    ::usleep(1000);
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const auto to = ipv4_address("10.99.0.2", port);
   ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
   const std::vector<char> data(1 << 20);
   const auto begin = monotonic_ns();
-  while (monotonic_ns() - begin < static_cast<std::int64_t>(seconds * 1e9)) ::send(socket, data.data(), data.size(), MSG_NOSIGNAL);
+  while (monotonic_ns() - begin < static_cast<std::int64_t>(seconds * 1e9))
+    ::send(socket, data.data(), data.size(), MSG_NOSIGNAL);
   ::close(socket);
   sink.join();
   return bytes * 8 / static_cast<double>(monotonic_ns() - begin);
@@ -186,17 +207,22 @@ double tcp_gbit(const OwnNetwork& network, double seconds) {
 
 // The fault in the namespace that it is started in, until it is killed.
 [[noreturn]] void hold() {
-  RunFault fault{"network.delay", {{"delay", "5ms"}, {"direction", "both"}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+  RunFault fault{"network.delay",
+                 {{"delay", "5ms"}, {"direction", "both"}, {"mechanism", "userland"}},
+                 {{"interface", "sqa"}}};
   fault.apply();
   if (::write(STDOUT_FILENO, "!", 1) != 1) std::exit(1);
-  for (;;) ::pause();
+  for (;;)
+    ::pause();
 }
 
 // It is not the processors' other work that is measured.
-void before_others() { ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -20); }
+void before_others() {
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -20);
+}
 
-// A process with the fault is killed under a datagram every 200 us: how long, in milliseconds, until one comes that was sent
-// after that.
+// A process with the fault is killed under a datagram every 200 us: how long, in milliseconds, until one
+// comes that was sent after that.
 double silence_after_kill(const OwnNetwork& network) {
   int ready[2];
   if (::pipe(ready) != 0) return -1;
@@ -248,7 +274,8 @@ void partition_rules() {
     script += fmt::format("ip saddr 10.200.{}.0/24 counter drop\n", i);
   }
   script += "}\nchain out {\ntype filter hook output priority 0;\n";
-  for (int i = 0; i < 100; ++i) script += fmt::format("ip daddr 10.200.{}.0/24 counter drop\n", i);
+  for (int i = 0; i < 100; ++i)
+    script += fmt::format("ip daddr 10.200.{}.0/24 counter drop\n", i);
   script += "}\n}\n";
   const test::TemporaryDirectory files;
   const auto path = files.write("rules", script);
@@ -270,7 +297,10 @@ void partition_rules() {
     std::sort(all.begin(), all.end());
     return all[all.size() / 2];
   };
-  std::printf("a partition from 100 networks, both ways: %.2f ms, undone in %.2f ms; nft with as many rules: %.2f ms, deleted in %.2f ms\n", median(ours), median(undo), median(nft), median(nft_undo));
+  std::printf(
+      "a partition from 100 networks, both ways: %.2f ms, undone in %.2f ms; nft with as many rules: %.2f "
+      "ms, deleted in %.2f ms\n",
+      median(ours), median(undo), median(nft), median(nft_undo));
 }
 
 }  // namespace
@@ -297,17 +327,22 @@ int main(int argc, char** argv) {
   if (wanted("tcp")) {
     std::printf("TCP without a fault: %.1f Gbit/s\n", tcp_gbit(network, seconds));
     for (const char* direction : {"out", "both"}) {
-      RunFault fault{"network.delay", {{"delay", "0ms"}, {"direction", direction}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+      RunFault fault{"network.delay",
+                     {{"delay", "0ms"}, {"direction", direction}, {"mechanism", "userland"}},
+                     {{"interface", "sqa"}}};
       fault.apply();
-      std::printf("TCP through a fault of no delay, %s: %.1f Gbit/s\n", direction, tcp_gbit(network, seconds));
+      std::printf("TCP through a fault of no delay, %s: %.1f Gbit/s\n", direction,
+                  tcp_gbit(network, seconds));
     }
   }
   if (wanted("kill")) {
     std::vector<double> silences;
-    for (int i = 0; i < 25; ++i) silences.push_back(silence_after_kill(network));
+    for (int i = 0; i < 25; ++i)
+      silences.push_back(silence_after_kill(network));
     std::sort(silences.begin(), silences.end());
     std::printf("packets flow again after the engine was killed:");
-    for (const double one : silences) std::printf(" %.2f", one);
+    for (const double one : silences)
+      std::printf(" %.2f", one);
     std::printf(" ms\n");
   }
   if (wanted("partition")) partition_rules();

@@ -1,4 +1,5 @@
-// How many HTTP probes a second one core carries, beside blackbox exporter on the same machine, in the same run.
+// How many HTTP probes a second one core carries, beside blackbox exporter on the same machine, in the same
+// run.
 //
 //   probes_bench [SECONDS [RATE]]     nginx on the first CPU, what is measured on the second
 #include <cstdio>
@@ -31,7 +32,9 @@ void pin(pid_t pid, int cpu) {
 double own_cpu_seconds() {
   rusage use{};
   ::getrusage(RUSAGE_SELF, &use);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(use.ru_utime) + seconds(use.ru_stime);
 }
 
@@ -41,7 +44,8 @@ double cpu_seconds(pid_t pid) {
   const std::string stat{std::istreambuf_iterator<char>(file), {}};
   std::istringstream fields(stat.substr(stat.rfind(')') + 2));
   std::string skipped;
-  for (int i = 3; i < 14; ++i) fields >> skipped;
+  for (int i = 3; i < 14; ++i)
+    fields >> skipped;
   long user = 0, system = 0;
   fields >> user >> system;
   return static_cast<double>(user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
@@ -53,8 +57,8 @@ double milliseconds_at(const std::vector<std::int64_t>& sorted, double share) {
   return static_cast<double>(sorted[at]) / 1e6;
 }
 
-// `rate` probes a second in total, each 10 times a second. Returns how many a core could carry, by the CPU time
-// used; 0 where fewer than 99 % were answered.
+// `rate` probes a second in total, each 10 times a second. Returns how many a core could carry, by the CPU
+// time used; 0 where fewer than 99 % were answered.
 double ours(const char* what, const std::string& url, int rate, double seconds) {
   boost::asio::io_context loop;
   std::vector<std::int64_t> latencies;
@@ -66,7 +70,10 @@ double ours(const char* what, const std::string& url, int rate, double seconds) 
     ok += sample.ok;
   });
   for (int i = 0; i < rate / 10; ++i)
-    prober.add("nginx", {.name = std::to_string(i), .object = url, .every = {100'000'000}, .connection = ProbeSpec::Connection::kept});
+    prober.add("nginx", {.name = std::to_string(i),
+                         .object = url,
+                         .every = {100'000'000},
+                         .connection = ProbeSpec::Connection::kept});
   const double before = own_cpu_seconds();
   prober.run();
   loop.run_for(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds)));
@@ -76,11 +83,12 @@ double ours(const char* what, const std::string& url, int rate, double seconds) 
   const double cpu = own_cpu_seconds() - before;
   std::sort(latencies.begin(), latencies.end());
   const auto reported = static_cast<double>(answers);
-  std::printf("%-8s %6d/s asked  %8.1f/s reported (%.1f %% ok)  %6.1f us CPU each  %3.0f %% of a core  "
-              "p50 %.2f ms  p99 %.2f ms  max %.1f ms\n",
-              what, rate, reported / seconds, 100 * static_cast<double>(ok) / reported, cpu / reported * 1e6,
-              100 * cpu / wall, milliseconds_at(latencies, 0.5), milliseconds_at(latencies, 0.99),
-              milliseconds_at(latencies, 1));
+  std::printf(
+      "%-8s %6d/s asked  %8.1f/s reported (%.1f %% ok)  %6.1f us CPU each  %3.0f %% of a core  "
+      "p50 %.2f ms  p99 %.2f ms  max %.1f ms\n",
+      what, rate, reported / seconds, 100 * static_cast<double>(ok) / reported, cpu / reported * 1e6,
+      100 * cpu / wall, milliseconds_at(latencies, 0.5), milliseconds_at(latencies, 0.99),
+      milliseconds_at(latencies, 1));
   const bool carried = static_cast<double>(ok) >= 0.99 * rate * seconds;
   return carried ? reported / cpu : 0;
 }
@@ -98,10 +106,13 @@ void stalled(double seconds) {
 double blackbox(const std::string& url, double seconds) {
   const auto port = test::free_port();
   const test::TemporaryDirectory files;
-  const auto configuration = files.write("blackbox.yml", "modules: {http_2xx: {prober: http, timeout: 5s}}\n");
-  test::ServerProcess exporter({.command = {"taskset", "-c", "1", "prometheus-blackbox-exporter", "--config.file=" + configuration.string(),
-                                            "--web.listen-address=127.0.0.1:" + std::to_string(port), "--log.level=error"},
-                                .port = port});
+  const auto configuration =
+      files.write("blackbox.yml", "modules: {http_2xx: {prober: http, timeout: 5s}}\n");
+  test::ServerProcess exporter(
+      {.command = {"taskset", "-c", "1", "prometheus-blackbox-exporter",
+                   "--config.file=" + configuration.string(),
+                   "--web.listen-address=127.0.0.1:" + std::to_string(port), "--log.level=error"},
+       .port = port});
   boost::asio::io_context loop;
   http::Client client(loop);
   const std::string question = "http://" + exporter.address() + "/probe?module=http_2xx&target=" + url;
@@ -114,11 +125,13 @@ double blackbox(const std::string& url, double seconds) {
     });
   };
   const double before = cpu_seconds(exporter.pid());
-  for (int i = 0; i < 8; ++i) again();
+  for (int i = 0; i < 8; ++i)
+    again();
   loop.run();
   const double cpu = cpu_seconds(exporter.pid()) - before;
   const auto answered = static_cast<double>(ok);
-  std::printf("blackbox exporter       %8.1f/s ok                   %6.1f us CPU each\n", answered / seconds, cpu / answered * 1e6);
+  std::printf("blackbox exporter       %8.1f/s ok                   %6.1f us CPU each\n", answered / seconds,
+              cpu / answered * 1e6);
   return answered / cpu;
 }
 
@@ -134,9 +147,11 @@ int main(int count, char** arguments) {
   squall::pin(nginx.process->pid(), 0);
   squall::pin(0, 1);
   double best = 0;
-  for (const int rate : rates) best = std::max(best, squall::ours("squall", url, rate, seconds));
+  for (const int rate : rates)
+    best = std::max(best, squall::ours("squall", url, rate, seconds));
   squall::stalled(seconds);
   squall::pin(0, 0);
   const double theirs = squall::blackbox(url, seconds);
-  std::printf("a core carries %.0f probes/s, blackbox exporter %.0f: %.1f times as many\n", best, theirs, best / theirs);
+  std::printf("a core carries %.0f probes/s, blackbox exporter %.0f: %.1f times as many\n", best, theirs,
+              best / theirs);
 }

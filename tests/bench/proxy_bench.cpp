@@ -1,7 +1,9 @@
-// Our TCP proxy with no fault in it beside HAProxy (mode tcp), nginx (stream) and a proxy of the usual shape in Go, one after the
-// other in the same run, and what its latency toxic adds to the bare timer's own lateness. The proxy on the second CPU, everybody else on the first.
+// Our TCP proxy with no fault in it beside HAProxy (mode tcp), nginx (stream) and a proxy of the usual shape
+// in Go, one after the other in the same run, and what its latency toxic adds to the bare timer's own
+// lateness. The proxy on the second CPU, everybody else on the first.
 //
-//   proxy_bench [SECONDS [ROUNDS [PART...]]]     PART: throughput, trips, connects, idle, latency; all without any. Root is not needed
+//   proxy_bench [SECONDS [ROUNDS [PART...]]]     PART: throughput, trips, connects, idle, latency; all
+//   without any. Root is not needed
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -28,7 +30,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int connections = 64, stretches = 9;
-constexpr std::int64_t apart_ns = 50'000'000 / connections;  // what is paced: each connection asks 20 times a second
+constexpr std::int64_t apart_ns =
+    50'000'000 / connections;  // what is paced: each connection asks 20 times a second
 
 void pin(pid_t pid, int cpu) {
   cpu_set_t set;
@@ -42,7 +45,8 @@ template <class Each>
 void family(pid_t pid, const Each& each) {
   each(pid);
   std::ifstream children{"/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children"};
-  for (pid_t child = 0; children >> child;) family(child, each);
+  for (pid_t child = 0; children >> child;)
+    family(child, each);
 }
 
 // Each of their threads.
@@ -50,7 +54,8 @@ template <class Each>
 void threads(pid_t root, const Each& each) {
   family(root, [&](pid_t pid) {
     std::error_code gone;
-    for (auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone)) each(task.path());
+    for (auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone))
+      each(task.path());
   });
 }
 
@@ -79,15 +84,19 @@ double resident_mib(pid_t root) {
 int listen_on(std::uint16_t port) {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
   ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
-  if (::bind(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(socket, 8192) != 0) throw std::runtime_error("listen");
+  sockaddr_in at{
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  if (::bind(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(socket, 8192) != 0)
+    throw std::runtime_error("listen");
   return socket;
 }
 
 int connect_to(std::uint16_t port) {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
-  sockaddr_in at{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
-  if (::connect(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) throw std::runtime_error("connect to " + std::to_string(port) + ": " + std::strerror(errno));
+  sockaddr_in at{
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  if (::connect(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0)
+    throw std::runtime_error("connect to " + std::to_string(port) + ": " + std::strerror(errno));
   ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   const timeval patience{10, 0};
   ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -129,7 +138,8 @@ class Server {
       for (int i = 0; i < ready; ++i) {
         const int fd = events[i].data.fd;
         if (fd == listener) {
-          for (int client; (client = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
+          for (int client;
+               (client = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
             const int yes = 1;
             ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
             sinks[static_cast<std::size_t>(client)] = 0;
@@ -158,7 +168,9 @@ class Server {
   pid_t pid_;
 };
 
-double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 double at(std::vector<double>& all, double share) {
   std::sort(all.begin(), all.end());
   return all.empty() ? 0 : all[static_cast<std::size_t>(share * static_cast<double>(all.size() - 1))];
@@ -183,7 +195,10 @@ void throughput(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
     for (epoll_event events[connections]; since(begin) < until;) {
       const int ready = ::epoll_wait(epoll, events, connections, 100);
       for (int i = 0; i < ready; ++i)
-        if (const auto sent = ::send(events[i].data.fd, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT); sent > 0) bytes += static_cast<double>(sent);
+        if (const auto sent =
+                ::send(events[i].data.fd, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            sent > 0)
+          bytes += static_cast<double>(sent);
     }
     return since(begin);
   };
@@ -193,7 +208,8 @@ void throughput(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
   const auto took = run(seconds);
   out.gb_per_s.push_back(bytes / 1e9 / took);
   if (proxy) out.cpu_per_gb.push_back((cpu_seconds(proxy) - cpu) / (bytes / 1e9));
-  for (int socket : sockets) ::close(socket);
+  for (int socket : sockets)
+    ::close(socket);
   ::close(epoll);
 }
 
@@ -215,7 +231,8 @@ void round_trips(std::uint16_t port, int count, Figures& out) {
 // 32 at a time: connected, asked, answered, reset.
 void connects(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
-  const sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  const sockaddr_in to{
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
   std::set<int> open;
   auto begin_one = [&] {
     const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -226,7 +243,8 @@ void connects(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
     epoll_event event{EPOLLOUT, {.fd = socket}};
     ::epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event);
   };
-  for (int i = 0; i < 32; ++i) begin_one();
+  for (int i = 0; i < 32; ++i)
+    begin_one();
   const auto begin = Clock::now();
   const auto cpu = proxy ? cpu_seconds(proxy) : 0;
   int count = 0;
@@ -252,7 +270,8 @@ void connects(std::uint16_t port, pid_t proxy, double seconds, Figures& out) {
   const auto took = since(begin);
   out.per_s.push_back(count / took);
   if (proxy) out.cpu_per_connection.push_back((cpu_seconds(proxy) - cpu) / count * 1e6);
-  for (int socket : open) ::close(socket);
+  for (int socket : open)
+    ::close(socket);
   ::close(epoll);
 }
 
@@ -265,17 +284,20 @@ double idle(std::uint16_t port, pid_t proxy, int count) {
     if (::recv(sockets.back(), &byte, 1, 0) != 1) throw std::runtime_error("no echo");
   }
   const auto out = resident_mib(proxy);
-  for (int socket : sockets) ::close(socket);
+  for (int socket : sockets)
+    ::close(socket);
   return out;
 }
 
 std::vector<double> read_all(int fd) {
   std::vector<double> out;
-  for (double one = 0; ::read(fd, &one, sizeof one) == sizeof one;) out.push_back(one);
+  for (double one = 0; ::read(fd, &one, sizeof one) == sizeof one;)
+    out.push_back(one);
   ::close(fd);
   return out;
 }
-// How late a bare timer is on the proxy's CPU that is due as often as answers are, in microseconds, told through a pipe.
+// How late a bare timer is on the proxy's CPU that is due as often as answers are, in microseconds, told
+// through a pipe.
 int time_bare(double seconds) {
   int told[2];
   if (::pipe(told) != 0) throw std::runtime_error("pipe");
@@ -296,9 +318,9 @@ int time_bare(double seconds) {
   return told[0];
 }
 
-// Connections that ask 20 times a second each, evenly spread: how long after the server had sent them the answers reached the
-// client's socket, in microseconds. By the kernel's clock there (SO_TIMESTAMPNS, socket(7)), since whatever else is at work
-// on the client's and the server's CPU is not the proxy's doing.
+// Connections that ask 20 times a second each, evenly spread: how long after the server had sent them the
+// answers reached the client's socket, in microseconds. By the kernel's clock there (SO_TIMESTAMPNS,
+// socket(7)), since whatever else is at work on the client's and the server's CPU is not the proxy's doing.
 std::vector<double> paced(std::uint16_t port, double seconds) {
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC), yes = 1;
   std::vector<int> sockets;
@@ -313,7 +335,13 @@ std::vector<double> paced(std::uint16_t port, double seconds) {
   auto answered = [&](int socket) {
     iovec into{text, sizeof text};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(timespec))];
-    msghdr message{.msg_name = nullptr, .msg_namelen = 0, .msg_iov = &into, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control, .msg_flags = 0};
+    msghdr message{.msg_name = nullptr,
+                   .msg_namelen = 0,
+                   .msg_iov = &into,
+                   .msg_iovlen = 1,
+                   .msg_control = control,
+                   .msg_controllen = sizeof control,
+                   .msg_flags = 0};
     if (::recvmsg(socket, &message, MSG_DONTWAIT) != sizeof text) return;
     const auto* stamp = CMSG_FIRSTHDR(&message);
     if (!stamp || stamp->cmsg_type != SCM_TIMESTAMPNS) throw std::runtime_error("no time of arrival");
@@ -330,12 +358,14 @@ std::vector<double> paced(std::uint16_t port, double seconds) {
     const auto pause = std::max<std::int64_t>(std::chrono::nanoseconds{due - Clock::now()}.count(), 0);
     const timespec patience{pause / 1'000'000'000, pause % 1'000'000'000};
     const int ready = ::epoll_pwait2(epoll, events, connections, &patience, nullptr);
-    for (int i = 0; i < ready; ++i) answered(events[i].data.fd);
+    for (int i = 0; i < ready; ++i)
+      answered(events[i].data.fd);
     if (Clock::now() < due) continue;
     text[0] = timed;
     ::send(sockets[static_cast<std::size_t>(next++ % connections)], text, sizeof text, MSG_NOSIGNAL);
   }
-  for (int socket : sockets) ::close(socket);
+  for (int socket : sockets)
+    ::close(socket);
   ::close(epoll);
   return out;
 }
@@ -358,36 +388,60 @@ std::vector<Proxy> start_all(const test::TemporaryDirectory& files, std::uint16_
   {
     const auto control = test::free_port(), port = test::free_port();
     auto process = std::make_unique<test::ServerProcess>(
-        test::ServerProcess::Start{.command = {test::bin_dir() + "/squall", "toxiproxy", "--listen", "127.0.0.1:" + std::to_string(control)}, .port = control, .user = {}});
-    api(control, "/proxies", R"({"name":"bench","listen":"127.0.0.1:)" + std::to_string(port) + R"(","upstream":"127.0.0.1:)" + std::to_string(server) + R"("})");
+        test::ServerProcess::Start{.command = {test::bin_dir() + "/squall", "toxiproxy", "--listen",
+                                               "127.0.0.1:" + std::to_string(control)},
+                                   .port = control,
+                                   .user = {}});
+    api(control, "/proxies",
+        R"({"name":"bench","listen":"127.0.0.1:)" + std::to_string(port) + R"(","upstream":"127.0.0.1:)" +
+            std::to_string(server) + R"("})");
     out.push_back({"squall", port, std::move(process), control});
   }
   {
     const auto port = test::free_port();
-    const auto path = files.write("haproxy.cfg", "global\n  nbthread 1\n  maxconn 9960\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\nlisten bench\n  bind 127.0.0.1:" +
-                                                     std::to_string(port) + "\n  server one 127.0.0.1:" + std::to_string(server) + "\n");
-    out.push_back({"haproxy", port, std::make_unique<test::ServerProcess>(test::ServerProcess::Start{.command = {"/usr/sbin/haproxy", "-f", path, "-db"}, .port = port, .user = {}})});
+    const auto path =
+        files.write("haproxy.cfg",
+                    "global\n  nbthread 1\n  maxconn 9960\ndefaults\n  mode tcp\n  timeout connect 5s\n  "
+                    "timeout client 1h\n  timeout server 1h\nlisten bench\n  bind 127.0.0.1:" +
+                        std::to_string(port) + "\n  server one 127.0.0.1:" + std::to_string(server) + "\n");
+    out.push_back({"haproxy", port,
+                   std::make_unique<test::ServerProcess>(test::ServerProcess::Start{
+                       .command = {"/usr/sbin/haproxy", "-f", path, "-db"}, .port = port, .user = {}})});
   }
   if (std::filesystem::exists("/usr/lib/nginx/modules/ngx_stream_module.so")) {
     const auto port = test::free_port();
-    const auto path = files.write("nginx.conf", "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nworker_processes 1;\npid " + (files.path() / "pid").string() +
-                                                    ";\nworker_rlimit_nofile 20000;\nevents { worker_connections 19990; }\nstream { server { listen 127.0.0.1:" + std::to_string(port) +
-                                                    " backlog=4096; proxy_pass 127.0.0.1:" + std::to_string(server) + "; } }\n");
-    out.push_back({"nginx", port, std::make_unique<test::ServerProcess>(test::ServerProcess::Start{.command = {"/usr/sbin/nginx", "-e", "stderr", "-c", path}, .port = port, .user = {}})});
+    const auto path = files.write(
+        "nginx.conf",
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nworker_processes 1;\npid " +
+            (files.path() / "pid").string() +
+            ";\nworker_rlimit_nofile 20000;\nevents { worker_connections 19990; }\nstream { server { listen "
+            "127.0.0.1:" +
+            std::to_string(port) + " backlog=4096; proxy_pass 127.0.0.1:" + std::to_string(server) +
+            "; } }\n");
+    out.push_back(
+        {"nginx", port,
+         std::make_unique<test::ServerProcess>(test::ServerProcess::Start{
+             .command = {"/usr/sbin/nginx", "-e", "stderr", "-c", path}, .port = port, .user = {}})});
   } else {
     std::printf("nginx: no stream module here (Debian's package libnginx-mod-stream)\n");
   }
   if (std::filesystem::exists("/usr/bin/go")) {
     const auto port = test::free_port();
     const auto program = (files.path() / "go_proxy").string();
-    test::run({"env", "GOCACHE=" + (files.path() / "go").string(), "GO111MODULE=off", "/usr/bin/go", "build", "-o", program, test::source_dir() + "/tests/bench/go_proxy.go"});
-    out.push_back({"go", port, std::make_unique<test::ServerProcess>(test::ServerProcess::Start{
-                       .command = {"env", "GOMAXPROCS=1", program, "127.0.0.1:" + std::to_string(port), "127.0.0.1:" + std::to_string(server)}, .port = port, .user = {}})});
+    test::run({"env", "GOCACHE=" + (files.path() / "go").string(), "GO111MODULE=off", "/usr/bin/go", "build",
+               "-o", program, test::source_dir() + "/tests/bench/go_proxy.go"});
+    out.push_back({"go", port,
+                   std::make_unique<test::ServerProcess>(test::ServerProcess::Start{
+                       .command = {"env", "GOMAXPROCS=1", program, "127.0.0.1:" + std::to_string(port),
+                                   "127.0.0.1:" + std::to_string(server)},
+                       .port = port,
+                       .user = {}})});
   } else {
     std::printf("go: not here (Debian's package golang-go)\n");
   }
   for (auto& proxy : out)
-    if (proxy.pid()) threads(proxy.pid(), [](const std::filesystem::path& task) { pin(std::stoi(task.filename()), 1); });
+    if (proxy.pid())
+      threads(proxy.pid(), [](const std::filesystem::path& task) { pin(std::stoi(task.filename()), 1); });
   return out;
 }
 
@@ -419,41 +473,56 @@ int main(int argc, char** argv) {
       if (wants("trips")) round_trips(proxy.port, 10'000, out);
       if (wants("connects")) connects(proxy.port, proxy.pid(), seconds / 2, out);
     }
-  if (rounds) std::printf("%-8s %14s %12s %12s %12s %14s %18s   medians of %d rounds, %d connections\n", "", "CPU s per GB", "GB/s", "RTT p50 us", "RTT p99 us", "connections/s", "CPU us of each", rounds, connections);
+  if (rounds)
+    std::printf("%-8s %14s %12s %12s %12s %14s %18s   medians of %d rounds, %d connections\n", "",
+                "CPU s per GB", "GB/s", "RTT p50 us", "RTT p99 us", "connections/s", "CPU us of each", rounds,
+                connections);
   for (auto& proxy : proxies) {
     if (!rounds) break;
     auto& one = figures[proxy.name];
-    std::printf("%-8s %14.3f %12.2f %12.1f %12.1f %14.0f %18.1f\n", proxy.name.c_str(), at(one.cpu_per_gb, 0.5), at(one.gb_per_s, 0.5), at(one.rtt_p50, 0.5), at(one.rtt_p99, 0.5), at(one.per_s, 0.5), at(one.cpu_per_connection, 0.5));
+    std::printf("%-8s %14.3f %12.2f %12.1f %12.1f %14.0f %18.1f\n", proxy.name.c_str(),
+                at(one.cpu_per_gb, 0.5), at(one.gb_per_s, 0.5), at(one.rtt_p50, 0.5), at(one.rtt_p99, 0.5),
+                at(one.per_s, 0.5), at(one.cpu_per_connection, 0.5));
   }
   // A proxied connection takes two descriptors, of which a process may have so many.
   const int most = std::min<int>(10'000, static_cast<int>((files_limit.rlim_max - 200) / 2));
   for (auto& proxy : proxies)
     if (proxy.pid() && wants("idle")) {
       const auto before = resident_mib(proxy.pid());
-      std::printf("%-8s %d idle connections: %.1f MiB resident, %.1f before\n", proxy.name.c_str(), most, idle(proxy.port, proxy.pid(), most), before);
+      std::printf("%-8s %d idle connections: %.1f MiB resident, %.1f before\n", proxy.name.c_str(), most,
+                  idle(proxy.port, proxy.pid(), most), before);
     }
   for (auto& proxy : proxies) {
     if (proxy.name != "squall" || !wants("latency")) continue;
     auto base = paced(proxy.port, seconds * 2);
     const auto usual = at(base, 0.5);
-    std::printf("without a toxic, %d connections that ask 20 times a second: answers pass in %.0f us p50, %.0f us p99\n", connections, usual, at(base, 0.99));
+    std::printf(
+        "without a toxic, %d connections that ask 20 times a second: answers pass in %.0f us p50, %.0f us "
+        "p99\n",
+        connections, usual, at(base, 0.99));
     for (int ms : {1, 10, 40}) {
-      api(proxy.control, "/proxies/bench/toxics", R"({"name":"late","type":"latency","attributes":{"latency":)" + std::to_string(ms) + "}}");
-      // Whoever else is at work on this machine shows in the p99 of a stretch: the median of several is told, of both.
+      api(proxy.control, "/proxies/bench/toxics",
+          R"({"name":"late","type":"latency","attributes":{"latency":)" + std::to_string(ms) + "}}");
+      // Whoever else is at work on this machine shows in the p99 of a stretch: the median of several is told,
+      // of both.
       std::vector<double> p50, p99, bare_p50, bare_p99;
       for (int stretch = 0; stretch < stretches; ++stretch) {
         const int timer = time_bare(seconds);
         auto took = paced(proxy.port, seconds);
-        for (auto& one : took) one -= ms * 1000.0 + usual;
+        for (auto& one : took)
+          one -= ms * 1000.0 + usual;
         auto late = read_all(timer);
         p50.push_back(at(took, 0.5));
         p99.push_back(at(took, 0.99));
         bare_p50.push_back(at(late, 0.5));
         bare_p99.push_back(at(late, 0.99));
       }
-      std::printf("latency %3d ms: error %.0f us p50, %.0f us p99; a bare timer as often beside it: %.0f us p50, %.0f us p99 (medians of %d stretches of %.0f s)\n", ms, at(p50, 0.5), at(p99, 0.5), at(bare_p50, 0.5),
-                  at(bare_p99, 0.5), stretches, seconds);
-      test::run({"curl", "-sf", "-X", "DELETE", "http://127.0.0.1:" + std::to_string(proxy.control) + "/proxies/bench/toxics/late"});
+      std::printf(
+          "latency %3d ms: error %.0f us p50, %.0f us p99; a bare timer as often beside it: %.0f us p50, "
+          "%.0f us p99 (medians of %d stretches of %.0f s)\n",
+          ms, at(p50, 0.5), at(p99, 0.5), at(bare_p50, 0.5), at(bare_p99, 0.5), stretches, seconds);
+      test::run({"curl", "-sf", "-X", "DELETE",
+                 "http://127.0.0.1:" + std::to_string(proxy.control) + "/proxies/bench/toxics/late"});
     }
   }
   return 0;

@@ -8,7 +8,8 @@
 namespace squall::test {
 namespace {
 
-constexpr std::string_view scenario_yaml = R"(scenario: redis-slow\nservices: {web: {probes: [{name: tcp, tcp: \"127.0.0.1:1\"}]}}\nmethod: [{fault: network.delay, for: 1s}]\nexpect: [{service: web, availability: \">= 90%\"}]\n)";
+constexpr std::string_view scenario_yaml =
+    R"(scenario: redis-slow\nservices: {web: {probes: [{name: tcp, tcp: \"127.0.0.1:1\"}]}}\nmethod: [{fault: network.delay, for: 1s}]\nexpect: [{service: web, availability: \">= 90%\"}]\n)";
 
 // A small drill: a baseline, a delay with its dose, probes before and while it lasts, an alert.
 std::string small_record() {
@@ -23,13 +24,20 @@ std::string small_record() {
                        ns, 1'000'000'000 + ns, rest);
   };
   add(0, R"("kind":"window.started","window":"baseline")");
-  for (int i = 0; i < 20; ++i) add(0.1 * i, fmt::format(R"("kind":"probe","s":"web","p":"tcp","due":{},"lat":2000000,"ok":true)", i * 100'000'000LL));
+  for (int i = 0; i < 20; ++i)
+    add(0.1 * i, fmt::format(R"("kind":"probe","s":"web","p":"tcp","due":{},"lat":2000000,"ok":true)",
+                             i * 100'000'000LL));
   add(2, R"("kind":"window.ended","window":"baseline")");
   add(2, R"("kind":"window.started","window":"method")");
-  add(2, R"("kind":"fault.applied","step":"network.delay","fault":"network.delay","host":"here","mechanism":"m","targets":["lo"],"limits":[],"applied_at":3000000000,"apply_ns":500000)");
-  for (int i = 0; i < 10; ++i) add(2.1 + 0.1 * i, fmt::format(R"("kind":"probe","s":"web","p":"tcp","due":{},"lat":82000000,"ok":{})", 2'000'000'000LL + i * 100'000'000LL, i != 5));
-  add(2.5, R"("kind":"alert","source":"prometheus","state":"firing","alert":"RedisSlow","labels":{"squad":"web"},"fingerprint":"ab","since":3500000000)");
-  add(3.2, R"("kind":"fault.undone","step":"network.delay","host":"here","undone_at":4200000000,"undo_ns":5000,"why":"asked","clean":true,"left":[],"dose":{"prescribed":{"delay_ms":80},"measured":{"delay_ms":80.2},"samples":20,"verified":true})");
+  add(2,
+      R"("kind":"fault.applied","step":"network.delay","fault":"network.delay","host":"here","mechanism":"m","targets":["lo"],"limits":[],"applied_at":3000000000,"apply_ns":500000)");
+  for (int i = 0; i < 10; ++i)
+    add(2.1 + 0.1 * i, fmt::format(R"("kind":"probe","s":"web","p":"tcp","due":{},"lat":82000000,"ok":{})",
+                                   2'000'000'000LL + i * 100'000'000LL, i != 5));
+  add(2.5,
+      R"("kind":"alert","source":"prometheus","state":"firing","alert":"RedisSlow","labels":{"squad":"web"},"fingerprint":"ab","since":3500000000)");
+  add(3.2,
+      R"("kind":"fault.undone","step":"network.delay","host":"here","undone_at":4200000000,"undo_ns":5000,"why":"asked","clean":true,"left":[],"dose":{"prescribed":{"delay_ms":80},"measured":{"delay_ms":80.2},"samples":20,"verified":true})");
   add(3.2, R"("kind":"window.ended","window":"method")");
   add(3.3, R"("kind":"restored","host":"here","clean":true,"differences":[],"left":[])");
   add(4, R"("kind":"run.ended")");
@@ -37,11 +45,15 @@ std::string small_record() {
 }
 
 std::string chromium_says(const std::string& options, const std::string& page) {
-  const auto command = fmt::format("timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --enable-logging=stderr {} file://{} 2>&1", options, page);
+  const auto command = fmt::format(
+      "timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage "
+      "--enable-logging=stderr {} file://{} 2>&1",
+      options, page);
   std::string out;
   auto* pipe = ::popen(command.c_str(), "r");
   char part[4096];
-  while (auto got = ::fread(part, 1, sizeof part, pipe)) out.append(part, got);
+  while (auto got = ::fread(part, 1, sizeof part, pipe))
+    out.append(part, got);
   EXPECT_EQ(::pclose(pipe), 0) << out;
   return out;
 }
@@ -60,7 +72,8 @@ class ReportPage : public testing::Test {
 };
 
 TEST_F(ReportPage, opens_without_a_console_message_in_both_colour_schemes) {
-  for (auto* scheme : {"--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0"}) {
+  for (auto* scheme :
+       {"--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0"}) {
     const auto said = chromium_says(std::string(scheme) + " --dump-dom", page);
     EXPECT_EQ(said.find("CONSOLE"), std::string::npos) << said.substr(0, 2000);
     EXPECT_NE(said.find("<svg"), std::string::npos);

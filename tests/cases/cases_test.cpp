@@ -1,6 +1,6 @@
-// Every folder beside this file is a case: landscape.yaml and scenario.yaml (either may be missing) are read as
-// `squall check` reads them, with the files they name, and expected.txt is exactly what is said about them ("ok" where
-// nothing is wrong).
+// Every folder beside this file is a case: landscape.yaml and scenario.yaml (either may be missing) are read
+// as `squall check` reads them, with the files they name, and expected.txt is exactly what is said about them
+// ("ok" where nothing is wrong).
 
 #include <gtest/gtest.h>
 
@@ -30,7 +30,8 @@ std::string contents(const fs::path& path) {
 }
 
 std::string without(const std::string& part, std::string text) {
-  for (auto at = text.find(part); at != std::string::npos; at = text.find(part)) text.erase(at, part.size());
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part))
+    text.erase(at, part.size());
   return text;
 }
 

@@ -1,5 +1,5 @@
-// squall-crash: kills the injector, its guardian or both right before every step of every fault's life, and looks whether
-// the host is as it was. A new fault is covered by its examples. scripts/crash runs it.
+// squall-crash: kills the injector, its guardian or both right before every step of every fault's life, and
+// looks whether the host is as it was. A new fault is covered by its examples. scripts/crash runs it.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -10,9 +10,9 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
 
 #include "injector/faults/fault.hpp"
 #include "injector/system/read_file.hpp"
@@ -34,7 +34,8 @@ struct Totals {
 
 class Enumeration {
  public:
-  Enumeration(Stage& stage, Trial trial) : stage_(stage), trial_(std::move(trial)), state_((folder_.path() / "state").string()) {}
+  Enumeration(Stage& stage, Trial trial)
+      : stage_(stage), trial_(std::move(trial)), state_((folder_.path() / "state").string()) {}
 
   // The life that nobody cuts short tells how many steps there are.
   bool measure() {
@@ -45,19 +46,22 @@ class Enumeration {
   const Life& whole() const { return whole_; }
   const std::string& trouble() const { return whole_.trouble; }
 
-  // Every step of the injector, of its guardian, of both in turn, and of the recovery after that; and a caller that hangs
-  // up after every request.
+  // Every step of the injector, of its guardian, of both in turn, and of the recovery after that; and a
+  // caller that hangs up after every request.
   std::vector<KillPoint> points() {
     // What a guardian does after a death, seen once where most is in force.
     const auto after_death = std::max(1U, try_one({whole_.injector_steps * 2 / 3}).guardian_steps);
     std::vector<KillPoint> out;
     for (unsigned n = 1; n <= whole_.injector_steps; ++n) {
       out.push_back({n});
-      for (unsigned turn : {0U, after_death / 2}) out.push_back({n, 1 + (n + turn) % after_death});
+      for (unsigned turn : {0U, after_death / 2})
+        out.push_back({n, 1 + (n + turn) % after_death});
       out.push_back({n, 1 + n % 4, 1 + n % recovery_steps});
     }
-    for (unsigned n = 1; n <= whole_.guardian_steps; ++n) out.push_back({0, n});
-    for (unsigned n = 1; n <= requests().size(); ++n) out.push_back({0, 0, 0, n});
+    for (unsigned n = 1; n <= whole_.guardian_steps; ++n)
+      out.push_back({0, n});
+    for (unsigned n = 1; n <= requests().size(); ++n)
+      out.push_back({0, 0, 0, n});
     return out;
   }
 
@@ -78,7 +82,13 @@ class Enumeration {
   std::vector<json::object> requests() const {
     std::vector<json::object> out{
         {{"do", "hello"}, {"version", 1}},
-        {{"do", "apply"}, {"step", "it"}, {"fault", trial_.fault}, {"with", trial_.with}, {"on", trial_.on}, {"for_ns", 30'000'000'000}, {"seed", 1}},
+        {{"do", "apply"},
+         {"step", "it"},
+         {"fault", trial_.fault},
+         {"with", trial_.with},
+         {"on", trial_.on},
+         {"for_ns", 30'000'000'000},
+         {"seed", 1}},
         {{"do", "dose"}, {"step", "it"}},
         {{"do", "undo"}, {"step", "it"}},
         {{"do", "bye"}},
@@ -104,7 +114,8 @@ class Enumeration {
     }
     // What it cost, packets that it held, waits for whoever asks: told once.
     const auto left = entries(state_ + "/journal");
-    if (std::any_of(left.begin(), left.end(), [](auto& file) { return file.extension() == ".costs"; })) test::run({injector, "recover", "--state", state_});
+    if (std::any_of(left.begin(), left.end(), [](auto& file) { return file.extension() == ".costs"; }))
+      test::run({injector, "recover", "--state", state_});
     for (auto& file : entries(state_ + "/journal"))
       wrong_.push_back("a journal is left: " + file.filename().string());
     compare(before);
@@ -145,14 +156,15 @@ bool possible_here(const Trial& trial) {
   return std::any_of(options.begin(), options.end(), [](auto& one) { return one.possible; });
 }
 
-// Whether the doctor is right about a fault here, by trying it: what it says possible comes into force and goes again, what
-// it says impossible is refused and changes nothing.
+// Whether the doctor is right about a fault here, by trying it: what it says possible comes into force and
+// goes again, what it says impossible is refused and changes nothing.
 bool doctor_is_right(Stage& stage, const Trial& trial, const std::string& name) {
   const bool possible = possible_here(trial);
   Enumeration enumeration{stage, trial};
   const bool works = enumeration.measure() && enumeration.wrong().empty();
-  fmt::print("{}: the doctor says {}, trying it says {}{}{}\n", name, possible ? "possible" : "impossible", works ? "it works" : "it does not work",
-             enumeration.trouble().empty() ? "" : ": ", enumeration.trouble());
+  fmt::print("{}: the doctor says {}, trying it says {}{}{}\n", name, possible ? "possible" : "impossible",
+             works ? "it works" : "it does not work", enumeration.trouble().empty() ? "" : ": ",
+             enumeration.trouble());
   return possible == works;
 }
 
@@ -166,7 +178,8 @@ struct Options {
 
 KillPoint parse_point(const std::string& text) {
   KillPoint out;
-  if (std::sscanf(text.c_str(), "%u:%u:%u:%u", &out.injector, &out.guardian, &out.recovery, &out.hang_up) != 4)
+  if (std::sscanf(text.c_str(), "%u:%u:%u:%u", &out.injector, &out.guardian, &out.recovery, &out.hang_up) !=
+      4)
     throw std::runtime_error("expected --at INJECTOR:GUARDIAN:RECOVERY:REQUESTS");
   return out;
 }
@@ -208,14 +221,21 @@ int enumerate(const Options& options) {
     }
     const auto before = totals;
     for (auto& point : points)
-      for (auto& text : enumeration.kill(point, totals)) fmt::print("{} --at {}: {}\n", name, point.to_string(), text);
-    const std::vector<double> times(totals.undone_after_ms.begin() + static_cast<std::ptrdiff_t>(before.undone_after_ms.size()), totals.undone_after_ms.end());
-    fmt::print("{}: {} and {} steps, {} kill points, {} differences; over {:.0f} ms after the kill (median), {:.0f} ms (longest)\n", name,
-               enumeration.whole().injector_steps, enumeration.whole().guardian_steps, totals.points - before.points,
-               totals.differences - before.differences, quantile(times, 0.5), quantile(times, 1));
+      for (auto& text : enumeration.kill(point, totals))
+        fmt::print("{} --at {}: {}\n", name, point.to_string(), text);
+    const std::vector<double> times(
+        totals.undone_after_ms.begin() + static_cast<std::ptrdiff_t>(before.undone_after_ms.size()),
+        totals.undone_after_ms.end());
+    fmt::print(
+        "{}: {} and {} steps, {} kill points, {} differences; over {:.0f} ms after the kill (median), {:.0f} "
+        "ms (longest)\n",
+        name, enumeration.whole().injector_steps, enumeration.whole().guardian_steps,
+        totals.points - before.points, totals.differences - before.differences, quantile(times, 0.5),
+        quantile(times, 1));
     std::fflush(stdout);
   }
-  fmt::print("{} {}, {} differences\n", totals.points, options.doctor ? "trials" : "kill points", totals.differences);
+  fmt::print("{} {}, {} differences\n", totals.points, options.doctor ? "trials" : "kill points",
+             totals.differences);
   return totals.differences ? 1 : 0;
 }
 
@@ -228,9 +248,13 @@ int main(int argc, char** argv) {
   app.add_option("--fault", options.only, "this fault alone");
   app.add_option("--sample", options.sample, "so many kill points in all (0: every one)");
   app.add_option("--seed", options.seed, "which of them");
-  app.add_flag("--doctor", options.doctor, "kill nobody: try whether the doctor is right about every fault here");
-  app.add_option("--cycles", options.cycles, "instead: so many random applies and undos, some ended by SIGKILL");
-  app.add_flag("--visited", options.visited, "connections come in all the while, so that faults have them in hand; a point is another step each time then");
+  app.add_flag("--doctor", options.doctor,
+               "kill nobody: try whether the doctor is right about every fault here");
+  app.add_option("--cycles", options.cycles,
+                 "instead: so many random applies and undos, some ended by SIGKILL");
+  app.add_flag("--visited", options.visited,
+               "connections come in all the while, so that faults have them in hand; a point is another step "
+               "each time then");
   app.add_option("--at", options.at, "one kill point, as a difference names it");
   CLI11_PARSE(app, argc, argv);
   if (::geteuid() != 0) {

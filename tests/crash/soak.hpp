@@ -1,5 +1,5 @@
-// Thousands of applies and undos in one injector after another, some of them cut short by SIGKILL: nothing may be left, and
-// nothing may grow.
+// Thousands of applies and undos in one injector after another, some of them cut short by SIGKILL: nothing
+// may be left, and nothing may grow.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// What the examples of the catalogue can be tried on: a network, a disk, and a process that listens, all of our own.
+// What the examples of the catalogue can be tried on: a network, a disk, and a process that listens, all of
+// our own.
 #pragma once
 
 #include <optional>
@@ -26,7 +27,8 @@ class Stage {
   ~Stage();
   Stage(const Stage&) = delete;
 
-  // Every example of every fault in the catalogue; throws std::runtime_error where one aims at what is not here.
+  // Every example of every fault in the catalogue; throws std::runtime_error where one aims at what is not
+  // here.
   std::vector<Trial> trials() const;
   // Sees to it that the process is there, then looks.
   HostState look();
@@ -38,7 +40,8 @@ class Stage {
   testing::OwnNetwork network_;
   testing::OwnDisk disk_;
   testing::OwnCgroup group_;
-  std::optional<testing::OwnGroup> sockets_;  // by which the kernel knows its sockets; none where only net_cls does
+  std::optional<testing::OwnGroup>
+      sockets_;  // by which the kernel knows its sockets; none where only net_cls does
   pid_t process_ = -1, visitor_ = -1;
   bool visited_;
 };

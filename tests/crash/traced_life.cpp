@@ -35,16 +35,25 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds patience{20};
 
-// What may change a host or a journal; closing is among it, since rules may go with the socket that made them.
+// What may change a host or a journal; closing is among it, since rules may go with the socket that made
+// them.
 const std::set<long>& steps() {
   static const std::set<long> out{
-      SYS_write, SYS_pwrite64, SYS_writev, SYS_pwritev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_ioctl, SYS_openat, SYS_close,
-      SYS_mkdirat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_fsync, SYS_fdatasync, SYS_fallocate,
-      SYS_ftruncate, SYS_truncate, SYS_kill, SYS_tgkill, SYS_pidfd_send_signal, SYS_mount, SYS_umount2, SYS_setsockopt, SYS_bind,
-      SYS_clone, SYS_execve, SYS_setns, SYS_unshare, SYS_flock, SYS_exit_group, SYS_fchmodat, SYS_fchownat, SYS_setxattr,
-      SYS_finit_module, SYS_delete_module, SYS_clock_settime, SYS_clock_adjtime, SYS_sethostname, SYS_prlimit64, SYS_swapoff,
+      SYS_write,         SYS_pwrite64,     SYS_writev,        SYS_pwritev,
+      SYS_sendto,        SYS_sendmsg,      SYS_sendmmsg,      SYS_ioctl,
+      SYS_openat,        SYS_close,        SYS_mkdirat,       SYS_unlinkat,
+      SYS_renameat,      SYS_renameat2,    SYS_linkat,        SYS_symlinkat,
+      SYS_fsync,         SYS_fdatasync,    SYS_fallocate,     SYS_ftruncate,
+      SYS_truncate,      SYS_kill,         SYS_tgkill,        SYS_pidfd_send_signal,
+      SYS_mount,         SYS_umount2,      SYS_setsockopt,    SYS_bind,
+      SYS_clone,         SYS_execve,       SYS_setns,         SYS_unshare,
+      SYS_flock,         SYS_exit_group,   SYS_fchmodat,      SYS_fchownat,
+      SYS_setxattr,      SYS_finit_module, SYS_delete_module, SYS_clock_settime,
+      SYS_clock_adjtime, SYS_sethostname,  SYS_prlimit64,     SYS_swapoff,
 #ifdef SYS_rename
-      SYS_open, SYS_mkdir, SYS_rmdir, SYS_unlink, SYS_rename, SYS_link, SYS_symlink, SYS_chmod, SYS_chown, SYS_vfork, SYS_fork, SYS_creat,
+      SYS_open,          SYS_mkdir,        SYS_rmdir,         SYS_unlink,
+      SYS_rename,        SYS_link,         SYS_symlink,       SYS_chmod,
+      SYS_chown,         SYS_vfork,        SYS_fork,          SYS_creat,
 #endif
 #ifdef SYS_clone3
       SYS_clone3,
@@ -53,8 +62,8 @@ const std::set<long>& steps() {
   return out;
 }
 
-// Has only the calls that may be steps stop for the tracer: looking through /proc takes thousands of others. False where
-// the kernel cannot (user-mode Linux); every call stops then.
+// Has only the calls that may be steps stop for the tracer: looking through /proc takes thousands of others.
+// False where the kernel cannot (user-mode Linux); every call stops then.
 bool filter_calls() {
   std::vector<sock_filter> program{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
   for (auto number : steps()) {
@@ -96,7 +105,8 @@ Call call_of(pid_t pid) {
   }
 #ifdef __x86_64__
   user_regs_struct registers{};
-  if (::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) == 0) return {static_cast<long>(registers.orig_rax), registers.rdi, registers.rdx};
+  if (::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) == 0)
+    return {static_cast<long>(registers.orig_rax), registers.rdi, registers.rdx};
 #endif
   return {};
 }
@@ -108,12 +118,16 @@ bool is_step(pid_t pid) {
   if (call.number == SYS_openat) return (call.third & (O_WRONLY | O_RDWR | O_CREAT)) != 0;
   if (call.number != SYS_close) return true;
   char target[64];
-  const auto length = ::readlink(fmt::format("/proc/{}/fd/{}", pid, call.first).c_str(), target, sizeof target);
+  const auto length =
+      ::readlink(fmt::format("/proc/{}/fd/{}", pid, call.first).c_str(), target, sizeof target);
   const std::string_view file(target, static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
-  return file.starts_with("socket:") || file.starts_with("/dev/net/") || file.find(".journal") != std::string_view::npos;
+  return file.starts_with("socket:") || file.starts_with("/dev/net/") ||
+         file.find(".journal") != std::string_view::npos;
 }
 
-std::string content(const std::string& path) { return read_file(path).value_or(""); }
+std::string content(const std::string& path) {
+  return read_file(path).value_or("");
+}
 
 pid_t group_of(pid_t thread) {
   const auto status = content(fmt::format("/proc/{}/status", thread));
@@ -121,7 +135,10 @@ pid_t group_of(pid_t thread) {
   return at == std::string::npos ? thread : static_cast<pid_t>(std::atoi(status.c_str() + at + 6));
 }
 
-bool is_guardian(pid_t pid) { return content(fmt::format("/proc/{}/cmdline", pid)).find(std::string("\0guardian\0", 10)) != std::string::npos; }
+bool is_guardian(pid_t pid) {
+  return content(fmt::format("/proc/{}/cmdline", pid)).find(std::string("\0guardian\0", 10)) !=
+         std::string::npos;
+}
 
 // Speaks the protocol; ends with the other side.
 class Caller {
@@ -148,7 +165,8 @@ class Caller {
     }
     ::close(to_);
     std::string rest;
-    while (read_line(rest)) rest.clear();
+    while (read_line(rest))
+      rest.clear();
     ::close(from_);
   }
 
@@ -193,8 +211,8 @@ class Tracer {
     int status = 0;
     ::waitpid(root_, &status, __WALL);
     ::ptrace(PTRACE_SETOPTIONS, root_, nullptr,
-             PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL |
-                 (can_filter_calls() ? PTRACE_O_TRACESECCOMP : 0));
+             PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                 PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL | (can_filter_calls() ? PTRACE_O_TRACESECCOMP : 0));
     traced_[root_] = {root_, Role::injector, false};
     go_on(root_, 0);
     const auto deadline = Clock::now() + patience;
@@ -207,7 +225,8 @@ class Tracer {
       if (pid > 0) heed(pid, status);
       if (pid < 0 && errno == ECHILD) break;
     }
-    if (life_.injector_killed) life_.undone_after_ms = std::chrono::duration<double, std::milli>(Clock::now() - killed_at_).count();
+    if (life_.injector_killed)
+      life_.undone_after_ms = std::chrono::duration<double, std::milli>(Clock::now() - killed_at_).count();
     return life_;
   }
 
@@ -226,14 +245,18 @@ class Tracer {
       if (pid <= 0) continue;
       const auto status = content(entry / "status");
       const auto at = status.find("\nTracerPid:");
-      if (at == std::string::npos || std::atoi(status.c_str() + at + 11) != ::getpid() || status.find("\nState:\tZ") != std::string::npos) continue;
+      if (at == std::string::npos || std::atoi(status.c_str() + at + 11) != ::getpid() ||
+          status.find("\nState:\tZ") != std::string::npos)
+        continue;
       traced_[pid] = {group_of(pid), Role::other, false};
       go_on(pid, 0);
     }
     return !traced_.empty();
   }
 
-  void go_on(pid_t pid, int signal) { ::ptrace(can_filter_calls() ? PTRACE_CONT : PTRACE_SYSCALL, pid, nullptr, static_cast<long>(signal)); }
+  void go_on(pid_t pid, int signal) {
+    ::ptrace(can_filter_calls() ? PTRACE_CONT : PTRACE_SYSCALL, pid, nullptr, static_cast<long>(signal));
+  }
 
   void heed(pid_t pid, int status) {
     if (WIFEXITED(status) || WIFSIGNALED(status)) {
@@ -255,7 +278,8 @@ class Tracer {
     } else if (status >> 16 == PTRACE_EVENT_SECCOMP) {
       if (!step(pid, traced_[pid])) go_on(pid, 0);
     } else if (status >> 16) {
-      if (status >> 16 == PTRACE_EVENT_EXEC && pid != root_ && is_guardian(pid)) traced_[pid].role = Role::guardian;
+      if (status >> 16 == PTRACE_EVENT_EXEC && pid != root_ && is_guardian(pid))
+        traced_[pid].role = Role::guardian;
       go_on(pid, 0);
     } else {
       go_on(pid, fresh && signal == SIGSTOP ? 0 : signal);
@@ -296,14 +320,18 @@ class Tracer {
 
 }  // namespace
 
-std::string KillPoint::to_string() const { return fmt::format("{}:{}:{}:{}", injector, guardian, recovery, hang_up); }
+std::string KillPoint::to_string() const {
+  return fmt::format("{}:{}:{}:{}", injector, guardian, recovery, hang_up);
+}
 
-Life live(const std::vector<std::string>& command, const std::vector<json::object>& requests, const KillPoint& at) {
+Life live(const std::vector<std::string>& command, const std::vector<json::object>& requests,
+          const KillPoint& at) {
   std::signal(SIGPIPE, SIG_IGN);
   int in[2], out[2];
   if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
   std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  for (auto& word : command)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const bool filtered = can_filter_calls();
   const pid_t pid = ::fork();
@@ -320,7 +348,7 @@ Life live(const std::vector<std::string>& command, const std::vector<json::objec
   ::close(in[0]);
   ::close(out[1]);
   // waitpid returns now and then, so that the time is looked at.
-  struct sigaction wake {};
+  struct sigaction wake{};
   wake.sa_handler = [](int) {};
   ::sigaction(SIGALRM, &wake, nullptr);
   const itimerval often{{1, 0}, {1, 0}}, never{};
@@ -330,7 +358,8 @@ Life live(const std::vector<std::string>& command, const std::vector<json::objec
   Caller caller{in[1], out[0], std::move(said)};
   auto life = Tracer{pid, at}.run();
   ::setitimer(ITIMER_REAL, &never, nullptr);
-  if (const auto refused = caller.join(); !refused.empty() && !life.guardian_killed && life.trouble.empty()) life.trouble = refused;
+  if (const auto refused = caller.join(); !refused.empty() && !life.guardian_killed && life.trouble.empty())
+    life.trouble = refused;
   return life;
 }
 

@@ -1,4 +1,5 @@
-// One life of an injector and its guardian under ptrace(2), ended by SIGKILL right before a chosen system call.
+// One life of an injector and its guardian under ptrace(2), ended by SIGKILL right before a chosen system
+// call.
 #pragma once
 
 #include <string>
@@ -8,7 +9,8 @@
 
 namespace squall::crash {
 
-// Steps are system calls that may change the host or the journal, counted from 1 in each role; 0: it is not killed.
+// Steps are system calls that may change the host or the journal, counted from 1 in each role; 0: it is not
+// killed.
 struct KillPoint {
   unsigned injector = 0;
   unsigned guardian = 0;  // counted from the injector's death where that is killed too
@@ -24,8 +26,10 @@ struct Life {
   std::string trouble;         // what went wrong in a way that no kill explains: a refusal, a hang
 };
 
-// Starts `command`, sends the requests one after the other over its standard input, each once the one before is
-// answered, then closes it; returns when it and everything it started has ended, or after 20 s with `trouble`.
-Life live(const std::vector<std::string>& command, const std::vector<boost::json::object>& requests, const KillPoint&);
+// Starts `command`, sends the requests one after the other over its standard input, each once the one before
+// is answered, then closes it; returns when it and everything it started has ended, or after 20 s with
+// `trouble`.
+Life live(const std::vector<std::string>& command, const std::vector<boost::json::object>& requests,
+          const KillPoint&);
 
 }  // namespace squall::crash

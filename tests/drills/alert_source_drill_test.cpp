@@ -1,5 +1,5 @@
-// An alert source that is down, hangs or talks nonsense while a drill runs: the drill goes on to its end, the fault is
-// undone, and what cannot be told is inconclusive, with the source named.
+// An alert source that is down, hangs or talks nonsense while a drill runs: the drill goes on to its end, the
+// fault is undone, and what cannot be told is inconclusive, with the source named.
 #include <atomic>
 #include <thread>
 
@@ -22,7 +22,8 @@ using testing::HasSubstr;
 // Takes every connection and says the same to each, or nothing and keeps it.
 class BadSource {
  public:
-  explicit BadSource(std::string answer) : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit BadSource(std::string answer)
+      : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -36,7 +37,8 @@ class BadSource {
   ~BadSource() {
     stop_ = true;
     thread_.join();
-    for (int fd : kept_) ::close(fd);
+    for (int fd : kept_)
+      ::close(fd);
     ::close(listener_);
   }
   int port() const { return port_; }
@@ -55,7 +57,9 @@ class BadSource {
         kept_.push_back(fd);
         continue;
       }
-      const auto whole = fmt::format("HTTP/1.1 {}\r\nConnection: close\r\n\r\n", answer_.substr(0, answer_.find('\n'))) + answer_.substr(answer_.find('\n') + 1);
+      const auto whole =
+          fmt::format("HTTP/1.1 {}\r\nConnection: close\r\n\r\n", answer_.substr(0, answer_.find('\n'))) +
+          answer_.substr(answer_.find('\n') + 1);
       ::send(fd, whole.data(), whole.size(), MSG_NOSIGNAL);
       ::shutdown(fd, SHUT_WR);
       while (::recv(fd, request, sizeof request, 0) > 0) {
@@ -79,7 +83,8 @@ class AlertSource : public testing::Test {
   }
   // A drill that expects an alert of this source.
   void drill_with(const std::string& kind, int port) {
-    auto text = kill_drill(victim.process->pid(), web.address()) + "  - {alert: WebDown, fires_within: 1s}\n  - {other_alerts: none}\n" +
+    auto text = kill_drill(victim.process->pid(), web.address()) +
+                "  - {alert: WebDown, fires_within: 1s}\n  - {other_alerts: none}\n" +
                 fmt::format("alert_sources: [{{{}: \"http://127.0.0.1:{}\"}}]\n", kind, port);
     code = squall.drill(text);
   }
@@ -91,7 +96,8 @@ class AlertSource : public testing::Test {
     EXPECT_TRUE(squall.journals_gone());
     const auto& expectations = report.at("expectations").as_array();
     ASSERT_EQ(expectations.size(), 3U);
-    EXPECT_EQ(expectations[0].at("verdict").as_string(), "held") << "what the probes say does not depend on it";
+    EXPECT_EQ(expectations[0].at("verdict").as_string(), "held")
+        << "what the probes say does not depend on it";
     for (unsigned i : {1U, 2U}) {
       EXPECT_EQ(expectations[i].at("verdict").as_string(), "inconclusive");
       EXPECT_THAT(std::string(expectations[i].at("evidence").as_string()), HasSubstr(because));

@@ -23,12 +23,22 @@ class Door : public ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "changing a host needs root";
     network.emplace();
-    injector.emplace((folder.path() / "state").string(), folder.write("policy.yaml", "environment: production\n").string());
+    injector.emplace((folder.path() / "state").string(),
+                     folder.write("policy.yaml", "environment: production\n").string());
   }
   static json::object slow(const char* verb, const std::string& step) {
-    return {{"do", verb}, {"step", step}, {"fault", "network.delay"}, {"on", {{"interface", "sqa"}}}, {"with", {{"delay", "50ms"}}}, {"for_ns", 60'000'000'000}, {"seed", 1}};
+    return {{"do", verb},
+            {"step", step},
+            {"fault", "network.delay"},
+            {"on", {{"interface", "sqa"}}},
+            {"with", {{"delay", "50ms"}}},
+            {"for_ns", 60'000'000'000},
+            {"seed", 1}};
   }
-  json::object hello(const std::string& environment, int version = 1) { return injector->ask({{"do", "hello"}, {"version", version}, {"run", "door"}, {"environment", environment}}); }
+  json::object hello(const std::string& environment, int version = 1) {
+    return injector->ask(
+        {{"do", "hello"}, {"version", version}, {"run", "door"}, {"environment", environment}});
+  }
   // Nothing is prepared or applied, and it is said why.
   void expect_closed() {
     for (auto* verb : {"prepare", "apply"}) {
@@ -52,18 +62,24 @@ TEST_F(Door, is_open_after_an_accepted_hello_alone) {
   EXPECT_TRUE(hello("production").at("ok").as_bool());
   EXPECT_TRUE(injector->ask(slow("prepare", "one")).at("ok").as_bool());
   EXPECT_FALSE(hello("staging").at("ok").as_bool());
-  EXPECT_FALSE(injector->ask({{"do", "apply"}, {"step", "one"}, {"for_ns", 1'000'000'000}}).at("ok").as_bool());
+  EXPECT_FALSE(
+      injector->ask({{"do", "apply"}, {"step", "one"}, {"for_ns", 1'000'000'000}}).at("ok").as_bool());
 }
 
 TEST_F(Door, takes_so_many_prepared_steps_and_no_more) {
   hello("production");
   const Sleeper victim{{.executable = (folder.path() / "sqvictim").string(), .cgroup_folder = ""}};
   const auto prepare = [&](std::size_t step) {
-    return injector->ask({{"do", "prepare"}, {"step", fmt::format("step {}", step)}, {"fault", "process.kill"}, {"on", {{"pid", victim.pid()}}}, {"with", json::object{}}});
+    return injector->ask({{"do", "prepare"},
+                          {"step", fmt::format("step {}", step)},
+                          {"fault", "process.kill"},
+                          {"on", {{"pid", victim.pid()}}},
+                          {"with", json::object{}}});
   };
   std::size_t taken = 0;
   json::object answer;
-  while (taken < 1000 && (answer = prepare(taken)).at("ok").as_bool()) ++taken;
+  while (taken < 1000 && (answer = prepare(taken)).at("ok").as_bool())
+    ++taken;
   EXPECT_EQ(taken, 256U);
   EXPECT_EQ(answer.at("kind"), "refused");
   // One that is there already may be prepared anew, and one that is applied makes room.
@@ -103,27 +119,42 @@ TEST_F(Door, speaks_of_a_process_whose_name_is_no_utf8) {
   EXPECT_NE(resolved.find("sq\\\\xc3gr\\\\xfc"), std::string::npos) << resolved;
   EXPECT_NE(resolved.find("sq\\\\xff"), std::string::npos) << resolved;
   for (auto* fault : {"network.delay", "process.kill"}) {
-    const json::object with = fault == std::string_view{"network.delay"} ? json::object{{"delay", "5ms"}} : json::object{};
-    const auto answer = injector->ask({{"do", "plan"}, {"step", "odd"}, {"fault", fault}, {"on", on}, {"with", with}});
+    const json::object with =
+        fault == std::string_view{"network.delay"} ? json::object{{"delay", "5ms"}} : json::object{};
+    const auto answer =
+        injector->ask({{"do", "plan"}, {"step", "odd"}, {"fault", fault}, {"on", on}, {"with", with}});
     EXPECT_TRUE(answer.at("ok").as_bool()) << answer;
   }
-  injector->must({{"do", "apply"}, {"step", "odd"}, {"fault", "network.delay"}, {"on", on}, {"with", {{"delay", "5ms"}}}, {"for_ns", 60'000'000'000}});
+  injector->must({{"do", "apply"},
+                  {"step", "odd"},
+                  {"fault", "network.delay"},
+                  {"on", on},
+                  {"with", {{"delay", "5ms"}}},
+                  {"for_ns", 60'000'000'000}});
   injector->must({{"do", "dose"}, {"step", "odd"}});
-  const auto status = run({bin_dir() + "/squall-injector", "status", "--state", (folder.path() / "state").string(), "--output", "json"});
+  const auto status = run({bin_dir() + "/squall-injector", "status", "--state",
+                           (folder.path() / "state").string(), "--output", "json"});
   EXPECT_NO_THROW((void)json::parse(status)) << status;
   // The journal finds the place again, by bytes.
   ::kill(injector->pid(), SIGKILL);
   injector->end();
-  EXPECT_EQ(json::parse(run({bin_dir() + "/squall-injector", "recover", "--state", (folder.path() / "state").string(), "--output", "json"})).at("clean"), true);
+  EXPECT_EQ(json::parse(run({bin_dir() + "/squall-injector", "recover", "--state",
+                             (folder.path() / "state").string(), "--output", "json"}))
+                .at("clean"),
+            true);
 }
 
 TEST(Carrying, check_refuses_what_cannot_be_sent_to_a_host) {
   const TemporaryDirectory folder;
   const auto scenario = [&](std::size_t bytes) {
-    return folder.write("drill.yaml", fmt::format("scenario: long\nsquad: web\nservices:\n  web:\n    processes: {{listens_on: 8080}}\n    probes: [{{http: \"http://127.0.0.1:8080/\"}}]\n"
-                                                  "method:\n  - name: one\n    fault: http.body\n    on: {{service: web}}\n    with: {{body: {}}}\n    for: 5s\n"
-                                                  "expect:\n  - {{service: web, availability: \">= 99%\"}}\n",
-                                                  std::string(bytes, 'x')))
+    return folder
+        .write("drill.yaml",
+               fmt::format("scenario: long\nsquad: web\nservices:\n  web:\n    processes: {{listens_on: "
+                           "8080}}\n    probes: [{{http: \"http://127.0.0.1:8080/\"}}]\n"
+                           "method:\n  - name: one\n    fault: http.body\n    on: {{service: web}}\n    "
+                           "with: {{body: {}}}\n    for: 5s\n"
+                           "expect:\n  - {{service: web, availability: \">= 99%\"}}\n",
+                           std::string(bytes, 'x')))
         .string();
   };
   Squall squall;

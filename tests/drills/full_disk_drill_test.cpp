@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A small file system of this test's own: a tmpfs in a mount namespace that only the test and what it starts see.
+// A small file system of this test's own: a tmpfs in a mount namespace that only the test and what it starts
+// see.
 class SmallDisk {
  public:
   SmallDisk(const fs::path& at, const std::string& size) : at_(at) {
@@ -63,8 +64,10 @@ TEST_F(FullDiskDrill, a_disk_that_fills_up_costs_neither_the_record_nor_the_repo
   const auto record = squall.record();
   EXPECT_NE(record.find("run.ended"), std::string::npos) << record;
   std::size_t begin = 0;
-  for (auto end = record.find('\n'); end != std::string::npos; begin = end + 1, end = record.find('\n', begin))
-    EXPECT_NO_THROW((void)boost::json::parse(record.substr(begin, end - begin))) << record.substr(begin, end - begin);
+  for (auto end = record.find('\n'); end != std::string::npos;
+       begin = end + 1, end = record.find('\n', begin))
+    EXPECT_NO_THROW((void)boost::json::parse(record.substr(begin, end - begin)))
+        << record.substr(begin, end - begin);
   EXPECT_EQ(begin, record.size()) << "the last line is torn: " << record.substr(begin);
   EXPECT_EQ(squall.report().at("verdict"), "pass");
   for (const char* name : {"report.html", "report.md", "junit.xml"})
@@ -74,7 +77,8 @@ TEST_F(FullDiskDrill, a_disk_that_fills_up_costs_neither_the_record_nor_the_repo
 TEST_F(FullDiskDrill, a_full_disk_stops_a_drill_before_it_changes_anything) {
   SmallDisk disk(squall.runs(), "64k");
   disk.fill();
-  EXPECT_EQ(squall.drill(kill_drill(web.process->pid(), other.address(), "SIGKILL", "2s")), 5) << squall.output();
+  EXPECT_EQ(squall.drill(kill_drill(web.process->pid(), other.address(), "SIGKILL", "2s")), 5)
+      << squall.output();
   EXPECT_EQ(::kill(web.process->pid(), 0), 0) << "the server was killed";
   EXPECT_TRUE(port_answers(web.process->port()));
 }
@@ -82,7 +86,8 @@ TEST_F(FullDiskDrill, a_full_disk_stops_a_drill_before_it_changes_anything) {
 TEST_F(FullDiskDrill, an_injector_without_room_for_its_journal_changes_nothing) {
   SmallDisk disk(squall.state(), "16k");
   disk.fill();
-  EXPECT_EQ(squall.drill(kill_drill(web.process->pid(), other.address(), "SIGKILL", "2s")), 5) << squall.output();
+  EXPECT_EQ(squall.drill(kill_drill(web.process->pid(), other.address(), "SIGKILL", "2s")), 5)
+      << squall.output();
   EXPECT_NE(squall.output().find("No space left on device"), std::string::npos) << squall.output();
   EXPECT_TRUE(port_answers(web.process->port()));
 }

@@ -1,4 +1,5 @@
-// The injector by its protocol, in a network of the test's own: leases, lost links, hangs, and two callers of one host.
+// The injector by its protocol, in a network of the test's own: leases, lost links, hangs, and two callers of
+// one host.
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -13,11 +14,11 @@
 #include <gtest/gtest.h>
 
 #include "injector/undo/journal.hpp"
-#include "tests/support/tcp_peers.hpp"
 #include "tests/support/injector_process.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/server_process.hpp"
+#include "tests/support/tcp_peers.hpp"
 
 namespace squall::test {
 namespace {
@@ -53,7 +54,9 @@ class Injector : public ::testing::Test {
   ::testing::AssertionResult as_found_within(std::chrono::milliseconds patience) const {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (changed() != "[]" || !read_journals(state()).empty())
-      if (std::chrono::steady_clock::now() > until) return ::testing::AssertionFailure() << changed() << ", " << read_journals(state()).size() << " journals";
+      if (std::chrono::steady_clock::now() > until)
+        return ::testing::AssertionFailure()
+               << changed() << ", " << read_journals(state()).size() << " journals";
     return ::testing::AssertionSuccess();
   }
 
@@ -80,7 +83,13 @@ TEST_F(Injector, killed_lets_clients_of_its_proxy_know) {
   const squall::testing::ServerProcess server{squall::testing::echo_at(7031)};
   InjectorProcess injector{state()};
   injector.must(hello("killed"));
-  injector.must({{"do", "apply"}, {"step", "slow"}, {"fault", "tcp.latency"}, {"on", json::object{{"listens_on", 7031}}}, {"with", json::object{{"latency", "20ms"}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}});
+  injector.must({{"do", "apply"},
+                 {"step", "slow"},
+                 {"fault", "tcp.latency"},
+                 {"on", json::object{{"listens_on", 7031}}},
+                 {"with", json::object{{"latency", "20ms"}}},
+                 {"for_ns", 60'000'000'000LL},
+                 {"seed", 1}});
   squall::testing::Client near{"127.0.0.1", 7031};
   std::unique_ptr<squall::testing::Client> far;
   network->at_the_other_end([&] { far = std::make_unique<squall::testing::Client>("10.99.0.1", 7031); });
@@ -151,7 +160,8 @@ TEST_F(Injector, may_have_all_descriptors_and_its_guardian_as_many_as_before) {
   EXPECT_EQ(descriptor_limit(guardian), std::pair(rlim_t{512}, own.rlim_max));
 }
 
-// A debugger's hold on that one thread, as it enters one of these system calls: the rest of the process goes on.
+// A debugger's hold on that one thread, as it enters one of these system calls: the rest of the process goes
+// on.
 class Hold {
  public:
   Hold(pid_t process, const std::string& name, const std::set<std::uint64_t>& calls) {
@@ -163,16 +173,20 @@ class Hold {
         std::getline(std::ifstream{task.path() / "comm"}, comm);
         if (comm == name) thread_ = std::stoi(task.path().filename());
       }
-    if (thread_ < 0 || ::ptrace(PTRACE_SEIZE, thread_, 0, PTRACE_O_TRACESYSGOOD) != 0) throw std::runtime_error("no hold on " + name);
+    if (thread_ < 0 || ::ptrace(PTRACE_SEIZE, thread_, 0, PTRACE_O_TRACESYSGOOD) != 0)
+      throw std::runtime_error("no hold on " + name);
     ::ptrace(PTRACE_INTERRUPT, thread_, 0, 0);
-    while (wait() && !(there_ = enters(calls)) && std::chrono::steady_clock::now() < until) ::ptrace(PTRACE_SYSCALL, thread_, 0, 0);
+    while (wait() && !(there_ = enters(calls)) && std::chrono::steady_clock::now() < until)
+      ::ptrace(PTRACE_SYSCALL, thread_, 0, 0);
   }
   bool there() const { return there_; }
   // Whether it died.
   bool dies_within(std::chrono::seconds patience) const {
     const auto until = std::chrono::steady_clock::now() + patience;
     for (int status = 0; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(10ms))
-      if (::waitpid(thread_, &status, __WALL | WNOHANG) == thread_ && (WIFEXITED(status) || WIFSIGNALED(status))) return true;
+      if (::waitpid(thread_, &status, __WALL | WNOHANG) == thread_ &&
+          (WIFEXITED(status) || WIFSIGNALED(status)))
+        return true;
     return false;
   }
 
@@ -183,7 +197,8 @@ class Hold {
   }
   bool enters(const std::set<std::uint64_t>& calls) const {
     __ptrace_syscall_info info{};
-    return ::ptrace(PTRACE_GET_SYSCALL_INFO, thread_, sizeof info, &info) > 0 && info.op == PTRACE_SYSCALL_INFO_ENTRY && calls.contains(info.entry.nr);
+    return ::ptrace(PTRACE_GET_SYSCALL_INFO, thread_, sizeof info, &info) > 0 &&
+           info.op == PTRACE_SYSCALL_INFO_ENTRY && calls.contains(info.entry.nr);
   }
   pid_t thread_ = -1;
   bool there_ = false;
@@ -199,7 +214,8 @@ class HungEngine : public Injector {
     request["with"] = json::object{{"delay", "50ms"}, {"mechanism", "userland"}};
     injector.must(request);
     std::jthread traffic{[](std::stop_token enough) {
-      while (!enough.stop_requested()) squall::testing::ping("10.99.0.2", 9, 1, 10'000, 0);
+      while (!enough.stop_requested())
+        squall::testing::ping("10.99.0.2", 9, 1, 10'000, 0);
     }};
     const Hold hold{injector.pid(), "squall-packets", calls};
     traffic.request_stop();
@@ -235,7 +251,8 @@ TEST_F(HungEngine, that_hangs_while_it_sends_is_ended_with_its_injector_by_the_g
 int waiting(InjectorProcess& injector, int expected) {
   int out = 0;
   for (int i = 0; i < 500 && out < expected; ++i, std::this_thread::sleep_for(10ms)) {
-    const std::string reason{injector.must({{"do", "dose"}, {"step", "slow"}}).at("dose").at("reason").as_string()};
+    const std::string reason{
+        injector.must({{"do", "dose"}, {"step", "slow"}}).at("dose").at("reason").as_string()};
     const auto at = reason.find("; ");
     out = at == reason.npos ? 0 : std::stoi(reason.substr(at + 2));
   }
@@ -243,21 +260,31 @@ int waiting(InjectorProcess& injector, int expected) {
 }
 
 TEST_F(Injector, loses_no_packet_that_it_holds_when_another_fault_ends) {
-  for (const json::object& end : {json::object{{"do", "undo"}, {"step", "other"}}, json::object{{"do", "undo_all"}}}) {
+  for (const json::object& end :
+       {json::object{{"do", "undo"}, {"step", "other"}}, json::object{{"do", "undo_all"}}}) {
     InjectorProcess injector{state()};
     injector.must(hello("several"));
     auto request = slow("slow", "sqa");
     request["with"] = json::object{{"delay", "60s"}, {"direction", "in"}, {"mechanism", "userland"}};
     injector.must(request);
-    injector.must({{"do", "apply"}, {"step", "other"}, {"fault", "network.partition"}, {"on", json::object{{"interface", "sqa"}}}, {"with", json::object{{"port", 7031}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}});
+    injector.must({{"do", "apply"},
+                   {"step", "other"},
+                   {"fault", "network.partition"},
+                   {"on", json::object{{"interface", "sqa"}}},
+                   {"with", json::object{{"port", 7031}}},
+                   {"for_ns", 60'000'000'000LL},
+                   {"seed", 1}});
     std::string pinged;
-    std::thread ping{[&] { pinged = squall::testing::shell("ping -U -n -q -c 40 -i 0.02 -W 20 10.99.0.2 || true"); }};  // -U: it waits as long as answers take
+    std::thread ping{[&] {
+      pinged = squall::testing::shell("ping -U -n -q -c 40 -i 0.02 -W 20 10.99.0.2 || true");
+    }};  // -U: it waits as long as answers take
     EXPECT_GE(waiting(injector, 40), 40) << "nothing is tested";
     std::this_thread::sleep_for(300ms);  // and the last of them too, where the kernel's own were among those
     injector.must(end);
     ping.join();
     EXPECT_NE(pinged.find("40 packets transmitted, 40 received"), std::string::npos) << end << pinged;
-    if (end.contains("step")) EXPECT_TRUE(injector.must({{"do", "undo"}, {"step", "slow"}}).at("clean").as_bool());
+    if (end.contains("step"))
+      EXPECT_TRUE(injector.must({{"do", "undo"}, {"step", "slow"}}).at("clean").as_bool());
   }
 }
 
@@ -273,12 +300,16 @@ TEST_F(Injector, that_is_killed_leaves_word_of_the_packets_that_it_held) {
   ::kill(injector.pid(), SIGKILL);
   injector.end();
   ASSERT_TRUE(as_found_within(5s));
-  const std::vector<std::string> recover{bin_dir() + "/squall-injector", "recover", "--state", state(), "--output", "json"};
+  const std::vector<std::string> recover{
+      bin_dir() + "/squall-injector", "recover", "--state", state(), "--output", "json"};
   const auto costs = json::parse(run_to_end(recover).out).at("costs").as_array();
   ASSERT_EQ(costs.size(), 1U);
   EXPECT_EQ(costs[0].at("step"), "slow");
   int told = 0;
-  EXPECT_EQ(std::sscanf(costs[0].at("text").as_string().c_str(), "at least %d packets that it held are lost", &told), 1) << costs;
+  EXPECT_EQ(std::sscanf(costs[0].at("text").as_string().c_str(), "at least %d packets that it held are lost",
+                        &told),
+            1)
+      << costs;
   EXPECT_GE(told, held);
   EXPECT_LE(told, held + 30);
   // It is told once.
@@ -288,12 +319,16 @@ TEST_F(Injector, that_is_killed_leaves_word_of_the_packets_that_it_held) {
 TEST_F(Injector, that_is_killed_with_many_faults_in_force_leaves_none) {
   // Fifty devices of a network of the test's own; a fault on each.
   constexpr int faults = 50;
-  for (int i = 0; i < faults / 2; ++i) squall::testing::shell(fmt::format("ip link add sqm{0} type veth peer name sqn{0} && ip link set sqm{0} up && ip link set sqn{0} up", i));
+  for (int i = 0; i < faults / 2; ++i)
+    squall::testing::shell(fmt::format(
+        "ip link add sqm{0} type veth peer name sqn{0} && ip link set sqm{0} up && ip link set sqn{0} up",
+        i));
   std::this_thread::sleep_for(200ms);  // addresses settle
   watcher->must({{"do", "snapshot"}});
   InjectorProcess injector{state()};
   injector.must(hello("many"));
-  for (int i = 0; i < faults; ++i) injector.must(slow(fmt::format("step {}", i), fmt::format("sq{}{}", i % 2 ? "n" : "m", i / 2)));
+  for (int i = 0; i < faults; ++i)
+    injector.must(slow(fmt::format("step {}", i), fmt::format("sq{}{}", i % 2 ? "n" : "m", i / 2)));
   ::kill(injector.pid(), SIGKILL);
   injector.end();
   const auto start = std::chrono::steady_clock::now();
@@ -313,17 +348,23 @@ TEST_F(Injector, that_is_killed_takes_the_addresses_with_it_that_it_added) {
                  {"for_ns", 120'000'000'000LL},
                  {"seed", 1}});
   names.become("10.99.0.2 peer.test\nfd99::2 peer.test\n");
-  const auto added = injector.wait_for([](const json::object& said) { return said.contains("what") && said.at("what").as_string() == "partition.addresses"; });
+  const auto added = injector.wait_for([](const json::object& said) {
+    return said.contains("what") && said.at("what").as_string() == "partition.addresses";
+  });
   EXPECT_EQ(added.at("added"), (json::array{"fd99::2"})) << json::serialize(added);
   EXPECT_EQ(added.at("name").as_string(), "peer.test");
   std::optional<squall::testing::UdpEcho> far;
   network->at_the_other_end([&] { far.emplace(std::uint16_t{7007}); });
-  const auto lost = [](const char* address) { return squall::testing::ping(address, 7007, 20, 500, 500).lost(); };
-  for (auto* address : {"10.99.0.2", "fd99::2"}) EXPECT_EQ(lost(address), 20U) << address;
+  const auto lost = [](const char* address) {
+    return squall::testing::ping(address, 7007, 20, 500, 500).lost();
+  };
+  for (auto* address : {"10.99.0.2", "fd99::2"})
+    EXPECT_EQ(lost(address), 20U) << address;
   ::kill(injector.pid(), SIGKILL);
   injector.end();
   EXPECT_TRUE(as_found_within(20s));
-  for (auto* address : {"10.99.0.2", "fd99::2"}) EXPECT_EQ(lost(address), 0U) << address;
+  for (auto* address : {"10.99.0.2", "fd99::2"})
+    EXPECT_EQ(lost(address), 0U) << address;
 }
 
 TEST_F(Injector, tells_a_second_caller_who_holds_what_until_when) {
@@ -335,7 +376,8 @@ TEST_F(Injector, tells_a_second_caller_who_holds_what_until_when) {
   ASSERT_FALSE(refused.at("ok").as_bool());
   EXPECT_EQ(refused.at("kind"), "conflict");
   const std::string text{refused.at("error").as_string()};
-  for (auto* part : {"\"mine\"", "\"slow\"", "\"evening peak\"", "network.delay", "until ", "UTC"}) EXPECT_NE(text.find(part), text.npos) << text;
+  for (auto* part : {"\"mine\"", "\"slow\"", "\"evening peak\"", "network.delay", "until ", "UTC"})
+    EXPECT_NE(text.find(part), text.npos) << text;
   // What does not collide may share the host.
   EXPECT_TRUE(second.ask(slow("elsewhere", "lo")).at("ok").as_bool());
   first.must({{"do", "bye"}});
@@ -346,7 +388,13 @@ TEST_F(Injector, tells_a_second_caller_who_holds_what_until_when) {
 
 TEST_F(Injector, lets_two_callers_take_the_same_port_from_different_peers) {
   const auto refuse = [](const char* step, json::array to) {
-    json::object out{{"do", "apply"}, {"step", step}, {"fault", "network.refuse"}, {"on", json::object{}}, {"with", json::object{{"port", 7007}}}, {"for_ns", 60'000'000'000LL}, {"seed", 1}};
+    json::object out{{"do", "apply"},
+                     {"step", step},
+                     {"fault", "network.refuse"},
+                     {"on", json::object{}},
+                     {"with", json::object{{"port", 7007}}},
+                     {"for_ns", 60'000'000'000LL},
+                     {"seed", 1}};
     if (!to.empty()) out["with"].as_object()["to"] = std::move(to);
     return out;
   };
@@ -365,7 +413,8 @@ TEST_F(Injector, lets_two_callers_take_the_same_port_from_different_peers) {
   EXPECT_EQ(changed(), "[]");
 }
 
-// Neither answers for the rules and devices that come and go with the other, of whom it says what else may be its doing.
+// Neither answers for the rules and devices that come and go with the other, of whom it says what else may be
+// its doing.
 TEST_F(Injector, answers_for_its_own_changes_alone) {
   InjectorProcess first{state()}, second{state()};
   first.must(hello("first"));
@@ -383,7 +432,9 @@ TEST_F(Injector, answers_for_its_own_changes_alone) {
   EXPECT_NE(text.find("link lo: was"), text.npos) << text;
   EXPECT_EQ(text.find("link sqa: was"), text.npos) << "it had nothing to do with that: " << text;
   EXPECT_NE(json::serialize(changed.at("meanwhile")).find("link sqa: was"), std::string::npos);
-  EXPECT_NE(text.find(R"(meanwhile \"slow\" (network.delay) of the run \"first\" was in force here)"), text.npos) << text;
+  EXPECT_NE(text.find(R"(meanwhile \"slow\" (network.delay) of the run \"first\" was in force here)"),
+            text.npos)
+      << text;
   EXPECT_EQ(text.find("is gone"), text.npos) << text;
 }
 

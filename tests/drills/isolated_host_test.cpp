@@ -1,5 +1,5 @@
-// A host that is reached by ssh, by a real sshd in a network namespace of the test's own, and a fault that cuts this very
-// link: the host gets rid of it by itself when the lease runs out.
+// A host that is reached by ssh, by a real sshd in a network namespace of the test's own, and a fault that
+// cuts this very link: the host gets rid of it by itself when the lease runs out.
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -31,17 +31,25 @@ class IsolatedHost : public ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     const auto in_folder = [&](const char* name) { return (folder.path() / name).string(); };
-    for (auto* key : {"host", "user"}) run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", in_folder(key)});
+    for (auto* key : {"host", "user"})
+      run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", in_folder(key)});
     fs::copy_file(in_folder("user.pub"), in_folder("authorized"));
-    const auto config = folder.write("sshd_config", "ListenAddress 0.0.0.0\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nHostKey " + in_folder("host") +
-                                                        "\nAuthorizedKeysFile " + in_folder("authorized") + "\nSetEnv PATH=" + bin_dir() + ":/usr/sbin:/usr/bin:/sbin:/bin\n");
-    // It wants a folder in /run, which is the machine's: it gets a /run of its own. It dies with the thread that starts it.
-    const std::string command = "mount -t tmpfs run /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f " + config.string();
+    const auto config =
+        folder.write("sshd_config",
+                     "ListenAddress 0.0.0.0\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin "
+                     "yes\nPasswordAuthentication no\nHostKey " +
+                         in_folder("host") + "\nAuthorizedKeysFile " + in_folder("authorized") +
+                         "\nSetEnv PATH=" + bin_dir() + ":/usr/sbin:/usr/bin:/sbin:/bin\n");
+    // It wants a folder in /run, which is the machine's: it gets a /run of its own. It dies with the thread
+    // that starts it.
+    const std::string command =
+        "mount -t tmpfs run /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f " + config.string();
     std::promise<void> ready;
     sshd = std::thread{[&, command] {
       network.at_the_other_end([&] {
         try {
-          const ServerProcess server{{.command = {"unshare", "-m", "sh", "-c", command}, .port = 22, .user = ""}};
+          const ServerProcess server{
+              {.command = {"unshare", "-m", "sh", "-c", command}, .port = 22, .user = ""}};
           ready.set_value();
           over.get_future().wait();
         } catch (...) {
@@ -51,8 +59,10 @@ class IsolatedHost : public ::testing::Test {
     }};
     ready.get_future().get();
     fs::create_directory(folder.path() / "bin");
-    const auto wrapper = folder.write("bin/ssh", "#!/bin/sh\nexec /usr/bin/ssh -i " + in_folder("user") +
-                                                     " -oIdentitiesOnly=yes -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oLogLevel=ERROR \"$@\"\n");
+    const auto wrapper =
+        folder.write("bin/ssh", "#!/bin/sh\nexec /usr/bin/ssh -i " + in_folder("user") +
+                                    " -oIdentitiesOnly=yes -oStrictHostKeyChecking=no "
+                                    "-oUserKnownHostsFile=/dev/null -oLogLevel=ERROR \"$@\"\n");
     fs::permissions(wrapper, fs::perms::owner_all);
     ::setenv("PATH", (folder.path() / "bin").string().append(":").append(path_before).c_str(), 1);
     folder.write("landscape.yaml", "hosts:\n  far:\n    link: ssh\n    address: root@10.99.0.2\n");
@@ -64,13 +74,23 @@ class IsolatedHost : public ::testing::Test {
   }
 
   std::vector<std::string> partition(const std::string& more) const {
-    std::vector<std::string> out{"inject", "network.partition", "to=10.99.0.1", "--on", "interface=sqb", "--for", "60s", "--host", "far", "--landscape",
+    std::vector<std::string> out{"inject",
+                                 "network.partition",
+                                 "to=10.99.0.1",
+                                 "--on",
+                                 "interface=sqb",
+                                 "--for",
+                                 "60s",
+                                 "--host",
+                                 "far",
+                                 "--landscape",
                                  (folder.path() / "landscape.yaml").string()};
     if (!more.empty()) out.push_back(more);
     return out;
   }
   static bool reachable() {
-    const auto seen = ::squall::testing::shell("ping -q -c 1 -W 1 10.99.0.2 >/dev/null 2>&1 && echo yes || echo no");
+    const auto seen =
+        ::squall::testing::shell("ping -q -c 1 -W 1 10.99.0.2 >/dev/null 2>&1 && echo yes || echo no");
     return seen.starts_with("yes");
   }
   static bool wait_until(bool wanted, std::chrono::seconds patience) {

@@ -1,5 +1,5 @@
-// Partitions over several hosts: each is a network namespace of the test's own with an injector of its own, reached by
-// what stands for ssh. Exactly those that the plan names cannot hear each other.
+// Partitions over several hosts: each is a network namespace of the test's own with an injector of its own,
+// reached by what stands for ssh. Exactly those that the plan names cannot hear each other.
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -34,7 +34,8 @@ constexpr std::uint16_t port = 7007;
 // A host: a network namespace on a bridge, with a socket in it that hears the others.
 class PartedHost {
  public:
-  PartedHost(std::string called, int number) : name(std::move(called)), address(fmt::format("10.98.0.{}", number)) {
+  PartedHost(std::string called, int number)
+      : name(std::move(called)), address(fmt::format("10.98.0.{}", number)) {
     std::thread{[this] {
       if (::unshare(CLONE_NEWNET) != 0) return;
       space_ = Fd{::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)};
@@ -42,9 +43,14 @@ class PartedHost {
     }}.join();
     if (socket_.get() < 0) throw std::runtime_error("no network namespace");
     const auto any = at("0.0.0.0");
-    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0) throw std::runtime_error("bind");
-    shell(fmt::format("ip link add sqh{0} type veth peer name eth0 netns {1} && ip link set sqh{0} master sqbr up", number, path()));
-    shell(fmt::format("nsenter --net={} sh -c 'ip link set lo up; ip addr add {}/24 dev eth0 && ip link set eth0 up'", path(), address));
+    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
+      throw std::runtime_error("bind");
+    shell(fmt::format(
+        "ip link add sqh{0} type veth peer name eth0 netns {1} && ip link set sqh{0} master sqbr up", number,
+        path()));
+    shell(fmt::format(
+        "nsenter --net={} sh -c 'ip link set lo up; ip addr add {}/24 dev eth0 && ip link set eth0 up'",
+        path(), address));
   }
 
   // Where others of this machine find the namespace, as long as this process lives.
@@ -89,16 +95,19 @@ class PartitionTopology : public ::testing::TestWithParam<const char*> {
     shell("ip link add sqbr type bridge && ip link set sqbr up");
     std::string cases, landscape = "hosts:\n";
     for (auto* name : {"a", "b", "c", "d", "e"}) {
-      const auto& host = hosts.emplace_back(std::make_unique<PartedHost>(name, static_cast<int>(hosts.size()) + 1));
+      const auto& host =
+          hosts.emplace_back(std::make_unique<PartedHost>(name, static_cast<int>(hosts.size()) + 1));
       landscape += fmt::format("  {}: {{link: ssh, address: root@{}}}\n", name, host->address);
       cases += fmt::format("  root@{}) space={}; name={} ;;\n", host->address, host->path(), name);
     }
     tool.folder.write("landscape.yaml", landscape);
     fs::create_directory(tool.folder.path() / "bin");
     // ssh … -- HOST squall-injector VERB --state DIR: each host has a state of its own.
-    const auto ssh = tool.folder.write("bin/ssh", fmt::format("#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\ncase $2 in\n{}esac\n"
-                                                              "[ $# = 6 ] || exit 97\nexec nsenter --net=$space {}/squall-injector $4 $5 $6-$name\n",
-                                                              cases, bin_dir()));
+    const auto ssh = tool.folder.write(
+        "bin/ssh",
+        fmt::format("#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\ncase $2 in\n{}esac\n"
+                    "[ $# = 6 ] || exit 97\nexec nsenter --net=$space {}/squall-injector $4 $5 $6-$name\n",
+                    cases, bin_dir()));
     fs::permissions(ssh, fs::perms::owner_all);
     ::setenv("PATH", (tool.folder.path() / "bin").string().append(":").append(path_before).c_str(), 1);
   }
@@ -122,7 +131,9 @@ expect:
   }
 
   std::vector<std::string> told(std::string verb, const std::vector<std::string>& more) const {
-    std::vector<std::string> out{std::move(verb), tool.folder.write("drill.yaml", drill()).string(), "--state", tool.state().string(), "--seed", "7"};
+    std::vector<std::string> out{std::move(verb), tool.folder.write("drill.yaml", drill()).string(),
+                                 "--state",       tool.state().string(),
+                                 "--seed",        "7"};
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }
@@ -141,7 +152,8 @@ expect:
     const auto plan = json::parse(planner.output());
     auto out = everybody();
     for (auto& fault : plan.at("plan").as_array())
-      for (auto& other : fault.at("cannot_hear").as_array()) out.erase({std::string(fault.at("host").as_string()), std::string(other.as_string())});
+      for (auto& other : fault.at("cannot_hear").as_array())
+        out.erase({std::string(fault.at("host").as_string()), std::string(other.as_string())});
     return out;
   }
 
@@ -162,17 +174,22 @@ expect:
       listen();
     };
     const auto until = Clock::now() + std::chrono::seconds{15};
-    do talk();
+    do
+      talk();
     while (!std::includes(out.begin(), out.end(), expected.begin(), expected.end()) && Clock::now() < until);
-    for (int i = 0; i < 5; ++i) talk();
+    for (int i = 0; i < 5; ++i)
+      talk();
     return out;
   }
 
   bool in_force_everywhere(std::size_t faults) const {
-    for (const auto until = Clock::now() + std::chrono::seconds{60}; Clock::now() < until; std::this_thread::sleep_for(std::chrono::milliseconds{50})) {
+    for (const auto until = Clock::now() + std::chrono::seconds{60}; Clock::now() < until;
+         std::this_thread::sleep_for(std::chrono::milliseconds{50})) {
       const auto record = tool.record();
       std::size_t applied = 0;
-      for (auto at = record.find("fault.applied"); at != record.npos; at = record.find("fault.applied", at + 1)) ++applied;
+      for (auto at = record.find("fault.applied"); at != record.npos;
+           at = record.find("fault.applied", at + 1))
+        ++applied;
       if (applied == faults) return true;
     }
     return false;
@@ -198,7 +215,9 @@ TEST_P(PartitionTopology, exactly_those_that_the_plan_names_cannot_hear_each_oth
   ASSERT_EQ(report.at("faults").as_array().size(), deaf.size());
   for (auto& fault : report.at("faults").as_array()) {
     EXPECT_TRUE(fault.at("dose").at("verified").as_bool()) << json::serialize(fault);
-    EXPECT_NE(json::serialize(fault.at("limits")).find("(ssh, which carries control) is not touched"), std::string::npos) << json::serialize(fault);
+    EXPECT_NE(json::serialize(fault.at("limits")).find("(ssh, which carries control) is not touched"),
+              std::string::npos)
+        << json::serialize(fault);
     std::string others;
     const auto host = std::string(fault.at("host").as_string());
     for (auto& [one, other] : all)
@@ -207,7 +226,8 @@ TEST_P(PartitionTopology, exactly_those_that_the_plan_names_cannot_hear_each_oth
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Topologies, PartitionTopology, ::testing::Values("isolate_one", "halves", "majority_ring", "one_way"),
+INSTANTIATE_TEST_SUITE_P(Topologies, PartitionTopology,
+                         ::testing::Values("isolate_one", "halves", "majority_ring", "one_way"),
                          [](auto& topology) { return std::string(topology.param); });
 
 }  // namespace

@@ -34,10 +34,12 @@ TEST_F(ProcessKillDrill, passes_where_users_do_not_notice) {
   EXPECT_EQ(dose.at("measured").at("died").to_number<int>(), 1);
   EXPECT_TRUE(report.at("restored").at("clean").as_bool());
   EXPECT_TRUE(squall.journals_gone());
-  // Connections made through a fault's proxy end with the session: not while it is watched how services recover.
+  // Connections made through a fault's proxy end with the session: not while it is watched how services
+  // recover.
   const auto record = squall.record();
   EXPECT_LT(record.rfind("\"recovery\""), record.find("\"restored\"")) << record;
-  for (auto* file : {"report.html", "report.md", "junit.xml"}) EXPECT_FALSE(content(squall.run_folder() / file).empty()) << file;
+  for (auto* file : {"report.html", "report.md", "junit.xml"})
+    EXPECT_FALSE(content(squall.run_folder() / file).empty()) << file;
 }
 
 TEST_F(ProcessKillDrill, fails_where_users_do_notice) {
@@ -54,7 +56,8 @@ TEST_F(ProcessKillDrill, is_inconclusive_where_the_signal_kills_nobody) {
 }
 
 TEST_F(ProcessKillDrill, does_not_start_where_the_steady_state_does_not_hold) {
-  EXPECT_EQ(squall.drill(kill_drill(edge.process->pid(), fmt::format("127.0.0.1:{}", free_port()))), 5) << squall.output();
+  EXPECT_EQ(squall.drill(kill_drill(edge.process->pid(), fmt::format("127.0.0.1:{}", free_port()))), 5)
+      << squall.output();
   EXPECT_TRUE(port_answers(edge.process->port())) << "nothing may be killed";
 }
 
@@ -79,7 +82,8 @@ TEST_F(ProcessKillDrill, no_signal_takes_the_verdict_away_once_it_is_over) {
   squall.start_drill(kill_drill(edge.process->pid(), other.address()));
   ASSERT_TRUE(squall.wait_for_record("run.ended")) << squall.output();
   int signals = 0;
-  for (; squall.runs_still(); ++signals) squall.signal(signals % 2 ? SIGTERM : SIGINT);
+  for (; squall.runs_still(); ++signals)
+    squall.signal(signals % 2 ? SIGTERM : SIGINT);
   EXPECT_GT(signals, 0);
   EXPECT_EQ(squall.wait(), 0) << squall.output();
   EXPECT_NE(squall.output().find("PASS"), std::string::npos) << squall.output();
@@ -117,7 +121,9 @@ TEST_F(ProcessKillDrill, an_injector_that_a_signal_ends_is_told_with_that_signal
   ASSERT_GT(injector, 0);
   ::kill(injector, SIGTERM);
   EXPECT_EQ(squall.wait(), 5) << squall.output();
-  EXPECT_NE(squall.output().find("the injector on here ended because of SIGTERM, everything undone"), std::string::npos) << squall.output();
+  EXPECT_NE(squall.output().find("the injector on here ended because of SIGTERM, everything undone"),
+            std::string::npos)
+      << squall.output();
 }
 
 TEST_F(ProcessKillDrill, tells_who_carried_out_the_journal_of_a_killed_injector) {
@@ -128,7 +134,11 @@ TEST_F(ProcessKillDrill, tells_who_carried_out_the_journal_of_a_killed_injector)
   ASSERT_GT(injector, 0);
   ::kill(injector, SIGKILL);
   EXPECT_EQ(squall.wait(), 5) << squall.output();
-  EXPECT_NE(squall.output().find("here: the injector was lost; its guardian carried out its journal; it could not be compared"), std::string::npos) << squall.output();
+  EXPECT_NE(
+      squall.output().find(
+          "here: the injector was lost; its guardian carried out its journal; it could not be compared"),
+      std::string::npos)
+      << squall.output();
 }
 
 TEST_F(ProcessKillDrill, a_killed_squall_leaves_a_record_and_no_journal) {
@@ -141,7 +151,8 @@ TEST_F(ProcessKillDrill, a_killed_squall_leaves_a_record_and_no_journal) {
 }
 
 TEST_F(ProcessKillDrill, a_plan_tells_what_cannot_be_undone) {
-  const auto file = squall.folder.write("drill.yaml", kill_drill(edge.process->pid(), other.address())).string();
+  const auto file =
+      squall.folder.write("drill.yaml", kill_drill(edge.process->pid(), other.address())).string();
   EXPECT_EQ(squall.run({"plan", file, "--state", squall.state().string()}), 0);
   EXPECT_NE(squall.output().find("does not come back by itself"), std::string::npos) << squall.output();
   EXPECT_TRUE(port_answers(edge.process->port()));

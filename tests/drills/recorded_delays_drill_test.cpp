@@ -25,7 +25,8 @@ class RecordedDelaysDrill : public testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "changing a host needs root";
     std::ofstream file{squall.folder.path() / "rtt.txt"};
     // Each is as long as it gets: requests must carry them all the same.
-    for (int i = 0; i < delays; ++i) file << 12 + i % 3 << "." << 100'000 + i << "\n";
+    for (int i = 0; i < delays; ++i)
+      file << 12 + i % 3 << "." << 100'000 + i << "\n";
     drill = fmt::format(R"(scenario: recorded
 baseline: {{for: 1s}}
 recovery: {{for: 1s}}
@@ -35,10 +36,12 @@ method:
   - {{name: slow, fault: network.delay, on: {{interface: lo}}, with: {{samples: rtt.txt, port: {}, protocol: tcp}}, for: 2s}}
 expect:
   - {{service: edge, availability: ">= 10%"}}
-)", edge.address(), edge.process->port());
+)",
+                        edge.address(), edge.process->port());
   }
   int inject(const std::string& file) {
-    return squall.run({"inject", "network.delay", "samples=" + file, "port=1", "--on", "interface=lo", "--for", "1s", "--state", squall.state()});
+    return squall.run({"inject", "network.delay", "samples=" + file, "port=1", "--on", "interface=lo",
+                       "--for", "1s", "--state", squall.state()});
   }
   static constexpr auto summary = "65536 recorded delays of rtt.txt, median 13.1328 ms";
 
@@ -70,7 +73,8 @@ TEST_F(RecordedDelaysDrill, the_record_keeps_them_and_reports_sum_them_up) {
   // Without the file the reports are the same.
   std::filesystem::remove(squall.folder.path() / "rtt.txt");
   for (auto* format : {"html", "markdown", "json"}) {
-    const auto again = run({bin_dir() + "/squall", "report", squall.run_folder().string(), "--format", format});
+    const auto again =
+        run({bin_dir() + "/squall", "report", squall.run_folder().string(), "--format", format});
     EXPECT_NE(again.find("65536 recorded delays of rtt.txt"), std::string::npos) << format;
     EXPECT_EQ(again.find("13100001"), std::string::npos) << format;
   }
@@ -80,10 +84,13 @@ TEST_F(RecordedDelaysDrill, a_fault_by_hand_takes_a_file_too) {
   const auto file = (squall.folder.path() / "rtt.txt").string();
   // Nothing passes: what is wanted is that it was applied.
   EXPECT_EQ(inject(file), 3) << squall.output();
-  EXPECT_NE(squall.output().find(fmt::format("65536 recorded delays of {}, median 13.1328 ms", file)), std::string::npos) << squall.output();
+  EXPECT_NE(squall.output().find(fmt::format("65536 recorded delays of {}, median 13.1328 ms", file)),
+            std::string::npos)
+      << squall.output();
   std::ofstream{file} << "12\ntwelve\n";
   EXPECT_EQ(inject(file), 2);
-  EXPECT_NE(squall.output().find(file + ":2:1: error: expected a duration"), std::string::npos) << squall.output();
+  EXPECT_NE(squall.output().find(file + ":2:1: error: expected a duration"), std::string::npos)
+      << squall.output();
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Drills whose users come by a redirect: the fault meets a health check and none of them, and the drill is no pass.
+// Drills whose users come by a redirect: the fault meets a health check and none of them, and the drill is no
+// pass.
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -28,7 +29,9 @@ std::shared_ptr<void> serve_http(std::uint16_t port) {
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_port = htons(port);
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 || ::listen(listener, 512) != 0) throw std::runtime_error("listen");
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+      ::listen(listener, 512) != 0)
+    throw std::runtime_error("listen");
   std::thread{[listener] {
     for (;;) {
       const int client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
@@ -38,7 +41,8 @@ std::shared_ptr<void> serve_http(std::uint16_t port) {
         char part[4096];
         for (ssize_t got; (got = ::recv(client, part, sizeof part, 0)) > 0;) {
           asked.append(part, static_cast<std::size_t>(got));
-          for (std::size_t end; (end = asked.find("\r\n\r\n")) != std::string::npos; asked.erase(0, end + 4)) {
+          for (std::size_t end; (end = asked.find("\r\n\r\n")) != std::string::npos;
+               asked.erase(0, end + 4)) {
             constexpr std::string_view answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
             if (::send(client, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) break;
           }
@@ -56,7 +60,10 @@ class TargetShareDrill : public ::testing::Test {
 
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "changing a host needs root";
-    ::squall::testing::shell(fmt::format("nft 'table ip sq_share_drill {{ chain pre {{ type nat hook prerouting priority dstnat; tcp dport {} redirect to :{}; }}; }}'", users_port, port));
+    ::squall::testing::shell(
+        fmt::format("nft 'table ip sq_share_drill {{ chain pre {{ type nat hook prerouting priority dstnat; "
+                    "tcp dport {} redirect to :{}; }}; }}'",
+                    users_port, port));
   }
   std::string drill(const std::string& fault, const std::string& with, const std::string& probe) const {
     return fmt::format(R"(scenario: share
@@ -80,7 +87,9 @@ expect:
       std::atomic<bool> over = false;
       std::thread check{[&] {
         network.at_the_other_end([&] {
-          while (!over) ::squall::testing::shell(fmt::format("curl -s -m 1 -o /dev/null http://10.99.0.1:{}/ || true; sleep 0.5", port));
+          while (!over)
+            ::squall::testing::shell(
+                fmt::format("curl -s -m 1 -o /dev/null http://10.99.0.1:{}/ || true; sleep 0.5", port));
         });
       }};
       code = squall.drill(text);
@@ -95,27 +104,39 @@ expect:
 };
 
 TEST_F(TargetShareDrill, a_fault_that_met_a_health_check_and_no_user_is_inconclusive) {
-  for (auto [fault, with, probe] : {std::tuple{"network.delay", "{delay: 200ms, mechanism: userland}", R"(http: "http://10.99.0.1:{}/")"}, {"tcp.latency", "{latency: 200ms}", R"(tcp: "10.99.0.1:{}")"}}) {
+  for (auto [fault, with, probe] :
+       {std::tuple{"network.delay", "{delay: 200ms, mechanism: userland}", R"(http: "http://10.99.0.1:{}/")"},
+        {"tcp.latency", "{latency: 200ms}", R"(tcp: "10.99.0.1:{}")"}}) {
     Squall squall;
-    EXPECT_EQ(run_beside_a_health_check(squall, drill(fault, with, fmt::format(fmt::runtime(probe), users_port))), 3) << squall.output();
+    EXPECT_EQ(
+        run_beside_a_health_check(squall, drill(fault, with, fmt::format(fmt::runtime(probe), users_port))),
+        3)
+        << squall.output();
     const auto report = squall.report();
     const auto& dose = report.at("faults").at(0).at("dose");
     EXPECT_FALSE(dose.at("verified").as_bool()) << dose;
-    EXPECT_THAT(std::string(dose.at("reason").as_string()), HasSubstr(fmt::format("by a redirect of port {} to {} (NAT)", users_port, port)));
+    EXPECT_THAT(std::string(dose.at("reason").as_string()),
+                HasSubstr(fmt::format("by a redirect of port {} to {} (NAT)", users_port, port)));
     EXPECT_EQ(dose.at("witness").at("met").to_number<int>(), 0) << dose;
     EXPECT_GT(dose.at("witness").at("passed").to_number<int>(), 50) << dose;
     EXPECT_EQ(dose.at("witness").at("service").as_string(), "shop");
     EXPECT_THAT(squall.output(), HasSubstr("probes of shop met the fault"));
     for (auto* format : {"html", "markdown", "terminal", "json"}) {
-      const auto told = run({bin_dir() + "/squall", "report", squall.run_folder().string(), "--format", format});
-      EXPECT_THAT(told, HasSubstr(std::string(format) == "json" ? "\"witness\"" : "probes of shop met the fault")) << format;
+      const auto told =
+          run({bin_dir() + "/squall", "report", squall.run_folder().string(), "--format", format});
+      EXPECT_THAT(told,
+                  HasSubstr(std::string(format) == "json" ? "\"witness\"" : "probes of shop met the fault"))
+          << format;
     }
   }
 }
 
 TEST_F(TargetShareDrill, where_the_probes_meet_it_the_dose_holds_beside_others_who_do_not) {
   Squall squall;
-  ASSERT_EQ(run_beside_a_health_check(squall, drill("network.delay", "{delay: 50ms, mechanism: userland}", fmt::format("http: \"http://10.99.0.1:{}/\"", port))), 0) << squall.output();
+  ASSERT_EQ(run_beside_a_health_check(squall, drill("network.delay", "{delay: 50ms, mechanism: userland}",
+                                                    fmt::format("http: \"http://10.99.0.1:{}/\"", port))),
+            0)
+      << squall.output();
   const auto dose = squall.report().at("faults").at(0).at("dose");
   EXPECT_TRUE(dose.at("verified").as_bool()) << dose;
   EXPECT_GT(dose.at("witness").at("met").to_number<int>(), 50) << dose;

@@ -21,7 +21,8 @@ void check_messages(const Diagnostics& diagnostics) {
     expect(length > 0 && (said[0] == '\n' || !is_control(said.substr(0, length))));
     said.remove_prefix(length);
   }
-  for (auto& error : diagnostics.errors()) expect(!error.message.empty());
+  for (auto& error : diagnostics.errors())
+    expect(!error.message.empty());
 }
 
 }  // namespace
@@ -32,11 +33,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto landscape = read_landscape(text, in_landscape);
   check_messages(in_landscape);
   Diagnostics in_scenario{"scenario.yaml", text};
-  const auto scenario = read_scenario(text, in_landscape.ok() ? landscape : Landscape{}, test::small_vocabulary(), in_scenario);
+  const auto scenario =
+      read_scenario(text, in_landscape.ok() ? landscape : Landscape{}, test::small_vocabulary(), in_scenario);
   check_messages(in_scenario);
   if (!in_scenario.ok()) return 0;
-  for (auto& entry : scenario.expect) expect(!describe(entry).empty());
-  for (auto& entry : scenario.halt_when) expect(!describe(entry).empty());
-  for (auto& step : scenario.method) expect(!step.name.empty() && step.with.kind == Value::Kind::map);
+  for (auto& entry : scenario.expect)
+    expect(!describe(entry).empty());
+  for (auto& entry : scenario.halt_when)
+    expect(!describe(entry).empty());
+  for (auto& step : scenario.method)
+    expect(!step.name.empty() && step.with.kind == Value::Kind::map);
   return 0;
 }

@@ -1,4 +1,5 @@
-// Which ports lead to ssh, by what is behind them: real sshds, started in the ways that do not show their name.
+// Which ports lead to ssh, by what is behind them: real sshds, started in the ways that do not show their
+// name.
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
@@ -25,8 +26,8 @@ namespace squall {
 namespace {
 
 using namespace std::chrono_literals;
-using ::testing::HasSubstr;
 using testing::Client;
+using ::testing::HasSubstr;
 using testing::OwnNetwork;
 using testing::RunFault;
 
@@ -43,7 +44,10 @@ class ControlPorts : public ::testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     if (::access("/usr/sbin/sshd", X_OK) != 0) GTEST_SKIP() << "needs openssh-server";
     test::run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", (folder.path() / "host").string()});
-    config = folder.write("sshd_config", fmt::format("PidFile none\nUsePAM no\nHostKey {}\n", (folder.path() / "host").string())).string();
+    config = folder
+                 .write("sshd_config", fmt::format("PidFile none\nUsePAM no\nHostKey {}\n",
+                                                   (folder.path() / "host").string()))
+                 .string();
   }
   // sshd wants a folder in /run, which is the machine's: it gets a /run of its own.
   static std::vector<std::string> with_own_run(const std::string& command) {
@@ -58,8 +62,12 @@ class ControlPorts : public ::testing::Test {
 TEST_F(ControlPorts, a_renamed_sshd_is_known_by_its_executable) {
   const auto renamed = folder.path() / "gatekeeper";
   std::filesystem::copy_file("/usr/sbin/sshd", renamed);
-  const test::ServerProcess server{{.command = with_own_run(fmt::format("{} -D -e -p 2231 -f {}", renamed.string(), config)), .port = 2231, .user = ""}};
-  EXPECT_THAT(why_spared(2231), HasSubstr("gatekeeper[" + std::to_string(server.pid()) + "] listens there, and its executable is an SSH server"));
+  const test::ServerProcess server{
+      {.command = with_own_run(fmt::format("{} -D -e -p 2231 -f {}", renamed.string(), config)),
+       .port = 2231,
+       .user = ""}};
+  EXPECT_THAT(why_spared(2231), HasSubstr("gatekeeper[" + std::to_string(server.pid()) +
+                                          "] listens there, and its executable is an SSH server"));
   RunFault off("network.partition", {}, {{"interface", "any"}});
   const auto limits = off->limits();
   EXPECT_THAT(limits, ::testing::Contains(HasSubstr("tcp port 2231 counts as ssh: gatekeeper[")));
@@ -68,9 +76,12 @@ TEST_F(ControlPorts, a_renamed_sshd_is_known_by_its_executable) {
 }
 
 TEST_F(ControlPorts, one_that_is_socket_activated_is_known_by_the_starters_command_line) {
-  if (::access("/usr/bin/systemd-socket-activate", X_OK) != 0) GTEST_SKIP() << "needs systemd-socket-activate";
+  if (::access("/usr/bin/systemd-socket-activate", X_OK) != 0)
+    GTEST_SKIP() << "needs systemd-socket-activate";
   const test::ServerProcess server{
-      {.command = with_own_run("systemd-socket-activate -l 2232 --inetd -a /usr/sbin/sshd -i -f " + config), .port = 2232, .user = ""}};
+      {.command = with_own_run("systemd-socket-activate -l 2232 --inetd -a /usr/sbin/sshd -i -f " + config),
+       .port = 2232,
+       .user = ""}};
   EXPECT_THAT(why_spared(2232), HasSubstr("its command line starts an SSH server"));
 }
 
@@ -84,7 +95,9 @@ class Starter {
     sockaddr_in at{};
     at.sin_family = AF_INET;
     at.sin_port = htons(port);
-    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(listener_.get(), 8) != 0) throw std::runtime_error("listen");
+    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
+        ::listen(listener_.get(), 8) != 0)
+      throw std::runtime_error("listen");
     pid_ = ::fork();
     if (pid_ == 0) serve(config);
     listener_.reset();
@@ -110,7 +123,8 @@ class Starter {
       ::dup2(connection, STDIN_FILENO);
       ::dup2(connection, STDOUT_FILENO);
       ::close(connection);
-      const auto command = "mount -t tmpfs run /run && mkdir /run/sshd && exec /usr/sbin/sshd -i -f " + config;
+      const auto command =
+          "mount -t tmpfs run /run && mkdir /run/sshd && exec /usr/sbin/sshd -i -f " + config;
       ::execlp("unshare", "unshare", "-m", "sh", "-c", command.c_str(), nullptr);
       ::_exit(127);
     }
@@ -128,15 +142,19 @@ TEST_F(ControlPorts, one_that_anybody_starts_is_known_by_the_connection_that_it_
 }
 
 TEST_F(ControlPorts, a_port_that_is_passed_on_to_ssh_is_spared_and_one_beside_it_is_not) {
-  const test::ServerProcess server{{.command = with_own_run("/usr/sbin/sshd -D -e -p 2234 -f " + config), .port = 2234, .user = ""}};
+  const test::ServerProcess server{
+      {.command = with_own_run("/usr/sbin/sshd -D -e -p 2234 -f " + config), .port = 2234, .user = ""}};
   EXPECT_EQ(why_spared(2234), "");
-  const test::ServerProcess forward{{.command = {"python3", "-c",
-                                                 "import socket\n"
-                                                 "l = socket.create_server(('127.0.0.1', 2235)); m = socket.create_server(('127.0.0.1', 2236))\n"
-                                                 "while True:\n"
-                                                 "    a, _ = l.accept(); b = socket.create_connection(('127.0.0.1', 2234)); a.sendall(b.recv(8)); last = (a, b)\n"},
-                                     .port = 2236,
-                                     .user = ""}};
+  const test::ServerProcess forward{
+      {.command =
+           {"python3", "-c",
+            "import socket\n"
+            "l = socket.create_server(('127.0.0.1', 2235)); m = socket.create_server(('127.0.0.1', 2236))\n"
+            "while True:\n"
+            "    a, _ = l.accept(); b = socket.create_connection(('127.0.0.1', 2234)); a.sendall(b.recv(8)); "
+            "last = (a, b)\n"},
+       .port = 2236,
+       .user = ""}};
   EXPECT_EQ(why_spared(2235), "no");
   Client user{"127.0.0.1", 2235};
   EXPECT_EQ(user.receive(8), "SSH-2.0-");

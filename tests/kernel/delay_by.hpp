@@ -10,8 +10,8 @@
 
 namespace squall::testing {
 
-// What a round trip takes without a delay. A busy machine makes packets later, never earlier: no delayed one takes less than
-// the quickest and its delay.
+// What a round trip takes without a delay. A busy machine makes packets later, never earlier: no delayed one
+// takes less than the quickest and its delay.
 struct Base {
   double quickest_ms = 0, median_ms = 0;
   static Base of(const Pings& pings) { return {pings.quantile(0), pings.median()}; }
@@ -20,7 +20,8 @@ struct Base {
 // What is promised: within 5 % and 1 ms of the prescribed, on a machine whose own timers are not late.
 inline bool as_prescribed(double measured_ms, const Base& base, double prescribed_ms, double late_ms = 0) {
   const double tolerance = 0.05 * prescribed_ms + 1;
-  return measured_ms - base.quickest_ms - prescribed_ms >= -tolerance && measured_ms - base.median_ms - prescribed_ms <= tolerance + 2 * late_ms;
+  return measured_ms - base.quickest_ms - prescribed_ms >= -tolerance &&
+         measured_ms - base.median_ms - prescribed_ms <= tolerance + 2 * late_ms;
 }
 
 // One quiet window of a few is enough.
@@ -32,7 +33,9 @@ inline void expect_delay(const std::function<double()>& measure_ms, const Base& 
     late = timers.most_ms();
     if (as_prescribed(measured, base, prescribed_ms, late)) return;
   }
-  ADD_FAILURE() << measured << " ms, " << base.quickest_ms << " to " << base.median_ms << " ms without, prescribed are " << prescribed_ms << " ms; timers are late by " << late << " ms";
+  ADD_FAILURE() << measured << " ms, " << base.quickest_ms << " to " << base.median_ms
+                << " ms without, prescribed are " << prescribed_ms << " ms; timers are late by " << late
+                << " ms";
 }
 
 // The median in the first window of a few in which it is less than that, or else in the best.
@@ -45,10 +48,13 @@ inline double least_median_ms(const std::function<Pings()>& window, double less_
 
 // Pings until a dose is verified, in a few windows: a busy machine is late in one, not in the median of all.
 inline void ping_until_verified(RunFault& fault, const std::function<void()>& window) {
-  for (int attempt = 0; attempt < 8 && !fault->measure().verified; ++attempt) window();
+  for (int attempt = 0; attempt < 8 && !fault->measure().verified; ++attempt)
+    window();
 }
 
-inline double delay_of(const Dose& dose) { return dose.measured.contains("delay_ms") ? dose.measured.at("delay_ms").as_double() : -1; }
+inline double delay_of(const Dose& dose) {
+  return dose.measured.contains("delay_ms") ? dose.measured.at("delay_ms").as_double() : -1;
+}
 
 class NetworkDelayBy : public PacketsBy {
  protected:
@@ -56,9 +62,12 @@ class NetworkDelayBy : public PacketsBy {
     PacketsBy::SetUp();
     if (IsSkipped()) return;
     // A guest that has just booted is busy with itself.
-    for (int attempt = 0; attempt < 10 && (attempt == 0 || far_base.median_ms > 3); ++attempt) far_base = Base::of(far_pings());
+    for (int attempt = 0; attempt < 10 && (attempt == 0 || far_base.median_ms > 3); ++attempt)
+      far_base = Base::of(far_pings());
   }
-  RunFault delay(boost::json::object with, const char* on = "sqa") const { return fault("network.delay", std::move(with), on); }
+  RunFault delay(boost::json::object with, const char* on = "sqa") const {
+    return fault("network.delay", std::move(with), on);
+  }
   Pings far_pings() const { return ping("10.99.0.2", port, 60, gap_us()); }
   double far_median() const { return far_pings().median(); }
   // Of what nothing delays.
@@ -70,6 +79,8 @@ class NetworkDelayBy : public PacketsBy {
 };
 
 // Where clsact is on the device already, netem harms nobody either.
-inline void put_clsact_there() { shell("tc qdisc add dev sqa clsact"); }
+inline void put_clsact_there() {
+  shell("tc qdisc add dev sqa clsact");
+}
 
 }  // namespace squall::testing

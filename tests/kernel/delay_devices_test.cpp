@@ -18,7 +18,8 @@ using testing::RunFault;
 using testing::ServerProcess;
 
 class DelayDevices : public testing::NetworkDelayBy {};
-INSTANTIATE_TEST_SUITE_P(By, DelayDevices, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, DelayDevices, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(DelayDevices, packets_flow_again_where_somebody_removes_a_device_of_ours) {
   if (kernel()) return;
@@ -35,7 +36,9 @@ TEST_P(DelayDevices, packets_flow_again_where_somebody_removes_a_device_of_ours)
   EXPECT_LT(undelayed_ms("10.99.0.2", port), 15);
   const auto dose = fault->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_TRUE(dose.reason.starts_with("somebody removed our device ") && dose.reason.find("which was an outage of less than a second") != std::string::npos) << dose.reason;
+  EXPECT_TRUE(dose.reason.starts_with("somebody removed our device ") &&
+              dose.reason.find("which was an outage of less than a second") != std::string::npos)
+      << dose.reason;
   EXPECT_TRUE(fault->events().empty()) << "once";
   EXPECT_EQ(fault.undo(), "");
 }
@@ -47,8 +50,11 @@ TEST_P(DelayDevices, of_a_device_that_vanishes_is_no_verified_dose) {
   }};
   for (auto* direction : {"out", "in", "both"}) {
     const auto make = [&] {
-      testing::shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " + std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
-      network.at_the_other_end([] { testing::shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
+      testing::shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " +
+                     std::to_string(other_end.pid()) +
+                     " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
+      network.at_the_other_end(
+          [] { testing::shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
     };
     make();
     auto fault = delay({{"delay", "20ms"}, {"direction", direction}}, "sqc");
@@ -58,10 +64,13 @@ TEST_P(DelayDevices, of_a_device_that_vanishes_is_no_verified_dose) {
     testing::shell("ip link delete sqc");
     auto dose = fault->measure();
     EXPECT_FALSE(dose.verified) << direction;
-    EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ") && dose.reason.find(" UTC: nothing was hit since") != std::string::npos) << dose.reason;
+    EXPECT_TRUE(dose.reason.starts_with("sqc was found gone at ") &&
+                dose.reason.find(" UTC: nothing was hit since") != std::string::npos)
+        << dose.reason;
     const auto told = [&] {
       const auto events = fault->events();
-      return std::count_if(events.begin(), events.end(), [](auto& one) { return one.event == "fault.ineffective"; });
+      return std::count_if(events.begin(), events.end(),
+                           [](auto& one) { return one.event == "fault.ineffective"; });
     };
     EXPECT_EQ(told(), 1);
     EXPECT_EQ(told(), 0) << "once";
@@ -85,8 +94,11 @@ TEST_P(DelayDevices, of_any_loses_nothing_of_one_that_is_made_anew) {
     return std::make_shared<int>(0);
   }};
   const auto make = [&] {
-    testing::shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " + std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
-    network.at_the_other_end([] { testing::shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
+    testing::shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " +
+                   std::to_string(other_end.pid()) +
+                   " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
+    network.at_the_other_end(
+        [] { testing::shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
   };
   make();
   auto fault = delay({{"delay", "20ms"}}, "any");
@@ -109,15 +121,20 @@ TEST_P(DelayDevices, of_many_devices_comes_and_goes_quickly) {
     // Names that the kernel would cut off would be taken for one another.
     std::set<std::string> names;
     for (auto& inverse : fault.inverses())
-      if (inverse.verb == "link.delete") EXPECT_TRUE(names.insert(inverse.with.at("name").as_string().c_str()).second && names.rbegin()->size() < IFNAMSIZ);
+      if (inverse.verb == "link.delete")
+        EXPECT_TRUE(names.insert(inverse.with.at("name").as_string().c_str()).second &&
+                    names.rbegin()->size() < IFNAMSIZ);
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_EQ(fault.undo(), "");
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   };
-  testing::shell("for i in $(seq 1 55); do ip link add many${i}a type veth peer name many${i}b; ip link set many${i}a up; ip link set many${i}b up; done");
+  testing::shell(
+      "for i in $(seq 1 55); do ip link add many${i}a type veth peer name many${i}b; ip link set many${i}a "
+      "up; ip link set many${i}b up; done");
   const auto before = snapshot_host();
   double quickest = 1e9;
-  for (int i = 0; i < 3; ++i) quickest = std::min(quickest, undo_ms());
+  for (int i = 0; i < 3; ++i)
+    quickest = std::min(quickest, undo_ms());
   EXPECT_LT(quickest, 1'000) << "the guardian takes 2 s of silence for a hang";
   EXPECT_EQ(differences(before, snapshot_host()), std::vector<std::string>{});
 }

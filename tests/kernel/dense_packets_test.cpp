@@ -1,4 +1,5 @@
-// So many arriving packets that the packet queue looks at some of them only: the others must wait as long, and none be lost.
+// So many arriving packets that the packet queue looks at some of them only: the others must wait as long,
+// and none be lost.
 #include <algorithm>
 #include <cstring>
 #include <thread>
@@ -39,7 +40,8 @@ class Receiver {
     const timeval patience{0, 20'000};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) throw std::runtime_error("bind a receiver");
+    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0)
+      throw std::runtime_error("bind a receiver");
     thread_ = std::thread{[this] {
       while (!stop_)
         if (Datagram one; ::recv(socket_.get(), &one, sizeof one, 0) == sizeof one) {
@@ -53,7 +55,8 @@ class Receiver {
   // What came, once so many have, or nothing more for a second.
   const std::vector<Datagram>& wait_for(std::uint64_t all) {
     auto seen = count_.load();
-    for (int still = 0; count_ < all && still < 100; still = count_ == seen ? still + 1 : 0, seen = count_) ::usleep(10'000);
+    for (int still = 0; count_ < all && still < 100; still = count_ == seen ? still + 1 : 0, seen = count_)
+      ::usleep(10'000);
     end();
     return came_;
   }
@@ -108,23 +111,30 @@ class DensePackets : public ::testing::Test {
       const auto to = ipv4_address("10.99.0.1", port);
       const auto begin = monotonic_ns();
       for (std::uint64_t row = 0; sent < least || row % 128 != 0 || !enough(); ++row) {
-        while (monotonic_ns() < begin + static_cast<std::int64_t>(row) * 80'000) continue;
+        while (monotonic_ns() < begin + static_cast<std::int64_t>(row) * 80'000)
+          continue;
         for (int i = 0; i < 8; ++i) {
           const Datagram one{sent, monotonic_ns(), 0};
-          if (::sendto(socket.get(), &one, sizeof one, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == sizeof one) ++sent;
+          if (::sendto(socket.get(), &one, sizeof one, 0, reinterpret_cast<const sockaddr*>(&to),
+                       sizeof to) == sizeof one)
+            ++sent;
         }
         if (monotonic_ns() - begin > 8'000'000'000) break;
       }
       // Not a whole number of those of which one is looked at.
       for (int i = 0; i < 3; ++i) {
         const Datagram one{sent, monotonic_ns(), 0};
-        if (::sendto(socket.get(), &one, sizeof one, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == sizeof one) ++sent;
+        if (::sendto(socket.get(), &one, sizeof one, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) ==
+            sizeof one)
+          ++sent;
       }
     });
   }
   static std::uint64_t interpolated(RunFault& fault) {
     const auto dose = fault->measure();
-    return dose.measured.contains("interpolated_packets") ? dose.measured.at("interpolated_packets").to_number<std::uint64_t>() : 0;
+    return dose.measured.contains("interpolated_packets")
+               ? dose.measured.at("interpolated_packets").to_number<std::uint64_t>()
+               : 0;
   }
 };
 
@@ -138,7 +148,8 @@ void expect_all_in_order(const std::vector<Datagram>& came, std::uint64_t sent) 
 }
 
 double share_under(const std::vector<Datagram>& came, double milliseconds) {
-  const auto under = std::ranges::count_if(came, [&](auto& one) { return static_cast<double>(one.received - one.sent) < milliseconds * 1e6; });
+  const auto under = std::ranges::count_if(
+      came, [&](auto& one) { return static_cast<double>(one.received - one.sent) < milliseconds * 1e6; });
   return static_cast<double>(under) / static_cast<double>(came.size());
 }
 
@@ -149,7 +160,8 @@ TEST_F(DensePackets, all_wait_and_none_is_lost_though_not_each_is_looked_at) {
   auto& came = receiver.wait_for(sent);
   ASSERT_GT(interpolated(delay), 10'000U) << "each was looked at: nothing was tested";
   expect_all_in_order(came, sent);
-  // Busy machines make packets later, not earlier: a few, where the sender was interrupted, by what it stood still.
+  // Busy machines make packets later, not earlier: a few, where the sender was interrupted, by what it stood
+  // still.
   EXPECT_LT(share_under(came, 18), 0.01);
   EXPECT_EQ(share_under(came, 10), 0);
   const auto dose = delay->measure();
@@ -177,7 +189,8 @@ TEST_F(DensePackets, an_undo_under_them_loses_none) {
   std::uint64_t looked_past = 0;
   std::atomic<bool> done = false;
   std::thread undo{[&] {
-    for (int i = 0; i < 140 && (looked_past = interpolated(delay)) < 10'000; ++i) ::usleep(50'000);
+    for (int i = 0; i < 140 && (looked_past = interpolated(delay)) < 10'000; ++i)
+      ::usleep(50'000);
     left = delay.undo();
     done = true;
   }};
@@ -195,9 +208,11 @@ TEST_F(DensePackets, make_way_loses_none) {
   std::atomic<bool> done = false;
   std::uint64_t looked_past = 0;
   std::thread other{[&] {
-    for (int i = 0; i < 140 && (looked_past = interpolated(delay)) < 10'000; ++i) ::usleep(50'000);
+    for (int i = 0; i < 140 && (looked_past = interpolated(delay)) < 10'000; ++i)
+      ::usleep(50'000);
     for (int i = 0; i < 5; ++i) {
-      RunFault partition{"network.partition", {{"to", boost::json::array{"10.200.0.0/24"}}}, {{"interface", "sqa"}}};
+      RunFault partition{
+          "network.partition", {{"to", boost::json::array{"10.200.0.0/24"}}}, {{"interface", "sqa"}}};
       delay->make_way(true);
       partition.apply();  // what waits meanwhile would come into the queue once more
       delay->make_way(false);

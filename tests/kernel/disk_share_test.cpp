@@ -1,10 +1,10 @@
-// What a dose of disk.throttle says of each limit, each cgroup and each direction, and when its rule or its target goes.
-// On cgroup v1 (most build machines) and, in a guest, on v2 (tests/lab).
+// What a dose of disk.throttle says of each limit, each cgroup and each direction, and when its rule or its
+// target goes. On cgroup v1 (most build machines) and, in a guest, on v2 (tests/lab).
 #include <thread>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -21,8 +21,8 @@ namespace {
 using namespace std::chrono_literals;
 using boost::json::object;
 using ::testing::AllOf;
-using ::testing::HasSubstr;
 using testing::DiskWorker;
+using ::testing::HasSubstr;
 using testing::OwnCgroup;
 using testing::OwnDisk;
 using testing::RunFault;
@@ -41,25 +41,32 @@ class DiskShare : public ::testing::Test {
   }
   bool v2() const { return version == cgroup::Version::v2; }
   object path() const { return {{"path", disk->folder()}}; }
-  std::string line(const std::string& rate) const { return fmt::format("{} {}{}", disk->id(), v2() ? "wbps=" : "", rate); }
+  std::string line(const std::string& rate) const {
+    return fmt::format("{} {}{}", disk->id(), v2() ? "wbps=" : "", rate);
+  }
 
   cgroup::Version version{};
   std::unique_ptr<OwnDisk> disk;
   std::unique_ptr<OwnCgroup> group;
 };
 
-std::string text(const Dose& dose) { return boost::json::serialize(dose.json()); }
+std::string text(const Dose& dose) {
+  return boost::json::serialize(dose.json());
+}
 
 // Polls as the session does, until the dose is as wanted; the last one.
 template <class Is>
 Dose poll(RunFault& fault, Is is, std::chrono::milliseconds patience = 20s) {
   auto dose = fault->measure();
-  for (auto end = std::chrono::steady_clock::now() + patience; !is(dose) && std::chrono::steady_clock::now() < end; dose = fault->measure())
+  for (auto end = std::chrono::steady_clock::now() + patience;
+       !is(dose) && std::chrono::steady_clock::now() < end; dose = fault->measure())
     std::this_thread::sleep_for(100ms);
   return dose;
 }
 
-bool verified(const Dose& dose) { return dose.verified; }
+bool verified(const Dose& dose) {
+  return dose.verified;
+}
 
 double share_of_time(const Dose& dose, const char* name) {
   return dose.measured.contains(name) ? dose.measured.at(name).to_number<double>() : -1;
@@ -72,14 +79,18 @@ std::string lost(RunFault& fault) {
   return out;
 }
 
-void move_to(const OwnCgroup& group, pid_t pid) { write_file(group.group().folder + "/cgroup.procs", std::to_string(pid), "move"); }
+void move_to(const OwnCgroup& group, pid_t pid) {
+  write_file(group.group().folder + "/cgroup.procs", std::to_string(pid), "move");
+}
 
 TEST_F(DiskShare, a_limit_that_was_reached_does_not_verify_one_that_nobody_used) {
   DiskWorker writer(*disk, *group, Use::direct_write);
   RunFault fault("disk.throttle", {{"write_rate", "2MiB/s"}, {"read_rate", "2MiB/s"}}, path());
   fault.apply();
   const auto speaks_of_writes = [](const Dose& dose) { return dose.reason.find("; ") != std::string::npos; };
-  auto dose = poll(fault, [&](auto& dose) { return share_of_time(dose, "write_share_of_time_at_limit") > 0.5 && !speaks_of_writes(dose); });
+  auto dose = poll(fault, [&](auto& dose) {
+    return share_of_time(dose, "write_share_of_time_at_limit") > 0.5 && !speaks_of_writes(dose);
+  });
   EXPECT_FALSE(dose.verified) << text(dose);
   EXPECT_THAT(dose.reason, HasSubstr("no read ")) << text(dose);
   EXPECT_FALSE(speaks_of_writes(dose)) << text(dose);
@@ -88,7 +99,8 @@ TEST_F(DiskShare, a_limit_that_was_reached_does_not_verify_one_that_nobody_used)
 // On v2 they wait for a write-back that is limited; on v1 nobody's limit holds for them.
 TEST_F(DiskShare, buffered_writes_beside_direct_reads_have_gone_by_the_write_limit) {
   if (v2()) GTEST_SKIP() << "v2 limits their write-back";
-  DiskWorker reader(*disk, *group, Use::direct_read), writer(*disk, *group, Use::buffered_write, 64 * 1024, 5);
+  DiskWorker reader(*disk, *group, Use::direct_read),
+      writer(*disk, *group, Use::buffered_write, 64 * 1024, 5);
   RunFault fault("disk.throttle", {{"read_rate", "1MiB/s"}, {"write_rate", "512KiB/s"}}, path());
   fault.apply();
   int folder = open(disk->folder().c_str(), O_RDONLY | O_DIRECTORY);
@@ -98,7 +110,8 @@ TEST_F(DiskShare, buffered_writes_beside_direct_reads_have_gone_by_the_write_lim
   });
   close(folder);
   EXPECT_FALSE(dose.verified) << text(dose);
-  auto written = std::find_if(dose.shares.begin(), dose.shares.end(), [](auto& share) { return share.of.starts_with("bytes written by"); });
+  auto written = std::find_if(dose.shares.begin(), dose.shares.end(),
+                              [](auto& share) { return share.of.starts_with("bytes written by"); });
   ASSERT_NE(written, dose.shares.end()) << text(dose);
   EXPECT_GT(written->passed, 4 * written->met + mebibyte) << text(dose);
   EXPECT_THAT(dose.reason, HasSubstr("went by it")) << text(dose);
@@ -107,12 +120,15 @@ TEST_F(DiskShare, buffered_writes_beside_direct_reads_have_gone_by_the_write_lim
 TEST_F(DiskShare, each_cgroup_is_accounted_for_by_itself) {
   if (v2()) GTEST_SKIP() << "v2 limits their write-back";
   OwnCgroup other("b");
-  DiskWorker database(*disk, *group, Use::buffered_write, 64 * 1024, 5), backup(*disk, other, Use::direct_write);
+  DiskWorker database(*disk, *group, Use::buffered_write, 64 * 1024, 5),
+      backup(*disk, other, Use::direct_write);
   RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, path());
   fault.apply();
-  auto dose = poll(fault, [](auto& dose) { return share_of_time(dose, "write_share_of_time_at_limit") > 0.5; });
+  auto dose =
+      poll(fault, [](auto& dose) { return share_of_time(dose, "write_share_of_time_at_limit") > 0.5; });
   EXPECT_FALSE(dose.verified) << text(dose);
-  EXPECT_THAT(dose.reason, AllOf(HasSubstr("of what " + group->group().path), HasSubstr("went by it"))) << text(dose);
+  EXPECT_THAT(dose.reason, AllOf(HasSubstr("of what " + group->group().path), HasSubstr("went by it")))
+      << text(dose);
   ASSERT_GE(dose.shares.size(), 3U) << text(dose);
   database.stop();
   // What was written before stays told: the dose is that of the whole time.
@@ -126,19 +142,23 @@ TEST_F(DiskShare, a_writer_that_syncs_beside_an_idle_one_meets_its_limit) {
   fault.apply();
   auto dose = poll(fault, verified);
   EXPECT_TRUE(dose.verified) << text(dose);
-  for (auto& share : dose.shares) EXPECT_LE(share.passed, share.met) << text(dose);
+  for (auto& share : dose.shares)
+    EXPECT_LE(share.passed, share.met) << text(dose);
 }
 
 TEST_F(DiskShare, a_lower_limit_that_was_there_before_verifies_nothing) {
   DiskWorker worker(*disk, *group, Use::direct_write);
-  RunFault enable("disk.throttle", {{"write_rate", "8GiB/s"}}, path());  // on v2: switches io on below the root
+  RunFault enable("disk.throttle", {{"write_rate", "8GiB/s"}},
+                  path());  // on v2: switches io on below the root
   enable.apply();
   group->write(line("700000"));
   RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, path());
   fault.apply();
   auto dose = poll(fault, verified, 3s);
   EXPECT_FALSE(dose.verified) << text(dose);
-  EXPECT_THAT(dose.reason, HasSubstr("is 700000 already, which is no looser than 1048576: nothing was changed")) << text(dose);
+  EXPECT_THAT(dose.reason,
+              HasSubstr("is 700000 already, which is no looser than 1048576: nothing was changed"))
+      << text(dose);
 }
 
 TEST_F(DiskShare, a_rule_that_somebody_changes_is_told_and_not_verified_any_more) {
@@ -150,7 +170,9 @@ TEST_F(DiskShare, a_rule_that_somebody_changes_is_told_and_not_verified_any_more
   group->write(line(v2() ? "max" : "0"));
   auto dose = fault->measure();
   EXPECT_FALSE(dose.verified) << text(dose);
-  EXPECT_THAT(dose.reason, AllOf(HasSubstr("somebody set"), HasSubstr("to no limit (it was our 1048576), seen at"))) << text(dose);
+  EXPECT_THAT(dose.reason,
+              AllOf(HasSubstr("somebody set"), HasSubstr("to no limit (it was our 1048576), seen at")))
+      << text(dose);
   EXPECT_THAT(lost(fault), HasSubstr("to no limit"));
   EXPECT_EQ(lost(fault), "");  // once
   EXPECT_EQ(fault.undo(), "");
@@ -160,7 +182,8 @@ TEST_F(DiskShare, a_rule_that_somebody_changes_is_told_and_not_verified_any_more
 TEST_F(DiskShare, a_process_that_moves_to_another_group_is_told) {
   OwnCgroup other("b");
   DiskWorker worker(*disk, *group, Use::direct_write);
-  RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, object{{"pid", worker.pid()}, {"path", disk->folder()}});
+  RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}},
+                 object{{"pid", worker.pid()}, {"path", disk->folder()}});
   fault.apply();
   ASSERT_TRUE(poll(fault, verified).verified);
   move_to(other, worker.pid());
@@ -201,7 +224,8 @@ TEST_F(DiskShare, a_cgroup_and_those_below_it_get_the_rate_together) {
   auto from = std::chrono::steady_clock::now();
   poll(fault, [](auto&) { return false; }, 4s);
   auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
-  auto done = static_cast<double>(first.operations() + second.operations() + third->operations() - before) * 64 * 1024;
+  auto done = static_cast<double>(first.operations() + second.operations() + third->operations() - before) *
+              64 * 1024;
   EXPECT_LT(done / seconds, 2.8 * mebibyte);
   auto dose = fault->measure();
   EXPECT_TRUE(dose.verified) << text(dose);
@@ -227,10 +251,13 @@ TEST_F(DiskShare, says_where_io_cannot_be_switched_on) {
   OwnCgroup child("a/one");
   DiskWorker above(*disk, *group, Use::holds_open), worker(*disk, child, Use::holds_open);
   try {
-    RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, object{{"pid", worker.pid()}, {"path", disk->folder()}});
+    RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}},
+                   object{{"pid", worker.pid()}, {"path", disk->folder()}});
     FAIL() << "it has processes of its own";
   } catch (const std::exception& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("the io controller is off below the cgroup " + group->group().path), HasSubstr("a process of its own")));
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr("the io controller is off below the cgroup " + group->group().path),
+                      HasSubstr("a process of its own")));
   }
 }
 
@@ -238,12 +265,15 @@ TEST_F(DiskShare, says_where_io_cannot_be_switched_on) {
 class OverlayUser {
  public:
   OverlayUser(const OwnDisk& disk, const OwnCgroup& group) : point_(disk.folder() + "/merged") {
-    for (auto* name : {"/lower", "/upper", "/work", "/merged"}) std::filesystem::create_directory(disk.folder() + name);
+    for (auto* name : {"/lower", "/upper", "/work", "/merged"})
+      std::filesystem::create_directory(disk.folder() + name);
     auto options = fmt::format("lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work", disk.folder());
-    if (mount("overlay", point_.c_str(), "overlay", 0, options.c_str()) != 0) throw std::runtime_error("mount an overlay");
+    if (mount("overlay", point_.c_str(), "overlay", 0, options.c_str()) != 0)
+      throw std::runtime_error("mount an overlay");
     pid_ = fork();
     if (pid_ == 0) write_forever(group.group().folder);
-    while (!std::filesystem::exists(point_ + "/file")) std::this_thread::sleep_for(5ms);
+    while (!std::filesystem::exists(point_ + "/file"))
+      std::this_thread::sleep_for(5ms);
   }
   ~OverlayUser() {
     kill(pid_, SIGKILL);
@@ -269,9 +299,11 @@ class OverlayUser {
 
 TEST_F(DiskShare, an_overlay_is_found_by_its_path_by_the_disk_below_and_by_its_user) {
   OverlayUser user(*disk, *group);
-  for (auto& on : std::vector<object>{object{{"path", user.folder()}}, path(), object{{"device", disk->name()}}, object{{"pid", user.pid()}}}) {
+  for (auto& on : std::vector<object>{object{{"path", user.folder()}}, path(),
+                                      object{{"device", disk->name()}}, object{{"pid", user.pid()}}}) {
     RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, on);
-    EXPECT_THAT(fault->targets(), ::testing::Contains(AllOf(HasSubstr(disk->name() + " "), HasSubstr(fmt::format("[{}]", user.pid())))))
+    EXPECT_THAT(fault->targets(), ::testing::Contains(AllOf(HasSubstr(disk->name() + " "),
+                                                            HasSubstr(fmt::format("[{}]", user.pid())))))
         << boost::json::serialize(on);
   }
   RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, object{{"path", user.folder()}});

@@ -1,15 +1,15 @@
-// disk.throttle on a loop device and cgroups of the test's own. The same tests run on cgroup v1 (most build machines)
-// and, in a guest, on v2 (tests/lab).
+// disk.throttle on a loop device and cgroups of the test's own. The same tests run on cgroup v1 (most build
+// machines) and, in a guest, on v2 (tests/lab).
 #include <thread>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <unistd.h>
 
+#include "injector/host/snapshot/snapshot.hpp"
 #include "injector/host/storage/device_limit.hpp"
 #include "injector/system/read_file.hpp"
-#include "injector/host/snapshot/snapshot.hpp"
 #include "tests/kernel/own_disk.hpp"
 #include "tests/support/run_fault.hpp"
 
@@ -18,8 +18,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using boost::json::object;
-using ::testing::HasSubstr;
 using testing::DiskWorker;
+using ::testing::HasSubstr;
 using testing::OwnCgroup;
 using testing::OwnDisk;
 using testing::RunFault;
@@ -62,10 +62,13 @@ double measured(const Dose& dose, const char* name) {
   return dose.measured.contains(name) ? dose.measured.at(name).to_number<double>() : -1;
 }
 
-std::string text(const Dose& dose) { return boost::json::serialize(dose.json()); }
+std::string text(const Dose& dose) {
+  return boost::json::serialize(dose.json());
+}
 
 // Both the worker's own count and the dose are near the limit, the latter in its own unit.
-void expect_throttled(RunFault& fault, const DiskWorker& worker, double rate, const char* name, double per_second) {
+void expect_throttled(RunFault& fault, const DiskWorker& worker, double rate, const char* name,
+                      double per_second) {
   worker.bytes_per_second(300ms);  // what the kernel lets through at once
   auto from = std::chrono::steady_clock::now();
   auto operations = worker.operations();
@@ -124,15 +127,18 @@ TEST_F(DiskThrottle, may_limit_both_directions_each_with_its_own_dose) {
 TEST_F(DiskThrottle, finds_the_cgroup_by_path_device_and_process) {
   DiskWorker worker(*disk, *group, Use::holds_open);
   auto pid = worker.pid();
-  for (auto& on : std::vector<object>{path(), object{{"device", disk->device()}}, object{{"device", disk->name()}},
-                   object{{"device", disk->id()}}, object{{"pid", pid}}, object{{"pid", pid}, {"path", disk->folder()}}}) {
+  for (auto& on : std::vector<object>{path(), object{{"device", disk->device()}},
+                                      object{{"device", disk->name()}}, object{{"device", disk->id()}},
+                                      object{{"pid", pid}}, object{{"pid", pid}, {"path", disk->folder()}}}) {
     RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, on);
     auto said = boost::json::serialize(on);
     // A process alone stands for every disk that it has files on: its output may go to another one.
     if (on.contains("path") || on.contains("device")) EXPECT_EQ(fault->targets().size(), 1U) << said;
-    auto group_text = fmt::format("{} ({}) for the cgroup {} (", disk->name(), disk->id(), group->group().path);
-    EXPECT_THAT(fault->targets(),
-                ::testing::Contains(::testing::AllOf(HasSubstr(group_text), HasSubstr(fmt::format("[{}]", pid))))) << said;
+    auto group_text =
+        fmt::format("{} ({}) for the cgroup {} (", disk->name(), disk->id(), group->group().path);
+    EXPECT_THAT(fault->targets(), ::testing::Contains(::testing::AllOf(HasSubstr(group_text),
+                                                                       HasSubstr(fmt::format("[{}]", pid)))))
+        << said;
   }
 }
 
@@ -147,17 +153,20 @@ TEST_F(DiskThrottle, says_that_nobody_is_there) {
     RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, path());
     FAIL() << "there is no process on the disk";
   } catch (const std::exception& error) {
-    EXPECT_THAT(error.what(), HasSubstr(fmt::format("no process but Squall's own has a file open on {} ({})", disk->name(), disk->id())));  // the device itself, here
+    EXPECT_THAT(error.what(), HasSubstr(fmt::format("no process but Squall's own has a file open on {} ({})",
+                                                    disk->name(), disk->id())));  // the device itself, here
   }
 }
 
 TEST_F(DiskThrottle, undo_restores_the_previous_limit_exactly) {
   DiskWorker worker(*disk, *group, Use::holds_open);
-  RunFault enable("disk.throttle", {{"write_rate", "8MiB/s"}}, path());  // on v2: switches io on below the root
+  RunFault enable("disk.throttle", {{"write_rate", "8MiB/s"}},
+                  path());  // on v2: switches io on below the root
   enable.apply();
   auto before = snapshot_host();
   {
-    RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}, {"read_rate", "1MiB/s"}, {"write_iops", 100}}, path());
+    RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}, {"read_rate", "1MiB/s"}, {"write_iops", 100}},
+                   path());
     fault.apply();
     EXPECT_NE(differences(before, snapshot_host()).size(), 0U);
     EXPECT_EQ(fault.undo(true), "");
@@ -221,7 +230,8 @@ TEST_F(DiskThrottle, a_ramp_tightens_step_by_step_and_undo_knows_every_step) {
     RunFault fault("disk.throttle", {{"write_rate", "1MiB/s"}}, path());
     fault->set_level(0);
     fault.apply();
-    auto loosest = cgroup::device_limit(version, group->group().folder, disk->id(), cgroup::Limited::write_rate);
+    auto loosest =
+        cgroup::device_limit(version, group->group().folder, disk->id(), cgroup::Limited::write_rate);
     EXPECT_GT(cgroup::read_limit(loosest)->value(), 900ULL << 20);
     fault->set_level(level);
     EXPECT_EQ(cgroup::read_limit(loosest)->value(), cgroup::Ladder(1 << 20).at(level, {}));
@@ -273,24 +283,29 @@ TEST_F(DiskThrottle, a_target_below_the_limit_was_not_slowed) {
 
 // Only v2 knows for whom the kernel writes back; on v1 such writes escape, and the dose says so.
 TEST_F(DiskThrottle, buffered_writes_that_nobody_syncs) {
-  // On v2, io is on before the file is dirty: otherwise it follows into its cgroup with its second write-back only.
+  // On v2, io is on before the file is dirty: otherwise it follows into its cgroup with its second write-back
+  // only.
   DiskWorker first(*disk, *group, Use::holds_open);
   RunFault enable("disk.throttle", {{"write_rate", "1GiB/s"}}, path());
   enable.apply();
   Dose dose;
   double limit = 0;
-  // A busy machine's disk may be slower than the limit; a lower one is met in lumps, of up to 2 MiB each, and takes longer to see.
+  // A busy machine's disk may be slower than the limit; a lower one is met in lumps, of up to 2 MiB each, and
+  // takes longer to see.
   struct Attempt {
     const char* rate;
     double bytes;
     std::chrono::milliseconds watched;
   };
-  for (auto [rate, bytes, watched] : {Attempt{"8MiB/s", 8.0 * mebibyte, 4000ms}, Attempt{"4MiB/s", 4.0 * mebibyte, 10'000ms}, Attempt{"4MiB/s", 4.0 * mebibyte, 10'000ms}}) {
+  for (auto [rate, bytes, watched] :
+       {Attempt{"8MiB/s", 8.0 * mebibyte, 4000ms}, Attempt{"4MiB/s", 4.0 * mebibyte, 10'000ms},
+        Attempt{"4MiB/s", 4.0 * mebibyte, 10'000ms}}) {
     limit = bytes;
     DiskWorker worker(*disk, *group, Use::buffered_write, 64 * 1024, 1);
     RunFault fault("disk.throttle", {{"write_rate", rate}}, path());
-    EXPECT_THAT(fault->limits(), ::testing::Contains(HasSubstr(v2() ? "buffered writes are slowed when they are written back"
-                                                                    : "buffered writes without fsync are not slowed")));
+    EXPECT_THAT(fault->limits(),
+                ::testing::Contains(HasSubstr(v2() ? "buffered writes are slowed when they are written back"
+                                                   : "buffered writes without fsync are not slowed")));
     fault.apply();
     watch(fault, 500ms);
     int folder = open(disk->folder().c_str(), O_RDONLY | O_DIRECTORY);

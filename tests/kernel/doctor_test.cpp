@@ -39,8 +39,10 @@ class Doctor : public ::testing::Test {
 TEST_F(Doctor, knows_whether_there_is_netem) {
   const OwnNetwork network;
   const bool can = shell_can(
-      "ip link add sqdoc type ifb && ip link set sqdoc up && tc qdisc add dev sqdoc root netem delay 1ms && tc qdisc add dev lo clsact && "
-      "tc filter add dev lo egress bpf bytecode '1,6 0 0 4294967295' action mirred egress redirect dev sqdoc");
+      "ip link add sqdoc type ifb && ip link set sqdoc up && tc qdisc add dev sqdoc root netem delay 1ms && "
+      "tc qdisc add dev lo clsact && "
+      "tc filter add dev lo egress bpf bytecode '1,6 0 0 4294967295' action mirred egress redirect dev "
+      "sqdoc");
   const auto said = capability("network.delay", "netem");
   EXPECT_EQ(said.possible, can) << said.missing;
   EXPECT_EQ(said.missing.empty(), said.possible);
@@ -56,8 +58,11 @@ TEST_F(Doctor, knows_whether_there_is_netem) {
 
 TEST_F(Doctor, knows_whether_there_is_a_packet_queue) {
   const OwnNetwork network;
-  const bool can = shell_can("nft add table inet sqdoc && nft add chain inet sqdoc in '{ type filter hook input priority 0; }' && "
-                             "{ nft add rule inet sqdoc in queue num 9 bypass || iptables-nft -A INPUT -j NFQUEUE --queue-num 9; }") &&
+  const bool can = shell_can(
+                       "nft add table inet sqdoc && nft add chain inet sqdoc in '{ type filter hook input "
+                       "priority 0; }' && "
+                       "{ nft add rule inet sqdoc in queue num 9 bypass || iptables-nft -A INPUT -j NFQUEUE "
+                       "--queue-num 9; }") &&
                    std::filesystem::exists("/dev/net/tun");
   EXPECT_EQ(capability("network.delay", "userland").possible, can);
 }
@@ -70,7 +75,8 @@ TEST_F(Doctor, chooses_one_mechanism_of_what_is_possible) {
       chosen += one.chosen;
       possible |= one.possible;
       EXPECT_TRUE(!one.chosen || one.possible) << fault->name;
-      EXPECT_FALSE(one.possible ? one.measures.empty() : one.missing.empty()) << fault->name << " by " << one.mechanism << " says nothing";
+      EXPECT_FALSE(one.possible ? one.measures.empty() : one.missing.empty())
+          << fault->name << " by " << one.mechanism << " says nothing";
     }
     EXPECT_EQ(chosen, possible) << fault->name;
   }
@@ -79,7 +85,8 @@ TEST_F(Doctor, chooses_one_mechanism_of_what_is_possible) {
 TEST_F(Doctor, knows_which_cgroups_limit_disks) {
   const bool v1 = std::filesystem::exists("/sys/fs/cgroup/blkio/cgroup.procs");
   EXPECT_EQ(capability("disk.throttle", "blkio.throttle").possible, v1);
-  const bool v2 = std::filesystem::exists("/sys/fs/cgroup/cgroup.controllers") && shell_can("grep -qw io /sys/fs/cgroup/cgroup.controllers");
+  const bool v2 = std::filesystem::exists("/sys/fs/cgroup/cgroup.controllers") &&
+                  shell_can("grep -qw io /sys/fs/cgroup/cgroup.controllers");
   EXPECT_EQ(capability("disk.throttle", "io.max").possible, v2);
 }
 

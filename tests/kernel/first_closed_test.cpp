@@ -22,7 +22,8 @@ class FirstClosedSocket : public ::testing::Test {
     netlink::Messages messages;
     nft::begin_batch(messages);
     nft::add_table(messages, nft::Family::inet, "sqfirst");
-    nft::add_base_chain(messages, {nft::Family::inet, "sqfirst", "in"}, {.number = NF_INET_LOCAL_IN, .priority = 0, .device = {}});
+    nft::add_base_chain(messages, {nft::Family::inet, "sqfirst", "in"},
+                        {.number = NF_INET_LOCAL_IN, .priority = 0, .device = {}});
     nft::end_batch(messages);
     return owner.exchange(messages);
   }
@@ -31,7 +32,8 @@ class FirstClosedSocket : public ::testing::Test {
   static std::size_t sockets() {
     std::size_t count = 0;
     std::error_code none;
-    for (auto& entry : std::filesystem::directory_iterator("/proc/thread-self/fd")) count += std::filesystem::read_symlink(entry, none).string().starts_with("socket:");
+    for (auto& entry : std::filesystem::directory_iterator("/proc/thread-self/fd"))
+      count += std::filesystem::read_symlink(entry, none).string().starts_with("socket:");
     return count;
   }
 
@@ -58,7 +60,8 @@ TEST_F(FirstClosedSocket, ends_with_its_object) {
     FirstClosed owner{netlink::Socket{NETLINK_NETFILTER}};
     ASSERT_TRUE(add_table(owner));
   }
-  for (int i = 0; i < 2'000 && table_exists(); ++i) ::usleep(1'000);
+  for (int i = 0; i < 2'000 && table_exists(); ++i)
+    ::usleep(1'000);
   EXPECT_FALSE(table_exists());
 }
 
@@ -78,7 +81,8 @@ TEST_F(FirstClosedSocket, ends_with_a_killed_process) {
     FirstClosed owner{netlink::Socket{NETLINK_NETFILTER}};
     const char added = add_table(owner) ? '+' : '-';
     [[maybe_unused]] auto told = ::write(ready[1], &added, 1);
-    for (;;) ::pause();
+    for (;;)
+      ::pause();
   }
   char added = 0;
   EXPECT_EQ(::read(ready[0], &added, 1), 1);

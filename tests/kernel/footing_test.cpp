@@ -1,4 +1,5 @@
-// Faults on packets whose devices, filters and rules somebody takes away while they are in force: no dose stays verified.
+// Faults on packets whose devices, filters and rules somebody takes away while they are in force: no dose
+// stays verified.
 #include <algorithm>
 #include <fstream>
 #include <thread>
@@ -32,7 +33,8 @@ class Footing : public testing::NetworkDelayBy {
     fault.apply();
     testing::ping_until_verified(fault, [&] { ping("10.99.0.2", port, 30, gap_us()); });
     const auto dose = fault->measure();
-    EXPECT_TRUE(dose.verified || dose.reason.starts_with("expected a median of ")) << dose.reason;  // a busy machine is late
+    EXPECT_TRUE(dose.verified || dose.reason.starts_with("expected a median of "))
+        << dose.reason;  // a busy machine is late
     EXPECT_TRUE(ineffective(fault).empty());
   }
   static boost::json::object short_delay() { return {{"delay", "20ms"}}; }
@@ -46,7 +48,9 @@ class Footing : public testing::NetworkDelayBy {
   static void expect_told(RunFault& fault, const std::string& what, const char* after_undo = "") {
     auto told = ineffective(fault);
     // Whoever looked just before, as measure() does, is not made to look again within the same moment.
-    for (const auto until = monotonic_ns() + 2'000'000'000; told.empty() && monotonic_ns() < until; told = ineffective(fault)) std::this_thread::sleep_for(std::chrono::milliseconds{2});
+    for (const auto until = monotonic_ns() + 2'000'000'000; told.empty() && monotonic_ns() < until;
+         told = ineffective(fault))
+      std::this_thread::sleep_for(std::chrono::milliseconds{2});
     ASSERT_EQ(told.size(), 1U) << what;
     EXPECT_NE(told[0].find(what), std::string::npos) << told[0];
     EXPECT_NE(told[0].find(" UTC"), std::string::npos) << "not when";
@@ -61,17 +65,21 @@ class Footing : public testing::NetworkDelayBy {
   // The device that netem, or the tap, is.
   static std::string own_device(const RunFault& fault, const char* verb) {
     for (auto& inverse : fault.inverses())
-      if (inverse.verb == verb) return std::string(inverse.with.at(inverse.with.contains("device") ? "device" : "name").as_string());
+      if (inverse.verb == verb)
+        return std::string(inverse.with.at(inverse.with.contains("device") ? "device" : "name").as_string());
     return "";
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(By, Footing, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, Footing, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(Footing, what_was_put_at_the_device_is_taken_away) {
   if (!kernel()) return;
-  for (auto& [command, told] : {std::pair{"tc qdisc del dev sqa clsact", "somebody removed clsact, and our filter with it, from sqa egress"},
-                                std::pair{"tc filter del dev sqa egress", "somebody removed our filter from sqa egress"}}) {
+  for (auto& [command, told] :
+       {std::pair{"tc qdisc del dev sqa clsact",
+                  "somebody removed clsact, and our filter with it, from sqa egress"},
+        std::pair{"tc filter del dev sqa egress", "somebody removed our filter from sqa egress"}}) {
     auto fault = delay(short_delay());
     bring_in_force(fault);
     shell(command);
@@ -104,7 +112,8 @@ TEST_P(Footing, netem_is_taken_away_or_changed) {
     auto fault = delay(short_delay());
     bring_in_force(fault);
     shell("tc qdisc " + fmt::format(fmt::runtime(act), own_device(fault, "ifb.delete")));
-    expect_told(fault, std::string(act).starts_with("del") ? "somebody removed netem from our device" : "somebody changed netem on our device");
+    expect_told(fault, std::string(act).starts_with("del") ? "somebody removed netem from our device"
+                                                           : "somebody changed netem on our device");
   }
 }
 
@@ -112,7 +121,9 @@ TEST_P(Footing, netem_is_taken_away_or_changed) {
 TEST_P(Footing, the_device_is_renamed) {
   auto fault = delay(short_delay());
   bring_in_force(fault);
-  shell("ip link set sqa down && ip link set sqa name sqx && ip link set sqx up && ip addr replace 10.99.0.1/24 dev sqx");
+  shell(
+      "ip link set sqa down && ip link set sqa name sqx && ip link set sqx up && ip addr replace "
+      "10.99.0.1/24 dev sqx");
   if (kernel()) {
     EXPECT_GT(ping("10.99.0.2", port, 30, gap_us(), 3'000).median(), 15);
     EXPECT_TRUE(ineffective(fault).empty());
@@ -126,12 +137,18 @@ TEST_P(Footing, one_of_all_devices_is_renamed) {
   if (kernel()) return;
   auto fault = delay(short_delay(), "any");
   bring_in_force(fault);
-  shell("ip link set sqa down && ip link set sqa name sqx && ip link set sqx up && ip addr replace 10.99.0.1/24 dev sqx");
+  shell(
+      "ip link set sqa down && ip link set sqa name sqx && ip link set sqx up && ip addr replace "
+      "10.99.0.1/24 dev sqx");
   fault->measure();
   ping("10.99.0.2", port, 1, 0, 3'000);
-  if (undelayed_ms("10.99.0.2", port) >= 15) return;  // before Linux 6.16 rules stay at a device that is renamed
-  for (int i = 0; i < 20 && fault->measure().verified; ++i) ping("10.99.0.2", port, 30, gap_us());
-  EXPECT_NE(fault->measure().reason.find("which came up, or was renamed, since the fault began"), std::string::npos) << fault->measure().reason;
+  if (undelayed_ms("10.99.0.2", port) >= 15)
+    return;  // before Linux 6.16 rules stay at a device that is renamed
+  for (int i = 0; i < 20 && fault->measure().verified; ++i)
+    ping("10.99.0.2", port, 30, gap_us());
+  EXPECT_NE(fault->measure().reason.find("which came up, or was renamed, since the fault began"),
+            std::string::npos)
+      << fault->measure().reason;
 }
 
 // The kernel drops what waits in its queues where anybody removes a hook of the namespace.
@@ -185,15 +202,20 @@ TEST_P(Footing, traffic_goes_by_a_device_that_came_later) {
   }};
   auto fault = delay(short_delay(), "any");
   bring_in_force(fault);
-  shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " + std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
+  shell("ip link add sqc type veth peer name sqd && ip link set sqd netns " +
+        std::to_string(other_end.pid()) + " && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up");
   network.at_the_other_end([] { shell("ip addr add 10.98.0.2/24 dev sqd && ip link set sqd up"); });
   ping("10.98.0.2", port, 1, 0, 3'000);
   EXPECT_EQ(ping("10.98.0.2", port, 60, gap_us()).lost(), 0U);
   const auto dose = fault->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_NE(dose.reason.find(" packets went by sqc, which came up, or was renamed, since the fault began"), std::string::npos) << dose.reason;
+  EXPECT_NE(dose.reason.find(" packets went by sqc, which came up, or was renamed, since the fault began"),
+            std::string::npos)
+      << dose.reason;
   const auto events = fault->events();
-  EXPECT_EQ(std::count_if(events.begin(), events.end(), [](auto& one) { return one.event == "fault.passed_by"; }), 1);
+  EXPECT_EQ(
+      std::count_if(events.begin(), events.end(), [](auto& one) { return one.event == "fault.passed_by"; }),
+      1);
 }
 
 // Nobody but their owner can take such rules away; where they are gone all the same, that is seen.

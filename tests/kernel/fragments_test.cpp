@@ -35,7 +35,8 @@ class Sink {
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
     ::setsockopt(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
     const auto here = address_of("::", sink_port);
-    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0) throw std::runtime_error("bind");
+    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0)
+      throw std::runtime_error("bind");
     thread_ = std::thread{[this] {
       std::vector<char> room_for_one(65'536);
       while (!stop_)
@@ -59,7 +60,9 @@ void send(const std::string& to, unsigned count, std::size_t size, unsigned gap_
   const Fd socket{::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   const auto address = address_of(to, sink_port);
   const std::vector<char> datagram(size, 'x');
-  for (unsigned i = 0; i < count; ++i, ::usleep(gap_us)) ::sendto(socket.get(), datagram.data(), size, 0, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  for (unsigned i = 0; i < count; ++i, ::usleep(gap_us))
+    ::sendto(socket.get(), datagram.data(), size, 0, reinterpret_cast<const sockaddr*>(&address),
+             sizeof address);
 }
 
 class Fragments : public testing::PacketsBy {
@@ -69,7 +72,8 @@ class Fragments : public testing::PacketsBy {
     PacketsBy::SetUp();
     if (!IsSkipped()) network.at_the_other_end([&] { sink = std::make_unique<Sink>(); });
   }
-  unsigned arrived(const std::string& to, unsigned count, std::size_t size, unsigned gap_us, int settle_ms = 300) {
+  unsigned arrived(const std::string& to, unsigned count, std::size_t size, unsigned gap_us,
+                   int settle_ms = 300) {
     const auto before = sink->got();
     send(to, count, size, gap_us);
     std::this_thread::sleep_for(std::chrono::milliseconds{settle_ms});
@@ -77,9 +81,11 @@ class Fragments : public testing::PacketsBy {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(By, Fragments, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, Fragments, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
-// More than 64 pieces of other packets between the first and those behind it, and the receiver gives a packet up (ipfrag_max_dist).
+// More than 64 pieces of other packets between the first and those behind it, and the receiver gives a packet
+// up (ipfrag_max_dist).
 TEST_P(Fragments, wait_as_long_as_the_first) {
   if (kernel()) return;
   for (auto* to : {"::ffff:10.99.0.2", "fd99::2"}) {
@@ -93,7 +99,9 @@ TEST_P(Fragments, wait_as_long_as_the_first) {
 
 TEST_P(Fragments, of_many_delays_share_one) {
   if (kernel()) return;
-  auto slow = fault("network.delay", {{"delay", "60ms"}, {"jitter", "50ms"}, {"distribution", "uniform"}, {"port", sink_port}});
+  auto slow =
+      fault("network.delay",
+            {{"delay", "60ms"}, {"jitter", "50ms"}, {"distribution", "uniform"}, {"port", sink_port}});
   slow.apply();
   EXPECT_GE(arrived("::ffff:10.99.0.2", 300, 8'000, 1'000), 297U);
 }
@@ -123,7 +131,8 @@ TEST_P(Fragments, are_lost_with_the_first) {
 TEST_P(Fragments, that_arrive_share_the_fate_of_the_first) {
   if (kernel()) return;
   Sink here;
-  auto lossy = fault("network.impair", {{"loss", "20%"}, {"delay", "30ms"}, {"direction", "in"}, {"port", sink_port}});
+  auto lossy =
+      fault("network.impair", {{"loss", "20%"}, {"delay", "30ms"}, {"direction", "in"}, {"port", sink_port}});
   lossy.apply();
   network.at_the_other_end([] { send("::ffff:10.99.0.1", 500, 8'000, 1'000); });
   std::this_thread::sleep_for(std::chrono::milliseconds{300});
@@ -136,12 +145,14 @@ TEST_P(Fragments, that_go_by_are_told) {
   if (!kernel()) return;
   auto thin = fault("network.rate", {{"rate", "1MB/s"}, {"port", sink_port}, {"protocol", "udp"}});
   const auto limits = thin->limits();
-  EXPECT_TRUE(std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.find("(fragments)") != std::string::npos; }));
+  EXPECT_TRUE(std::any_of(limits.begin(), limits.end(),
+                          [](auto& text) { return text.find("(fragments)") != std::string::npos; }));
   thin.apply();
   arrived("::ffff:10.99.0.2", 100, 8'000, 2'000);
   const auto dose = thin->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_NE(dose.reason.find("pieces of packets that were cut (fragments)"), std::string::npos) << dose.reason;
+  EXPECT_NE(dose.reason.find("pieces of packets that were cut (fragments)"), std::string::npos)
+      << dose.reason;
 }
 
 }  // namespace

@@ -31,11 +31,19 @@ class HttpFaults : public ::testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     files.write("big", std::string(1'000'000, 'x'));
     std::filesystem::permissions(files.path(), std::filesystem::perms{0755});
-    nginx = test::start_nginx(fmt::format("location / {{ return 200 \"$request_method $uri $http_x_squad\\n\"; }} location /closed {{ return 444; }} location /files/ {{ alias {}/; }}", files.path().string()), false, port);
+    nginx = test::start_nginx(
+        fmt::format("location / {{ return 200 \"$request_method $uri $http_x_squad\\n\"; }} location /closed "
+                    "{{ return 444; }} location /files/ {{ alias {}/; }}",
+                    files.path().string()),
+        false, port);
   }
-  static std::string curl(const std::string& what) { return shell(fmt::format("curl -s --max-time 20 {} || echo \"curl: $?\"", what)); }
+  static std::string curl(const std::string& what) {
+    return shell(fmt::format("curl -s --max-time 20 {} || echo \"curl: $?\"", what));
+  }
   // By its pid too: servers of others may have the port in network namespaces of their own.
-  RunFault fault(const std::string& name, boost::json::object with) const { return RunFault{name, std::move(with), {{"listens_on", port}, {"pid", nginx.process->pid()}}}; }
+  RunFault fault(const std::string& name, boost::json::object with) const {
+    return RunFault{name, std::move(with), {{"listens_on", port}, {"pid", nginx.process->pid()}}};
+  }
 
   OwnNetwork network;
   test::TemporaryDirectory files;
@@ -44,12 +52,15 @@ class HttpFaults : public ::testing::Test {
 
 TEST_F(HttpFaults, abort_a_share_of_the_requests_that_match) {
   const auto before = snapshot_host();
-  auto broken = fault("http.abort", {{"status", 418}, {"path", "/api/*"}, {"method", "GET"}, {"share", "50%"}});
+  auto broken =
+      fault("http.abort", {{"status", 418}, {"path", "/api/*"}, {"method", "GET"}, {"share", "50%"}});
   broken.apply();
-  const auto all = curl("-o /dev/null -w '%{http_code} %{num_connects}\\n' 'http://127.0.0.1:8080/api/[1-100]'");
+  const auto all =
+      curl("-o /dev/null -w '%{http_code} %{num_connects}\\n' 'http://127.0.0.1:8080/api/[1-100]'");
   const auto count = [](const std::string& text, const std::string& part) {
     int out = 0;
-    for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) ++out;
+    for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at)
+      ++out;
     return out;
   };
   const auto hit = count(all, "418 ");
@@ -66,7 +77,10 @@ TEST_F(HttpFaults, abort_a_share_of_the_requests_that_match) {
   EXPECT_EQ(broken.undo(), "");
   auto all_broken = fault("http.abort", {});
   all_broken.apply();
-  EXPECT_EQ(curl(fmt::format("-w '%{{http_code}}' -o /dev/null -H 'Connection: close' --data-binary @{}/big http://127.0.0.1:8080/", files.path().string())), "503");
+  EXPECT_EQ(curl(fmt::format("-w '%{{http_code}}' -o /dev/null -H 'Connection: close' --data-binary @{}/big "
+                             "http://127.0.0.1:8080/",
+                             files.path().string())),
+            "503");
   EXPECT_EQ(all_broken.undo(), "");
   EXPECT_EQ(curl("http://127.0.0.1:8080/api/1"), "GET /api/1 \n");
   end_afterwards();  // a connection may not have ended yet
@@ -77,7 +91,8 @@ TEST_F(HttpFaults, delay_change_and_truncate) {
   {
     auto late = fault("http.delay", {{"delay", "300ms"}, {"at", "response"}});
     late.apply();
-    EXPECT_GE(std::stod(curl("-o /dev/null -w '%{time_starttransfer}' http://127.0.0.1:8080/files/big")), 0.3);
+    EXPECT_GE(std::stod(curl("-o /dev/null -w '%{time_starttransfer}' http://127.0.0.1:8080/files/big")),
+              0.3);
     const auto dose = late->measure();
     EXPECT_GE(dose.measured.at("delay_ms").to_number<double>(), 300);
     EXPECT_EQ(late.undo(), "");
@@ -90,7 +105,8 @@ TEST_F(HttpFaults, delay_change_and_truncate) {
     EXPECT_EQ(changed.undo(), "");
   }
   {
-    auto replaced = fault("http.body", {{"body", "{}"}, {"content_type", "application/json"}, {"at", "response"}});
+    auto replaced =
+        fault("http.body", {{"body", "{}"}, {"content_type", "application/json"}, {"at", "response"}});
     replaced.apply();
     EXPECT_EQ(curl("-w '%{content_type}' http://127.0.0.1:8080/files/big"), "{}application/json");
     const auto dose = replaced->measure();
@@ -121,20 +137,26 @@ TEST_F(HttpFaults, undone_they_hold_nothing_back) {
   late.apply();
   auto answer = std::async(std::launch::async, [] { return curl("http://127.0.0.1:8080/a"); });
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{10};
-  while (late->measure().measured.at("requests_delayed").to_number<int>() == 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  while (late->measure().measured.at("requests_delayed").to_number<int>() == 0 &&
+         std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
   EXPECT_EQ(late.undo(), "");
   EXPECT_EQ(answer.get(), "GET /a \n");
 }
 
-// Half of the requests have no body, half of the answers are shorter than what is kept: the share is still as asked.
+// Half of the requests have no body, half of the answers are shorter than what is kept: the share is still as
+// asked.
 TEST_F(HttpFaults, what_has_nothing_to_change_is_told_apart) {
   for (auto& [name, with, word] : std::vector<std::tuple<std::string, boost::json::object, std::string>>{
-           {"http.body", {{"body", "{}"}}, "changed"}, {"http.truncate", {{"bytes", "1000B"}, {"at", "response"}}, "truncated"}, {"http.headers", {{"remove", "X-Squad"}}, "changed"}}) {
+           {"http.body", {{"body", "{}"}}, "changed"},
+           {"http.truncate", {{"bytes", "1000B"}, {"at", "response"}}, "truncated"},
+           {"http.headers", {{"remove", "X-Squad"}}, "changed"}}) {
     auto some = fault(name, with);
     some.apply();
     for (int i = 0; i < 4; ++i) {
       curl("http://127.0.0.1:8080/a");
-      curl(name == "http.body" ? "-d a=b http://127.0.0.1:8080/a" : "-H 'X-Squad: radio' http://127.0.0.1:8080/files/big");
+      curl(name == "http.body" ? "-d a=b http://127.0.0.1:8080/a"
+                               : "-H 'X-Squad: radio' http://127.0.0.1:8080/files/big");
     }
     const auto dose = some->measure();
     EXPECT_TRUE(dose.verified) << name << ": " << dose.reason;
@@ -152,10 +174,13 @@ TEST_F(HttpFaults, what_has_nothing_to_change_is_told_apart) {
 }
 
 TEST_F(HttpFaults, what_is_there_anyway_is_no_change) {
-  for (auto& [name, with] : std::vector<std::pair<std::string, boost::json::object>>{{"http.headers", {{"set", {"X-Squad: radio"}}}}, {"http.body", {{"body", "GET /a radio\n"}, {"at", "response"}}}}) {
+  for (auto& [name, with] : std::vector<std::pair<std::string, boost::json::object>>{
+           {"http.headers", {{"set", {"X-Squad: radio"}}}},
+           {"http.body", {{"body", "GET /a radio\n"}, {"at", "response"}}}}) {
     auto none = fault(name, with);
     none.apply();
-    for (int i = 0; i < 3; ++i) EXPECT_EQ(curl("-H 'X-Squad: radio' http://127.0.0.1:8080/a"), "GET /a radio\n");
+    for (int i = 0; i < 3; ++i)
+      EXPECT_EQ(curl("-H 'X-Squad: radio' http://127.0.0.1:8080/a"), "GET /a radio\n");
     const auto dose = none->measure();
     EXPECT_FALSE(dose.verified) << name;
     EXPECT_EQ(dose.reason, "none of 3 requests had what was to be changed") << name;
@@ -180,19 +205,25 @@ TEST_F(HttpFaults, headers_that_did_not_match_are_named) {
   auto broken = fault("http.abort", {{"header", {"X-Squad: radio*"}}});
   broken.apply();
   curl("http://127.0.0.1:8080/a");
-  for (int i = 0; i < 2; ++i) curl("-H 'X-Squad: search' http://127.0.0.1:8080/a");
-  EXPECT_EQ(broken->measure().reason, "none of the requests matched; what went by: GET /a with X-Squad: search (2 times), GET /a without X-Squad (1 time)");
+  for (int i = 0; i < 2; ++i)
+    curl("-H 'X-Squad: search' http://127.0.0.1:8080/a");
+  EXPECT_EQ(broken->measure().reason,
+            "none of the requests matched; what went by: GET /a with X-Squad: search (2 times), GET /a "
+            "without X-Squad (1 time)");
 }
 
-// A client that gave up, or a server that hung up: the fault had no answer to change, and hit all that there were.
+// A client that gave up, or a server that hung up: the fault had no answer to change, and hit all that there
+// were.
 TEST_F(HttpFaults, requests_that_nobody_answers_do_not_count_against_the_share) {
   auto changed = fault("http.headers", {{"at", "response"}, {"set", {"X-Squad: radio"}}});
   changed.apply();
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(curl("http://127.0.0.1:8080/closed"), "curl: 52\n");
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(curl("http://127.0.0.1:8080/closed"), "curl: 52\n");
   auto dose = changed->measure();
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.reason, "of the 3 requests that were hit, 3 got no answer that could be changed");
-  for (int i = 0; i < 3; ++i) EXPECT_THAT(curl("-i http://127.0.0.1:8080/a"), ::testing::HasSubstr("X-Squad: radio"));
+  for (int i = 0; i < 3; ++i)
+    EXPECT_THAT(curl("-i http://127.0.0.1:8080/a"), ::testing::HasSubstr("X-Squad: radio"));
   dose = changed->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.measured.at("requests_without_an_answer").to_number<int>(), 3);
@@ -209,7 +240,9 @@ TEST_F(HttpFaults, that_hit_nobody_say_why) {
   const auto dose = broken->measure();
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.measured.at("connections_unread").to_number<int>(), 1);
-  EXPECT_EQ(dose.reason, "none of the requests matched; what went by: GET /a (1 time); 1 connections spoke no HTTP/1 (TLS, HTTP/2): they were passed on as they are");
+  EXPECT_EQ(dose.reason,
+            "none of the requests matched; what went by: GET /a (1 time); 1 connections spoke no HTTP/1 "
+            "(TLS, HTTP/2): they were passed on as they are");
 }
 
 TEST_F(HttpFaults, that_hit_one_beside_others_who_speak_something_else_are_not_verified) {
@@ -217,16 +250,22 @@ TEST_F(HttpFaults, that_hit_one_beside_others_who_speak_something_else_are_not_v
   broken.apply();
   curl("http://127.0.0.1:8080/a");
   EXPECT_TRUE(broken->measure().verified) << broken->measure().reason;
-  for (int i = 0; i < 3; ++i) curl("-k https://127.0.0.1:8080/a");
+  for (int i = 0; i < 3; ++i)
+    curl("-k https://127.0.0.1:8080/a");
   const auto dose = broken->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_THAT(dose.reason, ::testing::HasSubstr("3 of 4 connections went by this fault: they spoke no HTTP/1 (TLS, HTTP/2)"));
+  EXPECT_THAT(dose.reason, ::testing::HasSubstr(
+                               "3 of 4 connections went by this fault: they spoke no HTTP/1 (TLS, HTTP/2)"));
 }
 
 TEST_F(HttpFaults, bad_parameters_are_refused) {
   for (auto& [with, expected] : std::vector<std::pair<boost::json::object, std::string>>{
-           {{{"set", {"Content-Length: 3"}}}, "says where a message ends"}, {{{"set", {"no colon"}}}, "\"Name: value\""}, {{{"remove", {"two words"}}}, "name of a header"}, {{}, "set, remove, or both"},
-           {{{"remove", "Age"}, {"method", "get"}}, "such as GET"}, {{{"remove", "Age"}, {"path", "api/*"}}, "such as /api/*"}}) {
+           {{{"set", {"Content-Length: 3"}}}, "says where a message ends"},
+           {{{"set", {"no colon"}}}, "\"Name: value\""},
+           {{{"remove", {"two words"}}}, "name of a header"},
+           {{}, "set, remove, or both"},
+           {{{"remove", "Age"}, {"method", "get"}}, "such as GET"},
+           {{{"remove", "Age"}, {"path", "api/*"}}, "such as /api/*"}}) {
     try {
       fault("http.headers", with);
       ADD_FAILURE() << expected;

@@ -1,4 +1,5 @@
-// Doses by netem under TCP, whose senders leave it to the device to cut large segments: one of those is one packet to netem.
+// Doses by netem under TCP, whose senders leave it to the device to cut large segments: one of those is one
+// packet to netem.
 #include "tests/kernel/packets_by.hpp"
 
 namespace squall {
@@ -19,10 +20,13 @@ class LargeSegments : public testing::PacketsBy {
     EXPECT_EQ(impaired.undo(), "");
     return out;
   }
-  static double measured(const Dose& dose, const char* what) { return dose.measured.contains(what) ? dose.measured.at(what).to_number<double>() : -1; }
+  static double measured(const Dose& dose, const char* what) {
+    return dose.measured.contains(what) ? dose.measured.at(what).to_number<double>() : -1;
+  }
 };
 
-INSTANTIATE_TEST_SUITE_P(By, LargeSegments, ::testing::Values("kernel"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, LargeSegments, ::testing::Values("kernel"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(LargeSegments, are_counted_alike_on_both_sides_of_a_share) {
   auto dose = under_a_stream("network.loss", {{"loss", "2%"}});
@@ -32,7 +36,8 @@ TEST_P(LargeSegments, are_counted_alike_on_both_sides_of_a_share) {
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_NEAR(measured(dose, "duplicate_percent"), 5, 1.5);
   dose = under_a_stream("network.reorder", {{"reorder", "10%"}, {"delay", "20ms"}});
-  EXPECT_TRUE(dose.verified || dose.reason.starts_with("expected a median of ")) << dose.reason;  // a busy machine is late
+  EXPECT_TRUE(dose.verified || dose.reason.starts_with("expected a median of "))
+      << dose.reason;  // a busy machine is late
   EXPECT_NEAR(measured(dose, "reorder_percent"), 10, 3);
 }
 

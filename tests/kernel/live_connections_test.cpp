@@ -23,7 +23,9 @@ TEST_F(NetworkPartition, connections_that_exist_end_when_asked) {
 }
 
 TEST_F(NetworkPartition, connections_by_other_devices_stay) {
-  testing::shell("ip link add sqc type veth peer name sqd && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && ip link set sqd up");
+  testing::shell(
+      "ip link add sqc type veth peer name sqd && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && "
+      "ip link set sqd up");
   const Listener near{other_port};
   Fd by_lo, to_itself, by_veth;
   const auto connect = [&] {
@@ -35,7 +37,8 @@ TEST_F(NetworkPartition, connections_by_other_devices_stay) {
     char byte = 0;
     return ::recv(client.get(), &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN;
   };
-  for (auto [device, loopback, veth] : {std::tuple{"sqc", true, true}, {"sqa", true, false}, {"lo", false, true}}) {
+  for (auto [device, loopback, veth] :
+       {std::tuple{"sqc", true, true}, {"sqa", true, false}, {"lo", false, true}}) {
     connect();
     auto off = partition({{"cut", true}}, device);
     off.apply();
@@ -47,11 +50,14 @@ TEST_F(NetworkPartition, connections_by_other_devices_stay) {
   connect();
   auto off = partition({{"cut", true}}, "any");
   off.apply();
-  for (auto* client : {&by_lo, &to_itself, &by_veth}) EXPECT_FALSE(alive(*client));
+  for (auto* client : {&by_lo, &to_itself, &by_veth})
+    EXPECT_FALSE(alive(*client));
 }
 
 TEST_F(NetworkPartition, a_connection_bound_to_a_device_uses_that_one) {
-  testing::shell("ip link add sqc type veth peer name sqd && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && ip link set sqd up");
+  testing::shell(
+      "ip link add sqc type veth peer name sqd && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && "
+      "ip link set sqd up");
   Fd client;
   ASSERT_EQ(connect_error("10.99.0.2", port, 3000, &client), 0);
   ASSERT_EQ(::setsockopt(client.get(), SOL_SOCKET, SO_BINDTODEVICE, "sqa", 3), 0);
@@ -91,13 +97,15 @@ auto keep_connections_at(std::uint16_t number) {
 TEST_F(NetworkPartition, a_share_of_the_connections_is_reset) {
   const ServerProcess near{keep_connections_at(other_port)};
   std::vector<Fd> clients(10);
-  for (auto& client : clients) ASSERT_EQ(connect_error("127.0.0.1", other_port, 3000, &client), 0);
+  for (auto& client : clients)
+    ASSERT_EQ(connect_error("127.0.0.1", other_port, 3000, &client), 0);
   RunFault reset{"network.reset", {{"count", "30%"}}, {{"listens_on", other_port}}, 5};
   reset.apply();
   unsigned ended = 0;
   for (auto& client : clients) {
     char byte = 0;
-    ended += ::recv(client.get(), &byte, 1, MSG_DONTWAIT) == -1 && (errno == ECONNRESET || errno == ECONNABORTED);
+    ended +=
+        ::recv(client.get(), &byte, 1, MSG_DONTWAIT) == -1 && (errno == ECONNRESET || errno == ECONNABORTED);
   }
   EXPECT_EQ(ended, 3U);
   const auto dose = reset->measure();

@@ -1,4 +1,5 @@
-// network.delay by netem: what concerns it alone. Our own packet queue puts nothing behind clsact, and goes with its process.
+// network.delay by netem: what concerns it alone. Our own packet queue puts nothing behind clsact, and goes
+// with its process.
 #include <algorithm>
 
 #include <gtest/gtest.h>
@@ -13,7 +14,8 @@ using testing::put_clsact_there;
 using testing::RunFault;
 
 class NetemDelay : public testing::NetworkDelayBy {};
-INSTANTIATE_TEST_SUITE_P(By, NetemDelay, ::testing::Values("kernel"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, NetemDelay, ::testing::Values("kernel"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(NetemDelay, the_journal_alone_undoes_it) {
   const auto before = snapshot_host();
@@ -24,11 +26,16 @@ TEST_P(NetemDelay, the_journal_alone_undoes_it) {
 }
 
 TEST_P(NetemDelay, what_others_put_behind_clsact_stays) {
-  testing::shell("tc qdisc add dev sqa root handle 7: htb default 1 && tc class add dev sqa parent 7: classid 7:1 htb rate 1gbit && "
-                 "tc qdisc add dev sqa parent 7:1 netem delay 3ms && tc qdisc add dev sqa clsact && "
-                 "tc filter add dev sqa egress prio 7 matchall action continue && tc filter add dev sqa ingress prio 49152 matchall action continue");
+  testing::shell(
+      "tc qdisc add dev sqa root handle 7: htb default 1 && tc class add dev sqa parent 7: classid 7:1 htb "
+      "rate 1gbit && "
+      "tc qdisc add dev sqa parent 7:1 netem delay 3ms && tc qdisc add dev sqa clsact && "
+      "tc filter add dev sqa egress prio 7 matchall action continue && tc filter add dev sqa ingress prio "
+      "49152 matchall action continue");
   const auto tree = [] {
-    return testing::shell("tc qdisc show dev sqa; tc class show dev sqa; tc filter show dev sqa egress; tc filter show dev sqa ingress");
+    return testing::shell(
+        "tc qdisc show dev sqa; tc class show dev sqa; tc filter show dev sqa egress; tc filter show dev sqa "
+        "ingress");
   };
   const auto before = tree();
   const auto snapshot = snapshot_host();
@@ -43,12 +50,18 @@ TEST_P(NetemDelay, what_others_put_behind_clsact_stays) {
   EXPECT_EQ(differences(snapshot, snapshot_host()), std::vector<std::string>{});
 }
 
-// The kernel restarts a device's queue when clsact comes and when it goes, and drops what is in it: then ours is chosen.
+// The kernel restarts a device's queue when clsact comes and when it goes, and drops what is in it: then ours
+// is chosen.
 TEST_P(NetemDelay, is_chosen_where_it_loses_nothing) {
-  const auto mechanism = [] { return RunFault{"network.delay", {{"delay", "20ms"}}, {{"interface", "sqa"}}}->mechanism(); };
+  const auto mechanism = [] {
+    return RunFault {
+      "network.delay", {{"delay", "20ms"}}, {{"interface", "sqa"}}
+    } -> mechanism();
+  };
   EXPECT_EQ(mechanism().substr(0, 8), "userland");
   const auto asked = delay({{"delay", "20ms"}})->limits();
-  EXPECT_TRUE(std::any_of(asked.begin(), asked.end(), [](auto& text) { return text.starts_with("adding clsact to sqa"); }));
+  EXPECT_TRUE(std::any_of(asked.begin(), asked.end(),
+                          [](auto& text) { return text.starts_with("adding clsact to sqa"); }));
   put_clsact_there();
   EXPECT_EQ(mechanism().substr(0, 5), "netem");
   testing::shell("tc filter add dev sqa egress prio 1 matchall action pass");
@@ -80,8 +93,11 @@ TEST_P(NetemDelay, goes_from_a_device_that_has_another_name_by_then) {
     fault.apply();
     testing::shell("ip link set sqa down && ip link set sqa name sqx && ip link set sqx up");
     EXPECT_EQ(fault.undo(from_the_journal), "");
-    EXPECT_EQ(testing::shell("tc qdisc show dev sqx clsact; tc filter show dev sqx egress; tc filter show dev sqx ingress; ip -o link show type ifb"), "");
-    EXPECT_EQ(testing::ping("10.99.0.2", port, 20, gap_us()).lost(), 0u) << "packets are led to a device that is gone";
+    EXPECT_EQ(testing::shell("tc qdisc show dev sqx clsact; tc filter show dev sqx egress; tc filter show "
+                             "dev sqx ingress; ip -o link show type ifb"),
+              "");
+    EXPECT_EQ(testing::ping("10.99.0.2", port, 20, gap_us()).lost(), 0u)
+        << "packets are led to a device that is gone";
     testing::shell("ip link set sqx down && ip link set sqx name sqa && ip link set sqa up");
   }
 }
@@ -89,7 +105,9 @@ TEST_P(NetemDelay, goes_from_a_device_that_has_another_name_by_then) {
 TEST_P(NetemDelay, takes_its_ifb_away_though_somebody_has_renamed_it) {
   auto fault = delay({{"delay", "20ms"}});
   fault.apply();
-  testing::shell("for one in $(ip -o link show type ifb | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/'); do ip link set $one down; ip link set $one name x$one; ip link set x$one up; done");
+  testing::shell(
+      "for one in $(ip -o link show type ifb | sed 's/^[0-9]*: \\([^:]*\\):.*/\\1/'); do ip link set $one "
+      "down; ip link set $one name x$one; ip link set x$one up; done");
   EXPECT_EQ(fault.undo(true), "");
   EXPECT_EQ(testing::shell("ip -o link show type ifb"), "");
 }
@@ -117,8 +135,11 @@ TEST_P(NetemDelay, keeps_its_ifb_while_a_filter_leads_packets_there) {
 TEST_P(NetemDelay, touches_and_advises_nothing_of_somebody_elses_in_the_place_of_ours) {
   auto fault = delay({{"delay", "5ms"}});
   fault.apply();
-  const auto priority = testing::shell("tc filter show dev sqa egress | sed -n 's/.* pref \\([0-9]*\\) .*/\\1/p' | head -n 1");
-  testing::shell("tc qdisc del dev sqa clsact && tc qdisc add dev sqa clsact && tc filter add dev sqa egress prio " + priority.substr(0, priority.find('\n')) + " matchall action continue");
+  const auto priority =
+      testing::shell("tc filter show dev sqa egress | sed -n 's/.* pref \\([0-9]*\\) .*/\\1/p' | head -n 1");
+  testing::shell(
+      "tc qdisc del dev sqa clsact && tc qdisc add dev sqa clsact && tc filter add dev sqa egress prio " +
+      priority.substr(0, priority.find('\n')) + " matchall action continue");
   const auto inverses = fault.inverses();
   for (auto inverse = inverses.rbegin(); inverse != inverses.rend(); ++inverse) {
     const auto undone = find_undo_verb(inverse->verb)->carry_out(inverse->with);

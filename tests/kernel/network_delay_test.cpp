@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "injector/system/process.hpp"
 #include "injector/host/snapshot/snapshot.hpp"
+#include "injector/system/process.hpp"
 #include "tests/kernel/delay_by.hpp"
 
 namespace squall {
@@ -23,11 +23,13 @@ using testing::RunFault;
 using testing::UdpEcho;
 
 class NetworkDelay : public testing::NetworkDelayBy {};
-INSTANTIATE_TEST_SUITE_P(By, NetworkDelay, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, NetworkDelay, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 // Netem takes a packet from whoever comes after it; which of the two takes it is not told here.
 class UserlandDelay : public testing::NetworkDelayBy {};
-INSTANTIATE_TEST_SUITE_P(By, UserlandDelay, ::testing::Values("userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, UserlandDelay, ::testing::Values("userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(UserlandDelay, two_on_one_device_each_hit_what_they_mean) {
   for (auto* direction : {"out", "in"})
@@ -108,7 +110,9 @@ TEST_P(NetworkDelay, undo_under_a_stream_loses_no_packet) {
   if (kernel()) put_clsact_there();
   for (auto* direction : {"out", "in"}) {
     testing::Pings pings;
-    std::thread stream{[&] { pings = kernel() ? ping("10.99.0.2", port, 200, 10'000) : ping("10.99.0.2", port, 3000, 500); }};
+    std::thread stream{[&] {
+      pings = kernel() ? ping("10.99.0.2", port, 200, 10'000) : ping("10.99.0.2", port, 3000, 500);
+    }};
     std::this_thread::sleep_for(std::chrono::milliseconds{300});
     auto fault = delay({{"delay", "100ms"}, {"direction", direction}});
     fault.apply();
@@ -154,7 +158,9 @@ TEST_P(NetworkDelay, of_zero_comes_and_goes_under_a_stream_without_losing_a_pack
   for (auto* direction : {"out", "in"}) {
     testing::Pings pings;
     // 10,000 packets a second; a guest's emulated processor does not send so many.
-    std::thread stream{[&] { pings = kernel() ? ping("10.99.0.2", port, 600, 5'000) : ping("10.99.0.2", port, 20'000, 100); }};
+    std::thread stream{[&] {
+      pings = kernel() ? ping("10.99.0.2", port, 600, 5'000) : ping("10.99.0.2", port, 20'000, 100);
+    }};
     for (int i = 0; i < 4; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds{150});
       auto fault = delay({{"delay", "0ms"}, {"direction", direction}});
@@ -200,7 +206,8 @@ TEST_P(NetworkDelay, aims_by_peer_port_and_protocol) {
         EXPECT_EQ(pings.lost(), 0U);
         EXPECT_GT(pings.quantile(0), 25) << boost::json::serialize(with) << " and " << one.address;
       } else {
-        EXPECT_LT(undelayed_ms(one.address, one.to), 15) << boost::json::serialize(with) << " and " << one.address;
+        EXPECT_LT(undelayed_ms(one.address, one.to), 15)
+            << boost::json::serialize(with) << " and " << one.address;
       }
       const auto dose = fault->measure();
       if (one.hit)
@@ -224,7 +231,8 @@ TEST_P(NetworkDelay, that_matched_nothing_says_what_went_by) {
   fault.apply();
   Dose dose;
   // It takes a while to be sure that nobody is hit.
-  for (const auto until = monotonic_ns() + 10'000'000'000; monotonic_ns() < until && dose.reason.find("udp to port") == std::string::npos;) {
+  for (const auto until = monotonic_ns() + 10'000'000'000;
+       monotonic_ns() < until && dose.reason.find("udp to port") == std::string::npos;) {
     ping("10.99.0.2", port, 10, 1'000, 100);
     dose = fault->measure();
   }
@@ -259,10 +267,13 @@ TEST_P(NetworkDelay, jitter_has_the_asked_distribution) {
       late = timers.most_ms();
       EXPECT_EQ(pings.lost(), 0U);
       wrong.clear();
-      for (auto [what, is, should_be, tolerance] : {std::tuple{"median", pings.median() - far_base.quickest_ms, 40.0, 3.0},
-                                                    {"lower end of the middle 68 %", pings.quantile(0.16) - pings.median(), 10 * one.low, 2.5},
-                                                    {"upper end of the middle 68 %", pings.quantile(0.84) - pings.median(), 10 * one.high, 2.5}})
-        if (std::abs(is - should_be) > tolerance + 2 * late) wrong += fmt::format("{}: {} is {:.1f} ms instead of {:.1f}, timers are late by {:.1f}\n", one.distribution, what, is, should_be, late);
+      for (auto [what, is, should_be, tolerance] :
+           {std::tuple{"median", pings.median() - far_base.quickest_ms, 40.0, 3.0},
+            {"lower end of the middle 68 %", pings.quantile(0.16) - pings.median(), 10 * one.low, 2.5},
+            {"upper end of the middle 68 %", pings.quantile(0.84) - pings.median(), 10 * one.high, 2.5}})
+        if (std::abs(is - should_be) > tolerance + 2 * late)
+          wrong += fmt::format("{}: {} is {:.1f} ms instead of {:.1f}, timers are late by {:.1f}\n",
+                               one.distribution, what, is, should_be, late);
     }
     EXPECT_EQ(wrong, "");
     EXPECT_GT(pings.reordered, 20U) << "jitter of more than the gap between packets reorders them";
@@ -294,7 +305,8 @@ TEST_P(NetworkDelay, a_ramp_delays_ever_more_and_counts_the_full_dose_only) {
       far_base, 60);
   const auto dose = fault->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
-  EXPECT_GE(delay_of(dose), 60 - 0.05 * 60 - (kernel() ? 4 : 1));  // a guest's emulated processor is late with its timers
+  EXPECT_GE(delay_of(dose),
+            60 - 0.05 * 60 - (kernel() ? 4 : 1));  // a guest's emulated processor is late with its timers
   EXPECT_LE(delay_of(dose), longest - far_base.quickest_ms + 4) << "packets that came before count too";
 }
 
@@ -310,7 +322,9 @@ TEST_P(NetworkDelay, traffic_that_goes_elsewhere_is_no_verified_dose) {
 TEST_P(NetworkDelay, says_where_mark_and_priority_are_lost) {
   for (auto* direction : {"out", "in"}) {
     const auto limits = delay({{"delay", "20ms"}, {"direction", direction}})->limits();
-    const bool said = std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.find("without the mark (fwmark) and the priority") != std::string::npos; });
+    const bool said = std::any_of(limits.begin(), limits.end(), [](auto& text) {
+      return text.find("without the mark (fwmark) and the priority") != std::string::npos;
+    });
     EXPECT_EQ(said, !kernel() && direction == std::string("out")) << direction;
   }
 }

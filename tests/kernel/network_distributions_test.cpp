@@ -1,5 +1,6 @@
-// What packets really met with, held against the distributions that were asked for: thousands of real packets, their delays by
-// Kolmogorov and Smirnov's test, the lengths of their bursts of losses by the chi-square test.
+// What packets really met with, held against the distributions that were asked for: thousands of real
+// packets, their delays by Kolmogorov and Smirnov's test, the lengths of their bursts of losses by the
+// chi-square test.
 #include <array>
 #include <cmath>
 #include <map>
@@ -16,8 +17,8 @@ namespace {
 using testing::ping;
 using testing::Pings;
 
-// Sorted draws of what a distribution is said to be: deviation 1 around 0 and cut at 4 deviations (netem's tables hold no
-// more), from the textbook's definitions and not from the tables under test.
+// Sorted draws of what a distribution is said to be: deviation 1 around 0 and cut at 4 deviations (netem's
+// tables hold no more), from the textbook's definitions and not from the tables under test.
 std::vector<double> reference(const std::string& distribution) {
   std::mt19937_64 random{20};
   std::normal_distribution<double> normal;
@@ -38,15 +39,19 @@ std::vector<double> reference(const std::string& distribution) {
   for (int round = 0; round < 30 && distribution != "uniform"; ++round) {
     const auto count = static_cast<double>(out.size());
     const double mean = std::accumulate(out.begin(), out.end(), 0.0) / count;
-    const double square = std::accumulate(out.begin(), out.end(), 0.0, [&](double sum, double value) { return sum + (value - mean) * (value - mean); });
-    for (auto& value : out) value = std::clamp((value - mean) / std::sqrt(square / count), -4.0, 4.0);
+    const double square = std::accumulate(out.begin(), out.end(), 0.0, [&](double sum, double value) {
+      return sum + (value - mean) * (value - mean);
+    });
+    for (auto& value : out)
+      value = std::clamp((value - mean) / std::sqrt(square / count), -4.0, 4.0);
   }
   std::sort(out.begin(), out.end());
   return out;
 }
 
 double share_below(const std::vector<double>& sorted, double value) {
-  return static_cast<double>(std::upper_bound(sorted.begin(), sorted.end(), value) - sorted.begin()) / static_cast<double>(sorted.size());
+  return static_cast<double>(std::upper_bound(sorted.begin(), sorted.end(), value) - sorted.begin()) /
+         static_cast<double>(sorted.size());
 }
 
 // How far the two distribution functions are apart at most, on either side of what was expected.
@@ -54,7 +59,8 @@ struct Apart {
   double earlier = 0, later = 0;
 };
 
-// What was seen may be up to `late` later than expected: late timers are the machine's, not the distribution's.
+// What was seen may be up to `late` later than expected: late timers are the machine's, not the
+// distribution's.
 Apart distance(std::vector<double> seen, const std::vector<double>& expected, double late) {
   std::sort(seen.begin(), seen.end());
   Apart out;
@@ -73,9 +79,12 @@ class NetworkDistributions : public testing::PacketsBy {
   static double critical(unsigned count) { return 1.63 / std::sqrt(count); }
 
   // A guest's emulated processor needs pauses.
-  Pings pings(unsigned count, int patience_ms) const { return ping("10.99.0.2", port, count, kernel() ? 2'000 : 300, patience_ms); }
+  Pings pings(unsigned count, int patience_ms) const {
+    return ping("10.99.0.2", port, count, kernel() ? 2'000 : 300, patience_ms);
+  }
 
-  // A busy machine makes packets later: one quiet window of some is enough, and its timers say how quiet it was.
+  // A busy machine makes packets later: one quiet window of some is enough, and its timers say how quiet it
+  // was.
   void expect_distribution(const std::vector<double>& expected_ms, const std::string& what) const {
     std::string wrong;
     for (int attempt = 0; attempt < 4; ++attempt) {
@@ -84,10 +93,13 @@ class NetworkDistributions : public testing::PacketsBy {
       const auto late = timers.most_ms(1 - later_still) + base_late_ms;
       ASSERT_EQ(seen.lost(), 0U);
       auto delays = seen.round_trips_ms;
-      for (auto& delay : delays) delay -= base_ms;
+      for (auto& delay : delays)
+        delay -= base_ms;
       const auto apart = distance(delays, expected_ms, late);
       if (apart.earlier < critical(many) && apart.later < critical(many) + later_still) return;
-      wrong += fmt::format("{:.4f} earlier, {:.4f} later, {:.4f} are allowed; timers were late by {:.3f} ms\n", apart.earlier, apart.later, critical(many), late);
+      wrong +=
+          fmt::format("{:.4f} earlier, {:.4f} later, {:.4f} are allowed; timers were late by {:.3f} ms\n",
+                      apart.earlier, apart.later, critical(many), late);
     }
     ADD_FAILURE() << what << ":\n" << wrong;
   }
@@ -103,14 +115,18 @@ class NetworkDistributions : public testing::PacketsBy {
   double base_ms = 0, base_late_ms = 0;
 };
 
-INSTANTIATE_TEST_SUITE_P(By, NetworkDistributions, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, NetworkDistributions, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(NetworkDistributions, of_delays_are_those_asked_for) {
   look_at_base();
   for (auto* distribution : {"uniform", "normal", "pareto", "paretonormal"}) {
     auto expected = reference(distribution);
-    for (auto& value : expected) value = std::max(0.0, 60 + 12 * value);
-    auto fault = this->fault("network.delay", {{"delay", "60ms"}, {"jitter", "12ms"}, {"distribution", distribution}, {"protocol", "udp"}});
+    for (auto& value : expected)
+      value = std::max(0.0, 60 + 12 * value);
+    auto fault = this->fault(
+        "network.delay",
+        {{"delay", "60ms"}, {"jitter", "12ms"}, {"distribution", distribution}, {"protocol", "udp"}});
     fault.apply();
     expect_distribution(expected, distribution);
   }
@@ -123,7 +139,8 @@ TEST_P(NetworkDistributions, of_recorded_delays_is_theirs) {
   std::vector<double> recorded;
   boost::json::array samples;
   for (int i = 0; i < 1'000; ++i) {
-    const double ms = i % 10 < 7 ? 8 + 2 * std::normal_distribution<double>{}(random) : 40 + std::exponential_distribution<double>{0.1}(random);
+    const double ms = i % 10 < 7 ? 8 + 2 * std::normal_distribution<double>{}(random)
+                                 : 40 + std::exponential_distribution<double>{0.1}(random);
     recorded.push_back(std::round(std::max(0.5, ms) * 1000) / 1000);
     samples.emplace_back(fmt::format("{:.0f}us", recorded.back() * 1000));
   }
@@ -141,7 +158,8 @@ struct GilbertElliott {
     using State = std::array<double, 2>;  // good, bad
     const State lost{when_good, when_bad};
     auto then = [&](const State& from, bool loses) {
-      const State next{from[0] * (1 - worsens) + from[1] * recovers, from[0] * worsens + from[1] * (1 - recovers)};
+      const State next{from[0] * (1 - worsens) + from[1] * recovers,
+                       from[0] * worsens + from[1] * (1 - recovers)};
       return State{next[0] * (loses ? lost[0] : 1 - lost[0]), next[1] * (loses ? lost[1] : 1 - lost[1])};
     };
     const double bad = worsens / (worsens + recovers);
@@ -181,7 +199,8 @@ TEST_P(NetworkDistributions, of_bursts_are_those_of_gilbert_and_elliott) {
     const unsigned count = kernel() ? many : 20'000;
     const auto runs = bursts(ping("10.99.0.2", port, count, kernel() ? 2'000 : 100, 500).answered);
     unsigned all = 0;
-    for (auto& [length, some] : runs) all += some;
+    for (auto& [length, some] : runs)
+      all += some;
     ASSERT_GT(all, count / 100);
     // Cells of at least five expected bursts; the last one holds all that are longer.
     double square = 0, rest = all, rest_expected = all;

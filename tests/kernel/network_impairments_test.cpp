@@ -1,4 +1,5 @@
-// Loss, repetition, corruption, overtaking and thin lines on real packets, in network namespaces of the test's own.
+// Loss, repetition, corruption, overtaking and thin lines on real packets, in network namespaces of the
+// test's own.
 #include <cmath>
 
 #include <fmt/format.h>
@@ -12,7 +13,9 @@ using testing::ping;
 using testing::Pings;
 using testing::UdpEcho;
 
-double measured(const Dose& dose, const char* what) { return dose.measured.contains(what) ? dose.measured.at(what).to_number<double>() : -1; }
+double measured(const Dose& dose, const char* what) {
+  return dose.measured.contains(what) ? dose.measured.at(what).to_number<double>() : -1;
+}
 
 class NetworkImpairments : public testing::PacketsBy {
  protected:
@@ -21,11 +24,13 @@ class NetworkImpairments : public testing::PacketsBy {
   // What came back of what was sent, beside what should have: 5 deviations wide.
   void expect_share(unsigned some, double share, double clumping = 1) const {
     const double all = many();
-    EXPECT_NEAR(some / all, share, 5 * std::sqrt(share * (1 - share) * clumping / all)) << some << " of " << all;
+    EXPECT_NEAR(some / all, share, 5 * std::sqrt(share * (1 - share) * clumping / all))
+        << some << " of " << all;
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(By, NetworkImpairments, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, NetworkImpairments, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 TEST_P(NetworkImpairments, loss_loses_the_asked_share_and_says_so) {
   for (auto* direction : {"out", "in"}) {
@@ -57,10 +62,16 @@ TEST_P(NetworkImpairments, each_model_loses_what_it_says) {
     boost::json::object with;
     double share, burst;
   };
-  for (auto& one : std::vector<Case>{{{{"loss", "20%"}, {"loss_burst", 5}}, 0.2, 5},
-                                     {{{"loss", "30%"}, {"loss_correlation", "50%"}}, 0.3, 1 / 0.35},
-                                     {{{"gilbert_elliott", {{"worsens", "5%"}, {"recovers", "20%"}, {"when_bad", "75%"}, {"when_good", "2%"}}}}, 0.166, 2.228},
-                                     {{{"markov", {{"p13", "10%"}, {"p31", "30%"}, {"p32", "20%"}, {"p23", "40%"}, {"p14", "2%"}}}}, 0.2273, 1.83}}) {
+  for (auto& one : std::vector<Case>{
+           {{{"loss", "20%"}, {"loss_burst", 5}}, 0.2, 5},
+           {{{"loss", "30%"}, {"loss_correlation", "50%"}}, 0.3, 1 / 0.35},
+           {{{"gilbert_elliott",
+              {{"worsens", "5%"}, {"recovers", "20%"}, {"when_bad", "75%"}, {"when_good", "2%"}}}},
+            0.166,
+            2.228},
+           {{{"markov", {{"p13", "10%"}, {"p31", "30%"}, {"p32", "20%"}, {"p23", "40%"}, {"p14", "2%"}}}},
+            0.2273,
+            1.83}}) {
     auto lossy = fault("network.loss", one.with);
     lossy.apply();
     expect_share(pings().lost(), one.share, 2 * one.burst);
@@ -68,8 +79,10 @@ TEST_P(NetworkImpairments, each_model_loses_what_it_says) {
     EXPECT_TRUE(dose.verified) << boost::json::serialize(one.with) << dose.reason;
     EXPECT_NEAR(dose.prescribed.at("loss_percent").as_double(), 100 * one.share, 1);
     if (kernel()) continue;  // netem counts what it loses, not in how many runs
-    EXPECT_NEAR(dose.prescribed.at("loss_burst_packets").as_double(), one.burst, 0.05 * one.burst) << boost::json::serialize(one.with);
-    EXPECT_NEAR(measured(dose, "loss_burst_packets"), one.burst, 0.25 * one.burst) << boost::json::serialize(one.with);
+    EXPECT_NEAR(dose.prescribed.at("loss_burst_packets").as_double(), one.burst, 0.05 * one.burst)
+        << boost::json::serialize(one.with);
+    EXPECT_NEAR(measured(dose, "loss_burst_packets"), one.burst, 0.25 * one.burst)
+        << boost::json::serialize(one.with);
   }
 }
 
@@ -88,7 +101,8 @@ TEST_P(NetworkImpairments, every_second_in_both_directions_is_counted_in_each) {
   if (kernel()) return;
   auto lossy = fault("network.loss", {{"every", 2}, {"protocol", "udp"}, {"direction", "both"}});
   lossy.apply();
-  EXPECT_EQ(ping("10.99.0.2", port, 400, 1'000, 300).lost(), 300U) << "half of the requests, and half of their answers";
+  EXPECT_EQ(ping("10.99.0.2", port, 400, 1'000, 300).lost(), 300U)
+      << "half of the requests, and half of their answers";
   const auto dose = lossy->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.samples, 600U);
@@ -127,7 +141,8 @@ TEST_P(NetworkImpairments, repeated_packets_come_twice) {
       twice.apply();
       const auto seen = ping(address, port, many() / 2, kernel() ? 5'000 : 300, 300);
       EXPECT_EQ(seen.lost(), 0U);
-      EXPECT_NEAR(seen.duplicates / (many() / 2.0), 0.3, 5 * std::sqrt(0.21 / (many() / 2.0))) << direction << " " << address;
+      EXPECT_NEAR(seen.duplicates / (many() / 2.0), 0.3, 5 * std::sqrt(0.21 / (many() / 2.0)))
+          << direction << " " << address;
       const auto dose = twice->measure();
       EXPECT_TRUE(dose.verified) << direction << ": " << dose.reason;
       EXPECT_EQ(twice.undo(), "");
@@ -139,7 +154,8 @@ TEST_P(NetworkImpairments, corrupted_packets_do_not_pass_their_checksums) {
     auto broken = fault("network.corrupt", {{"corrupt", "30%"}, {"direction", direction}});
     broken.apply();
     const auto seen = pings();
-    // Some bits are in no checksum: of the link header, or the time to live, which the way would have changed.
+    // Some bits are in no checksum: of the link header, or the time to live, which the way would have
+    // changed.
     EXPECT_GT(seen.lost(), many() / 5) << direction;
     EXPECT_LT(seen.lost(), many() * 2 / 5) << direction;
     std::this_thread::sleep_for(std::chrono::milliseconds{kernel() ? 600 : 0});
@@ -169,10 +185,12 @@ TEST_P(NetworkImpairments, some_packets_overtake_those_that_are_delayed) {
 
 TEST_P(NetworkImpairments, a_thin_line_lets_no_more_through) {
   for (auto [device, address] : {std::pair{"sqa", "10.99.0.2"}, std::pair{"lo", "127.0.0.1"}}) {
-    // A busy machine sends less than the line lets through, and the dose says so: one quiet window of three is enough.
+    // A busy machine sends less than the line lets through, and the dose says so: one quiet window of three
+    // is enough.
     Dose dose;
     for (int attempt = 0; attempt < 3 && !dose.verified; ++attempt) {
-      auto thin = fault("network.rate", {{"rate", "8mbit"}, {"queue", "256KiB"}, {"protocol", "tcp"}}, device);
+      auto thin =
+          fault("network.rate", {{"rate", "8mbit"}, {"queue", "256KiB"}, {"protocol", "tcp"}}, device);
       thin.apply();
       // Measured in between too: the kernel's counters are looked at again and again.
       std::atomic<bool> over = false;
@@ -217,7 +235,8 @@ TEST_P(NetworkImpairments, too_few_packets_verify_no_share) {
 }
 
 TEST_P(NetworkImpairments, all_at_once) {
-  auto bad = fault("network.impair", {{"delay", "20ms"}, {"loss", "20%"}, {"duplicate", "20%"}, {"corrupt", "10%"}});
+  auto bad =
+      fault("network.impair", {{"delay", "20ms"}, {"loss", "20%"}, {"duplicate", "20%"}, {"corrupt", "10%"}});
   bad.apply();
   const auto seen = pings();
   EXPECT_GT(seen.lost(), many() / 6);
@@ -230,13 +249,15 @@ TEST_P(NetworkImpairments, all_at_once) {
 
 TEST_P(NetworkImpairments, recorded_delays_are_replayed) {
   boost::json::array samples;
-  for (int i = 0; i < 9; ++i) samples.emplace_back("5ms");
+  for (int i = 0; i < 9; ++i)
+    samples.emplace_back("5ms");
   samples.emplace_back("60ms");
   auto replayed = fault("network.delay", {{"samples", samples}});
   replayed.apply();
   // A busy machine makes packets later: one quiet window of a few is enough.
   Pings seen;
-  for (int attempt = 0; attempt < 4 && (attempt == 0 || seen.quantile(0.85) >= 40); ++attempt) seen = pings();
+  for (int attempt = 0; attempt < 4 && (attempt == 0 || seen.quantile(0.85) >= 40); ++attempt)
+    seen = pings();
   EXPECT_LT(seen.quantile(0.85), 40);
   EXPECT_GT(seen.quantile(0.95), 55);
   EXPECT_TRUE(replayed->measure().verified) << replayed->measure().reason;

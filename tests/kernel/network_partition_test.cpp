@@ -79,7 +79,8 @@ TEST_F(NetworkPartition, rejecting_tells_the_sender_as_asked) {
     ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to);
     return ::send(socket.get(), "!", 1, 0) == 1 ? 0 : errno;
   };
-  for (auto [with, error] : {std::pair{"automatic", ECONNREFUSED}, {"icmp", EHOSTUNREACH}, {"rst", ECONNREFUSED}}) {
+  for (auto [with, error] :
+       {std::pair{"automatic", ECONNREFUSED}, {"icmp", EHOSTUNREACH}, {"rst", ECONNREFUSED}}) {
     auto off = partition({{"mode", "reject"}, {"reject_with", with}, {"direction", "out"}});
     off.apply();
     EXPECT_EQ(connect_error("10.99.0.2", port, 3000), error) << with;
@@ -98,7 +99,8 @@ TEST_F(NetworkPartition, on_lo_a_port_is_cut_off) {
   EXPECT_TRUE(off->measure().verified);
 }
 
-TEST_F(NetworkPartition, the_control_channel_and_the_metadata_address_are_spared_unless_isolation_is_allowed) {
+TEST_F(NetworkPartition,
+       the_control_channel_and_the_metadata_address_are_spared_unless_isolation_is_allowed) {
   std::unique_ptr<Listener> metadata, ssh;
   network.at_the_other_end([&] {
     testing::shell("ip addr add 169.254.169.254/32 dev sqb");
@@ -137,7 +139,9 @@ TEST_F(NetworkPartition, an_ssh_server_is_spared_on_whatever_port_it_listens) {
   off.apply();
   EXPECT_EQ(seen_from_afar(2222, 3000), 0);
   EXPECT_EQ(seen_from_afar(2223, 300), ETIMEDOUT);
-  EXPECT_NE(fmt::format("{}", fmt::join(off->limits(), "; ")).find("tcp port 22 and 2222 (ssh, which carries control) is not touched"), std::string::npos);
+  EXPECT_NE(fmt::format("{}", fmt::join(off->limits(), "; "))
+                .find("tcp port 22 and 2222 (ssh, which carries control) is not touched"),
+            std::string::npos);
 }
 
 TEST_F(NetworkPartition, a_delay_on_the_same_device_opens_no_way_through) {
@@ -145,7 +149,9 @@ TEST_F(NetworkPartition, a_delay_on_the_same_device_opens_no_way_through) {
     for (auto* mode : {"drop", "reject"})
       for (bool delay_first : {false, true}) {
         auto off = partition({{"direction", direction}, {"mode", mode}, {"protocol", "tcp"}});
-        RunFault late{"network.delay", {{"delay", "1ms"}, {"direction", direction}, {"mechanism", "userland"}}, {{"interface", "sqa"}}};
+        RunFault late{"network.delay",
+                      {{"delay", "1ms"}, {"direction", direction}, {"mechanism", "userland"}},
+                      {{"interface", "sqa"}}};
         (delay_first ? late : off).apply();
         (delay_first ? off : late).apply();
         EXPECT_NE(connect_error("10.99.0.2", port), 0) << direction << " " << mode << " " << delay_first;
@@ -160,9 +166,11 @@ TEST_F(NetworkPartition, a_delay_on_the_same_device_opens_no_way_through) {
 TEST_F(NetworkPartition, a_process_is_cut_off_behind_a_delay_of_its_device_and_its_neighbour_is_not) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   const testing::OwnGroup one, other{"-other"};
-  const ServerProcess near{[] { return std::make_shared<int>(0); }, one.folder}, neighbour{[] { return std::make_shared<int>(0); }, other.folder};
+  const ServerProcess near{[] { return std::make_shared<int>(0); }, one.folder},
+      neighbour{[] { return std::make_shared<int>(0); }, other.folder};
   const auto lost_by = [&](const testing::OwnGroup& group) {
-    return testing::in_cgroup(group.folder, [] { return static_cast<double>(ping("10.99.0.2", port, 20, 500, 300).lost()); });
+    return testing::in_cgroup(
+        group.folder, [] { return static_cast<double>(ping("10.99.0.2", port, 20, 500, 300).lost()); });
   };
   for (bool delay_first : {false, true}) {
     RunFault off{"network.partition", {{"direction", "out"}}, {{"pid", near.pid()}}};
@@ -182,7 +190,9 @@ TEST_F(NetworkPartition, a_process_is_cut_off_behind_a_delay_of_its_device_and_i
 
 // The addresses of this end are a bridge's, of which the veth is a port.
 void make_a_bridge() {
-  testing::shell("ip link add sqbr type bridge && ip addr flush dev sqa && ip link set sqa master sqbr && ip addr add 10.99.0.1/24 dev sqbr && ip link set sqbr up");
+  testing::shell(
+      "ip link add sqbr type bridge && ip addr flush dev sqa && ip link set sqa master sqbr && ip addr add "
+      "10.99.0.1/24 dev sqbr && ip link set sqbr up");
 }
 
 TEST_F(NetworkPartition, the_port_of_a_bridge_is_cut_off_in_both_directions) {
@@ -215,8 +225,12 @@ TEST_F(NetworkPartition, what_cannot_be_told_behind_a_bridge_is_refused) {
     }
   };
   for (auto* direction : {"in", "both"}) {
-    EXPECT_NE(why("network.partition", {{"direction", direction}, {"mode", "reject"}}).find("aim at its master sqbr"), std::string::npos);
-    EXPECT_NE(why("network.delay", {{"direction", direction}, {"delay", "1ms"}, {"mechanism", "userland"}}).find("aim at its master sqbr"), std::string::npos);
+    EXPECT_NE(why("network.partition", {{"direction", direction}, {"mode", "reject"}})
+                  .find("aim at its master sqbr"),
+              std::string::npos);
+    EXPECT_NE(why("network.delay", {{"direction", direction}, {"delay", "1ms"}, {"mechanism", "userland"}})
+                  .find("aim at its master sqbr"),
+              std::string::npos);
   }
   EXPECT_EQ(why("network.partition", {{"direction", "out"}, {"mode", "reject"}}), "");
 }
@@ -246,14 +260,18 @@ TEST_F(NetworkPartition, whoever_shares_a_cgroup_has_to_be_permitted) {
       prepare(name, neighbour.pid());
       ADD_FAILURE() << name << " hits a protected process";
     } catch (const std::exception& e) {
-      EXPECT_NE(std::string(e.what()).find(fmt::format("[{}] too, which is protected on this host", neighbour.pid())), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find(
+                    fmt::format("[{}] too, which is protected on this host", neighbour.pid())),
+                std::string::npos)
+          << e.what();
     }
   }
 }
 
 TEST_F(NetworkPartition, spares_peers_that_are_left_out) {
   auto cut = partition({{"except", {"10.99.0.0/30"}}});
-  EXPECT_NE(cut->targets().front().find("but not to or from 10.99.0.0/30"), std::string::npos) << cut->targets().front();
+  EXPECT_NE(cut->targets().front().find("but not to or from 10.99.0.0/30"), std::string::npos)
+      << cut->targets().front();
   testing::ping("10.99.0.2", port, 1, 0, 3'000);  // a device that was just made may not carry anything yet
   cut.apply();
   EXPECT_EQ(answered("10.99.0.2", port), 20U);

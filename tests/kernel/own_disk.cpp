@@ -39,7 +39,8 @@ void use_own_mounts() {
   (void)done;
 }
 
-// Attaches with LO_FLAGS_AUTOCLEAR: the device detaches itself when the last one closes or unmounts it (loop(4)).
+// Attaches with LO_FLAGS_AUTOCLEAR: the device detaches itself when the last one closes or unmounts it
+// (loop(4)).
 int attach(const std::string& image, std::string& device) {
   int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
   int backing = open(image.c_str(), O_RDWR | O_CLOEXEC);
@@ -79,7 +80,7 @@ OwnDisk::~OwnDisk() {
 }
 
 std::string OwnDisk::id() const {
-  struct stat info {};
+  struct stat info{};
   stat(device_.c_str(), &info);
   return fmt::format("{}:{}", major(info.st_rdev), minor(info.st_rdev));
 }
@@ -93,7 +94,9 @@ OwnCgroup::OwnCgroup(const std::string& name) {
   if (mkdir(group_.folder.c_str(), 0755) != 0) fail("make the cgroup " + group_.folder);
 }
 
-OwnCgroup::~OwnCgroup() { remove(); }
+OwnCgroup::~OwnCgroup() {
+  remove();
+}
 
 void OwnCgroup::remove() {
   // Its last process may be a moment in going.
@@ -110,7 +113,9 @@ std::string OwnCgroup::write_limits() const {
   return std::string(trimmed(read_file(limit_file()).value_or("")));
 }
 
-void OwnCgroup::write(const std::string& line) const { write_file(limit_file(), line, "write " + limit_file()); }
+void OwnCgroup::write(const std::string& line) const {
+  write_file(limit_file(), line, "write " + limit_file());
+}
 
 DiskWorker::DiskWorker(const OwnDisk& disk, const OwnCgroup& cgroup, Use use, std::size_t block, int pause_ms)
     : block_(block) {
@@ -131,7 +136,8 @@ DiskWorker::DiskWorker(const OwnDisk& disk, const OwnCgroup& cgroup, Use use, st
   }
 }
 
-void DiskWorker::work(const std::string& file, const std::string& group, Use use, std::size_t block, int pause_ms) {
+void DiskWorker::work(const std::string& file, const std::string& group, Use use, std::size_t block,
+                      int pause_ms) {
   constexpr std::size_t file_bytes = 32 << 20;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   bool direct = use == Use::direct_write || use == Use::direct_read;
@@ -147,7 +153,9 @@ void DiskWorker::work(const std::string& file, const std::string& group, Use use
     if (pwrite(fd, buffer, 1 << 20, static_cast<off_t>(at)) < 0) _exit(12);
   if (fsync(fd) != 0) _exit(13);
   if (direct && fcntl(fd, F_SETFL, O_DIRECT) != 0) _exit(14);
-  if (use == Use::holds_mapped && (mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED || close(fd) != 0)) _exit(17);
+  if (use == Use::holds_mapped &&
+      (mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED || close(fd) != 0))
+    _exit(17);
   for (std::size_t at = 0;; at = (at + block) % file_bytes) {
     auto offset = static_cast<off_t>(at);
     ssize_t done = 0;

@@ -38,7 +38,8 @@ class OwnCgroup {
   OwnCgroup(const OwnCgroup&) = delete;
   OwnCgroup& operator=(const OwnCgroup&) = delete;
   const cgroup::Group& group() const { return group_; }
-  // What the file that holds write rates has for a device, "" where nothing: "7:0 1048576", "7:0 rbps=max wbps=…".
+  // What the file that holds write rates has for a device, "" where nothing: "7:0 1048576", "7:0 rbps=max
+  // wbps=…".
   std::string write_limits() const;
   void write(const std::string& line) const;  // into that file
   void remove();
@@ -49,7 +50,15 @@ class OwnCgroup {
   cgroup::Group group_;
 };
 
-enum class Use { direct_write, synced_write, buffered_write, direct_read, cached_read, holds_open, holds_mapped };
+enum class Use {
+  direct_write,
+  synced_write,
+  buffered_write,
+  direct_read,
+  cached_read,
+  holds_open,
+  holds_mapped
+};
 
 // A process in a cgroup that uses a file of the disk all the time and counts what it got done.
 class DiskWorker {
@@ -65,7 +74,8 @@ class DiskWorker {
   double bytes_per_second(std::chrono::milliseconds over) const;  // from now on, for so long
 
  private:
-  [[noreturn]] void work(const std::string& file, const std::string& group, Use, std::size_t block, int pause_ms);
+  [[noreturn]] void work(const std::string& file, const std::string& group, Use, std::size_t block,
+                         int pause_ms);
   std::atomic<std::uint64_t>* operations_;  // shared with the process
   std::size_t block_;
   pid_t pid_ = -1;

@@ -31,11 +31,14 @@ class PacketFilter : public ::testing::Test {
     Fd out;
     network.at_the_other_end([&] {
       out = Fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
-      const sock_fprog program{static_cast<unsigned short>(code.size()), const_cast<sock_filter*>(code.data())};
-      if (::setsockopt(out.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) throw std::runtime_error(std::strerror(errno));
+      const sock_fprog program{static_cast<unsigned short>(code.size()),
+                               const_cast<sock_filter*>(code.data())};
+      if (::setsockopt(out.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+        throw std::runtime_error(std::strerror(errno));
       auto at = address(::if_nametoindex("sqb"));
       at.sll_protocol = htons(ETH_P_ALL);
-      if (::bind(out.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) throw std::runtime_error("bind");
+      if (::bind(out.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0)
+        throw std::runtime_error("bind");
     });
     return out;
   }
@@ -69,7 +72,8 @@ class PacketFilter : public ::testing::Test {
     const auto to = address(device);
     // A device that has just come up drops what is sent at first.
     for (int attempt = 0; attempt < 50; ++attempt) {
-      ::sendto(sender.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+      ::sendto(sender.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+               sizeof to);
       if (gets(all, frame)) return gets(some, frame);
     }
     throw std::runtime_error("no frame comes to the other end");
@@ -83,7 +87,8 @@ class PacketFilter : public ::testing::Test {
   static Bytes v6(std::uint8_t next, const std::vector<Bytes>& rest) {
     Bytes out{0x60, 0, 0, 0, 0, 0, next, 64};
     out.resize(40);
-    for (auto& one : rest) out.insert(out.end(), one.begin(), one.end());
+    for (auto& one : rest)
+      out.insert(out.end(), one.begin(), one.end());
     return out;
   }
   // A transport header from one port to another.
@@ -98,11 +103,15 @@ class PacketFilter : public ::testing::Test {
     out.resize(8 + 8UL * more_eights);
     return out;
   }
-  static Bytes fragment(std::uint8_t next, std::uint8_t offset) { return {next, 0, 0, std::uint8_t(offset << 3), 0, 0, 0, 1}; }
+  static Bytes fragment(std::uint8_t next, std::uint8_t offset) {
+    return {next, 0, 0, std::uint8_t(offset << 3), 0, 0, 0, 1};
+  }
 };
 
 TEST_F(PacketFilter, knows_protocols_by_name_and_number) {
-  const auto of = [](Protocol protocol) { return PacketMatch{.peers = {}, .ports = {}, .protocol = protocol, .exempt = {}, .exempt_peers = {}}; };
+  const auto of = [](Protocol protocol) {
+    return PacketMatch{.peers = {}, .ports = {}, .protocol = protocol, .exempt = {}, .exempt_peers = {}};
+  };
   for (auto protocol : {Protocol::sctp, Protocol::gre, Protocol::esp, Protocol{89}}) {
     EXPECT_TRUE(takes(of(protocol), v4(static_cast<std::uint8_t>(protocol), ports(1, 2))));
     EXPECT_TRUE(takes(of(protocol), v6(static_cast<std::uint8_t>(protocol), {ports(1, 2)})));
@@ -120,13 +129,17 @@ TEST_F(PacketFilter, finds_ports_behind_extension_headers) {
     EXPECT_FALSE(takes(match, v6(transport, {ports(1, 7008)})));
     EXPECT_TRUE(takes(match, v6(IPPROTO_HOPOPTS, {extension(transport), ports(1, 7007)})));
     EXPECT_FALSE(takes(match, v6(IPPROTO_HOPOPTS, {extension(transport), ports(1, 7008)})));
-    EXPECT_TRUE(takes(match, v6(IPPROTO_DSTOPTS, {extension(IPPROTO_ROUTING, 2), extension(IPPROTO_FRAGMENT, 1), fragment(transport, 0), ports(1, 7007)})));
+    EXPECT_TRUE(
+        takes(match, v6(IPPROTO_DSTOPTS, {extension(IPPROTO_ROUTING, 2), extension(IPPROTO_FRAGMENT, 1),
+                                          fragment(transport, 0), ports(1, 7007)})));
   }
   EXPECT_TRUE(takes(match, v6(IPPROTO_AH, {{IPPROTO_UDP, 4}, Bytes(22), ports(1, 7007)})));
-  EXPECT_FALSE(takes(match, v6(IPPROTO_FRAGMENT, {fragment(IPPROTO_UDP, 1), ports(1, 7007)}))) << "a later fragment has no ports";
+  EXPECT_FALSE(takes(match, v6(IPPROTO_FRAGMENT, {fragment(IPPROTO_UDP, 1), ports(1, 7007)})))
+      << "a later fragment has no ports";
   match.ports.clear();
   match.protocol = Protocol::udp;
-  EXPECT_TRUE(takes(match, v6(IPPROTO_FRAGMENT, {fragment(IPPROTO_UDP, 1), ports(1, 7007)}))) << "but a protocol";
+  EXPECT_TRUE(takes(match, v6(IPPROTO_FRAGMENT, {fragment(IPPROTO_UDP, 1), ports(1, 7007)})))
+      << "but a protocol";
 }
 
 TEST_F(PacketFilter, spares_ssh_behind_extension_headers) {

@@ -1,5 +1,5 @@
-// Faults on packets by either mechanism, which mean the same. Most build machines lack netem: there its tests are skipped,
-// and run in the lab.
+// Faults on packets by either mechanism, which mean the same. Most build machines lack netem: there its tests
+// are skipped, and run in the lab.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,8 @@
 
 namespace squall::testing {
 
-// The parameter is the mechanism, "kernel" or "userland"; servers that echo UDP are at the other end of the veth pair.
+// The parameter is the mechanism, "kernel" or "userland"; servers that echo UDP are at the other end of the
+// veth pair.
 class PacketsBy : public ::testing::TestWithParam<const char*> {
  protected:
   static constexpr std::uint16_t port = 7007, other_port = 7008;
@@ -21,7 +22,8 @@ class PacketsBy : public ::testing::TestWithParam<const char*> {
 
   void SetUp() override {
     for (auto& can : find_fault("network.impair")->doctor())
-      if (can.mechanism.starts_with(kernel() ? "netem" : "userland") && !can.possible) GTEST_SKIP() << can.missing;
+      if (can.mechanism.starts_with(kernel() ? "netem" : "userland") && !can.possible)
+        GTEST_SKIP() << can.missing;
     network.at_the_other_end([&] {
       far = std::make_unique<UdpEcho>(port);
       far_other = std::make_unique<UdpEcho>(other_port);

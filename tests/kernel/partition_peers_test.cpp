@@ -21,7 +21,9 @@ TEST_F(NetworkPartition, nothing_is_left_after_the_undo) {
 TEST_F(NetworkPartition, of_a_device_that_vanishes_is_no_verified_dose) {
   const auto before = snapshot_host();
   const auto make = [] {
-    shell("ip link add sqc type veth peer name sqd && ip link set sqd up && ip addr add 10.98.0.1/24 dev sqc && ip link set sqc up && ip neigh add 10.98.0.2 lladdr 02:00:00:00:00:01 dev sqc");
+    shell(
+        "ip link add sqc type veth peer name sqd && ip link set sqd up && ip addr add 10.98.0.1/24 dev sqc "
+        "&& ip link set sqc up && ip neigh add 10.98.0.2 lladdr 02:00:00:00:00:01 dev sqc");
   };
   for (auto* mode : {"drop", "reject"}) {
     make();
@@ -48,7 +50,8 @@ TEST_F(NetworkPartition, of_a_device_that_vanishes_is_no_verified_dose) {
 
 TEST_F(NetworkPartition, a_hundred_peers_are_cut_off) {
   boost::json::array peers;
-  for (int i = 0; i < 99; ++i) peers.emplace_back(fmt::format("10.{}.0.0/16", i));
+  for (int i = 0; i < 99; ++i)
+    peers.emplace_back(fmt::format("10.{}.0.0/16", i));
   peers.emplace_back("10.99.0.2");
   auto off = partition({{"to", peers}});
   off.apply();
@@ -58,12 +61,19 @@ TEST_F(NetworkPartition, a_hundred_peers_are_cut_off) {
 TEST_F(NetworkPartition, thousands_of_peers_are_cut_off_and_not_all_of_them_are_told) {
   for (auto* mode : {"drop", "reject"}) {
     boost::json::array peers;
-    for (int i = 0; i < 1500; ++i) peers.emplace_back(fmt::format("10.98.{}.{}", i / 250, i % 250));
-    for (int i = 0; i < 1100; ++i) peers.emplace_back(fmt::format("fd98::{:x}", i));
-    for (int i = 0; i < 600; ++i) peers.emplace_back(fmt::format("10.{}.{}.0/24", 100 + i / 200, i % 200));
-    for (auto* last : {"10.99.0.2", "10.99.0.2", "fd99::2"}) peers.emplace_back(last);
+    for (int i = 0; i < 1500; ++i)
+      peers.emplace_back(fmt::format("10.98.{}.{}", i / 250, i % 250));
+    for (int i = 0; i < 1100; ++i)
+      peers.emplace_back(fmt::format("fd98::{:x}", i));
+    for (int i = 0; i < 600; ++i)
+      peers.emplace_back(fmt::format("10.{}.{}.0/24", 100 + i / 200, i % 200));
+    for (auto* last : {"10.99.0.2", "10.99.0.2", "fd99::2"})
+      peers.emplace_back(last);
     auto off = partition({{"to", peers}, {"mode", mode}, {"protocol", "tcp"}});
-    EXPECT_NE(off->targets().back().find("10.98.0.0 or 10.98.0.1 or 10.98.0.2 or 10.98.0.3 or others, 3203 peers in all"), std::string::npos) << off->targets().back();
+    EXPECT_NE(off->targets().back().find(
+                  "10.98.0.0 or 10.98.0.1 or 10.98.0.2 or 10.98.0.3 or others, 3203 peers in all"),
+              std::string::npos)
+        << off->targets().back();
     off.apply();
     EXPECT_EQ(connect_error("10.99.0.2", port), mode == std::string("drop") ? ETIMEDOUT : ECONNREFUSED);
     EXPECT_EQ(answered("10.99.0.2", port), 20U);
@@ -71,7 +81,9 @@ TEST_F(NetworkPartition, thousands_of_peers_are_cut_off_and_not_all_of_them_are_
 }
 
 TEST_F(NetworkPartition, many_devices_are_cut_off) {
-  testing::shell("for i in $(seq 1 70); do echo \"link add name sqm$i type veth peer name sqn$i\"; echo \"link set sqm$i up\"; done | ip -batch -");
+  testing::shell(
+      "for i in $(seq 1 70); do echo \"link add name sqm$i type veth peer name sqn$i\"; echo \"link set "
+      "sqm$i up\"; done | ip -batch -");
   auto off = partition({}, "any");
   off.apply();
   EXPECT_EQ(answered("10.99.0.2", port), 0U);
@@ -92,7 +104,8 @@ void add_foreign_rules(unsigned count) {
     nft::add_table(messages, family, "others");
     const nft::Chain chain{family, "others", "hold-out"};
     nft::add_chain(messages, chain);
-    for (unsigned i = 0; i < count; ++i) nft::Rule{messages, chain}.count().drop();
+    for (unsigned i = 0; i < count; ++i)
+      nft::Rule{messages, chain}.count().drop();
     nft::end_batch(messages);
     netlink::must(*owners.back(), messages);
   }
@@ -104,7 +117,8 @@ TEST_F(NetworkPartition, its_measuring_costs_no_more_where_others_have_many_rule
   EXPECT_EQ(answered("10.99.0.2", port), 0U);
   const auto cost = [&] {
     const auto begin = std::clock();
-    for (int i = 0; i < 20; ++i) EXPECT_TRUE(off->measure().verified);
+    for (int i = 0; i < 20; ++i)
+      EXPECT_TRUE(off->measure().verified);
     EXPECT_FALSE(nft::table_exists(nft::Family::inet, "nobody's"));
     return std::clock() - begin;
   };
@@ -118,11 +132,14 @@ using Clock = std::chrono::steady_clock;
 using std::chrono_literals::operator""s, std::chrono_literals::operator""ms;
 
 // Looks for events as the injector does, four times a second, until it is enough; all that were told.
-std::vector<FaultEvent> events_until(std::vector<Fault*> faults, std::chrono::seconds patience, const std::function<bool(const std::vector<FaultEvent>&)>& enough) {
+std::vector<FaultEvent> events_until(std::vector<Fault*> faults, std::chrono::seconds patience,
+                                     const std::function<bool(const std::vector<FaultEvent>&)>& enough) {
   std::vector<FaultEvent> out;
-  for (const auto until = Clock::now() + patience; !enough(out) && Clock::now() < until; std::this_thread::sleep_for(250ms))
+  for (const auto until = Clock::now() + patience; !enough(out) && Clock::now() < until;
+       std::this_thread::sleep_for(250ms))
     for (auto* fault : faults)
-      for (auto& event : fault->events()) out.push_back(std::move(event));
+      for (auto& event : fault->events())
+        out.push_back(std::move(event));
   return out;
 }
 
@@ -136,8 +153,11 @@ TEST_F(NetworkPartition, a_name_whose_addresses_change_is_cut_off_at_all_it_had)
   auto arriving = partition({{"to", peer}, {"direction", "in"}, {"port", {other_port}}});
   auto told = partition({{"to", peer}, {"mode", "reject"}, {"protocol", "tcp"}});
   const auto limits = leaving->limits();
-  EXPECT_TRUE(std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.starts_with("\"peer.test\" is looked up again every 5 s"); }));
-  for (auto* fault : {&leaving, &arriving, &told}) fault->apply();
+  EXPECT_TRUE(std::any_of(limits.begin(), limits.end(), [](auto& text) {
+    return text.starts_with("\"peer.test\" is looked up again every 5 s");
+  }));
+  for (auto* fault : {&leaving, &arriving, &told})
+    fault->apply();
   const auto cut_off = [&](const char* address) {
     EXPECT_EQ(answered(address, port), 0U) << address;
     EXPECT_EQ(answered(address, other_port), 0U) << address;
@@ -145,17 +165,19 @@ TEST_F(NetworkPartition, a_name_whose_addresses_change_is_cut_off_at_all_it_had)
   cut_off("10.99.0.2");
   EXPECT_EQ(connect_error("10.99.0.2", port), ECONNREFUSED);
   for (auto* address : {"10.97.0.3", "fd99::2"})
-    for (auto number : {port, other_port}) EXPECT_EQ(answered(address, number), 20U) << address;
+    for (auto number : {port, other_port})
+      EXPECT_EQ(answered(address, number), 20U) << address;
   EXPECT_EQ(connect_error("10.97.0.3", port, 3000), 0);
 
   // Another address, one of the other family, and the first one is gone.
   names.become("10.97.0.3 peer.test\nfd99::2 peer.test\n");
   unsigned slipped = 0;
-  const auto events = events_until({&leaving.fault(), &arriving.fault(), &told.fault()}, 60s, [&](auto& seen) {
-    const auto through = ping("10.99.0.2", port, 5, 500, 10);
-    slipped += through.sent - through.lost();
-    return seen.size() >= 3;
-  });
+  const auto events =
+      events_until({&leaving.fault(), &arriving.fault(), &told.fault()}, 60s, [&](auto& seen) {
+        const auto through = ping("10.99.0.2", port, 5, 500, 10);
+        slipped += through.sent - through.lost();
+        return seen.size() >= 3;
+      });
   EXPECT_EQ(slipped, 0U) << "what is cut off stays so";
   ASSERT_EQ(events.size(), 3U);
   for (auto& event : events) {
@@ -165,16 +187,21 @@ TEST_F(NetworkPartition, a_name_whose_addresses_change_is_cut_off_at_all_it_had)
     std::sort(added.begin(), added.end());
     EXPECT_EQ(added, (std::vector<std::string>{"10.97.0.3", "fd99::2"}));
   }
-  for (auto* address : {"10.99.0.2", "10.97.0.3", "fd99::2"}) cut_off(address);
-  for (auto* address : {"10.99.0.2", "10.97.0.3"}) EXPECT_EQ(connect_error(address, port), ECONNREFUSED);
-  for (auto* fault : {&leaving, &arriving, &told}) EXPECT_TRUE((*fault)->measure().verified);
+  for (auto* address : {"10.99.0.2", "10.97.0.3", "fd99::2"})
+    cut_off(address);
+  for (auto* address : {"10.99.0.2", "10.97.0.3"})
+    EXPECT_EQ(connect_error(address, port), ECONNREFUSED);
+  for (auto* fault : {&leaving, &arriving, &told})
+    EXPECT_TRUE((*fault)->measure().verified);
 
-  for (auto* fault : {&leaving, &arriving, &told}) EXPECT_EQ(fault->undo(), "");
+  for (auto* fault : {&leaving, &arriving, &told})
+    EXPECT_EQ(fault->undo(), "");
   auto left = differences(before, snapshot_host());
   std::erase_if(left, [](auto& text) { return text.starts_with("mount /etc/hosts "); });  // the names'
   EXPECT_EQ(left, std::vector<std::string>{});
   for (auto* address : {"10.99.0.2", "10.97.0.3", "fd99::2"})
-    for (auto number : {port, other_port}) EXPECT_EQ(answered(address, number), 20U) << address;
+    for (auto number : {port, other_port})
+      EXPECT_EQ(answered(address, number), 20U) << address;
   EXPECT_EQ(connect_error("10.97.0.3", port, 3000), 0);
 }
 
@@ -192,19 +219,23 @@ TEST_F(NetworkPartition, a_name_that_is_not_known_any_more_is_told_once_and_nobo
   const auto count = [&] {
     char query[512];
     for (ssize_t size; (size = ::recv(silent.get(), query, sizeof query, MSG_DONTWAIT)) > 0;)
-      queries += std::string_view{query, static_cast<std::size_t>(size)}.find(std::string_view{"\4peer\4test\0", 11}) != std::string_view::npos;
+      queries += std::string_view{query, static_cast<std::size_t>(size)}.find(
+                     std::string_view{"\4peer\4test\0", 11}) != std::string_view::npos;
     return queries;
   };
   testing::shell("ip addr add 10.97.0.1/24 dev sqa");
-  testing::OwnNames names{"10.97.0.3 peer.test\n", "nameserver 10.99.0.2\nsearch invalid\noptions timeout:4 attempts:1\n"};
+  testing::OwnNames names{"10.97.0.3 peer.test\n",
+                          "nameserver 10.99.0.2\nsearch invalid\noptions timeout:4 attempts:1\n"};
   auto off = partition({{"to", {"peer.test"}}});
   off.apply();
   names.become("127.0.0.1 localhost\n");
   auto longest = Clock::duration::zero();
   std::vector<FaultEvent> events;
-  for (const auto until = Clock::now() + 120s; count() < 5 && Clock::now() < until; std::this_thread::sleep_for(50ms)) {
+  for (const auto until = Clock::now() + 120s; count() < 5 && Clock::now() < until;
+       std::this_thread::sleep_for(50ms)) {
     const auto start = Clock::now();
-    for (auto& event : off->events()) events.push_back(std::move(event));
+    for (auto& event : off->events())
+      events.push_back(std::move(event));
     longest = std::max(longest, Clock::now() - start);
   }
   EXPECT_GE(queries, 5U) << "the third look-up";

@@ -18,14 +18,14 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include "injector/system/process.hpp"
 #include "injector/host/rules/nftables.hpp"
 #include "injector/host/snapshot/snapshot.hpp"
+#include "injector/system/process.hpp"
 #include "injector/system/targets.hpp"
-#include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_names.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
+#include "tests/support/tcp_peers.hpp"
 
 namespace squall::testing {
 
@@ -46,7 +46,9 @@ class Listener {
     const int yes = 1;
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     const auto address = at("0.0.0.0", number);
-    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(socket_.get(), 16) != 0) throw std::runtime_error("listen");
+    if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(socket_.get(), 16) != 0)
+      throw std::runtime_error("listen");
   }
   Fd accept() { return Fd{::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)}; }
 
@@ -55,7 +57,8 @@ class Listener {
 };
 
 // 0, or the error of connecting within the time; ETIMEDOUT where there was no answer.
-inline int connect_error(const char* address, std::uint16_t number, int milliseconds = 300, Fd* keep = nullptr) {
+inline int connect_error(const char* address, std::uint16_t number, int milliseconds = 300,
+                         Fd* keep = nullptr) {
   Fd socket{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   const auto to = at(address, number);
   int error = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 ? 0 : errno;
@@ -82,7 +85,9 @@ class NetworkPartition : public ::testing::Test {
       server = std::make_unique<Listener>(port);
     });
   }
-  RunFault partition(boost::json::object with, const char* on = "sqa") const { return RunFault{"network.partition", with, {{"interface", on}}}; }
+  RunFault partition(boost::json::object with, const char* on = "sqa") const {
+    return RunFault{"network.partition", with, {{"interface", on}}};
+  }
   static unsigned answered(const char* address, std::uint16_t to) {
     const auto seen = ping(address, to, 20, 500, 100);
     return seen.sent - seen.lost();

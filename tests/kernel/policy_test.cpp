@@ -1,5 +1,5 @@
-// The host's policy by the real injector: every key against every fault of the catalogue, whatever it is aimed by, and in every
-// look that a fault has at its targets.
+// The host's policy by the real injector: every key against every fault of the catalogue, whatever it is
+// aimed by, and in every look that a fault has at its targets.
 #include <chrono>
 #include <thread>
 
@@ -35,7 +35,8 @@ json::object parameters_of(const FaultType& fault) {
   json::object out;
   std::istringstream words{fault.examples.front()};
   for (std::string word; words >> word && !word.starts_with("--");)
-    if (const auto equals = word.find('='); equals != std::string::npos) out[word.substr(0, equals)] = word.substr(equals + 1);
+    if (const auto equals = word.find('='); equals != std::string::npos)
+      out[word.substr(0, equals)] = word.substr(equals + 1);
   return out;
 }
 
@@ -53,17 +54,27 @@ class PolicyOnHost : public ::testing::Test {
     started->must({{"do", "hello"}, {"version", 1}, {"run", "policy"}});
     return *started;
   }
-  static json::object request(const char* verb, const std::string& fault, json::object on, json::object with, std::int64_t for_ns = second) {
-    return {{"do", verb}, {"step", "one"}, {"fault", fault}, {"on", std::move(on)}, {"with", std::move(with)}, {"for_ns", for_ns}, {"seed", 1}};
+  static json::object request(const char* verb, const std::string& fault, json::object on, json::object with,
+                              std::int64_t for_ns = second) {
+    return {{"do", verb},
+            {"step", "one"},
+            {"fault", fault},
+            {"on", std::move(on)},
+            {"with", std::move(with)},
+            {"for_ns", for_ns},
+            {"seed", 1}};
   }
   // Refused by that rule, on each path there is.
-  static void expect_refused(InjectorProcess& by, const std::string& fault, const json::object& on, const json::object& with, const std::string& rule,
+  static void expect_refused(InjectorProcess& by, const std::string& fault, const json::object& on,
+                             const json::object& with, const std::string& rule,
                              const std::vector<const char*>& verbs = {"plan", "prepare", "apply"}) {
     for (auto* verb : verbs) {
       const auto answer = by.ask(request(verb, fault, on, with));
       EXPECT_FALSE(answer.at("ok").as_bool()) << verb << " " << fault << " " << json::serialize(on);
       const auto text = json::serialize(answer);
-      if (!answer.at("ok").as_bool()) EXPECT_TRUE(answer.at("kind") == "refused" && text.find(rule) != std::string::npos) << verb << " " << fault << " " << json::serialize(on) << ": " << text;
+      if (!answer.at("ok").as_bool())
+        EXPECT_TRUE(answer.at("kind") == "refused" && text.find(rule) != std::string::npos)
+            << verb << " " << fault << " " << json::serialize(on) << ": " << text;
       if (answer.at("ok").as_bool() && std::string_view{verb} == "apply") by.ask({{"do", "undo_all"}});
     }
   }
@@ -75,12 +86,14 @@ class PolicyOnHost : public ::testing::Test {
 
 TEST_F(PolicyOnHost, protects_a_process_from_every_fault_however_it_is_aimed) {
   const OwnCgroup group{"p.service"};
-  const Sleeper guarded{{.executable = executable("sqguarded"), .cgroup_folder = group.group().folder, .port = port}};
+  const Sleeper guarded{
+      {.executable = executable("sqguarded"), .cgroup_folder = group.group().folder, .port = port}};
   const auto name = group.group().path.substr(1);
   const auto pidfile = folder.write("pid", std::to_string(guarded.pid())).string();
   auto& by = injector("protected_processes: [sqguarded]\n");
-  const json::object aims{{"exe", "sqguarded"}, {"command", "^sqguarded 36"}, {"listens_on", port}, {"pid", guarded.pid()}, {"pidfile", pidfile},
-                          {"unit", name},       {"cgroup", "/" + name},       {"container", name},  {"user", "root"}};
+  const json::object aims{{"exe", "sqguarded"},   {"command", "^sqguarded 36"}, {"listens_on", port},
+                          {"pid", guarded.pid()}, {"pidfile", pidfile},         {"unit", name},
+                          {"cgroup", "/" + name}, {"container", name},          {"user", "root"}};
   for (auto* fault : fault_catalogue())
     for (auto& aim : fault->aims) {
       auto* value = aims.if_contains(aim);
@@ -89,23 +102,32 @@ TEST_F(PolicyOnHost, protects_a_process_from_every_fault_however_it_is_aimed) {
       if (fault->name == "network.down" || fault->name == "network.mtu") on["interface"] = "sqa";
       // All verbs ask in one place; once for each fault is enough.
       const bool first = &aim == &fault->aims.front() || aim == "pid";
-      expect_refused(by, std::string(fault->name), on, parameters_of(*fault), "protected", first ? std::vector{"plan", "prepare", "apply"} : std::vector{"plan"});
+      expect_refused(by, std::string(fault->name), on, parameters_of(*fault), "protected",
+                     first ? std::vector{"plan", "prepare", "apply"} : std::vector{"plan"});
     }
 }
 
 TEST_F(PolicyOnHost, protects_an_interface_by_any_of_its_names_from_every_fault_on_what_passes_it) {
-  testing::shell("ip link property add dev sqa altname sqother && echo 40000 40100 > /proc/sys/net/ipv4/ip_local_port_range");
+  testing::shell(
+      "ip link property add dev sqa altname sqother && echo 40000 40100 > "
+      "/proc/sys/net/ipv4/ip_local_port_range");
   const Sleeper server{{.executable = executable("sqserver"), .cgroup_folder = "", .port = port}};
   {
     auto& by = injector("protected_interfaces: [sqother]\n");
     for (auto* fault : fault_catalogue()) {
-      if (!fault->name.starts_with("network.") && !fault->name.starts_with("tcp.") && !fault->name.starts_with("http.") && !fault->name.starts_with("dns.")) continue;
+      if (!fault->name.starts_with("network.") && !fault->name.starts_with("tcp.") &&
+          !fault->name.starts_with("http.") && !fault->name.starts_with("dns."))
+        continue;
       const auto with = parameters_of(*fault);
       for (auto& aim : fault->aims) {
         const bool of_one = fault->name == "network.down" || fault->name == "network.mtu";
         const bool of_ports = fault->name == "network.occupy" || fault->name == "network.exhaust_ports";
-        if (aim == "interface") expect_refused(by, std::string(fault->name), {{"interface", of_ports ? "any" : "sqa"}}, with, "protected_interfaces");
-        if (aim == "interface" && !of_one && !of_ports) expect_refused(by, std::string(fault->name), {{"interface", "any"}}, with, "protected_interfaces", {"plan"});
+        if (aim == "interface")
+          expect_refused(by, std::string(fault->name), {{"interface", of_ports ? "any" : "sqa"}}, with,
+                         "protected_interfaces");
+        if (aim == "interface" && !of_one && !of_ports)
+          expect_refused(by, std::string(fault->name), {{"interface", "any"}}, with, "protected_interfaces",
+                         {"plan"});
         if (aim != "listens_on" || of_one) continue;
         auto here = with;
         here.erase("port");
@@ -121,15 +143,25 @@ TEST_F(PolicyOnHost, protects_an_interface_by_any_of_its_names_from_every_fault_
 
 // Nobody comes there by the protected device.
 TEST_F(PolicyOnHost, lets_a_listener_on_loopback_addresses_be_hit_beside_a_protected_interface) {
-  Sleeper server{{.executable = executable("sqserver"), .cgroup_folder = "", .port = port, .on_loopback = true}};
+  Sleeper server{
+      {.executable = executable("sqserver"), .cgroup_folder = "", .port = port, .on_loopback = true}};
   auto& by = injector("protected_interfaces: [sqa]\n");
   for (auto* fault : {"network.refuse", "tcp.latency", "http.delay"})
-    EXPECT_TRUE(by.ask(request("plan", fault, {{"listens_on", port}}, fault == std::string_view{"network.refuse"} ? json::object{} : json::object{{fault == std::string_view{"tcp.latency"} ? "latency" : "delay", "5ms"}})).at("ok").as_bool()) << fault;
+    EXPECT_TRUE(
+        by.ask(request("plan", fault, {{"listens_on", port}},
+                       fault == std::string_view{"network.refuse"}
+                           ? json::object{}
+                           : json::object{{fault == std::string_view{"tcp.latency"} ? "latency" : "delay",
+                                           "5ms"}}))
+            .at("ok")
+            .as_bool())
+        << fault;
   by.must(request("apply", "network.refuse", {{"listens_on", port}}, {}, 60 * second));
   // Until somebody listens there on all addresses.
   server.kill();
   const Sleeper another{{.executable = executable("sqserver"), .cgroup_folder = "", .port = port}};
-  EXPECT_NE(json::serialize(by.wait_for_event("undone").at("why")).find("protected_interfaces"), std::string::npos);
+  EXPECT_NE(json::serialize(by.wait_for_event("undone").at("why")).find("protected_interfaces"),
+            std::string::npos);
 }
 
 TEST_F(PolicyOnHost, ends_a_fault_on_a_port_that_a_protected_process_has_by_now) {
@@ -143,23 +175,37 @@ TEST_F(PolicyOnHost, ends_a_fault_on_a_port_that_a_protected_process_has_by_now)
 
 // A VLAN's packets pass the device below it, and a bridge's its ports.
 TEST_F(PolicyOnHost, protects_an_interface_from_faults_on_those_that_carry_its_packets) {
-  testing::shell("ip link add sqbr type bridge && ip link add sqport type veth peer name sqpeer && ip link set sqport master sqbr");
+  testing::shell(
+      "ip link add sqbr type bridge && ip link add sqport type veth peer name sqpeer && ip link set sqport "
+      "master sqbr");
   try {
     testing::shell("ip link add sqvlan link sqa type vlan id 7");
-    expect_refused(injector("protected_interfaces: [sqvlan]\n"), "network.delay", {{"interface", "sqa"}}, {{"delay", "5ms"}}, "sqvlan");
+    expect_refused(injector("protected_interfaces: [sqvlan]\n"), "network.delay", {{"interface", "sqa"}},
+                   {{"delay", "5ms"}}, "sqvlan");
   } catch (const std::exception&) {
     // Not every kernel has VLANs.
   }
-  expect_refused(injector("protected_interfaces: [sqport]\n"), "network.down", {{"interface", "sqbr"}}, {}, "sqport");
-  expect_refused(injector("protected_interfaces: [sqbr]\n"), "network.down", {{"interface", "sqport"}}, {}, "sqbr");
-  EXPECT_TRUE(injector("protected_interfaces: [sqa]\n").ask(request("plan", "network.mtu", {{"interface", "sqport"}}, {{"mtu", "1300"}})).at("ok").as_bool());
+  expect_refused(injector("protected_interfaces: [sqport]\n"), "network.down", {{"interface", "sqbr"}}, {},
+                 "sqport");
+  expect_refused(injector("protected_interfaces: [sqbr]\n"), "network.down", {{"interface", "sqport"}}, {},
+                 "sqbr");
+  EXPECT_TRUE(injector("protected_interfaces: [sqa]\n")
+                  .ask(request("plan", "network.mtu", {{"interface", "sqport"}}, {{"mtu", "1300"}}))
+                  .at("ok")
+                  .as_bool());
 }
 
 TEST_F(PolicyOnHost, bounds_every_fault_by_list_and_time) {
   for (auto* fault : fault_catalogue()) {
-    const json::object on = fault->aims.front() == "path" ? json::object{{"path", folder.path().string()}} : json::object{{fault->aims.front(), fault->aims.front() == "interface" ? "sqa" : "1"}};
-    if (fault->name != "network.mtu") expect_refused(injector("faults: [network.mtu]\n"), std::string(fault->name), on, parameters_of(*fault), "faults");
-    expect_refused(injector("longest: 500ms\n"), std::string(fault->name), on, parameters_of(*fault), "longest");
+    const json::object on =
+        fault->aims.front() == "path"
+            ? json::object{{"path", folder.path().string()}}
+            : json::object{{fault->aims.front(), fault->aims.front() == "interface" ? "sqa" : "1"}};
+    if (fault->name != "network.mtu")
+      expect_refused(injector("faults: [network.mtu]\n"), std::string(fault->name), on, parameters_of(*fault),
+                     "faults");
+    expect_refused(injector("longest: 500ms\n"), std::string(fault->name), on, parameters_of(*fault),
+                   "longest");
   }
 }
 
@@ -187,14 +233,29 @@ TEST_F(PolicyOnHost, bounds_an_act_that_goes_on_for_as_long_as_nobody_says) {
 // Whoever comes between two blows is looked at as those before the first.
 TEST_F(PolicyOnHost, spares_the_protected_in_every_look_of_a_kill_that_repeats) {
   const std::string selector = "(sqvictim|sshd) 3611";
-  Sleeper first{{.executable = executable("sqvictim"), .cgroup_folder = "", .port = 0, .on_loopback = false, .argument = "3611"}};
+  Sleeper first{{.executable = executable("sqvictim"),
+                 .cgroup_folder = "",
+                 .port = 0,
+                 .on_loopback = false,
+                 .argument = "3611"}};
   auto& by = injector("protected_processes: [sqguarded]\n");
-  by.must(request("apply", "process.kill", {{"command", selector}}, {{"every", "100ms"}, {"count", "all"}}, 60 * second));
-  Sleeper ssh{{.executable = executable("sshd"), .cgroup_folder = "", .port = 0, .on_loopback = false, .argument = "3611"}};
-  const auto spared = by.wait_for([](auto& said) { return said.contains("what") && said.at("what") == "process.spared"; });
+  by.must(request("apply", "process.kill", {{"command", selector}}, {{"every", "100ms"}, {"count", "all"}},
+                  60 * second));
+  Sleeper ssh{{.executable = executable("sshd"),
+               .cgroup_folder = "",
+               .port = 0,
+               .on_loopback = false,
+               .argument = "3611"}};
+  const auto spared =
+      by.wait_for([](auto& said) { return said.contains("what") && said.at("what") == "process.spared"; });
   EXPECT_EQ(spared.at("pid"), ssh.pid());
-  Sleeper second_victim{{.executable = executable("sqvictim"), .cgroup_folder = "", .port = 0, .on_loopback = false, .argument = "3611"}};
-  for (int i = 0; i < 500 && second_victim.alive(); ++i) std::this_thread::sleep_for(10ms);
+  Sleeper second_victim{{.executable = executable("sqvictim"),
+                         .cgroup_folder = "",
+                         .port = 0,
+                         .on_loopback = false,
+                         .argument = "3611"}};
+  for (int i = 0; i < 500 && second_victim.alive(); ++i)
+    std::this_thread::sleep_for(10ms);
   EXPECT_FALSE(second_victim.alive());
   EXPECT_TRUE(ssh.alive());
 }
@@ -207,7 +268,8 @@ TEST_F(PolicyOnHost, spares_whom_a_pid_file_names_later) {
   by.must(request("apply", "process.kill", {{"pidfile", pidfile}}, {{"every", "100ms"}}, 60 * second));
   folder.write("next", std::to_string(guarded.pid()));
   std::filesystem::rename(folder.path() / "next", pidfile);
-  const auto spared = by.wait_for([](auto& said) { return said.contains("what") && said.at("what") == "process.spared"; });
+  const auto spared =
+      by.wait_for([](auto& said) { return said.contains("what") && said.at("what") == "process.spared"; });
   EXPECT_EQ(spared.at("pid"), guarded.pid());
   EXPECT_TRUE(guarded.alive());
 }
@@ -228,9 +290,13 @@ class DiskPolicy : public PolicyOnHost {
 TEST_F(DiskPolicy, protects_a_path_from_faults_on_its_disk_however_they_are_aimed) {
   const testing::DiskWorker worker{*disk, *group, Use::synced_write, 4096, 20};
   auto& by = injector(fmt::format("protected_paths: [{}/not/yet/there]\n", disk->folder()));
-  for (auto& on : {json::object{{"path", disk->folder()}}, json::object{{"device", disk->device()}}, json::object{{"pid", worker.pid()}}, json::object{{"cgroup", group->group().path}}})
+  for (auto& on : {json::object{{"path", disk->folder()}}, json::object{{"device", disk->device()}},
+                   json::object{{"pid", worker.pid()}}, json::object{{"cgroup", group->group().path}}})
     expect_refused(by, "disk.throttle", on, slow(), "protected_paths");
-  EXPECT_TRUE(injector("protected_paths: [/proc]\n").ask(request("plan", "disk.throttle", {{"pid", worker.pid()}}, slow())).at("ok").as_bool());
+  EXPECT_TRUE(injector("protected_paths: [/proc]\n")
+                  .ask(request("plan", "disk.throttle", {{"pid", worker.pid()}}, slow()))
+                  .at("ok")
+                  .as_bool());
 }
 
 TEST_F(DiskPolicy, protects_a_process_that_shares_the_cgroup) {
@@ -249,7 +315,9 @@ TEST_F(DiskPolicy, protects_a_process_whose_first_thread_has_ended) {
   const auto found = read_process(guarded.pid());
   ASSERT_TRUE(found);
   EXPECT_EQ(found->exe, exe);
-  expect_refused(injector(fmt::format("protected_processes: [{}]\n", exe)), "disk.throttle", {{"pid", target.pid()}, {"path", disk->folder()}}, slow(), fmt::format("[{}]", guarded.pid()));
+  expect_refused(injector(fmt::format("protected_processes: [{}]\n", exe)), "disk.throttle",
+                 {{"pid", target.pid()}, {"path", disk->folder()}}, slow(),
+                 fmt::format("[{}]", guarded.pid()));
 }
 
 // Who comes into the cgroup while the fault is in force ends it.
@@ -266,14 +334,20 @@ TEST_F(DiskPolicy, ends_a_fault_that_a_protected_process_comes_into) {
 }
 
 TEST_F(PolicyOnHost, tells_which_of_its_names_protect_nothing) {
-  started.emplace((folder.path() / "state").string(), folder.write("policy.yaml", "protected_interfaces: [sqb7, sqa]\nprotected_processes: [sqnobody]\nprotected_paths: [/not/there]\n").string());
+  started.emplace((folder.path() / "state").string(),
+                  folder
+                      .write("policy.yaml",
+                             "protected_interfaces: [sqb7, sqa]\nprotected_processes: "
+                             "[sqnobody]\nprotected_paths: [/not/there]\n")
+                      .string());
   started->write("{\"id\":1,\"do\":\"hello\",\"version\":1}\n");
   std::string told;
   started->wait_for([&](auto& said) {
     if (said.contains("event")) told += json::serialize(said);
     return said.contains("id");
   });
-  for (auto* name : {"sqb7", "sqnobody", "/not/there"}) EXPECT_NE(told.find(name), std::string::npos) << told;
+  for (auto* name : {"sqb7", "sqnobody", "/not/there"})
+    EXPECT_NE(told.find(name), std::string::npos) << told;
   EXPECT_EQ(told.find("\\\"sqa\\\" now"), std::string::npos) << told;
   EXPECT_EQ(started->must({{"do", "doctor"}}).at("policy").at("findings").as_array().size(), 3U);
 }

@@ -17,7 +17,8 @@ using testing::ServerProcess;
 using testing::UdpEcho;
 
 class ProcessDelay : public testing::NetworkDelayBy {};
-INSTANTIATE_TEST_SUITE_P(By, ProcessDelay, ::testing::Values("kernel", "userland"), [](auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(By, ProcessDelay, ::testing::Values("kernel", "userland"),
+                         [](auto& info) { return std::string(info.param); });
 
 auto echo_at(std::uint16_t port) {
   return [port] { return std::make_shared<UdpEcho>(port); };
@@ -58,7 +59,8 @@ TEST_P(ProcessDelay, of_a_service_that_was_started_anew_in_a_new_cgroup_is_no_ve
   EXPECT_TRUE(fault->measure().verified) << fault->measure().reason;
   service.reset();
   group.reset();
-  EXPECT_TRUE(fault->measure().verified) << "it is gone, and was hit while it was there: " << fault->measure().reason;
+  EXPECT_TRUE(fault->measure().verified)
+      << "it is gone, and was hit while it was there: " << fault->measure().reason;
   group = std::make_unique<OwnGroup>();
   service = std::make_unique<ServerProcess>(echo_at(port), group->folder);
   EXPECT_LT(undelayed_ms("127.0.0.1", port), 15);
@@ -82,7 +84,9 @@ TEST_P(ProcessDelay, of_processes_alone_in_their_network_namespace_needs_no_cgro
   };
   auto one = std::make_unique<ServerProcess>(there(first));
   for (auto* direction : {"in", "out"}) {
-    RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", direction}, {"mechanism", GetParam()}}, {{"pid", one->pid()}}};
+    RunFault fault{"network.delay",
+                   {{"delay", "30ms"}, {"direction", direction}, {"mechanism", GetParam()}},
+                   {{"pid", one->pid()}}};
     EXPECT_TRUE(says(fault->limits(), "nobody else is in that network namespace"));
     fault.apply();
     expect_delay([&] { return ping("10.99.0.2", first, 30, gap_us()).median(); }, far_base, 30);
@@ -99,12 +103,14 @@ TEST_P(ProcessDelay, of_processes_alone_in_their_network_namespace_needs_no_cgro
     RunFault fault{"network.delay", {{"delay", "30ms"}, {"direction", "in"}}, in_the_group};
     EXPECT_FALSE(says(fault->limits(), "nobody else"));
     fault.apply();
-    EXPECT_GT(ping("10.99.0.2", second, 30, 1'000).quantile(0), 29);  // none is quicker, however busy the machine
+    EXPECT_GT(ping("10.99.0.2", second, 30, 1'000).quantile(0),
+              29);  // none is quicker, however busy the machine
     EXPECT_LT(undelayed_ms("10.99.0.2", first), 15);
   }
   one.reset();
   EXPECT_TRUE(says(RunFault("network.delay", {{"delay", "30ms"}}, in_the_group)->limits(), "nobody else"));
-  EXPECT_FALSE(says(RunFault("network.delay", {{"delay", "30ms"}}, {{"pid", two.pid()}})->limits(), "nobody else"));
+  EXPECT_FALSE(
+      says(RunFault("network.delay", {{"delay", "30ms"}}, {{"pid", two.pid()}})->limits(), "nobody else"));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// process.kill by the real injector: who comes instead of whom and when, processes without their first thread, and what systemd makes
-// of it. systemd's answers are a fixture: systemctl is a script here.
+// process.kill by the real injector: who comes instead of whom and when, processes without their first
+// thread, and what systemd makes of it. systemd's answers are a fixture: systemctl is a script here.
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -61,14 +61,19 @@ class KillOnHost : public ::testing::Test {
     started->must({{"do", "hello"}, {"version", 1}, {"run", "kill"}});
     return *started;
   }
-  static json::object kill(const json::object& on, const json::object& with, std::int64_t for_ns, const char* verb = "apply") {
-    return {{"do", verb}, {"step", "kill"}, {"fault", "process.kill"}, {"on", on}, {"with", with}, {"for_ns", for_ns}, {"seed", 1}};
+  static json::object kill(const json::object& on, const json::object& with, std::int64_t for_ns,
+                           const char* verb = "apply") {
+    return {{"do", verb},       {"step", "kill"}, {"fault", "process.kill"}, {"on", on}, {"with", with},
+            {"for_ns", for_ns}, {"seed", 1}};
   }
   // A supervisor that waits so long before it starts its worker again.
-  std::string supervised(const std::string& pause) const { return fmt::format("while :; do {}/sqworker 3612; {}; done", folder.path().string(), pause); }
+  std::string supervised(const std::string& pause) const {
+    return fmt::format("while :; do {}/sqworker 3612; {}; done", folder.path().string(), pause);
+  }
   void wait_for_a_worker(InjectorProcess& by) const {
     for (int i = 0; i < 500; ++i, std::this_thread::sleep_for(10ms))
-      if (!by.must({{"do", "resolve"}, {"on", {{"exe", "sqworker"}}}}).at("processes").as_array().empty()) return;
+      if (!by.must({{"do", "resolve"}, {"on", {{"exe", "sqworker"}}}}).at("processes").as_array().empty())
+        return;
     FAIL() << "no worker";
   }
   static json::object next(InjectorProcess& by, const char* what) {
@@ -107,7 +112,8 @@ TEST_F(KillOnHost, measures_a_return_at_once_as_one) {
     const auto returned = next(by, "process.returned");
     after.push_back(returned.at("after_ms").to_number<double>());
     // In a pid namespace of its own nobody hears the kernel, and a bound is all there is.
-    if (returned.contains("within_ms")) EXPECT_GE(after.back(), returned.at("within_ms").to_number<double>()) << returned;
+    if (returned.contains("within_ms"))
+      EXPECT_GE(after.back(), returned.at("within_ms").to_number<double>()) << returned;
   }
   by.must({{"do", "undo"}, {"step", "kill"}});
   EXPECT_LT(*std::min_element(after.begin(), after.end()), 50);
@@ -124,7 +130,8 @@ TEST_F(KillOnHost, of_all_kills_those_whose_first_thread_has_ended_too) {
   EXPECT_NE(resolved.front().at("exe"), "");
   EXPECT_NE(resolved.front().at("command"), "");
   by.must(kill({{"cgroup", group.group().path}}, {{"count", "all"}}, 60 * second));
-  for (int i = 0; i < 500 && (odd.alive() || plain.alive()); ++i) std::this_thread::sleep_for(10ms);
+  for (int i = 0; i < 500 && (odd.alive() || plain.alive()); ++i)
+    std::this_thread::sleep_for(10ms);
   EXPECT_FALSE(odd.alive());
   EXPECT_FALSE(plain.alive());
   const auto dose = by.must({{"do", "undo"}, {"step", "kill"}}).at("dose").as_object();
@@ -135,10 +142,13 @@ TEST_F(KillOnHost, of_all_kills_those_whose_first_thread_has_ended_too) {
 TEST_F(KillOnHost, foresees_and_tells_that_systemd_gives_a_unit_up) {
   const testing::OwnGroup group{"web.service"};
   const auto unit = fs::path(group.folder).filename().string();
-  const auto script = folder.write("systemctl", "#!/bin/sh\nexec cat " + (folder.path() / "shown").string() + "\n");
+  const auto script =
+      folder.write("systemctl", "#!/bin/sh\nexec cat " + (folder.path() / "shown").string() + "\n");
   fs::permissions(script, fs::perms::owner_all);
   const auto says = [&](const char* active, const char* result) {
-    folder.write("shown", fmt::format("Restart=always\nRestartUSec=100ms\nResult={}\nActiveState={}\nStartLimitIntervalUSec=10s\nStartLimitBurst=5\n", result, active));
+    folder.write("shown", fmt::format("Restart=always\nRestartUSec=100ms\nResult={}\nActiveState={}"
+                                      "\nStartLimitIntervalUSec=10s\nStartLimitBurst=5\n",
+                                      result, active));
   };
   const std::string path = std::getenv("PATH");
   ::setenv("PATH", (folder.path().string() + ":" + path).c_str(), 1);
@@ -146,14 +156,16 @@ TEST_F(KillOnHost, foresees_and_tells_that_systemd_gives_a_unit_up) {
   ::setenv("PATH", path.c_str(), 1);
   says("active", "success");
   const Sleeper victim{{.executable = (folder.path() / "sqworker").string(), .cgroup_folder = group.folder}};
-  const auto plan = json::serialize(by.must(kill({{"pid", victim.pid()}}, {{"every", "1s"}}, 8 * second, "plan")).at("limits"));
+  const auto plan = json::serialize(
+      by.must(kill({{"pid", victim.pid()}}, {{"every", "1s"}}, 8 * second, "plan")).at("limits"));
   EXPECT_NE(plan.find("no more than 5 times in 10s"), std::string::npos) << plan;
   EXPECT_NE(plan.find("systemctl reset-failed " + unit), std::string::npos) << plan;
   by.must(kill({{"pid", victim.pid()}}, {{"every", "1s"}}, 60 * second));
   says("failed", "signal");
   const auto undone = by.must({{"do", "undo"}, {"step", "kill"}});
   EXPECT_FALSE(undone.at("clean").as_bool()) << undone;
-  EXPECT_NE(json::serialize(undone.at("left")).find("systemctl reset-failed " + unit), std::string::npos) << undone;
+  EXPECT_NE(json::serialize(undone.at("left")).find("systemctl reset-failed " + unit), std::string::npos)
+      << undone;
   // Somebody did what it says.
   says("active", "success");
   EXPECT_TRUE(by.must({{"do", "bye"}}).at("clean").as_bool());

@@ -1,4 +1,5 @@
-// New connections that are refused, ports that are taken and ports that run out, in network namespaces of the test's own.
+// New connections that are refused, ports that are taken and ports that run out, in network namespaces of the
+// test's own.
 #include <cerrno>
 #include <cmath>
 
@@ -15,11 +16,11 @@
 #include <gtest/gtest.h>
 
 #include "injector/host/connections/held_ports.hpp"
-#include "injector/system/process.hpp"
 #include "injector/host/snapshot/snapshot.hpp"
-#include "tests/support/tcp_peers.hpp"
+#include "injector/system/process.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
+#include "tests/support/tcp_peers.hpp"
 
 namespace squall {
 namespace {
@@ -37,7 +38,9 @@ class Refusal : public ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   }
-  static RunFault fault(boost::json::object with) { return RunFault{"network.refuse", std::move(with), {{"listens_on", port}}}; }
+  static RunFault fault(boost::json::object with) {
+    return RunFault{"network.refuse", std::move(with), {{"listens_on", port}}};
+  }
   int far_error(const std::string& address = "10.99.0.1") const {
     int out = 0;
     network.at_the_other_end([&] { out = Client(address, port).error; });
@@ -53,7 +56,8 @@ TEST_F(Refusal, of_every_new_connection_and_of_no_other) {
   auto down = fault({});
   down.apply();
   EXPECT_EQ(down->measure().reason, "nobody tried to connect: nobody was refused");
-  for (auto* address : {"127.0.0.1", "::1", "10.99.0.1"}) EXPECT_EQ(Client(address, port).error, ECONNREFUSED) << address;
+  for (auto* address : {"127.0.0.1", "::1", "10.99.0.1"})
+    EXPECT_EQ(Client(address, port).error, ECONNREFUSED) << address;
   EXPECT_EQ(far_error(), ECONNREFUSED);
   EXPECT_EQ(far_error("fd99::1"), ECONNREFUSED);
   EXPECT_GE(open.round_trip_ms(), 0) << "a connection that existed was hit";
@@ -87,7 +91,8 @@ TEST_F(Refusal, of_a_share) {
   auto flaky = fault({{"share", "40%"}});
   flaky.apply();
   int refused = 0;
-  for (int i = 0; i < 300; ++i) refused += Client("127.0.0.1", port).error == ECONNREFUSED;
+  for (int i = 0; i < 300; ++i)
+    refused += Client("127.0.0.1", port).error == ECONNREFUSED;
   EXPECT_NEAR(refused, 120, 4 * std::sqrt(300 * 0.4 * 0.6));
   const auto dose = flaky->measure();
   EXPECT_GE(dose.measured.at("attempts_matched").to_number<int>(), 300);
@@ -105,7 +110,8 @@ TEST_F(Refusal, beyond_a_limit) {
   }
   EXPECT_EQ(Client("127.0.0.1", port).error, ECONNREFUSED);
   EXPECT_EQ(far_error(), ECONNREFUSED);
-  for (auto& one : open) EXPECT_GE(one->round_trip_ms(), 0) << "an open connection was hit";
+  for (auto& one : open)
+    EXPECT_GE(one->round_trip_ms(), 0) << "an open connection was hit";
   open.pop_back();
   int error = ECONNREFUSED;  // the kernel looks once a jiffy at most whether one has gone
   for (int i = 0; i < 100 && error; ++i) {
@@ -118,7 +124,9 @@ TEST_F(Refusal, beyond_a_limit) {
 }
 
 TEST_F(Refusal, a_limit_counts_all_peers_ports_and_families_together) {
-  for (boost::json::object with : {boost::json::object{{"to", {"127.0.0.1", "10.99.0.1", "10.99.0.2", "::1", "fd99::2"}}}, boost::json::object{}}) {
+  for (boost::json::object with :
+       {boost::json::object{{"to", {"127.0.0.1", "10.99.0.1", "10.99.0.2", "::1", "fd99::2"}}},
+        boost::json::object{}}) {
     with["limit"] = 1;
     auto full = fault(with);
     full.apply();
@@ -138,11 +146,14 @@ TEST_F(Refusal, dropped_syns_come_again) {
     auto lost = fault({{"mode", "drop"}});
     lost.apply();
     const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    sockaddr_in to{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+    sockaddr_in to{
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
     EXPECT_EQ(::connect(descriptor, reinterpret_cast<sockaddr*>(&to), sizeof to), -1);
     EXPECT_EQ(errno, EINPROGRESS);
-    for (int i = 0; i < 500 && lost->measure().measured.at("attempts_refused").to_number<int>() < 2; ++i) ::usleep(10'000);
-    EXPECT_GE(lost->measure().measured.at("attempts_refused").to_number<int>(), 2) << "a SYN that is lost is sent again";
+    for (int i = 0; i < 500 && lost->measure().measured.at("attempts_refused").to_number<int>() < 2; ++i)
+      ::usleep(10'000);
+    EXPECT_GE(lost->measure().measured.at("attempts_refused").to_number<int>(), 2)
+        << "a SYN that is lost is sent again";
     int error = -1;
     socklen_t size = sizeof error;
     ::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -158,7 +169,9 @@ TEST_F(Refusal, of_what_one_process_makes) {
   const ServerProcess asker{[] { return std::make_shared<int>(0); }, group.folder};
   RunFault broken{"network.refuse", {{"port", {port}}}, {{"pid", asker.pid()}}};
   broken.apply();
-  auto error = [](std::uint16_t to) { return [to] { return static_cast<double>(Client("127.0.0.1", to).error); }; };
+  auto error = [](std::uint16_t to) {
+    return [to] { return static_cast<double>(Client("127.0.0.1", to).error); };
+  };
   EXPECT_EQ(testing::in_cgroup(group.folder, error(port)), ECONNREFUSED);
   EXPECT_EQ(testing::in_cgroup(group.folder, error(other_port)), 0);
   EXPECT_EQ(Client("127.0.0.1", port).error, 0);
@@ -217,7 +230,8 @@ TEST_F(Refusal, more_ephemeral_ports_than_descriptors_are_refused_by_plan_and_do
       RunFault all{"network.exhaust_ports", {}, {{"interface", "any"}}};
       wrong += 2;
     } catch (const std::runtime_error& e) {
-      wrong += std::string_view(e.what()).find("31000 ports are to be held") == std::string_view::npos ? 4 : 0;
+      wrong +=
+          std::string_view(e.what()).find("31000 ports are to be held") == std::string_view::npos ? 4 : 0;
     }
     RunFault some{"network.exhaust_ports", {{"leave", 30'000}}, {{"interface", "any"}}};
     ::_exit(wrong);
@@ -263,12 +277,15 @@ TEST_F(Refusal, ephemeral_ports_run_out_and_come_back) {
   EXPECT_EQ(few.undo(), "");
 }
 
-// A port that only connections have is shared by the kernel with connections to other peers, if nobody keeps it from that.
+// A port that only connections have is shared by the kernel with connections to other peers, if nobody keeps
+// it from that.
 TEST_F(Refusal, ephemeral_ports_run_out_beside_connections_that_live_or_have_just_ended) {
   testing::shell("echo 40000 40199 >/proc/sys/net/ipv4/ip_local_port_range");
   std::vector<std::unique_ptr<Client>> pool;
-  for (int i = 0; i < 10; ++i) pool.push_back(std::make_unique<Client>("127.0.0.1", port));
-  for (int i = 0; i < 5; ++i) Client("10.99.0.1", other_port).round_trip_ms();  // they wait (TIME_WAIT)
+  for (int i = 0; i < 10; ++i)
+    pool.push_back(std::make_unique<Client>("127.0.0.1", port));
+  for (int i = 0; i < 5; ++i)
+    Client("10.99.0.1", other_port).round_trip_ms();  // they wait (TIME_WAIT)
   const auto begun = connections_begun();
   RunFault none{"network.exhaust_ports", {}, {{"interface", "any"}}};
   none.apply();
@@ -276,7 +293,8 @@ TEST_F(Refusal, ephemeral_ports_run_out_beside_connections_that_live_or_have_jus
     for (auto* address : {"127.0.0.1", "127.0.0.2", "10.99.0.1", "::1", "fd99::1"})
       EXPECT_EQ(Client(address, i % 2 ? port : other_port).error, EADDRNOTAVAIL) << address;
   EXPECT_EQ(connections_begun(), begun);
-  for (auto& one : pool) EXPECT_GE(one->round_trip_ms(), 0) << "a connection that existed was hit";
+  for (auto& one : pool)
+    EXPECT_GE(one->round_trip_ms(), 0) << "a connection that existed was hit";
   auto dose = none->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_GE(dose.measured.at("ports_shared_with_connections").to_number<int>(), 10);
@@ -295,7 +313,8 @@ TEST_F(Refusal, a_port_that_is_found_after_all_takes_the_verification_back) {
   testing::shell("echo 40000 40109 >/proc/sys/net/ipv4/ip_local_port_range");
   const auto dose = none->measure();
   EXPECT_FALSE(dose.verified);
-  EXPECT_NE(dose.reason.find("the kernel still finds a port for who connects"), std::string::npos) << dose.reason;
+  EXPECT_NE(dose.reason.find("the kernel still finds a port for who connects"), std::string::npos)
+      << dose.reason;
 }
 
 TEST_F(Refusal, spares_peers_that_are_left_out) {
@@ -312,12 +331,16 @@ TEST_F(Refusal, that_hit_nobody_says_who_was_there) {
   auto down = fault({});
   down.apply();
   Dose dose;
-  for (const auto until = monotonic_ns() + 10'000'000'000; monotonic_ns() < until && dose.reason.find("what passed") == std::string::npos;) {
+  for (const auto until = monotonic_ns() + 10'000'000'000;
+       monotonic_ns() < until && dose.reason.find("what passed") == std::string::npos;) {
     EXPECT_GE(open.round_trip_ms(), 0);
     dose = down->measure();
   }
   EXPECT_FALSE(dose.verified);
-  EXPECT_NE(dose.reason.find(fmt::format("what came to port {} was not hit: by connections that were there before", port)), std::string::npos) << dose.reason;
+  EXPECT_NE(dose.reason.find(
+                fmt::format("what came to port {} was not hit: by connections that were there before", port)),
+            std::string::npos)
+      << dose.reason;
   EXPECT_EQ(dose.reason.find("nobody"), std::string::npos) << dose.reason;
 }
 

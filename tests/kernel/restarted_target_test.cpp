@@ -1,4 +1,5 @@
-// Services with a network namespace of their own, as containers have, that are started anew while a network fault is in force.
+// Services with a network namespace of their own, as containers have, that are started anew while a network
+// fault is in force.
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -31,7 +32,9 @@ struct Case {
   boost::json::object with, on;
 };
 
-void PrintTo(const Case& one, std::ostream* out) { *out << one.fault; }
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << one.fault;
+}
 
 class TargetInItsNamespace : public ::testing::Test {
  protected:
@@ -47,7 +50,11 @@ class TargetInItsNamespace : public ::testing::Test {
         },
         cgroup_folder);
   }
-  bool told(Fault& fault) const { return fault.measure().reason.find("is in another network namespace than the one that is acted in, and is not hit") != std::string::npos; }
+  bool told(Fault& fault) const {
+    return fault.measure().reason.find(
+               "is in another network namespace than the one that is acted in, and is not hit") !=
+           std::string::npos;
+  }
   bool told_in_time(Fault& fault) const {
     for (int i = 0; i < 30; ++i, ::usleep(100'000))
       if (told(fault)) return true;
@@ -78,10 +85,13 @@ TEST_P(RestartedTarget, has_escaped_and_the_dose_says_so) {
   service = start();
   EXPECT_TRUE(told_in_time(fault.fault())) << fault->measure().reason;
   EXPECT_FALSE(fault->measure().verified);
-  EXPECT_NE(fault->measure().reason.find("[" + std::to_string(service->pid()) + "], started at "), std::string::npos) << fault->measure().reason;
+  EXPECT_NE(fault->measure().reason.find("[" + std::to_string(service->pid()) + "], started at "),
+            std::string::npos)
+      << fault->measure().reason;
   const auto count = [&] {
     const auto events = fault->events();
-    return std::count_if(events.begin(), events.end(), [](auto& one) { return one.event == "fault.ineffective"; });
+    return std::count_if(events.begin(), events.end(),
+                         [](auto& one) { return one.event == "fault.ineffective"; });
   };
   EXPECT_GE(count(), 1);
   EXPECT_EQ(count(), 0) << "once";
@@ -93,16 +103,19 @@ TEST_P(RestartedTarget, has_escaped_and_the_dose_says_so) {
 
 // The kernel gives the inode of a namespace that is gone to the next one.
 TEST_F(TargetInItsNamespace, has_escaped_to_one_that_got_the_inode_of_its_own) {
-  // The lowest that is free is given: those below are kept. Nothing where somebody else on this machine was quicker.
+  // The lowest that is free is given: those below are kept. Nothing where somebody else on this machine was
+  // quicker.
   const auto start_with_the_inode = [](std::uint64_t wanted) -> std::unique_ptr<ServerProcess> {
     std::vector<std::unique_ptr<ServerProcess>> kept;
-    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{3}; std::chrono::steady_clock::now() < until;) {
+    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{3};
+         std::chrono::steady_clock::now() < until;) {
       kept.push_back(start_in(""));
       if (network_namespace_of(kept.back()->pid()) == wanted) return std::move(kept.back());
     }
     return nullptr;
   };
-  for (auto& [name, with, on] : {Case{"network.mtu", {{"mtu", 1500}}, {{"interface", "lo"}}}, Case{"network.reset", {{"every", "1s"}}, {}}}) {
+  for (auto& [name, with, on] : {Case{"network.mtu", {{"mtu", 1500}}, {{"interface", "lo"}}},
+                                 Case{"network.reset", {{"every", "1s"}}, {}}}) {
     std::unique_ptr<ServerProcess> successor;
     for (int attempt = 0; attempt < 5 && !successor; ++attempt) {
       auto service = start();
@@ -125,7 +138,8 @@ TEST_F(TargetInItsNamespace, is_not_missed_while_processes_of_it_come_and_go_the
   const auto helper = [&] {
     return std::make_unique<ServerProcess>(
         [&] {
-          const int fd = ::open(("/proc/" + std::to_string(service->pid()) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC);
+          const int fd =
+              ::open(("/proc/" + std::to_string(service->pid()) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC);
           return ::setns(fd, CLONE_NEWNET) == 0 ? std::make_shared<int>(0) : nullptr;
         },
         group.folder);
@@ -141,15 +155,19 @@ TEST_F(TargetInItsNamespace, is_not_missed_while_processes_of_it_come_and_go_the
   EXPECT_EQ(fault.undo(), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, RestartedTarget,
-                         ::testing::Values(Case{"network.delay", {{"delay", "5ms"}, {"direction", "both"}}, {}}, Case{"network.partition", {}, {}}, Case{"network.refuse", {}, {}},
-                                           Case{"tcp.latency", {{"latency", "5ms"}}, {}}, Case{"dns.fail", {}, {}}, Case{"network.mtu", {{"mtu", 1500}}, {{"interface", "lo"}}},
-                                           Case{"network.occupy", {{"port", {7020}}}, {}}, Case{"network.reset", {{"every", "1s"}}, {}}),
-                         [](auto& info) {
-                           std::string name = info.param.fault;
-                           name.replace(name.find('.'), 1, "_");
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Of, RestartedTarget,
+    ::testing::Values(Case{"network.delay", {{"delay", "5ms"}, {"direction", "both"}}, {}},
+                      Case{"network.partition", {}, {}}, Case{"network.refuse", {}, {}},
+                      Case{"tcp.latency", {{"latency", "5ms"}}, {}}, Case{"dns.fail", {}, {}},
+                      Case{"network.mtu", {{"mtu", 1500}}, {{"interface", "lo"}}},
+                      Case{"network.occupy", {{"port", {7020}}}, {}},
+                      Case{"network.reset", {{"every", "1s"}}, {}}),
+    [](auto& info) {
+      std::string name = info.param.fault;
+      name.replace(name.find('.'), 1, "_");
+      return name;
+    });
 
 }  // namespace
 }  // namespace squall

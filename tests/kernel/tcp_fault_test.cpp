@@ -1,4 +1,5 @@
-// Faults on TCP connections, in front of real services in network namespaces of the test's own, without their knowing.
+// Faults on TCP connections, in front of real services in network namespaces of the test's own, without their
+// knowing.
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -12,9 +13,9 @@
 #include "injector/faults/afterwards.hpp"
 #include "injector/faults/claims.hpp"
 #include "injector/host/snapshot/snapshot.hpp"
-#include "tests/support/tcp_peers.hpp"
 #include "tests/support/own_network.hpp"
 #include "tests/support/run_fault.hpp"
+#include "tests/support/tcp_peers.hpp"
 
 namespace squall {
 namespace {
@@ -42,7 +43,9 @@ class TcpFault : public ::testing::Test {
   OwnNetwork network;
   ServerProcess server{echo_at(port)};
 
-  static RunFault fault(const std::string& name, boost::json::object with, std::uint64_t seed = 1) { return RunFault{name, with, {{"listens_on", port}}, seed}; }
+  static RunFault fault(const std::string& name, boost::json::object with, std::uint64_t seed = 1) {
+    return RunFault{name, with, {{"listens_on", port}}, seed};
+  }
   double far_round_trip_ms(const std::string& address = "10.99.0.1") const {
     double out = 0;
     network.at_the_other_end([&] { out = Client{address, port}.round_trip_ms(); });
@@ -59,7 +62,8 @@ TEST_F(TcpFault, latency_hits_new_connections_from_far_and_near_and_its_dose_is_
     EXPECT_GE(took, 199) << address;
     EXPECT_LT(took, 2000) << address;
   }
-  for (auto* address : {"127.0.0.1", "::1", "10.99.0.1"}) EXPECT_GE(Client(address, port).round_trip_ms(), 199) << address;
+  for (auto* address : {"127.0.0.1", "::1", "10.99.0.1"})
+    EXPECT_GE(Client(address, port).round_trip_ms(), 199) << address;
   EXPECT_TRUE(quick(before.round_trip_ms()));
   const auto dose = slow->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
@@ -75,11 +79,13 @@ TEST_F(TcpFault, connections_made_meanwhile_outlive_the_fault) {
   Client meanwhile{"127.0.0.1", port}, asking{"127.0.0.1", port};
   std::unique_ptr<Client> afar;
   network.at_the_other_end([&] { afar = std::make_unique<Client>("10.99.0.1", port); });
-  for (auto* client : {&meanwhile, &asking, afar.get()}) EXPECT_GE(client->round_trip_ms(), 199);
+  for (auto* client : {&meanwhile, &asking, afar.get()})
+    EXPECT_GE(client->round_trip_ms(), 199);
   asking.send("what waits at the undo");
   EXPECT_EQ(slow.undo(), "");
   EXPECT_EQ(asking.receive(22), "what waits at the undo");
-  for (auto* client : {&meanwhile, &asking, afar.get()}) EXPECT_TRUE(quick(client->round_trip_ms()));
+  for (auto* client : {&meanwhile, &asking, afar.get()})
+    EXPECT_TRUE(quick(client->round_trip_ms()));
   EXPECT_TRUE(quick(far_round_trip_ms()));
 }
 
@@ -93,7 +99,8 @@ TEST_F(TcpFault, connections_that_go_on_learn_of_the_end_of_the_session) {
   EXPECT_GE(idle.round_trip_ms(), 49);
   EXPECT_GE(afar->round_trip_ms(), 49);
   EXPECT_EQ(slow.undo(), "");
-  std::this_thread::sleep_for(std::chrono::milliseconds{1'500});  // idle is what has carried nothing for a second
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds{1'500});  // idle is what has carried nothing for a second
   Client busy{"127.0.0.1", port};
   EXPECT_TRUE(quick(busy.round_trip_ms())) << "who comes after the undo goes to the server itself";
   EXPECT_TRUE(quick(afar->round_trip_ms()));
@@ -127,12 +134,16 @@ TEST_F(TcpFault, other_ports_and_other_peers_are_not_hit) {
   EXPECT_GE(far_round_trip_ms("fd99::1"), 199);
 }
 
-bool go_together(Fault& one, Fault& other) { return !clash(one.claims(), other.claims()); }
+bool go_together(Fault& one, Fault& other) {
+  return !clash(one.claims(), other.claims());
+}
 
 TEST_F(TcpFault, two_of_different_peers_each_hit_their_own) {
-  const boost::json::object slow{{"latency", "200ms"}, {"to", {"10.99.0.2", "fd99::/64"}}}, slower{{"latency", "500ms"}, {"to", {"127.0.0.0/8"}}};
+  const boost::json::object slow{{"latency", "200ms"}, {"to", {"10.99.0.2", "fd99::/64"}}},
+      slower{{"latency", "500ms"}, {"to", {"127.0.0.0/8"}}};
   for (const bool other_order : {false, true}) {
-    auto one = fault("tcp.latency", other_order ? slower : slow), other = fault("tcp.latency", other_order ? slow : slower);
+    auto one = fault("tcp.latency", other_order ? slower : slow),
+         other = fault("tcp.latency", other_order ? slow : slower);
     EXPECT_TRUE(go_together(one.fault(), other.fault()));
     one.apply();
     other.apply();
@@ -143,9 +154,12 @@ TEST_F(TcpFault, two_of_different_peers_each_hit_their_own) {
     }
     EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 499);
     EXPECT_TRUE(quick(Client("10.99.0.1", port).round_trip_ms())) << "nobody means it";
-    for (auto* each : {&one, &other}) EXPECT_EQ((*each)->measure().measured.at("connections_hit").to_number<int>(), (each == &one) == other_order ? 1 : 2);
+    for (auto* each : {&one, &other})
+      EXPECT_EQ((*each)->measure().measured.at("connections_hit").to_number<int>(),
+                (each == &one) == other_order ? 1 : 2);
     EXPECT_EQ(one.undo(), "");
-    EXPECT_GE(other_order ? far_round_trip_ms() : Client("127.0.0.1", port).round_trip_ms(), 199) << "the other one goes on";
+    EXPECT_GE(other_order ? far_round_trip_ms() : Client("127.0.0.1", port).round_trip_ms(), 199)
+        << "the other one goes on";
   }
 }
 
@@ -157,7 +171,8 @@ TEST_F(TcpFault, some_peers_are_slow_while_others_are_refused) {
   refuse.apply();
   slow.apply();
   EXPECT_GE(far_round_trip_ms(), 199);
-  for (auto* address : {"10.99.0.1", "127.0.0.1"}) EXPECT_EQ(Client(address, port).error, ECONNREFUSED) << address;
+  for (auto* address : {"10.99.0.1", "127.0.0.1"})
+    EXPECT_EQ(Client(address, port).error, ECONNREFUSED) << address;
   EXPECT_TRUE(refuse->measure().verified) << refuse->measure().reason;
   EXPECT_EQ(slow->measure().measured.at("connections_hit").to_number<int>(), 1);
 }
@@ -185,12 +200,15 @@ TEST_F(TcpFault, leaves_link_local_addresses_alone) {
   const auto took = near.round_trip_ms();
   EXPECT_GE(took, 0);
   EXPECT_LT(took, 150);
-  EXPECT_TRUE(quick(far_round_trip_ms("fe80::99%sqb"))) << "the server could not be shown such a client's address";
+  EXPECT_TRUE(quick(far_round_trip_ms("fe80::99%sqb")))
+      << "the server could not be shown such a client's address";
 }
 
 // As kube-proxy does, which is on many a host.
 TEST_F(TcpFault, its_own_packets_bear_no_mark_that_others_drop) {
-  testing::shell("nft add table ip others && nft 'add chain ip others out { type filter hook output priority 0; }' && nft add rule ip others out meta mark and 0xc000 != 0 drop");
+  testing::shell(
+      "nft add table ip others && nft 'add chain ip others out { type filter hook output priority 0; }' && "
+      "nft add rule ip others out meta mark and 0xc000 != 0 drop");
   auto slow = fault("tcp.latency", {{"latency", "50ms"}});
   slow.apply();
   EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 49);
@@ -223,7 +241,9 @@ TEST_F(TcpFault, each_does_what_it_says_and_tells_its_dose) {
   {
     auto thin = fault("tcp.bandwidth", {{"rate", "20kB/s"}});
     const auto limits = thin->limits();
-    EXPECT_TRUE(std::any_of(limits.begin(), limits.end(), [](auto& text) { return text.find("10 connections at once carry 200") != std::string::npos; }));
+    EXPECT_TRUE(std::any_of(limits.begin(), limits.end(), [](auto& text) {
+      return text.find("10 connections at once carry 200") != std::string::npos;
+    }));
     thin.apply();
     {
       std::vector<std::jthread> clients;
@@ -290,7 +310,8 @@ TEST_F(TcpFault, each_does_what_it_says_and_tells_its_dose) {
 TEST_F(TcpFault, its_dose_says_what_was_prescribed) {
   auto reset = fault("tcp.reset_peer", {{"share", "50%"}, {"after", "5ms"}});
   reset.apply();
-  for (int i = 0; i < 30; ++i) Client{"127.0.0.1", port}.round_trip_ms();
+  for (int i = 0; i < 30; ++i)
+    Client{"127.0.0.1", port}.round_trip_ms();
   const auto dose = reset->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.prescribed.at("share_percent").to_number<int>(), 50);
@@ -313,13 +334,15 @@ TEST_F(TcpFault, what_hit_nobody_is_not_verified) {
   Client idle{"127.0.0.1", port};
   ASSERT_EQ(idle.error, 0);
   // The kernel answers before the proxy accepts.
-  for (int i = 0; i < 500 && (dose = slow->measure()).measured.at("connections") == 0; ++i) ::usleep(10'000);
+  for (int i = 0; i < 500 && (dose = slow->measure()).measured.at("connections") == 0; ++i)
+    ::usleep(10'000);
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.reason, "nothing was sent over the connections: nothing was delayed");
 }
 
 TEST_F(TcpFault, a_check_that_connects_and_hangs_up_is_no_connection_that_was_reset_or_closed) {
-  for (auto& [name, with] : {std::pair{"tcp.reset_peer", boost::json::object{}}, std::pair{"tcp.timeout", boost::json::object{{"after", "1ms"}}}}) {
+  for (auto& [name, with] : {std::pair{"tcp.reset_peer", boost::json::object{}},
+                             std::pair{"tcp.timeout", boost::json::object{{"after", "1ms"}}}}) {
     auto ends = fault(name, with);
     ends.apply();
     for (int i = 0; i < 3; ++i) {
@@ -387,13 +410,15 @@ TEST_F(TcpFault, a_ramp_delays_ever_more) {
   slow.apply();
   Client client{"127.0.0.1", port};
   double least = client.round_trip_ms();
-  for (int attempt = 1; attempt < 4 && least >= 90; ++attempt) least = std::min(least, client.round_trip_ms());
+  for (int attempt = 1; attempt < 4 && least >= 90; ++attempt)
+    least = std::min(least, client.round_trip_ms());
   EXPECT_LT(least, 90);
   EXPECT_EQ(slow->measure().reason, "still being ramped up");
   slow->set_level(0.5);
   EXPECT_GE(client.round_trip_ms(), 99);
   slow->set_level(1);
-  for (int i = 0; i < 4; ++i) EXPECT_GE(client.round_trip_ms(), 199);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_GE(client.round_trip_ms(), 199);
   const auto dose = slow->measure();
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.samples, 4U);
@@ -414,7 +439,8 @@ TEST_F(TcpFault, peers_that_are_left_out_are_not_hit) {
   EXPECT_TRUE(quick(far_round_trip_ms()));
   EXPECT_TRUE(quick(far_round_trip_ms("fd99::1")));
   EXPECT_GE(Client("127.0.0.1", port).round_trip_ms(), 199);
-  EXPECT_TRUE(slow->targets().back().ends_with(", but not from 10.99.0.2 or fd99::/64")) << slow->targets().back();
+  EXPECT_TRUE(slow->targets().back().ends_with(", but not from 10.99.0.2 or fd99::/64"))
+      << slow->targets().back();
 }
 
 }  // namespace

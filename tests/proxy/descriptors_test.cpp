@@ -15,18 +15,26 @@ using namespace testing;
 
 class Descriptors : public ::testing::Test {
  protected:
-  // With a proxy in front of the server; `upstream` is a name or an address. And one in front of no host, which is asked first,
-  // and a timer is set: a sanitizer's check of an object's type takes descriptors, the first time for each type.
+  // With a proxy in front of the server; `upstream` is a name or an address. And one in front of no host,
+  // which is asked first, and a timer is set: a sanitizer's check of an object's type takes descriptors, the
+  // first time for each type.
   void start(int soft, int hard, const std::string& upstream = "127.0.0.1") {
     const auto nowhere = test::free_port();
-    const auto config = files.write("proxies.json", fmt::format(R"([{{"name":"a","listen":"127.0.0.1:{}","upstream":"{}:{}"}},{{"name":"b","listen":"127.0.0.1:{}","upstream":"{}:1"}}])",
-                                                                port, upstream, server.port(), nowhere, std::string(300, 'x')));
+    const auto config = files.write(
+        "proxies.json",
+        fmt::format(
+            R"([{{"name":"a","listen":"127.0.0.1:{}","upstream":"{}:{}"}},{{"name":"b","listen":"127.0.0.1:{}","upstream":"{}:1"}}])",
+            port, upstream, server.port(), nowhere, std::string(300, 'x')));
     const auto api = test::free_port();
     squall.emplace(test::ServerProcess::Start{
-        .command = {"prlimit", fmt::format("--nofile={}:{}", soft, hard), test::bin_dir() + "/squall", "toxiproxy", "--config", config, "--listen", fmt::format("127.0.0.1:{}", api)}, .port = api, .user = {}});
+        .command = {"prlimit", fmt::format("--nofile={}:{}", soft, hard), test::bin_dir() + "/squall",
+                    "toxiproxy", "--config", config, "--listen", fmt::format("127.0.0.1:{}", api)},
+        .port = api,
+        .user = {}});
     EXPECT_EQ(Client{nowhere}.rest(), "");
     const auto toxics = fmt::format("http://127.0.0.1:{}/proxies/a/toxics", api);
-    test::run({"curl", "-sf", "-d", R"({"name":"timer","type":"latency","attributes":{"latency":1}})", toxics});
+    test::run(
+        {"curl", "-sf", "-d", R"({"name":"timer","type":"latency","attributes":{"latency":1}})", toxics});
     Client slow{port};
     slow.send("ping");
     EXPECT_EQ(slow.bytes(4), "ping");

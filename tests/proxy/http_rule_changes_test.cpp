@@ -31,7 +31,8 @@ TEST_F(Http, an_answer_reaches_whoever_still_sends_the_request) {
   Client idle{proxy.port()};
   idle.send("GET /hit HTTP/1.0\r\n\r\n");
   EXPECT_TRUE(idle.rest().ends_with("broken"));
-  EXPECT_TRUE(soon([&] { return proxy.statistics().open <= 1; })) << "who never closes is waited for for ever";
+  EXPECT_TRUE(soon([&] { return proxy.statistics().open <= 1; }))
+      << "who never closes is waited for for ever";
 }
 
 TEST_F(Http, what_is_delayed_leaves_when_the_rule_goes) {
@@ -45,7 +46,8 @@ TEST_F(Http, what_is_delayed_leaves_when_the_rule_goes) {
     const std::uint64_t held = before + 2;
     EXPECT_TRUE(soon([&] { return proxy.statistics().http.done == held; }));
     proxy.no_rule();
-    for (auto* path : {"/hit/1", "/2", "/hit/3"}) EXPECT_TRUE(has(answer().first, fmt::format("X-Of: {}", path)));
+    for (auto* path : {"/hit/1", "/2", "/hit/3"})
+      EXPECT_TRUE(has(answer().first, fmt::format("X-Of: {}", path)));
   }
   EXPECT_TRUE(proxy.statistics().down.held_ms.empty()) << "they were not held as long as was asked";
 }
@@ -63,7 +65,8 @@ TEST_F(Http, what_is_delayed_waits_no_longer_than_a_new_rule_says) {
     EXPECT_TRUE(has(answer().first, "X-Of: /hit"));
   };
   held_then(std::chrono::seconds{100}, std::chrono::milliseconds{10});
-  held_then(std::chrono::milliseconds{500}, std::chrono::seconds{100});  // as on a ramp: what waits goes when it was to go
+  held_then(std::chrono::milliseconds{500},
+            std::chrono::seconds{100});  // as on a ramp: what waits goes when it was to go
 }
 
 TEST_F(Http, an_answer_that_comes_after_the_rule_went_is_as_it_was) {
@@ -88,7 +91,9 @@ TEST_F(Http, an_answer_that_comes_after_the_rule_went_is_as_it_was) {
 }
 
 TEST_F(Http, nothing_of_ours_is_added_to_an_answer_that_breaks_off) {
-  for (const std::string half : {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "HTTP/1.0 200 OK\r\n\r\nup to the end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha"}) {
+  for (const std::string half :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "HTTP/1.0 200 OK\r\n\r\nup to the end",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha"}) {
     Upstream breaks{[&](Client& one) {
       header_of(one);
       one.send(half);
@@ -102,7 +107,9 @@ TEST_F(Http, nothing_of_ours_is_added_to_an_answer_that_breaks_off) {
 }
 
 TEST_F(Http, where_the_protocol_would_change_a_lost_answer_is_the_last_thing) {
-  for (const std::string server_says : {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nframes", "HTTP/1.1 200 OK\r\n\r\nframes"}) {
+  for (const std::string server_says :
+       {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nframes",
+        "HTTP/1.1 200 OK\r\n\r\nframes"}) {
     Upstream tunnel{[&](Client& one) {
       header_of(one);
       one.send(server_says);
@@ -111,9 +118,12 @@ TEST_F(Http, where_the_protocol_would_change_a_lost_answer_is_the_last_thing) {
     ProxyUnderTest other{tunnel.port(), 1, true};
     other.rule(rule(Act::abort, Side::response, "*"));
     Client one{other.port()};
-    one.send(has(server_says, "101") ? get("/chat", "Connection: Upgrade\r\nUpgrade: x\r\n") : "CONNECT hit:443 HTTP/1.1\r\nHost: hit\r\n\r\n");
+    one.send(has(server_says, "101") ? get("/chat", "Connection: Upgrade\r\nUpgrade: x\r\n")
+                                     : "CONNECT hit:443 HTTP/1.1\r\nHost: hit\r\n\r\n");
     const auto all = one.rest();
-    EXPECT_TRUE(all.starts_with("HTTP/1.1 503 ") && has(all, "Connection: close") && all.ends_with("\r\n\r\nbroken")) << all;
+    EXPECT_TRUE(all.starts_with("HTTP/1.1 503 ") && has(all, "Connection: close") &&
+                all.ends_with("\r\n\r\nbroken"))
+        << all;
     EXPECT_EQ(one.error, 0);
   }
 }
@@ -130,10 +140,12 @@ TEST_F(Http, a_client_of_http_1_0_keeps_the_connection_where_it_asked_to) {
 
 TEST_F(Http, empty_lines_before_a_request_pass) {
   proxy.rule(rule(Act::abort));
-  for (const std::string blank : {"\r\n", "\n", "\r\n\r\n"}) EXPECT_TRUE(has(ask(blank + get("/hit")).first, " 503 "));
+  for (const std::string blank : {"\r\n", "\n", "\r\n\r\n"})
+    EXPECT_TRUE(has(ask(blank + get("/hit")).first, " 503 "));
   client.send("POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n" + get("/hit") + "\r");
   client.send("\n" + get("/2"));
-  for (auto* expected : {"X-Of: /1", " 503 ", "X-Of: /2"}) EXPECT_TRUE(has(answer().first, expected)) << expected;
+  for (auto* expected : {"X-Of: /1", " 503 ", "X-Of: /2"})
+    EXPECT_TRUE(has(answer().first, expected)) << expected;
   std::string arrived;
   Upstream records{[&](Client& one) {
     arrived = header_of(one);

@@ -11,15 +11,19 @@ using namespace testing;
 
 TEST_F(Http, passes_byte_for_byte_however_it_is_cut) {
   proxy.rule(rule(Act::abort, Side::request, "/never"));
-  const std::string all = get("/one") + "HEAD /two HTTP/1.1\r\nHost:    odd   \r\nX-a: 1\r\nx-A: 2\r\n\r\n" + "POST /three HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello" +
-                          "POST /chunked HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n" + get("/nothing") + get("/bytes/100000") + get("/until-the-end");
+  const std::string all =
+      get("/one") + "HEAD /two HTTP/1.1\r\nHost:    odd   \r\nX-a: 1\r\nx-A: 2\r\n\r\n" +
+      "POST /three HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello" +
+      "POST /chunked HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n" +
+      get("/nothing") + get("/bytes/100000") + get("/until-the-end");
   Client direct{server.port()};
   direct.send(all);
   const auto expected = direct.rest();
   for (std::size_t size : {1UL, 7UL, 1000UL}) {
     Client through{proxy.port()};
     std::thread sender{[&] {
-      for (std::size_t i = 0; i < all.size(); i += size) through.send(all.substr(i, size));
+      for (std::size_t i = 0; i < all.size(); i += size)
+        through.send(all.substr(i, size));
     }};
     EXPECT_TRUE(through.rest() == expected) << "in pieces of " << size;
     sender.join();
@@ -31,7 +35,9 @@ TEST_F(Http, passes_byte_for_byte_however_it_is_cut) {
 
 TEST_F(Http, aborts_in_turn_among_pipelined_requests) {
   proxy.rule(rule(Act::abort));
-  client.send(get("/1") + get("/hit/2?x") + "POST /hit/3 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + get("/chunked") + "HEAD /hit/5 HTTP/1.1\r\n\r\n" + get("/6"));
+  client.send(get("/1") + get("/hit/2?x") +
+              "POST /hit/3 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" +
+              get("/chunked") + "HEAD /hit/5 HTTP/1.1\r\n\r\n" + get("/6"));
   EXPECT_TRUE(has(answer().first, "X-Of: /1"));
   for (int i : {2, 3}) {
     const auto [header, body] = answer();
@@ -91,14 +97,16 @@ TEST_F(Http, headers_are_set_and_removed_on_either_side) {
   change.set = {{"X-Trace", "none"}, {"Host", "elsewhere"}};
   change.remove = {"authorization"};
   proxy.rule(change);
-  const auto seen_by_server = ask(get("/hit", "Authorization: secret\r\nAccept: a\r\nX-Trace: 1\r\nx-trace: 2\r\n")).second;
+  const auto seen_by_server =
+      ask(get("/hit", "Authorization: secret\r\nAccept: a\r\nX-Trace: 1\r\nx-trace: 2\r\n")).second;
   EXPECT_EQ(seen_by_server, "GET /hit HTTP/1.1\r\nAccept: a\r\nX-Trace: none\r\nHost: elsewhere\r\n\r\n");
   change.side = Side::response;
   change.set = {{"Retry-After", "5"}};
   change.remove = {"X-Of"};
   proxy.rule(change);
   const auto [header, body] = ask(get("/hit"));
-  EXPECT_EQ(header, fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nRetry-After: 5\r\n\r\n", body.size()));
+  EXPECT_EQ(header,
+            fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nRetry-After: 5\r\n\r\n", body.size()));
   EXPECT_TRUE(works());
 }
 
@@ -107,12 +115,16 @@ TEST_F(Http, bodies_are_replaced_on_either_side) {
   proxy.rule(change);
   auto [header, body] = ask(get("/chunked"));
   EXPECT_EQ(body, "broken");
-  EXPECT_TRUE(has(header, "Content-Length: 6\r\n") && has(header, "Content-Type: text/plain") && !has(header, "Encoding")) << header;
+  EXPECT_TRUE(has(header, "Content-Length: 6\r\n") && has(header, "Content-Type: text/plain") &&
+              !has(header, "Encoding"))
+      << header;
   EXPECT_TRUE(works());
-  EXPECT_TRUE(has(ask("HEAD /chunked HTTP/1.1\r\n\r\n", true).first, "Encoding: chunked")) << "what has no body stays";
+  EXPECT_TRUE(has(ask("HEAD /chunked HTTP/1.1\r\n\r\n", true).first, "Encoding: chunked"))
+      << "what has no body stays";
   change = rule(Act::body);
   proxy.rule(change);
-  const auto at_server = ask("POST /hit HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").second;
+  const auto at_server =
+      ask("POST /hit HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").second;
   EXPECT_EQ(at_server, "POST /hit HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nbroken");
   EXPECT_TRUE(works());
   EXPECT_TRUE(has(ask(get("/hit")).second, get("/hit")));
@@ -158,7 +170,8 @@ TEST_F(Http, delays_by_turns_and_tells_how_long) {
   client.send(get("/1") + get("/hit") + get("/3"));
   for (auto* path : {"/1", "/hit", "/3"}) {
     EXPECT_TRUE(has(answer().first, fmt::format("X-Of: {}", path)));
-    const auto ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    const auto ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     if (path != std::string_view("/1")) EXPECT_GE(ms, 150) << path;
   }
   const auto seen = proxy.statistics();
@@ -208,7 +221,9 @@ TEST_F(Http, anything_else_passes_unread) {
   Upstream echo_server{echo};
   ProxyUnderTest other{echo_server.port(), 1, true};
   other.rule(rule(Act::abort, Side::request, "*"));
-  for (const auto& text : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") + noise(50'000), std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string("PING\r\n"), noise(200'000)}) {
+  for (const auto& text :
+       {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") + noise(50'000),
+        std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), std::string("PING\r\n"), noise(200'000)}) {
     Client one{other.port()};
     std::thread sender{[&] {
       one.send(text);

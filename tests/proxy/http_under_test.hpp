@@ -27,13 +27,16 @@ inline std::string header_of(Client& client) {
   }
   return out;
 }
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 inline std::string chunked_body(Client& client) {
   std::string out;
   for (;;) {
     std::string line;
-    while (!line.ends_with("\r\n")) line += client.bytes(1);
+    while (!line.ends_with("\r\n"))
+      line += client.bytes(1);
     const auto size = std::stoul(line, nullptr, 16);
     out += client.bytes(size);
     client.bytes(2);
@@ -46,7 +49,8 @@ inline std::string body_of(Client& client, const std::string& header) {
   return at == std::string::npos ? "" : client.bytes(std::stoul(header.substr(at + 16)));
 }
 
-// Answers every request with its own header and body: chunked where the path says so, as long as asked ("/bytes/1000").
+// Answers every request with its own header and body: chunked where the path says so, as long as asked
+// ("/bytes/1000").
 class HttpServer {
  public:
   std::vector<std::string> asked() {
@@ -82,7 +86,9 @@ class HttpServer {
       std::string out = "HTTP/1.1 200 OK\r\nX-Of: " + path + "\r\n";
       const bool head = header.starts_with("HEAD");
       if (path == "/chunked")
-        out += "Transfer-Encoding: chunked\r\nContent-Encoding: none\r\n\r\n" + (head ? "" : fmt::format("5\r\nfirst\r\n{:x};why=not\r\n{}\r\n0\r\n\r\n", answer.size(), answer));
+        out +=
+            "Transfer-Encoding: chunked\r\nContent-Encoding: none\r\n\r\n" +
+            (head ? "" : fmt::format("5\r\nfirst\r\n{:x};why=not\r\n{}\r\n0\r\n\r\n", answer.size(), answer));
       else
         out += fmt::format("Content-Length: {}\r\n\r\n{}", answer.size(), head ? "" : answer);
       client.send(out);
@@ -93,7 +99,9 @@ class HttpServer {
   Upstream server_{[this](Client& client) { serve(client); }};
 };
 
-inline std::string get(const std::string& path, const std::string& more = "") { return fmt::format("GET {} HTTP/1.1\r\nHost: test\r\n{}\r\n", path, more); }
+inline std::string get(const std::string& path, const std::string& more = "") {
+  return fmt::format("GET {} HTTP/1.1\r\nHost: test\r\n{}\r\n", path, more);
+}
 
 class Http : public ::testing::Test {
  protected:

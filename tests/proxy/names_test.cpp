@@ -6,9 +6,9 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
 #include "tests/proxy/proxy_under_test.hpp"
 #include "tests/support/server_process.hpp"

@@ -40,7 +40,9 @@ Client::Client(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | SOC
   const auto to = loopback(port);
   if (::connect(socket_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) error = errno;
 }
-Client::Client(int descriptor) : socket_(descriptor) { set_up(socket_); }
+Client::Client(int descriptor) : socket_(descriptor) {
+  set_up(socket_);
+}
 Client::Client(Client&& other) noexcept : error(other.error), socket_(std::exchange(other.socket_, -1)) {}
 Client::~Client() {
   if (socket_ >= 0) ::close(socket_);
@@ -57,7 +59,9 @@ void Client::send(const std::string& text) {
   }
 }
 
-void Client::send_no_more() { ::shutdown(socket_, SHUT_WR); }
+void Client::send_no_more() {
+  ::shutdown(socket_, SHUT_WR);
+}
 
 void Client::reset() {
   const linger at_once{1, 0};
@@ -85,7 +89,8 @@ std::string Client::bytes(std::size_t count) {
 
 std::string Client::rest() {
   std::string out;
-  for (auto more = some(); !more.empty(); more = some()) out += more;
+  for (auto more = some(); !more.empty(); more = some())
+    out += more;
   return out;
 }
 
@@ -94,10 +99,12 @@ bool Client::silent(int milliseconds) {
   return ::poll(&ready, 1, milliseconds) == 0;
 }
 
-Upstream::Upstream(std::function<void(Client&)> serve) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+Upstream::Upstream(std::function<void(Client&)> serve)
+    : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   auto at = loopback(0);
   socklen_t size = sizeof at;
-  if (::bind(socket_, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(socket_, 1024) != 0) throw std::runtime_error("listen");
+  if (::bind(socket_, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(socket_, 1024) != 0)
+    throw std::runtime_error("listen");
   ::getsockname(socket_, reinterpret_cast<sockaddr*>(&at), &size);
   port_ = ntohs(at.sin_port);
   thread_ = std::thread{[this, serve = std::move(serve)] {
@@ -116,21 +123,25 @@ Upstream::~Upstream() {
   ::shutdown(socket_, SHUT_RDWR);
   thread_.join();
   ::close(socket_);
-  for (auto& one : served_) one.join();
+  for (auto& one : served_)
+    one.join();
 }
 
 void echo(Client& client) {
-  for (auto text = client.some(); !text.empty(); text = client.some()) client.send(text);
+  for (auto text = client.some(); !text.empty(); text = client.some())
+    client.send(text);
 }
 
 std::string noise(std::size_t size, unsigned seed) {
   std::mt19937 random{seed};
   std::string out(size, 0);
-  for (auto& c : out) c = static_cast<char>(random());
+  for (auto& c : out)
+    c = static_cast<char>(random());
   return out;
 }
 
-ProxyUnderTest::ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed, bool http) : ProxyUnderTest(fmt::format("127.0.0.1:{}", upstream), seed, http) {}
+ProxyUnderTest::ProxyUnderTest(std::uint16_t upstream, std::uint64_t seed, bool http)
+    : ProxyUnderTest(fmt::format("127.0.0.1:{}", upstream), seed, http) {}
 
 ProxyUnderTest::ProxyUnderTest(const std::string& upstream, std::uint64_t seed, bool http) {
   std::signal(SIGPIPE, SIG_IGN);  // as the programs do: splice(2) has no MSG_NOSIGNAL

@@ -5,8 +5,8 @@
 
 #include <sys/socket.h>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
 #include "injector/proxy/readiness.hpp"
 
@@ -28,7 +28,9 @@ struct Owner : SocketOwner, std::enable_shared_from_this<Owner> {
     ++times;
     if (act) act();
   }
-  void say(const std::string& text) { ASSERT_EQ(::send(peer.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+  void say(const std::string& text) {
+    ASSERT_EQ(::send(peer.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
   std::string read(std::size_t most = 100) {
     std::string out(most, '\0');
     const auto got = socket.read(out.data(), most);

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <numeric>
 
-#include <boost/json.hpp>
 #include <gtest/gtest.h>
+#include <boost/json.hpp>
 
 #include "tests/proxy/toxics_under_test.hpp"
 
@@ -55,7 +55,8 @@ TEST_F(Toxics, jitter_spreads_around_the_latency) {
   proxy.toxics({spread});
   Client client{proxy.port()};
   std::vector<double> all;
-  for (int i = 0; i < 60; ++i) all.push_back(round_trip_ms(client, 1));
+  for (int i = 0; i < 60; ++i)
+    all.push_back(round_trip_ms(client, 1));
   std::sort(all.begin(), all.end());
   EXPECT_LT(all[6], 12);
   EXPECT_GT(all[54], 28);
@@ -174,7 +175,8 @@ TEST_F(Toxics, a_client_that_resets_by_itself_is_none_that_a_toxic_reset) {
   Client client{proxy.port()};
   client.send("ping");
   client.reset();
-  while (proxy.statistics().open || !proxy.statistics().connections) std::this_thread::sleep_for(5ms);
+  while (proxy.statistics().open || !proxy.statistics().connections)
+    std::this_thread::sleep_for(5ms);
   EXPECT_EQ(proxy.statistics().hit, 1U);
   EXPECT_EQ(proxy.statistics().reset, 0U);
 }
@@ -185,9 +187,12 @@ TEST_F(Toxics, a_download_that_its_client_breaks_off_discards_nothing) {
   Client client{between.port()};
   EXPECT_EQ(client.bytes(1000).size(), 1000U);
   // Until the proxy holds what the client does not read.
-  for (auto seen = between.statistics(); seen.down.received_bytes == seen.down.sent_bytes; seen = between.statistics()) std::this_thread::sleep_for(5ms);
+  for (auto seen = between.statistics(); seen.down.received_bytes == seen.down.sent_bytes;
+       seen = between.statistics())
+    std::this_thread::sleep_for(5ms);
   client.reset();
-  while (between.statistics().open) std::this_thread::sleep_for(5ms);
+  while (between.statistics().open)
+    std::this_thread::sleep_for(5ms);
   EXPECT_EQ(between.statistics().down.discarded_bytes, 0U);
 }
 
@@ -248,11 +253,14 @@ TEST_F(Toxics, limit_data_closes_after_so_many_bytes) {
 
 TEST_F(Toxics, the_largest_attributes_overflow_nothing) {
   std::vector<Toxic> all;
-  for (auto type : {ToxicType::latency, ToxicType::bandwidth, ToxicType::slicer, ToxicType::slow_close, ToxicType::limit_data, ToxicType::reset_peer, ToxicType::timeout})
+  for (auto type : {ToxicType::latency, ToxicType::bandwidth, ToxicType::slicer, ToxicType::slow_close,
+                    ToxicType::limit_data, ToxicType::reset_peer, ToxicType::timeout})
     for (auto* number : {"9223372036854775807", "-9223372036854775808"}) {
       auto one = toxic(type, Stream::upstream);
       boost::json::object attributes;
-      for (auto* name : {"latency", "jitter", "rate", "delay", "timeout", "average_size", "size_variation", "bytes"}) attributes[name] = boost::json::parse(number);
+      for (auto* name :
+           {"latency", "jitter", "rate", "delay", "timeout", "average_size", "size_variation", "bytes"})
+        attributes[name] = boost::json::parse(number);
       ASSERT_TRUE(read_attributes(attributes, one));
       proxy.toxics({one});
       Client client{proxy.port()};
@@ -325,7 +333,8 @@ TEST_F(Toxics, a_share_of_the_connections_is_hit_for_good) {
   EXPECT_NEAR(share, 0.3, 5 * std::sqrt(0.21 / 150));
   // The chain is edited: nobody is rolled again.
   proxy.toxics({some, latency(1, Stream::upstream)});
-  for (std::size_t i = 0; i < clients.size(); i += 5) EXPECT_EQ(round_trip_ms(clients[i], 1) > 120, hit[i]) << i;
+  for (std::size_t i = 0; i < clients.size(); i += 5)
+    EXPECT_EQ(round_trip_ms(clients[i], 1) > 120, hit[i]) << i;
   // The same seed hits the same ones.
   ProxyUnderTest again{server.port()};
   again.toxics({some});

@@ -45,14 +45,15 @@ std::vector<Toxic> some(std::mt19937& random) {
 // While it lives, the toxics are others every few milliseconds, and at times there are none.
 class Editor {
  public:
-  explicit Editor(ProxyUnderTest& proxy) : thread_{[this, &proxy] {
-    std::mt19937 random{7};
-    while (!over_) {
-      proxy.toxics(random() % 4 ? some(random) : std::vector<Toxic>{});
-      std::this_thread::sleep_for(5ms);
-    }
-    proxy.toxics({});
-  }} {}
+  explicit Editor(ProxyUnderTest& proxy)
+      : thread_{[this, &proxy] {
+          std::mt19937 random{7};
+          while (!over_) {
+            proxy.toxics(random() % 4 ? some(random) : std::vector<Toxic>{});
+            std::this_thread::sleep_for(5ms);
+          }
+          proxy.toxics({});
+        }} {}
   ~Editor() {
     over_ = true;
     thread_.join();
@@ -86,7 +87,8 @@ void talk(std::uint16_t port, unsigned seed) {
   Client client{port};
   std::thread sender{[&, random]() mutable {
     for (std::size_t at = 0; at < sent.size();) {
-      const auto size = std::min<std::size_t>(1 + random() % (random() % 4 ? 2048 : 64 << 10), sent.size() - at);
+      const auto size =
+          std::min<std::size_t>(1 + random() % (random() % 4 ? 2048 : 64 << 10), sent.size() - at);
       client.send(sent.substr(at, size));
       at += size;
       if (random() % 8 == 0) std::this_thread::sleep_for(1ms);
@@ -108,12 +110,15 @@ TEST_F(ToxicsUnderLoad, many_at_once_lose_no_byte_while_toxics_come_and_go) {
     if (edited) editor.emplace(proxy);
     for (unsigned time = 0; time < times; ++time) {
       std::vector<std::thread> clients;
-      for (unsigned i = 0; i < at_once; ++i) clients.emplace_back(talk, proxy.port(), time * at_once + i);
-      for (auto& client : clients) client.join();
+      for (unsigned i = 0; i < at_once; ++i)
+        clients.emplace_back(talk, proxy.port(), time * at_once + i);
+      for (auto& client : clients)
+        client.join();
     }
   }
   const auto until = Clock::now() + 10s;
-  while (proxy.statistics().open && Clock::now() < until) std::this_thread::sleep_for(5ms);
+  while (proxy.statistics().open && Clock::now() < until)
+    std::this_thread::sleep_for(5ms);
   const auto seen = proxy.statistics();
   EXPECT_EQ(seen.open, 0U);
   EXPECT_EQ(seen.connections, 2U * times * at_once);

@@ -23,7 +23,9 @@ inline proxy::Toxic latency(std::int64_t ms, proxy::Stream stream = proxy::Strea
   return out;
 }
 
-inline double milliseconds_since(std::chrono::steady_clock::time_point begin) { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count(); }
+inline double milliseconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
 
 // The least of a few: a busy machine makes it longer, never shorter.
 inline double round_trip_ms(Client& client, int tries = 5) {

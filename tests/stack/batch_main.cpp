@@ -1,5 +1,6 @@
-// squall-batch CONNECTION_STRING FILE: writes the ten most played playlists to FILE every second. Nobody restarts it
-// when it dies, and no alert watches how old its file is: there is one such service in most companies.
+// squall-batch CONNECTION_STRING FILE: writes the ten most played playlists to FILE every second. Nobody
+// restarts it when it dies, and no alert watches how old its file is: there is one such service in most
+// companies.
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -12,14 +13,16 @@
 namespace {
 
 constexpr auto interval = std::chrono::seconds{1};
-constexpr auto statement = "select id, plays, body::json->>'title' from playlists order by plays desc, id limit 10";
+constexpr auto statement =
+    "select id, plays, body::json->>'title' from playlists order by plays desc, id limit 10";
 
 bool write_top_list(PGresult* rows, const std::string& file) {
   const auto draft = file + ".new";
   {
     std::ofstream out(draft);
     for (int row = 0; row < PQntuples(rows); ++row)
-      out << fmt::format("{} {} {}\n", PQgetvalue(rows, row, 0), PQgetvalue(rows, row, 1), PQgetvalue(rows, row, 2));
+      out << fmt::format("{} {} {}\n", PQgetvalue(rows, row, 0), PQgetvalue(rows, row, 1),
+                         PQgetvalue(rows, row, 2));
     if (!out.flush()) return false;
   }
   std::error_code error;

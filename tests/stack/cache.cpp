@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/read.hpp>
@@ -9,7 +10,6 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
 
 namespace squall::stack {
 namespace {
@@ -19,13 +19,16 @@ constexpr auto awaiting = asio::as_tuple(asio::use_awaitable);
 
 std::string encode(const std::vector<std::string>& words) {
   auto out = fmt::format("*{}\r\n", words.size());
-  for (auto& word : words) out += fmt::format("${}\r\n{}\r\n", word.size(), word);
+  for (auto& word : words)
+    out += fmt::format("${}\r\n{}\r\n", word.size(), word);
   return out;
 }
 
 }  // namespace
 
-asio::awaitable<Cache::Answer> Cache::get(std::string key) { return ask({"GET", std::move(key)}); }
+asio::awaitable<Cache::Answer> Cache::get(std::string key) {
+  return ask({"GET", std::move(key)});
+}
 
 asio::awaitable<Cache::Answer> Cache::set(std::string key, std::string value, std::chrono::seconds lives) {
   return ask({"SET", std::move(key), std::move(value), "EX", std::to_string(lives.count())});
@@ -62,13 +65,15 @@ asio::awaitable<Cache::Answer> Cache::ask_on(Connection& connection, std::string
   auto [not_sent, sent] = co_await asio::async_write(stream, asio::buffer(question), awaiting);
   if (not_sent) co_return failed("ask redis", not_sent);
   auto& buffer = connection.buffer;
-  auto [not_read, line_size] = co_await asio::async_read_until(stream, asio::dynamic_buffer(buffer), "\r\n", awaiting);
+  auto [not_read, line_size] =
+      co_await asio::async_read_until(stream, asio::dynamic_buffer(buffer), "\r\n", awaiting);
   if (not_read) co_return failed("read from redis", not_read);
   const std::string line = buffer.substr(0, line_size - 2);
   buffer.erase(0, line_size);
   if (line.starts_with('+')) co_return std::optional<std::string>(line.substr(1));
   long size = -1;
-  if (!line.starts_with('$') || std::from_chars(line.data() + 1, line.data() + line.size(), size).ec != std::errc{})
+  if (!line.starts_with('$') ||
+      std::from_chars(line.data() + 1, line.data() + line.size(), size).ec != std::errc{})
     co_return tl::unexpected(fmt::format("redis answered \"{}\"", line));
   if (size < 0) co_return std::nullopt;
   const auto whole = static_cast<std::size_t>(size) + 2;

@@ -1,7 +1,7 @@
 #include "tests/stack/catalogue.hpp"
 
-#include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <boost/asio/post.hpp>
 
 namespace squall::stack {
 
@@ -11,7 +11,8 @@ Catalogue::Catalogue(std::string connection_string, Histogram& latency)
 Catalogue::~Catalogue() {
   pool_.stop();
   pool_.join();
-  for (auto* connection : idle_) PQfinish(connection);
+  for (auto* connection : idle_)
+    PQfinish(connection);
 }
 
 void Catalogue::find(unsigned id, Done done) {
@@ -50,11 +51,12 @@ PGconn* Catalogue::take() {
 
 Catalogue::Answer Catalogue::ask(const char* statement, const std::vector<std::string>& parameters) {
   std::vector<const char*> values;
-  for (auto& one : parameters) values.push_back(one.c_str());
+  for (auto& one : parameters)
+    values.push_back(one.c_str());
   auto* connection = take();
   if (PQstatus(connection) != CONNECTION_OK) PQreset(connection);
-  auto* result = PQexecParams(connection, statement, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
-                              nullptr, 0);
+  auto* result = PQexecParams(connection, statement, static_cast<int>(values.size()), nullptr, values.data(),
+                              nullptr, nullptr, 0);
   Answer answer = std::nullopt;
   const auto status = PQresultStatus(result);
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)

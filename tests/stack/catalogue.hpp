@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include <boost/asio/thread_pool.hpp>
 #include <libpq-fe.h>
+#include <boost/asio/thread_pool.hpp>
 #include <tl/expected.hpp>
 
 #include "tests/stack/metrics.hpp"

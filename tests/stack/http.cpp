@@ -61,8 +61,8 @@ asio::awaitable<void> Service::converse(asio::ip::tcp::socket socket) {
 
 namespace {
 
-// Sends one kind of request at a steady rate over one connection; what an answer takes longer than the interval
-// is not made up for, as a client that waits would.
+// Sends one kind of request at a steady rate over one connection; what an answer takes longer than the
+// interval is not made up for, as a client that waits would.
 asio::awaitable<void> send_steadily(std::string to, http::request<http::string_body> request, unsigned per_s,
                                     std::function<std::string()> target) {
   auto executor = co_await asio::this_coro::executor;
@@ -109,11 +109,13 @@ void start_load(asio::io_context& io, const LoadOptions& options) {
     request.body() = std::move(body);
     request.prepare_payload();
     for (unsigned i = 0; i < clients; ++i)
-      asio::co_spawn(io, send_steadily(options.to, request, std::max(1U, per_s / clients), target), asio::detached);
+      asio::co_spawn(io, send_steadily(options.to, request, std::max(1U, per_s / clients), target),
+                     asio::detached);
   };
   start(http::verb::get, options.reads_per_s, "", next_playlist(""));
   start(http::verb::post, options.plays_per_s, "", next_playlist("/plays"));
-  start(http::verb::post, options.batches_per_s, std::string(options.batch_bytes, '\n'), [] { return std::string("/plays"); });
+  start(http::verb::post, options.batches_per_s, std::string(options.batch_bytes, '\n'),
+        [] { return std::string("/plays"); });
 }
 
 }  // namespace squall::stack

@@ -25,15 +25,20 @@ void Counter::add(const std::string& labels, std::uint64_t count) {
 void Counter::print(std::string& out) const {
   print_head(out, name_, help_, "counter");
   std::lock_guard lock(mutex_);
-  for (auto& [labels, count] : counts_) out += fmt::format("{}{{{}}} {}\n", name_, labels, count);
+  for (auto& [labels, count] : counts_)
+    out += fmt::format("{}{{{}}} {}\n", name_, labels, count);
 }
 
 Histogram::Histogram(std::string name, std::string help, std::string labels)
-    : name_(std::move(name)), help_(std::move(help)), labels_(std::move(labels)), counts_(bounds.size() + 1) {}
+    : name_(std::move(name)),
+      help_(std::move(help)),
+      labels_(std::move(labels)),
+      counts_(bounds.size() + 1) {}
 
 void Histogram::observe(double seconds) {
   std::size_t bucket = 0;
-  while (bucket < bounds.size() && seconds > bounds[bucket]) ++bucket;
+  while (bucket < bounds.size() && seconds > bounds[bucket])
+    ++bucket;
   ++counts_[bucket];
   sum_.fetch_add(seconds);
 }
@@ -47,7 +52,8 @@ void Histogram::print(std::string& out) const {
     const auto bound = i < bounds.size() ? fmt::format("{}", bounds[i]) : "+Inf";
     out += fmt::format("{}_bucket{{{}{}le=\"{}\"}} {}\n", name_, labels_, comma, bound, total);
   }
-  out += fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name_, labels_, sum_.load(), name_, labels_, total);
+  out +=
+      fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name_, labels_, sum_.load(), name_, labels_, total);
 }
 
 void print_gauge(std::string& out, std::string_view name, std::string_view help, double value) {

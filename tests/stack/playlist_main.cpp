@@ -1,10 +1,10 @@
 // squall-playlist serve | load: the demo stack's playlist service, and the listeners who keep it busy.
 #include <csignal>
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <fmt/format.h>
 
 #include "tests/stack/service.hpp"
 

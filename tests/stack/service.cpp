@@ -2,11 +2,11 @@
 
 #include <charconv>
 
+#include <fmt/format.h>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
-#include <fmt/format.h>
 
 namespace squall::stack {
 namespace {
@@ -33,7 +33,9 @@ std::optional<PlaylistPath> playlist_path(std::string_view target) {
   return path;
 }
 
-std::string key_of(unsigned id) { return fmt::format("playlist:{}", id); }
+std::string key_of(unsigned id) {
+  return fmt::format("playlist:{}", id);
+}
 
 // Awaits a callback that comes from another thread, once.
 template <typename Result, typename Start>
@@ -52,8 +54,10 @@ asio::awaitable<Result> from_thread(asio::io_context& io, Start start) {
 
 asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
   const auto colon = text.rfind(':');
-  if (colon == std::string::npos) throw std::runtime_error(fmt::format("expected address:port, got \"{}\"", text));
-  return {asio::ip::make_address(text.substr(0, colon)), static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
+  if (colon == std::string::npos)
+    throw std::runtime_error(fmt::format("expected address:port, got \"{}\"", text));
+  return {asio::ip::make_address(text.substr(0, colon)),
+          static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)))};
 }
 
 Service::Service(asio::io_context& io, const ServiceOptions& options)
@@ -145,9 +149,10 @@ std::string Service::metrics() const {
   requests_.print(out);
   cache_results_.print(out);
   late_.print(out);
-  for (auto* one : {&reads_, &writes_, &flush_, &cache_time_, &catalogue_time_}) one->print(out);
-  print_gauge(out, "playlist_volume_oldest_wait_seconds", "how long the oldest change has waited to be durable",
-              volume_.oldest_wait_s());
+  for (auto* one : {&reads_, &writes_, &flush_, &cache_time_, &catalogue_time_})
+    one->print(out);
+  print_gauge(out, "playlist_volume_oldest_wait_seconds",
+              "how long the oldest change has waited to be durable", volume_.oldest_wait_s());
   return out;
 }
 

@@ -1,4 +1,5 @@
-// The playlist service: Redis in front, PostgreSQL behind, every change durable on a volume before it is confirmed.
+// The playlist service: Redis in front, PostgreSQL behind, every change durable on a volume before it is
+// confirmed.
 #pragma once
 
 #include <string>
@@ -26,8 +27,8 @@ struct Reply {
   std::string type = "application/json";
 };
 
-// GET /healthz, /metrics, /playlists/N; PUT or POST /playlists/N; POST /playlists/N/plays, /plays (a batch of events).
-// One thread serves; what blocks is on threads of its own.
+// GET /healthz, /metrics, /playlists/N; PUT or POST /playlists/N; POST /playlists/N/plays, /plays (a batch of
+// events). One thread serves; what blocks is on threads of its own.
 class Service {
  public:
   Service(boost::asio::io_context&, const ServiceOptions&);

@@ -26,7 +26,8 @@ bool write_all(int file, std::string_view bytes) {
 
 }  // namespace
 
-Volume::Volume(std::filesystem::path directory, Histogram& flush) : directory_(std::move(directory)), flush_(flush) {
+Volume::Volume(std::filesystem::path directory, Histogram& flush)
+    : directory_(std::move(directory)), flush_(flush) {
   next_segment();
   thread_ = std::thread([this] { run(); });
 }
@@ -68,7 +69,8 @@ void Volume::run() {
     flushing_since_ = batch.front().since;
     lock.unlock();
     const bool written = write(batch);
-    for (auto& one : batch) one.done(written);
+    for (auto& one : batch)
+      one.done(written);
     lock.lock();
     flushing_since_.reset();
   }

@@ -14,8 +14,9 @@
 
 namespace squall::stack {
 
-// One thread appends what is waiting, flushes it with one fdatasync(2) and tells everybody whose record was in it: a
-// slow disk delays those who write, and nobody who reads. The log is a ring of segments, so that it never fills the volume.
+// One thread appends what is waiting, flushes it with one fdatasync(2) and tells everybody whose record was
+// in it: a slow disk delays those who write, and nobody who reads. The log is a ring of segments, so that it
+// never fills the volume.
 class Volume {
  public:
   using Done = std::function<void(bool written)>;  // called on the volume's thread

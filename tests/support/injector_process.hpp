@@ -59,7 +59,8 @@ class InjectorProcess {
   boost::json::object ask(boost::json::object request) {
     request["id"] = ++id_;
     const auto line = boost::json::serialize(request) + "\n";
-    if (::write(to_.write, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw std::runtime_error("the injector is gone");
+    if (::write(to_.write, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+      throw std::runtime_error("the injector is gone");
     return wait_for([this](const boost::json::object& said) {
       auto* id = said.if_contains("id");
       return id && *id == id_;

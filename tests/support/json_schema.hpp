@@ -1,4 +1,5 @@
-// As much of a JSON Schema validator (draft-07) as our own schemas use; an unknown keyword is an error itself.
+// As much of a JSON Schema validator (draft-07) as our own schemas use; an unknown keyword is an error
+// itself.
 #pragma once
 
 #include <string>

@@ -22,7 +22,8 @@ class LoopbackServer {
     explicit Connection(Socket s) : socket(std::move(s)) {}
     void send(std::string text) {
       auto bytes = std::make_shared<std::string>(std::move(text));
-      boost::asio::async_write(socket, boost::asio::buffer(*bytes), [self = shared_from_this(), bytes](auto, auto) {});
+      boost::asio::async_write(socket, boost::asio::buffer(*bytes),
+                               [self = shared_from_this(), bytes](auto, auto) {});
     }
     void close() {
       boost::system::error_code ignored;
@@ -58,13 +59,13 @@ class LoopbackServer {
   }
 
   void listen(const std::shared_ptr<Connection>& connection) {
-    connection->socket.async_read_some(
-        boost::asio::buffer(connection->chunk), [connection, this](const boost::system::error_code& failed, auto n) {
-          if (failed) return;
-          connection->received.append(connection->chunk.data(), n);
-          heard_(*connection);
-          if (connection->socket.is_open()) listen(connection);
-        });
+    connection->socket.async_read_some(boost::asio::buffer(connection->chunk),
+                                       [connection, this](const boost::system::error_code& failed, auto n) {
+                                         if (failed) return;
+                                         connection->received.append(connection->chunk.data(), n);
+                                         heard_(*connection);
+                                         if (connection->socket.is_open()) listen(connection);
+                                       });
   }
 
   boost::asio::ip::tcp::acceptor acceptor_;

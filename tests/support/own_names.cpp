@@ -13,7 +13,8 @@
 namespace squall::testing {
 
 OwnNames::OwnNames(const std::string& hosts, const std::string& resolv_conf)
-    : before_(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC)), directory_(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    : before_(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC)),
+      directory_(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (::unshare(CLONE_NEWNS) != 0) throw std::runtime_error("no mount namespace");
   shell("mount --make-rprivate /");
   put(resolv_conf, "/etc/resolv.conf");
@@ -27,7 +28,9 @@ OwnNames::~OwnNames() {
   ::close(directory_);
 }
 
-void OwnNames::become(const std::string& hosts) { put(hosts, "/etc/hosts"); }
+void OwnNames::become(const std::string& hosts) {
+  put(hosts, "/etc/hosts");
+}
 
 // One mount after another, so that nobody reads half a file.
 void OwnNames::put(const std::string& content, const std::string& over) {

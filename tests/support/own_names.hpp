@@ -7,8 +7,8 @@
 
 namespace squall::testing {
 
-// While it lives the calling thread, and what it starts, sees an /etc/hosts and an /etc/resolv.conf of the test's own (in a
-// mount namespace).
+// While it lives the calling thread, and what it starts, sees an /etc/hosts and an /etc/resolv.conf of the
+// test's own (in a mount namespace).
 class OwnNames {
  public:
   explicit OwnNames(const std::string& hosts, const std::string& resolv_conf = "nameserver 127.0.0.1\n");

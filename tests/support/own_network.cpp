@@ -57,7 +57,9 @@ Address address_of(const std::string& text, std::uint16_t port) {
   return out;
 }
 
-int own_namespace() { return ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC); }
+int own_namespace() {
+  return ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+}
 
 void in_namespace(int fd, const std::function<void()>& act) {
   std::exception_ptr thrown;
@@ -83,7 +85,8 @@ std::string shell(const std::string& command) {
   if (!pipe) throw std::runtime_error("popen");
   std::string out;
   std::array<char, 4096> part;
-  while (auto got = std::fread(part.data(), 1, part.size(), pipe)) out.append(part.data(), got);
+  while (auto got = std::fread(part.data(), 1, part.size(), pipe))
+    out.append(part.data(), got);
   if (const int status = ::pclose(pipe); status != 0) throw std::runtime_error(command + ": " + out);
   return out;
 }
@@ -101,11 +104,14 @@ OwnNetwork::OwnNetwork() : before_(own_namespace()) {
   std::thread holder{[&] {
     ::setns(other_, CLONE_NEWNET);
     thread_id = ::gettid();
-    while (!moved) ::usleep(1000);
+    while (!moved)
+      ::usleep(1000);
   }};
-  while (!thread_id) ::usleep(1000);
+  while (!thread_id)
+    ::usleep(1000);
   try {
-    shell("ip link set sqb netns /proc/" + std::to_string(::getpid()) + "/task/" + std::to_string(thread_id.load()) + "/ns/net");
+    shell("ip link set sqb netns /proc/" + std::to_string(::getpid()) + "/task/" +
+          std::to_string(thread_id.load()) + "/ns/net");
   } catch (...) {
     moved = true;
     holder.join();
@@ -114,7 +120,11 @@ OwnNetwork::OwnNetwork() : before_(own_namespace()) {
   moved = true;
   holder.join();
   shell("ip addr add 10.99.0.1/24 dev sqa && ip addr add fd99::1/64 dev sqa nodad && ip link set sqa up");
-  at_the_other_end([] { shell("ip link set lo up; ip addr add 10.99.0.2/24 dev sqb && ip addr add fd99::2/64 dev sqb nodad && ip link set sqb up"); });
+  at_the_other_end([] {
+    shell(
+        "ip link set lo up; ip addr add 10.99.0.2/24 dev sqb && ip addr add fd99::2/64 dev sqb nodad && ip "
+        "link set sqb up");
+  });
 }
 
 OwnNetwork::~OwnNetwork() {
@@ -123,9 +133,13 @@ OwnNetwork::~OwnNetwork() {
   ::close(other_);
 }
 
-void OwnNetwork::at_the_other_end(const std::function<void()>& act) const { in_namespace(other_, act); }
+void OwnNetwork::at_the_other_end(const std::function<void()>& act) const {
+  in_namespace(other_, act);
+}
 
-void OwnNetwork::go_to_the_other_end() const { check(::setns(other_, CLONE_NEWNET) == 0, "setns"); }
+void OwnNetwork::go_to_the_other_end() const {
+  check(::setns(other_, CLONE_NEWNET) == 0, "setns");
+}
 
 UdpEcho::UdpEcho(std::uint16_t port) : socket_(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
   const int no = 0, size = 8 << 20;
@@ -142,8 +156,11 @@ UdpEcho::UdpEcho(std::uint16_t port) : socket_(::socket(AF_INET6, SOCK_DGRAM | S
       if (::poll(&ready, 1, 50) != 1) continue;
       sockaddr_storage from{};
       socklen_t size_of_from = sizeof from;
-      const auto got = ::recvfrom(socket_, data.data(), data.size(), 0, reinterpret_cast<sockaddr*>(&from), &size_of_from);
-      if (got > 0) ::sendto(socket_, data.data(), static_cast<std::size_t>(got), 0, reinterpret_cast<sockaddr*>(&from), size_of_from);
+      const auto got =
+          ::recvfrom(socket_, data.data(), data.size(), 0, reinterpret_cast<sockaddr*>(&from), &size_of_from);
+      if (got > 0)
+        ::sendto(socket_, data.data(), static_cast<std::size_t>(got), 0, reinterpret_cast<sockaddr*>(&from),
+                 size_of_from);
     }
   }};
 }
@@ -154,17 +171,20 @@ UdpEcho::~UdpEcho() {
   ::close(socket_);
 }
 
-ServerProcess::ServerProcess(const std::function<std::shared_ptr<void>()>& start, const std::string& cgroup_folder) {
+ServerProcess::ServerProcess(const std::function<std::shared_ptr<void>()>& start,
+                             const std::string& cgroup_folder) {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
   pid_ = ::fork();
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const int procs = cgroup_folder.empty() ? -1 : ::open((cgroup_folder + "/cgroup.procs").c_str(), O_WRONLY);
+    const int procs =
+        cgroup_folder.empty() ? -1 : ::open((cgroup_folder + "/cgroup.procs").c_str(), O_WRONLY);
     if (!cgroup_folder.empty() && ::write(procs, "0", 1) != 1) ::_exit(1);
     const auto kept = start();
     if (::write(ready[1], "!", 1) != 1) ::_exit(1);
-    for (;;) ::pause();
+    for (;;)
+      ::pause();
   }
   ::close(ready[1]);
   char byte = 0;
@@ -179,10 +199,16 @@ ServerProcess::~ServerProcess() {
 }
 
 OwnGroup::OwnGroup(const std::string& name)
-    : folder(fmt::format("{}/squall-test-{}{}", std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", ::getpid(), name)) {
+    : folder(fmt::format("{}/squall-test-{}{}",
+                         std::filesystem::exists("/sys/fs/cgroup/unified/cgroup.procs")
+                             ? "/sys/fs/cgroup/unified"
+                             : "/sys/fs/cgroup",
+                         ::getpid(), name)) {
   std::filesystem::create_directory(folder);
 }
-OwnGroup::~OwnGroup() { ::rmdir(folder.c_str()); }
+OwnGroup::~OwnGroup() {
+  ::rmdir(folder.c_str());
+}
 
 TimerLateness::TimerLateness() {
   thread_ = std::thread{[this] {
@@ -195,7 +221,9 @@ TimerLateness::TimerLateness() {
   }};
 }
 
-TimerLateness::~TimerLateness() { most_ms(); }
+TimerLateness::~TimerLateness() {
+  most_ms();
+}
 
 double TimerLateness::most_ms(double share) {
   stop_ = true;
@@ -208,7 +236,8 @@ double Pings::quantile(double share) const {
   if (round_trips_ms.empty()) return -1;
   auto sorted = round_trips_ms;
   std::sort(sorted.begin(), sorted.end());
-  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
+  return sorted[std::min(sorted.size() - 1,
+                         static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
 }
 
 namespace {
@@ -242,7 +271,9 @@ class PingClient {
     pollfd ready{socket_, POLLIN, 0};
     if (::ppoll(&ready, 1, &patience, nullptr) != 1) return false;
     Datagram datagram{};
-    if (::recv(socket_, &datagram, sizeof datagram, MSG_DONTWAIT) != sizeof datagram || datagram.number >= out.answered.size()) return true;
+    if (::recv(socket_, &datagram, sizeof datagram, MSG_DONTWAIT) != sizeof datagram ||
+        datagram.number >= out.answered.size())
+      return true;
     const auto now = now_ns();
     const bool again = out.answered[datagram.number];
     out.answered[datagram.number] = true;
@@ -271,9 +302,11 @@ Pings ping(const std::string& address, std::uint16_t port, unsigned count, unsig
   for (unsigned i = 0; i < count; ++i) {
     client.send(i);
     next += gap_us * 1000LL;
-    while (now_ns() < next) client.receive(next);
+    while (now_ns() < next)
+      client.receive(next);
   }
-  while (client.out.round_trips_ms.size() < count && client.receive(now_ns() + patience_ms * 1'000'000LL)) continue;
+  while (client.out.round_trips_ms.size() < count && client.receive(now_ns() + patience_ms * 1'000'000LL))
+    continue;
   return client.out;
 }
 
@@ -294,7 +327,8 @@ double tcp_mbit_per_second(const OwnNetwork& network, const std::string& address
   std::thread reader{[&] {
     const int connection = ::accept(listener, nullptr, nullptr);
     std::vector<char> buffer(1 << 18);
-    for (ssize_t got; (got = ::read(connection, buffer.data(), buffer.size())) > 0;) received += static_cast<std::uint64_t>(got);
+    for (ssize_t got; (got = ::read(connection, buffer.data(), buffer.size())) > 0;)
+      received += static_cast<std::uint64_t>(got);
     ::close(connection);
   }};
   const int sender = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -13,8 +13,8 @@
 
 namespace squall::testing {
 
-// While it lives the calling thread is in a fresh namespace with sqa (10.99.0.1, fd99::1) and lo; at the other end of the
-// veth pair sqb (10.99.0.2, fd99::2) is alone in another.
+// While it lives the calling thread is in a fresh namespace with sqa (10.99.0.1, fd99::1) and lo; at the
+// other end of the veth pair sqb (10.99.0.2, fd99::2) is alone in another.
 class OwnNetwork {
  public:
   OwnNetwork();
@@ -43,11 +43,12 @@ class UdpEcho {
   std::thread thread_;
 };
 
-// A process that serves until it goes out of scope, in a cgroup of its own where one is given. `start` is called in it, and
-// what it returns is kept.
+// A process that serves until it goes out of scope, in a cgroup of its own where one is given. `start` is
+// called in it, and what it returns is kept.
 class ServerProcess {
  public:
-  explicit ServerProcess(const std::function<std::shared_ptr<void>()>& start, const std::string& cgroup_folder = "");
+  explicit ServerProcess(const std::function<std::shared_ptr<void>()>& start,
+                         const std::string& cgroup_folder = "");
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   pid_t pid() const { return pid_; }
@@ -89,10 +90,11 @@ class TimerLateness {
 };
 
 // Sends `count` datagrams, one each `gap_us`, and gathers the answers until none came for `patience_ms`.
-Pings ping(const std::string& address, std::uint16_t port, unsigned count, unsigned gap_us, int patience_ms = 1000);
+Pings ping(const std::string& address, std::uint16_t port, unsigned count, unsigned gap_us,
+           int patience_ms = 1000);
 
-// The same over one TCP connection to a server that sends back what it gets (made by the call, in the thread's
-// namespace or at the other end).
+// The same over one TCP connection to a server that sends back what it gets (made by the call, in the
+// thread's namespace or at the other end).
 double tcp_mbit_per_second(const OwnNetwork&, const std::string& address, double seconds);
 
 }  // namespace squall::testing

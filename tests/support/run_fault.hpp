@@ -11,7 +11,8 @@ namespace squall::testing {
 class RunFault {
  public:
   // Throws std::runtime_error with the diagnostics where the fault cannot be prepared.
-  RunFault(const std::string& name, const boost::json::object& with, const boost::json::object& on, std::uint64_t seed = 1, boost::asio::io_context* io = nullptr,
+  RunFault(const std::string& name, const boost::json::object& with, const boost::json::object& on,
+           std::uint64_t seed = 1, boost::asio::io_context* io = nullptr,
            const std::function<bool(const Process&)>& permits = nullptr) {
     auto* type = find_fault(name);
     if (!type) throw std::runtime_error("no such fault: " + name);
@@ -51,7 +52,8 @@ class RunFault {
     return *this;
   }
 
-  // As within the injector (the quick release), or as from the journal alone. What could not be undone, in words.
+  // As within the injector (the quick release), or as from the journal alone. What could not be undone, in
+  // words.
   std::string undo(bool from_the_journal = false) {
     if (!done_.empty()) fault_->stopping();
     std::string left;
@@ -61,7 +63,8 @@ class RunFault {
         undone = change->release();
       else if (change->inverse)
         undone = find_undo_verb(change->inverse->verb)->carry_out(change->inverse->with);
-      if (undone.outcome == UndoOutcome::conflict || undone.outcome == UndoOutcome::failed) left += undone.detail + "\n";
+      if (undone.outcome == UndoOutcome::conflict || undone.outcome == UndoOutcome::failed)
+        left += undone.detail + "\n";
     }
     done_.clear();
     return left;

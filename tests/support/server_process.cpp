@@ -30,7 +30,8 @@ std::string read_text(const std::filesystem::path& path) {
 
 pid_t spawn(const std::vector<std::string>& command, const std::filesystem::path& output) {
   std::vector<char*> argv;
-  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  for (const std::string& word : command)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
@@ -45,10 +46,12 @@ pid_t spawn(const std::vector<std::string>& command, const std::filesystem::path
   return pid;
 }
 
-std::vector<std::string> dies_with_the_test(const std::vector<std::string>& command, const std::string& user) {
+std::vector<std::string> dies_with_the_test(const std::vector<std::string>& command,
+                                            const std::string& user) {
   std::vector<std::string> all = {"setpriv", "--pdeathsig", "KILL"};
   if (!user.empty() && geteuid() == 0)
-    for (const auto& word : {"--reuid=" + user, "--regid=" + user, std::string("--init-groups")}) all.push_back(word);
+    for (const auto& word : {"--reuid=" + user, "--regid=" + user, std::string("--init-groups")})
+      all.push_back(word);
   all.insert(all.end(), command.begin(), command.end());
   return all;
 }
@@ -73,7 +76,8 @@ int bound(int type, std::uint16_t port) {
 
 TemporaryDirectory::TemporaryDirectory() {
   std::string pattern = std::filesystem::temp_directory_path() / "squall-test-XXXXXX";
-  if (!mkdtemp(pattern.data())) throw std::runtime_error("make a temporary directory: " + std::string(strerror(errno)));
+  if (!mkdtemp(pattern.data()))
+    throw std::runtime_error("make a temporary directory: " + std::string(strerror(errno)));
   path_ = pattern;
 }
 
@@ -116,7 +120,8 @@ std::string run(const std::vector<std::string>& command) {
   const auto output = directory.path() / "output";
   const pid_t pid = spawn(command, output);
   int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   std::string text = read_text(output);
   if (status != 0)
     throw std::runtime_error(fmt::format("{}: wait status {:#x}\n{}", fmt::join(command, " "), status, text));
@@ -134,20 +139,24 @@ ServerProcess::ServerProcess(Start start) : start_(std::move(start)) {
   }
 }
 
-ServerProcess::~ServerProcess() { stop(); }
+ServerProcess::~ServerProcess() {
+  stop();
+}
 
 void ServerProcess::wait_until_ready() {
   const auto deadline = std::chrono::steady_clock::now() + start_.patience;
   while (!port_answers(port())) {
     if (ended()) throw std::runtime_error("the server ended at once:\n" + output());
     if (std::chrono::steady_clock::now() > deadline)
-      throw std::runtime_error(fmt::format("port {} does not answer within {} s:\n{}", port(), start_.patience.count(),
-                                           output()));
+      throw std::runtime_error(
+          fmt::format("port {} does not answer within {} s:\n{}", port(), start_.patience.count(), output()));
     std::this_thread::sleep_for(5ms);
   }
 }
 
-std::string ServerProcess::output() const { return read_text(directory_.path() / "output"); }
+std::string ServerProcess::output() const {
+  return read_text(directory_.path() / "output");
+}
 
 bool ServerProcess::ended() {
   if (pid_ < 0) return true;

@@ -1,5 +1,5 @@
-// Real servers of this machine for tests: each on a free loopback port, with its files in a directory of its own,
-// stopped by its pid. They die with the test (prctl(2), PR_SET_PDEATHSIG).
+// Real servers of this machine for tests: each on a free loopback port, with its files in a directory of its
+// own, stopped by its pid. They die with the test (prctl(2), PR_SET_PDEATHSIG).
 #pragma once
 
 #include <chrono>
@@ -44,7 +44,7 @@ class ServerProcess {
   struct Start {
     std::vector<std::string> command;
     std::uint16_t port = 0;
-    std::string user;          // where the test runs as root
+    std::string user;  // where the test runs as root
     int stop_signal = SIGTERM;
     std::chrono::seconds patience{20};
   };
@@ -59,7 +59,8 @@ class ServerProcess {
   std::uint16_t port() const { return start_.port; }
   std::string address() const { return "127.0.0.1:" + std::to_string(port()); }
   std::string output() const;
-  // Asks it to end, waits for that, and kills it where that takes longer than 10 s. Does nothing the second time.
+  // Asks it to end, waits for that, and kills it where that takes longer than 10 s. Does nothing the second
+  // time.
   void stop();
   void signal(int number) const;
 

@@ -15,9 +15,9 @@ using namespace std::chrono_literals;
 
 std::string self_signed(const TemporaryDirectory& files) {
   const std::string key = files.path() / "key.pem", certificate = files.path() / "certificate.pem";
-  run({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-       "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out",
-       certificate});
+  run({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+       "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+       "-keyout", key, "-out", certificate});
   return fmt::format("ssl_certificate {}; ssl_certificate_key {};", certificate, key);
 }
 
@@ -28,7 +28,8 @@ std::string nginx_configuration(const TemporaryDirectory& files, const std::stri
       "daemon off; master_process off; worker_processes 1; pid {0}/pid; error_log stderr;\n"
       "events {{ worker_connections 4096; }}\n"
       "http {{ access_log off; keepalive_requests 1000000;\n"
-      "  client_body_temp_path {0}/1; proxy_temp_path {0}/2; fastcgi_temp_path {0}/3; uwsgi_temp_path {0}/4;\n"
+      "  client_body_temp_path {0}/1; proxy_temp_path {0}/2; fastcgi_temp_path {0}/3; uwsgi_temp_path "
+      "{0}/4;\n"
       "  scgi_temp_path {0}/5;\n"
       "  server {{ listen 127.0.0.1:{1}{2}; {3}\n{4}\n}} }}\n",
       at, port, tls ? " ssl" : "", tls ? self_signed(files) : "", locations);
@@ -38,13 +39,16 @@ Server started(std::unique_ptr<TemporaryDirectory> files, ServerProcess::Start s
   return {std::move(files), std::make_unique<ServerProcess>(std::move(start))};
 }
 
-std::uint16_t or_free(std::uint16_t port) { return port ? port : free_port(); }
+std::uint16_t or_free(std::uint16_t port) {
+  return port ? port : free_port();
+}
 
 void give_to_postgres(const std::filesystem::path& path) {
   if (geteuid() != 0) return;
   const passwd* user = getpwnam("postgres");
   if (!user) throw std::runtime_error("find the user postgres: no such user");
-  if (chown(path.c_str(), user->pw_uid, user->pw_gid) != 0) throw std::runtime_error("chown " + path.string());
+  if (chown(path.c_str(), user->pw_uid, user->pw_gid) != 0)
+    throw std::runtime_error("chown " + path.string());
 }
 
 std::vector<std::string> as_postgres(std::vector<std::string> command) {
@@ -67,14 +71,16 @@ Server start_nginx(const std::string& locations, bool tls, std::uint16_t port) {
   auto files = std::make_unique<TemporaryDirectory>();
   port = or_free(port);
   const auto configuration = files->write("nginx.conf", nginx_configuration(*files, locations, tls, port));
-  return started(std::move(files), {.command = {"/usr/sbin/nginx", "-e", "stderr", "-c", configuration}, .port = port});
+  return started(std::move(files),
+                 {.command = {"/usr/sbin/nginx", "-e", "stderr", "-c", configuration}, .port = port});
 }
 
 Server start_redis(const std::vector<std::string>& options, std::uint16_t port) {
   auto files = std::make_unique<TemporaryDirectory>();
   port = or_free(port);
-  std::vector<std::string> command = {"redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1",
-                                      "--save", "", "--dir", files->path()};
+  std::vector<std::string> command = {
+      "redis-server", "--port",     std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+      "--dir",        files->path()};
   command.insert(command.end(), options.begin(), options.end());
   return started(std::move(files), {.command = std::move(command), .port = port});
 }
@@ -84,13 +90,15 @@ Server start_postgres() {
   give_to_postgres(files->path());
   const std::string data = files->path() / "data";
   const auto programs = postgres_programs();
-  run(as_postgres({programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"}));
+  run(as_postgres(
+      {programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"}));
   const std::uint16_t port = free_port();
-  Server server = started(std::move(files), {.command = {programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p",
-                                                         std::to_string(port), "-k", "", "-F", "-c", "shared_buffers=2MB"},
-                                             .port = port,
-                                             .user = "postgres",
-                                             .stop_signal = SIGINT});  // SIGTERM waits for its clients to leave
+  Server server = started(std::move(files),
+                          {.command = {programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p",
+                                       std::to_string(port), "-k", "", "-F", "-c", "shared_buffers=2MB"},
+                           .port = port,
+                           .user = "postgres",
+                           .stop_signal = SIGINT});  // SIGTERM waits for its clients to leave
   // The port answers before the database does.
   const std::string ready = programs / "pg_isready";
   const auto deadline = std::chrono::steady_clock::now() + 20s;
@@ -109,9 +117,10 @@ Server start_postgres() {
 Server start_dnsmasq(const std::vector<std::string>& options) {
   auto files = std::make_unique<TemporaryDirectory>();
   const std::uint16_t port = free_port();
-  std::vector<std::string> command = {"/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts",
-                                      "--no-resolv", "--bind-interfaces", "--listen-address=127.0.0.1", "--user=root",
-                                      "--pid-file", "--local=/test/", "--port=" + std::to_string(port)};
+  std::vector<std::string> command = {
+      "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",         "--no-hosts",
+      "--no-resolv",       "--bind-interfaces",    "--listen-address=127.0.0.1",    "--user=root",
+      "--pid-file",        "--local=/test/",       "--port=" + std::to_string(port)};
   command.insert(command.end(), options.begin(), options.end());
   return started(std::move(files), {.command = std::move(command), .port = port});
 }

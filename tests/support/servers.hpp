@@ -14,8 +14,8 @@ struct Server {
   std::string address() const { return process->address(); }
 };
 
-// `locations` goes into the server block ("location / { return 200 ok; }"). With `tls`, a self-signed certificate for
-// localhost and 127.0.0.1. On `port`, or any free one.
+// `locations` goes into the server block ("location / { return 200 ok; }"). With `tls`, a self-signed
+// certificate for localhost and 127.0.0.1. On `port`, or any free one.
 Server start_nginx(const std::string& locations, bool tls = false, std::uint16_t port = 0);
 Server start_redis(const std::vector<std::string>& options = {}, std::uint16_t port = 0);
 // User postgres, database postgres, no password.

@@ -1,5 +1,6 @@
-// Preloaded into a program, it shifts CLOCK_REALTIME by as many nanoseconds as the file $SHIFTED_CLOCK holds (an int64), which
-// may change while the program runs. A program with a sanitizer's own clock_gettime finds this one as the next.
+// Preloaded into a program, it shifts CLOCK_REALTIME by as many nanoseconds as the file $SHIFTED_CLOCK holds
+// (an int64), which may change while the program runs. A program with a sanitizer's own clock_gettime finds
+// this one as the next.
 #include <cstdint>
 #include <cstdlib>
 #include <ctime>

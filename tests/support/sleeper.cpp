@@ -40,7 +40,9 @@ void listen_on(std::uint16_t port, bool on_loopback) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(on_loopback ? INADDR_LOOPBACK : INADDR_ANY);
-  if (::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(socket, 8) != 0) ::_exit(22);
+  if (::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(socket, 8) != 0)
+    ::_exit(22);
 }
 
 template <class Is>
@@ -48,7 +50,8 @@ void wait_until(pid_t pid, Is is) {
   for (int i = 0; i < 2000; ++i, std::this_thread::sleep_for(5ms)) {
     if (is()) return;
     int status = 0;
-    if (::waitpid(pid, &status, WNOHANG) == pid) throw std::runtime_error(fmt::format("the process ended at once with {}", status));
+    if (::waitpid(pid, &status, WNOHANG) == pid)
+      throw std::runtime_error(fmt::format("the process ended at once with {}", status));
   }
   throw std::runtime_error("the process does not begin");
 }
@@ -76,15 +79,23 @@ Sleeper::Sleeper(const Start& start) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     enter(start.cgroup_folder);
     if (start.port) listen_on(start.port, start.on_loopback);
-    ::execl(start.executable.c_str(), fs::path(start.executable).filename().c_str(), start.argument.c_str(), nullptr);
+    ::execl(start.executable.c_str(), fs::path(start.executable).filename().c_str(), start.argument.c_str(),
+            nullptr);
     ::_exit(23);
   }
-  wait_until(pid_, [&] { return fs::read_symlink(fmt::format("/proc/{}/exe", pid_), there) == start.executable; });
+  wait_until(pid_,
+             [&] { return fs::read_symlink(fmt::format("/proc/{}/exe", pid_), there) == start.executable; });
 }
 
-Sleeper::~Sleeper() { end(pid_); }
-bool Sleeper::alive() { return is_running(pid_); }
-void Sleeper::kill() { end(pid_); }
+Sleeper::~Sleeper() {
+  end(pid_);
+}
+bool Sleeper::alive() {
+  return is_running(pid_);
+}
+void Sleeper::kill() {
+  end(pid_);
+}
 
 WithoutFirstThread::WithoutFirstThread(const std::string& cgroup_folder) {
   pid_ = ::fork();
@@ -92,7 +103,14 @@ WithoutFirstThread::WithoutFirstThread(const std::string& cgroup_folder) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     enter(cgroup_folder);
     pthread_t thread{};
-    if (::pthread_create(&thread, nullptr, [](void*) -> void* { for (;;) ::pause(); }, nullptr) != 0) ::_exit(24);
+    if (::pthread_create(
+            &thread, nullptr,
+            [](void*) -> void* {
+              for (;;)
+                ::pause();
+            },
+            nullptr) != 0)
+      ::_exit(24);
     ::syscall(SYS_exit, 0);  // this thread alone
   }
   wait_until(pid_, [&] {
@@ -103,7 +121,11 @@ WithoutFirstThread::WithoutFirstThread(const std::string& cgroup_folder) {
   });
 }
 
-WithoutFirstThread::~WithoutFirstThread() { end(pid_); }
-bool WithoutFirstThread::alive() { return is_running(pid_); }
+WithoutFirstThread::~WithoutFirstThread() {
+  end(pid_);
+}
+bool WithoutFirstThread::alive() {
+  return is_running(pid_);
+}
 
 }  // namespace squall::test

@@ -1,4 +1,5 @@
-// A process that only sleeps, under a name of the test's choice: a copy of sleep(1), so that exe, name and command line are its own.
+// A process that only sleeps, under a name of the test's choice: a copy of sleep(1), so that exe, name and
+// command line are its own.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,8 @@ namespace squall::test {
 
 class Sleeper {
  public:
-  // `executable` is where the copy goes; it may be there already. In that cgroup, and with a TCP port open on all addresses
+  // `executable` is where the copy goes; it may be there already. In that cgroup, and with a TCP port open on
+  // all addresses
   // (`on_loopback`: 127.0.0.1 alone), where they are given.
   struct Start {
     std::string executable, cgroup_folder;

@@ -27,13 +27,14 @@ struct Throttle {
 template <>
 struct Describe<test::Delay> {
   static const Object<test::Delay>& object() {
-    static const auto object = Object<test::Delay>()
-                                   .required("delay", &test::Delay::delay, "how long each packet is held back")
-                                   .between(&test::Delay::delay, Duration{1000}, Duration{3600'000'000'000})
-                                   .optional("jitter", &test::Delay::jitter, "how much the delay varies")
-                                   .optional("correlation", &test::Delay::correlation, "with the delay before")
-                                   .optional("to", &test::Delay::to, "only packets to these addresses")
-                                   .optional("samples", &test::Delay::samples, "recorded delays on top");
+    static const auto object =
+        Object<test::Delay>()
+            .required("delay", &test::Delay::delay, "how long each packet is held back")
+            .between(&test::Delay::delay, Duration{1000}, Duration{3600'000'000'000})
+            .optional("jitter", &test::Delay::jitter, "how much the delay varies")
+            .optional("correlation", &test::Delay::correlation, "with the delay before")
+            .optional("to", &test::Delay::to, "only packets to these addresses")
+            .optional("samples", &test::Delay::samples, "recorded delays on top");
     return object;
   }
 };
@@ -52,11 +53,12 @@ struct Describe<test::Kill> {
 template <>
 struct Describe<test::Throttle> {
   static const Object<test::Throttle>& object() {
-    static const auto object = Object<test::Throttle>()
-                                   .optional("read_rate", &test::Throttle::read_rate, "bytes read per second")
-                                   .optional("write_rate", &test::Throttle::write_rate, "bytes written per second")
-                                   .optional("read_iops", &test::Throttle::read_iops, "reads per second")
-                                   .optional("write_iops", &test::Throttle::write_iops, "writes per second");
+    static const auto object =
+        Object<test::Throttle>()
+            .optional("read_rate", &test::Throttle::read_rate, "bytes read per second")
+            .optional("write_rate", &test::Throttle::write_rate, "bytes written per second")
+            .optional("read_iops", &test::Throttle::read_iops, "reads per second")
+            .optional("write_iops", &test::Throttle::write_iops, "writes per second");
     return object;
   }
 };
@@ -66,7 +68,9 @@ namespace {
 
 class SmallVocabulary : public FaultVocabulary {
  public:
-  std::vector<std::string> names() const override { return {"network.delay", "process.kill", "disk.throttle"}; }
+  std::vector<std::string> names() const override {
+    return {"network.delay", "process.kill", "disk.throttle"};
+  }
   const ObjectSchema* parameters(std::string_view fault) const override {
     if (fault == "network.delay") return &Describe<Delay>::object();
     if (fault == "process.kill") return &Describe<Kill>::object();

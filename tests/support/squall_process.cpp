@@ -43,7 +43,8 @@ Squall::~Squall() {
 void Squall::start(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), program.empty() ? bin_dir() + "/squall" : program);
   std::vector<char*> argv;
-  for (auto& word : arguments) argv.push_back(word.data());
+  for (auto& word : arguments)
+    argv.push_back(word.data());
   argv.push_back(nullptr);
   pid_ = ::fork();
   if (pid_ != 0) return;
@@ -56,7 +57,8 @@ void Squall::start(std::vector<std::string> arguments) {
 }
 
 void Squall::start_drill(const std::string& scenario) {
-  start({"run", folder.write("drill.yaml", scenario).string(), "--state", state().string(), "--runs", runs().string(), "--seed", "7"});
+  start({"run", folder.write("drill.yaml", scenario).string(), "--state", state().string(), "--runs",
+         runs().string(), "--seed", "7"});
 }
 
 int Squall::wait() {
@@ -75,14 +77,19 @@ int Squall::drill(const std::string& scenario) {
   return wait();
 }
 
-void Squall::signal(int number) const { ::kill(pid_, number); }
+void Squall::signal(int number) const {
+  ::kill(pid_, number);
+}
 
 bool Squall::runs_still() const {
   siginfo_t ended{};
-  return ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0;
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         ended.si_pid == 0;
 }
 
-std::string Squall::output() const { return content(folder.path() / "output"); }
+std::string Squall::output() const {
+  return content(folder.path() / "output");
+}
 
 fs::path Squall::run_folder() const {
   std::error_code missing;
@@ -91,9 +98,13 @@ fs::path Squall::run_folder() const {
   return {};
 }
 
-boost::json::object Squall::report() const { return boost::json::parse(content(run_folder() / "report.json")).as_object(); }
+boost::json::object Squall::report() const {
+  return boost::json::parse(content(run_folder() / "report.json")).as_object();
+}
 
-std::string Squall::record() const { return content(run_folder() / "events.jsonl"); }
+std::string Squall::record() const {
+  return content(run_folder() / "events.jsonl");
+}
 
 bool Squall::wait_for_record(const std::string& text) const {
   bool there = false;
@@ -111,7 +122,8 @@ bool Squall::journals_gone() const {
   });
 }
 
-std::string kill_drill(pid_t victim, const std::string& watched, const std::string& signal, const std::string& lasts) {
+std::string kill_drill(pid_t victim, const std::string& watched, const std::string& signal,
+                       const std::string& lasts) {
   return fmt::format(R"(scenario: server-killed
 title: A server is killed
 squad: web

@@ -20,7 +20,8 @@ TcpEcho::TcpEcho(std::uint16_t number) {
   sockaddr_in6 at{};
   at.sin6_family = AF_INET6;
   at.sin6_port = htons(number);
-  if (::bind(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(socket, 4096) != 0) throw std::runtime_error("listen");
+  if (::bind(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(socket, 4096) != 0)
+    throw std::runtime_error("listen");
   std::thread{[socket] {
     for (;;) {
       const int client = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
@@ -59,11 +60,17 @@ Client::Client(const std::string& address, std::uint16_t number, int patience_ms
     in.sin_port = htons(number);
     ::inet_pton(AF_INET, address.c_str(), &in.sin_addr);
   }
-  if (::connect(socket_.get(), reinterpret_cast<sockaddr*>(&to), v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in)) != 0) error = errno;
+  if (::connect(socket_.get(), reinterpret_cast<sockaddr*>(&to),
+                v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in)) != 0)
+    error = errno;
 }
 
-void Client::send(const std::string& text) { ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL); }
-void Client::send_no_more() { ::shutdown(socket_.get(), SHUT_WR); }
+void Client::send(const std::string& text) {
+  ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL);
+}
+void Client::send_no_more() {
+  ::shutdown(socket_.get(), SHUT_WR);
+}
 void Client::reset() {
   const linger at_once{1, 0};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);

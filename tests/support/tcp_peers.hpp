@@ -10,7 +10,8 @@
 
 namespace squall::testing {
 
-// Sends back what it gets, over TCP, on every address of the namespace it is made in, as long as the process lives.
+// Sends back what it gets, over TCP, on every address of the namespace it is made in, as long as the process
+// lives.
 class TcpEcho {
  public:
   explicit TcpEcho(std::uint16_t port);

@@ -1,4 +1,5 @@
-// Whether what a fault is aimed at is still where it acts: what went is hit no more, whatever was measured before.
+// Whether what a fault is aimed at is still where it acts: what went is hit no more, whatever was measured
+// before.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 #include <sys/types.h>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/footing.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/host/netlink/links.hpp"
 #include "injector/system/targets.hpp"
 
@@ -28,14 +29,18 @@ class AimWatch {
   // Whether the network namespace is there, and no other that the kernel has given its inode since.
   bool namespace_is_there() const;
   // What it stands on besides, from `begin` to `end`.
-  void stands_on(std::function<std::string()> look, std::int64_t every_ns = 0) { footing_.add(std::move(look), every_ns); }
+  void stands_on(std::function<std::string()> look, std::int64_t every_ns = 0) {
+    footing_.add(std::move(look), every_ns);
+  }
   void begin() { footing_.begin(); }
   void end() { footing_.end(); }
   std::int64_t age() const { return footing_.age(); }
 
-  // Looks again whether the device went: which and when that was seen, "" while it is there. What went once is told for good.
+  // Looks again whether the device went: which and when that was seen, "" while it is there. What went once
+  // is told for good.
   const std::string& device_gone();
-  // Looks again whether one that is meant runs in another network namespace, as a container that was started anew does.
+  // Looks again whether one that is meant runs in another network namespace, as a container that was started
+  // anew does.
   const std::string& escaped();
   // "fault.ineffective", once for each.
   std::vector<FaultEvent> events();

@@ -3,12 +3,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "injector/faults/aim/selected.hpp"
 #include "injector/host/storage/disk_layers.hpp"
 #include "injector/system/host_text.hpp"
 #include "injector/system/open_files.hpp"
 #include "injector/system/process.hpp"
 #include "injector/system/read_file.hpp"
-#include "injector/faults/aim/selected.hpp"
 #include "injector/system/target_cgroups.hpp"
 
 namespace squall::faults {
@@ -37,8 +37,8 @@ struct Aimed {
   std::vector<Device> devices;  // as they were named, or found below the path
   std::set<Device> disks;       // the whole ones
   std::set<dev_t> files;
-  bool overlay = false;         // its users are meant, not whoever else is on the disks below it
-  std::string text;             // "loop0 (7:0)", "the overlay of /srv/app"
+  bool overlay = false;  // its users are meant, not whoever else is on the disks below it
+  std::string text;      // "loop0 (7:0)", "the overlay of /srv/app"
 };
 
 Result<Aimed> aimed_at(const TargetSpec& on, std::vector<std::string>& limits) {
@@ -58,8 +58,9 @@ Result<Aimed> aimed_at(const TargetSpec& on, std::vector<std::string>& limits) {
   for (auto& device : aimed.devices) {
     auto disk = block::whole_disk(device);
     if (aimed.disks.insert(disk).second && disk != device)
-      limits.push_back(fmt::format("{} is a part of {}: the kernel limits whole disks only, so its other partitions are limited too",
-                                   device.name, disk.name));
+      limits.push_back(fmt::format(
+          "{} is a part of {}: the kernel limits whole disks only, so its other partitions are limited too",
+          device.name, disk.name));
     if (aimed.overlay) continue;
     aimed.files.merge(block::files_reaching(device));
     aimed.text = device.to_string();
@@ -79,8 +80,8 @@ bool is_our_own(pid_t pid) {
   return false;
 }
 
-// The cgroups of every process that uses the file system. A process costs up to a millisecond to look through, so
-// those of a cgroup that is known already are passed over.
+// The cgroups of every process that uses the file system. A process costs up to a millisecond to look
+// through, so those of a cgroup that is known already are passed over.
 Users users_of(const Hierarchy& hierarchy, const Aimed& aimed, bool& own) {
   std::map<std::string, std::optional<Group>> by_text;
   Users users;
@@ -95,7 +96,8 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed, bool& own) {
       own = true;
       continue;
     }
-    for (auto& disk : aimed.disks) users[{disk, *known->second}].push_back(process_of(pid));
+    for (auto& disk : aimed.disks)
+      users[{disk, *known->second}].push_back(process_of(pid));
   }
   return users;
 }
@@ -104,7 +106,8 @@ Users users_of(const Hierarchy& hierarchy, const Aimed& aimed, bool& own) {
 std::set<Device> disks_in_use(pid_t pid, const std::vector<block::MountTable>& tables) {
   std::set<Device> disks;
   for (auto number : devices_in_use(pid))
-    for (auto& device : block::devices_holding(number, tables)) disks.insert(block::whole_disk(device));
+    for (auto& device : block::devices_holding(number, tables))
+      disks.insert(block::whole_disk(device));
   return disks;
 }
 
@@ -116,8 +119,8 @@ Group limited_for(const Hierarchy& hierarchy, const TargetSpec& on, const Group&
   return {meant, group.folder.substr(0, group.folder.size() - (group.path.size() - meant.size()))};
 }
 
-Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const Setting& setting, const std::optional<Aimed>& aimed,
-                          std::vector<std::string>& limits) {
+Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, const Setting& setting,
+                          const std::optional<Aimed>& aimed, std::vector<std::string>& limits) {
   auto selected = select_processes(on, setting);
   if (!selected) return Error(selected.error());
   auto* processes = &selected->processes;
@@ -136,17 +139,19 @@ Result<Users> users_among(const Hierarchy& hierarchy, const TargetSpec& on, cons
   }
   if (users.empty())
     return Error(fmt::format("{} has no file open on a block device: say which with path: or device:",
-                                      processes->front().to_string()));
+                             processes->front().to_string()));
   return users;
 }
 
 std::string joined(const std::vector<DiskProcess>& processes, std::size_t most = 4) {
   std::string out;
-  for (std::size_t i = 0; i < processes.size() && i < most; ++i) out += (i ? ", " : "") + processes[i].name;
+  for (std::size_t i = 0; i < processes.size() && i < most; ++i)
+    out += (i ? ", " : "") + processes[i].name;
   return processes.size() > most ? fmt::format("{} and {} more", out, processes.size() - most) : out;
 }
 
-// On v2 a limit holds for all that is below a group together: what lies below another one has no need of one for itself.
+// On v2 a limit holds for all that is below a group together: what lies below another one has no need of one
+// for itself.
 void merge_those_below(Users& users) {
   for (auto one = users.begin(); one != users.end();) {
     auto above = std::find_if(users.begin(), users.end(), [&](auto& other) {
@@ -166,7 +171,8 @@ void merge_those_below(Users& users) {
 void note_bystanders(const Hierarchy& hierarchy, const DiskUser& user, std::vector<std::string>& limits) {
   std::vector<DiskProcess> others;
   bool injector = false;
-  const auto all = hierarchy.version == cgroup::Version::v2 ? cgroup::processes_below(user.group) : cgroup::processes(user.group);
+  const auto all = hierarchy.version == cgroup::Version::v2 ? cgroup::processes_below(user.group)
+                                                            : cgroup::processes(user.group);
   for (auto pid : all) {
     auto is_it = [&](const DiskProcess& process) { return process.pid == pid; };
     if (pid == getpid())
@@ -184,13 +190,17 @@ void note_bystanders(const Hierarchy& hierarchy, const DiskUser& user, std::vect
 void add_notes(const TargetSpec& on, DiskAim& aim) {
   const bool v2 = aim.hierarchy.version == cgroup::Version::v2;
   if (!on.selects_processes())
-    aim.limits.push_back("processes that first open files there later, from another cgroup, are not slowed; nor are "
-                         "swapping and the file system's own threads");
+    aim.limits.push_back(
+        "processes that first open files there later, from another cgroup, are not slowed; nor are "
+        "swapping and the file system's own threads");
   else if (v2)
-    aim.limits.push_back("processes that are meant and run in another cgroup later are not slowed: the dose looks for them");
+    aim.limits.push_back(
+        "processes that are meant and run in another cgroup later are not slowed: the dose looks for them");
   else
-    aim.limits.push_back("cgroup v1 knows no limit of a group and those below it together: those that begin later are not slowed, "
-                         "and the dose looks for them");
+    aim.limits.push_back(
+        "cgroup v1 knows no limit of a group and those below it together: those that begin later are not "
+        "slowed, "
+        "and the dose looks for them");
   if (aim.users.size() > 1)
     aim.limits.push_back(fmt::format("each of the {} cgroups has the limit for itself", aim.users.size()));
 }
@@ -208,9 +218,11 @@ Result<DiskAim> find_disk_users(const TargetSpec& on, const Setting& setting) {
     if (!found) return Error(found.error());
     aimed = *found;
   }
-  if (!aimed && !on.selects_processes()) return Error("expected path:, device: or a process selector, got none");
+  if (!aimed && !on.selects_processes())
+    return Error("expected path:, device: or a process selector, got none");
   bool own = false;
-  auto users = on.selects_processes() ? users_among(*hierarchy, on, setting, aimed, aim.limits) : users_of(*hierarchy, *aimed, own);
+  auto users = on.selects_processes() ? users_among(*hierarchy, on, setting, aimed, aim.limits)
+                                      : users_of(*hierarchy, *aimed, own);
   if (!users) return Error(users.error());
   const bool v2 = hierarchy->version == cgroup::Version::v2;
   if (v2) merge_those_below(*users);
@@ -218,9 +230,11 @@ Result<DiskAim> find_disk_users(const TargetSpec& on, const Setting& setting) {
   std::string unreachable;
   for (auto& [key, processes] : *users) {
     DiskUser user{key.first, key.second, processes};
-    auto why = user.group.is_root() && v2 ? std::string("in the root cgroup, which io.max cannot limit") : cgroup::cannot_have(*hierarchy, user.group, "io");
+    auto why = user.group.is_root() && v2 ? std::string("in the root cgroup, which io.max cannot limit")
+                                          : cgroup::cannot_have(*hierarchy, user.group, "io");
     if (!why.empty()) {
-      unreachable = user.group.is_root() ? fmt::format("{} {}", joined(processes), why) : fmt::format("{} is not reached: {}", joined(processes), why);
+      unreachable = user.group.is_root() ? fmt::format("{} {}", joined(processes), why)
+                                         : fmt::format("{} is not reached: {}", joined(processes), why);
       aim.unreached.insert(aim.unreached.end(), processes.begin(), processes.end());
       aim.limits.push_back(unreachable + ": run it as a unit or below systemd-run to reach it");
       continue;
@@ -229,7 +243,8 @@ Result<DiskAim> find_disk_users(const TargetSpec& on, const Setting& setting) {
     aim.users.push_back(std::move(user));
   }
   if (aim.users.empty())
-    return Error(unreachable.empty() ? fmt::format("no process{} has a file open on {}", own ? " but Squall's own" : "", aimed->text)
+    return Error(unreachable.empty() ? fmt::format("no process{} has a file open on {}",
+                                                   own ? " but Squall's own" : "", aimed->text)
                                      : fmt::format("only {} is there", unreachable));
   add_notes(on, aim);
   if (!on.selects_processes() && !aimed->overlay) aim.whole = aimed->devices;

@@ -14,14 +14,18 @@ namespace {
 constexpr std::int64_t one_moment_ns = 10'000'000;
 }  // namespace
 
-void Footing::add(std::function<std::string()> look, std::int64_t every_ns) { looks_.push_back({std::move(look), std::max(every_ns, one_moment_ns)}); }
+void Footing::add(std::function<std::string()> look, std::int64_t every_ns) {
+  looks_.push_back({std::move(look), std::max(every_ns, one_moment_ns)});
+}
 
 void Footing::begin() {
   in_force_ = true;
   since_ = monotonic_ns();
 }
 
-std::int64_t Footing::age() const { return in_force_ ? monotonic_ns() - since_ : 0; }
+std::int64_t Footing::age() const {
+  return in_force_ ? monotonic_ns() - since_ : 0;
+}
 
 void Footing::end() {
   if (in_force_) look_at_all(true);
@@ -46,7 +50,8 @@ void Footing::look_at_all(bool at_once) {
 }
 
 void Footing::tell(std::vector<FaultEvent>& events) {
-  for (; told_ < wrong_.size(); ++told_) events.push_back({"fault.ineffective", found_at_[told_], {{"why", wrong_[told_]}}});
+  for (; told_ < wrong_.size(); ++told_)
+    events.push_back({"fault.ineffective", found_at_[told_], {{"why", wrong_[told_]}}});
 }
 
 }  // namespace squall::faults

@@ -1,5 +1,6 @@
-// What a fault stands on besides its aim: devices, filters and rules of ours, which somebody may take away while it is in force.
-// Looked at with each dose: what is gone hits nobody any more, or loses what is led to it, whatever was measured before.
+// What a fault stands on besides its aim: devices, filters and rules of ours, which somebody may take away
+// while it is in force. Looked at with each dose: what is gone hits nobody any more, or loses what is led to
+// it, whatever was measured before.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,9 @@ namespace squall::faults {
 
 class Footing {
  public:
-  // `look` says what is wrong, with what follows from it; "" while all is as it was made. Called by the injector's thread alone, with
-  // each dose, or less often: no sooner than `every_ns` after it was called before.
+  // `look` says what is wrong, with what follows from it; "" while all is as it was made. Called by the
+  // injector's thread alone, with each dose, or less often: no sooner than `every_ns` after it was called
+  // before.
   void add(std::function<std::string()> look, std::int64_t every_ns = 0);
   // From now on, and, with a last look, no longer: the fault's own undo takes away what it stands on.
   void begin();

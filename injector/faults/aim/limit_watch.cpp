@@ -25,20 +25,25 @@ std::uint64_t moved_by(pid_t pid) {
   const auto text = read_file(fmt::format("/proc/{}/io", pid)).value_or("");
   std::uint64_t out = 0;
   for (std::string_view key : {"\nread_bytes:", "\nwrite_bytes:"})
-    if (const auto at = text.find(key); at != std::string::npos) out += std::strtoull(text.c_str() + at + key.size(), nullptr, 10);
+    if (const auto at = text.find(key); at != std::string::npos)
+      out += std::strtoull(text.c_str() + at + key.size(), nullptr, 10);
   return out;
 }
 
-std::string folder_of(const cgroup::DeviceLimit& where) { return where.file.substr(0, where.file.rfind('/')); }
+std::string folder_of(const cgroup::DeviceLimit& where) {
+  return where.file.substr(0, where.file.rfind('/'));
+}
 
 }  // namespace
 
-LimitWatch::LimitWatch(TargetSpec target, const DiskAim& aim) : target_(std::move(target)), hierarchy_(aim.hierarchy) {
+LimitWatch::LimitWatch(TargetSpec target, const DiskAim& aim)
+    : target_(std::move(target)), hierarchy_(aim.hierarchy) {
   for (auto& user : aim.users) {
     groups_.push_back(user.group);
     processes_.insert(processes_.end(), user.processes.begin(), user.processes.end());
   }
-  for (auto& process : aim.unreached) unreached_.push_back(process.pid);
+  for (auto& process : aim.unreached)
+    unreached_.push_back(process.pid);
 }
 
 void LimitWatch::expect(const cgroup::DeviceLimit& where, std::uint64_t value) {
@@ -58,11 +63,15 @@ void LimitWatch::look() {
 
 void LimitWatch::look_at_limits() {
   for (auto& [text, one] : expected_) {
-    if (cgroup::identity(folder_of(one.where)) != one.identity) return lose(fmt::format("the cgroup {} is gone, and its limit with it", folder_of(one.where)));
+    if (cgroup::identity(folder_of(one.where)) != one.identity)
+      return lose(fmt::format("the cgroup {} is gone, and its limit with it", folder_of(one.where)));
     const auto now = cgroup::read_limit(one.where);
-    if (!now && now.error() == ENOENT) return lose(fmt::format("{} is gone: somebody switched its controller off", one.where.file));
+    if (!now && now.error() == ENOENT)
+      return lose(fmt::format("{} is gone: somebody switched its controller off", one.where.file));
     if (!now) return lose(fmt::format("{} cannot be read: {}", one.where.file, std::strerror(now.error())));
-    if (*now != one.value) return lose(fmt::format("somebody set {} to {} (it was our {})", text, cgroup::limit_text(*now), one.value));
+    if (*now != one.value)
+      return lose(
+          fmt::format("somebody set {} to {} (it was our {})", text, cgroup::limit_text(*now), one.value));
   }
 }
 
@@ -77,7 +86,9 @@ void LimitWatch::look_at_processes() {
     const auto stat = read_process_stat(process.pid);
     if (!stat || stat->ended() || stat->start_ticks != process.start_ticks) continue;
     const auto group = cgroup::group_of(hierarchy_, process.pid);
-    if (group && !is_limited(*group)) return lose(fmt::format("{} was moved to the cgroup {}, which is not limited", process.name, group->path));
+    if (group && !is_limited(*group))
+      return lose(
+          fmt::format("{} was moved to the cgroup {}, which is not limited", process.name, group->path));
   }
 }
 
@@ -92,9 +103,13 @@ void LimitWatch::look_for_others() {
     if (std::find(unreached_.begin(), unreached_.end(), process.pid) != unreached_.end()) continue;
     if (!group || is_limited(*group) || boottime_ns() - started < settled_ns) continue;
     if (moved_by(process.pid) < noticed_bytes) continue;
-    const auto known = std::any_of(processes_.begin(), processes_.end(), [&](auto& one) { return one.pid == process.pid && one.start_ticks == process.start_ticks; });
-    if (!known) return lose(fmt::format("{}, started at {}, is in the cgroup {}, which is not limited", process.to_string(),
-                                        time_of_day(wall_ns() - boottime_ns() + started), group->path));
+    const auto known = std::any_of(processes_.begin(), processes_.end(), [&](auto& one) {
+      return one.pid == process.pid && one.start_ticks == process.start_ticks;
+    });
+    if (!known)
+      return lose(fmt::format("{}, started at {}, is in the cgroup {}, which is not limited",
+                              process.to_string(), time_of_day(wall_ns() - boottime_ns() + started),
+                              group->path));
   }
 }
 

@@ -1,5 +1,6 @@
-// Whether the limits that a fault has set still stand, and whether those whom they are for are still where they hold: looked
-// at with each dose, since others change both (systemctl, a container's update, a controller that is switched off).
+// Whether the limits that a fault has set still stand, and whether those whom they are for are still where
+// they hold: looked at with each dose, since others change both (systemctl, a container's update, a
+// controller that is switched off).
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/disk_aim.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/host/storage/device_limit.hpp"
 
 namespace squall::faults {

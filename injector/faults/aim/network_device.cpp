@@ -9,18 +9,25 @@
 
 namespace squall::faults {
 
-pid_t AimedDevice::hint() const { return place.pid ? place.pid : ::getpid(); }
+pid_t AimedDevice::hint() const {
+  return place.pid ? place.pid : ::getpid();
+}
 
-void AimedDevice::in_place(const std::function<void()>& act) const { in_network_namespace(place.network_namespace, place.pid, act); }
+void AimedDevice::in_place(const std::function<void()>& act) const {
+  in_network_namespace(place.network_namespace, place.pid, act);
+}
 
 void AimedDevice::look_again() {
   in_place([&] { state = links::read_state(state.link.name).value_or(state); });
   place.watch.expect(state.link);
 }
 
-std::string AimedDevice::to_string() const { return place.pid ? fmt::format("{} of {}", state.link.name, place.name) : state.link.name; }
+std::string AimedDevice::to_string() const {
+  return place.pid ? fmt::format("{} of {}", state.link.name, place.name) : state.link.name;
+}
 
-std::optional<AimedDevice> find_device(const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::optional<AimedDevice> find_device(const TargetSpec& on, const Setting& setting,
+                                       Diagnostics& diagnostics) {
   if (!on.interface || *on.interface == "any") {
     diagnostics.error({}, "expected the name of one device");
     return {};
@@ -33,7 +40,8 @@ std::optional<AimedDevice> find_device(const TargetSpec& on, const Setting& sett
   try {
     out.in_place([&] {
       state = links::read_state(*on.interface);
-      for (auto& link : links::all()) names.push_back(link.name);
+      for (auto& link : links::all())
+        names.push_back(link.name);
       if (state) out.uppers_elsewhere = links::uppers_elsewhere(state->link);
     });
   } catch (const std::exception& e) {
@@ -41,7 +49,8 @@ std::optional<AimedDevice> find_device(const TargetSpec& on, const Setting& sett
     return {};
   }
   if (!state) {
-    diagnostics.error({}, fmt::format("no interface is called \"{}\"; there are {}", *on.interface, fmt::join(names, ", ")));
+    diagnostics.error({}, fmt::format("no interface is called \"{}\"; there are {}", *on.interface,
+                                      fmt::join(names, ", ")));
     return {};
   }
   out.state = std::move(*state);
@@ -50,7 +59,8 @@ std::optional<AimedDevice> find_device(const TargetSpec& on, const Setting& sett
 }
 
 const std::vector<std::string>& device_aims() {
-  static const std::vector<std::string> out{"interface", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"};
+  static const std::vector<std::string> out{"interface", "exe",  "command", "listens_on", "pid",
+                                            "pidfile",   "unit", "cgroup",  "container",  "user"};
   return out;
 }
 

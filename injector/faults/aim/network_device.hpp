@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/network_place.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/host/interfaces/interface_state.hpp"
 
 namespace squall::faults {

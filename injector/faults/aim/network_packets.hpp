@@ -36,7 +36,8 @@ namespace squall {
 template <>
 struct EnumNames<faults::Direction> {
   using D = faults::Direction;
-  static constexpr std::array<std::pair<std::string_view, D>, 3> names{{{"out", D::out}, {"in", D::in}, {"both", D::both}}};
+  static constexpr std::array<std::pair<std::string_view, D>, 3> names{
+      {{"out", D::out}, {"in", D::in}, {"both", D::both}}};
 };
 // A name, or the number of a protocol.
 template <>

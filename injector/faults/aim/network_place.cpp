@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/network_namespace.hpp"
 #include "injector/faults/aim/selected.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall::faults {
 
@@ -17,7 +17,8 @@ Reach NetworkPlace::reach(std::vector<std::uint32_t> devices) const {
   return out;
 }
 
-std::optional<NetworkPlace> find_place(const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::optional<NetworkPlace> find_place(const TargetSpec& on, const Setting& setting,
+                                       Diagnostics& diagnostics) {
   const auto own = current_network_namespace();
   NetworkPlace here{own, 0, "this host", {}, {own, 0}};
   if (!on.selects_processes()) return here;
@@ -30,11 +31,16 @@ std::optional<NetworkPlace> find_place(const TargetSpec& on, const Setting& sett
   const auto& first = processes->front();
   for (auto& process : *processes)
     if (process.network_namespace != first.network_namespace) {
-      diagnostics.error({}, fmt::format("{} and {} are in different network namespaces: aim at one of them", first.to_string(), process.to_string()));
+      diagnostics.error({}, fmt::format("{} and {} are in different network namespaces: aim at one of them",
+                                        first.to_string(), process.to_string()));
       return {};
     }
   if (first.network_namespace != here.network_namespace)
-    here = {first.network_namespace, first.pid, fmt::format("the network namespace of {}", first.to_string()), {}, {first.network_namespace, first.pid}};
+    here = {first.network_namespace,
+            first.pid,
+            fmt::format("the network namespace of {}", first.to_string()),
+            {},
+            {first.network_namespace, first.pid}};
   here.processes = *processes;
   here.watch.expect(on, *processes);
   return here;

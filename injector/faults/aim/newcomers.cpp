@@ -18,9 +18,14 @@ constexpr std::uint64_t chatter = 10;
 
 }  // namespace
 
-Newcomers::Newcomers(std::uint64_t network_namespace, pid_t namespace_pid, const std::vector<links::Link>& known, bool both, Hit hit)
-    : network_namespace_(network_namespace), namespace_pid_(namespace_pid), both_(both), hit_(std::move(hit)) {
-  for (auto& link : known) known_.emplace(link.index, link.name);
+Newcomers::Newcomers(std::uint64_t network_namespace, pid_t namespace_pid,
+                     const std::vector<links::Link>& known, bool both, Hit hit)
+    : network_namespace_(network_namespace),
+      namespace_pid_(namespace_pid),
+      both_(both),
+      hit_(std::move(hit)) {
+  for (auto& link : known)
+    known_.emplace(link.index, link.name);
   in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] {
     for (auto& link : links::all())
       if (!known_.contains(link.index)) before_[link.index] = carried_by(link.index);
@@ -37,11 +42,14 @@ bool Newcomers::is_known(const links::Link& link) const {
   return found != known_.end() && (both_ || found->second == link.name);
 }
 
-// What belongs to a bridge or a bond passes that as well. Devices of ours and of other faults carry what they are led.
+// What belongs to a bridge or a bond passes that as well. Devices of ours and of other faults carry what they
+// are led.
 void Newcomers::look() {
   in_network_namespace_if_there(network_namespace_, namespace_pid_, [&] {
     for (auto& link : links::all()) {
-      if (is_known(link) || link.loopback || link.master || !link.up || link.alias.starts_with("squall ") || (hit_ && hit_(link.name))) continue;
+      if (is_known(link) || link.loopback || link.master || !link.up || link.alias.starts_with("squall ") ||
+          (hit_ && hit_(link.name)))
+        continue;
       auto [at, fresh] = new_.try_emplace(link.index);
       if (fresh) at->second = {link.name, wall_ns()};
       if (fresh && known_.contains(link.index)) before_[link.index] = carried_by(link.index);
@@ -64,13 +72,23 @@ Dose Newcomers::in_view(Dose dose) {
   if (!carried) return dose;
   dose.measured["packets_by_new_interfaces"] = carried;
   if (carried * 20 <= dose.samples) return dose;
-  return doubted(std::move(dose), fmt::format("{} packets went by {}, which came up, or was renamed, since the fault began and is left as it is", carried, fmt::join(names, ", ")));
+  return doubted(
+      std::move(dose),
+      fmt::format(
+          "{} packets went by {}, which came up, or was renamed, since the fault began and is left as it is",
+          carried, fmt::join(names, ", ")));
 }
 
 void Newcomers::tell(std::vector<FaultEvent>& events) {
   for (auto& [index, one] : new_)
     if (one.carried > chatter && !std::exchange(one.told, true))
-      events.push_back({"fault.passed_by", one.found_at, {{"why", fmt::format("{} came up, or got that name, after the fault began: what leaves by it is left as it is", one.name)}}});
+      events.push_back(
+          {"fault.passed_by",
+           one.found_at,
+           {{"why",
+             fmt::format(
+                 "{} came up, or got that name, after the fault began: what leaves by it is left as it is",
+                 one.name)}}});
 }
 
 }  // namespace squall::faults

@@ -16,9 +16,10 @@ namespace squall::faults {
 class Newcomers {
  public:
   using Hit = std::function<bool(const std::string& name)>;
-  // Beside these devices; `both`: what arrives by a new one is left as it is too. `hit`: whether one of that name is hit all the
-  // same, as one that was made anew is where rules know devices by their names.
-  Newcomers(std::uint64_t network_namespace, pid_t namespace_pid, const std::vector<links::Link>& known, bool both, Hit hit);
+  // Beside these devices; `both`: what arrives by a new one is left as it is too. `hit`: whether one of that
+  // name is hit all the same, as one that was made anew is where rules know devices by their names.
+  Newcomers(std::uint64_t network_namespace, pid_t namespace_pid, const std::vector<links::Link>& known,
+            bool both, Hit hit);
   // Looks again. Not verified where they carried more than a few packets beside those that were hit.
   Dose in_view(Dose);
   // "fault.passed_by", once for each that carried something.
@@ -38,7 +39,7 @@ class Newcomers {
 
   std::uint64_t network_namespace_;
   pid_t namespace_pid_;
-  std::map<std::uint32_t, std::string> known_;             // by index
+  std::map<std::uint32_t, std::string> known_;     // by index
   std::map<std::uint32_t, std::uint64_t> before_;  // what others that were there had carried
   bool both_;
   Hit hit_;

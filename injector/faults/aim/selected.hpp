@@ -1,4 +1,5 @@
-// Whom a fault may look at when it looks for processes: the only way there is for faults (`scripts/check` sees to that).
+// Whom a fault may look at when it looks for processes: the only way there is for faults (`scripts/check`
+// sees to that).
 #pragma once
 
 #include <string>

@@ -5,7 +5,8 @@
 namespace squall::faults {
 
 void Successors::know(const std::vector<Process>& processes) {
-  for (auto& process : processes) known_.emplace(process.pid, process.start_ticks);
+  for (auto& process : processes)
+    known_.emplace(process.pid, process.start_ticks);
 }
 
 void Successors::died(const Process& victim, std::int64_t struck, std::int64_t at) {
@@ -24,10 +25,14 @@ std::optional<Successors::Pair> Successors::seen(const Process& process, Moment 
   return pair;
 }
 
-std::vector<Successors::Gap>::iterator Successors::place_for(const Process& process, std::int64_t came_at_the_latest) {
-  const auto before = std::find_if(gaps_.begin(), gaps_.end(), [&](auto& gap) { return gap.struck > came_at_the_latest; });
+std::vector<Successors::Gap>::iterator Successors::place_for(const Process& process,
+                                                             std::int64_t came_at_the_latest) {
+  const auto before =
+      std::find_if(gaps_.begin(), gaps_.end(), [&](auto& gap) { return gap.struck > came_at_the_latest; });
   const auto alike = [&](bool cgroup_too) {
-    return std::find_if(gaps_.begin(), before, [&](auto& gap) { return gap.victim.command == process.command && (!cgroup_too || gap.victim.cgroups == process.cgroups); });
+    return std::find_if(gaps_.begin(), before, [&](auto& gap) {
+      return gap.victim.command == process.command && (!cgroup_too || gap.victim.cgroups == process.cgroups);
+    });
   };
   for (bool cgroup_too : {true, false})
     if (const auto found = alike(cgroup_too); found != before) return found;

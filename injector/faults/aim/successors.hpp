@@ -31,8 +31,8 @@ class Successors {
   void died(const Process&, std::int64_t struck, std::int64_t at);
   bool missing() const { return !gaps_.empty(); }
   bool knows(const Process& process) const { return known_.contains({process.pid, process.start_ticks}); }
-  // One that is new takes the place of one that died before it came: of one with the same command and cgroup if there
-  // is such, of them of the one that died first. `came` says when it came.
+  // One that is new takes the place of one that died before it came: of one with the same command and cgroup
+  // if there is such, of them of the one that died first. `came` says when it came.
   std::optional<Pair> seen(const Process&, Moment came);
   const std::vector<Pair>& pairs() const { return pairs_; }
 

@@ -1,4 +1,5 @@
-// Where faults on TCP connections take place: which connections are meant, which direction and which share of them.
+// Where faults on TCP connections take place: which connections are meant, which direction and which share of
+// them.
 #pragma once
 
 #include <optional>
@@ -33,8 +34,10 @@ struct TcpAim {
   NetworkAim network;
   std::vector<std::string> targets, limits, claims;
 };
-// `tracks`: its rules need connection tracking, which is told, and refused where the table of connections would run full.
-std::optional<TcpAim> aim_at_connections(const ConnectionPlace&, const TargetSpec&, const Setting&, Diagnostics&, bool tracks = true);
+// `tracks`: its rules need connection tracking, which is told, and refused where the table of connections
+// would run full.
+std::optional<TcpAim> aim_at_connections(const ConnectionPlace&, const TargetSpec&, const Setting&,
+                                         Diagnostics&, bool tracks = true);
 // What such a fault can be aimed with.
 const std::vector<std::string>& tcp_aims();
 

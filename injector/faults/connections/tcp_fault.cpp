@@ -3,26 +3,27 @@
 #include <thread>
 #include <utility>
 
-#include <boost/asio/error.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/asio/error.hpp>
 
 #include "injector/faults/afterwards.hpp"
 #include "injector/host/connections/client_addresses.hpp"
 #include "injector/host/connections/connection_tracking.hpp"
-#include "injector/system/network_namespace.hpp"
-#include "injector/host/rules/owned_table.hpp"
 #include "injector/host/connections/tcp_connections.hpp"
+#include "injector/host/rules/owned_table.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall::faults {
 namespace {
 
 constexpr std::string_view mechanism_name = "own TCP proxy, in front of it by an nftables redirection";
-// Connections that were made through a fault's proxy go on when it is undone, and so do the rules by which the kernel
-// translates their packets.
+// Connections that were made through a fault's proxy go on when it is undone, and so do the rules by which
+// the kernel translates their packets.
 class CarriedOn : public Afterwards {
  public:
-  CarriedOn(std::unique_ptr<proxy::ProxyThread> proxy, std::shared_ptr<OwnedTable> table, const ConnectionRules& rules)
+  CarriedOn(std::unique_ptr<proxy::ProxyThread> proxy, std::shared_ptr<OwnedTable> table,
+            const ConnectionRules& rules)
       : proxy_(std::move(proxy)), table_(std::move(table)), rules_(rules) {}
   ~CarriedOn() override {
     proxy_.reset();  // while its goodbyes are translated
@@ -31,7 +32,9 @@ class CarriedOn : public Afterwards {
   }
   std::string used_for() override {
     const auto open = proxy_->statistics().open;
-    return open ? fmt::format("{} connection{} that went through the proxy {}", open, open == 1 ? "" : "s", rules_.table) : "";
+    return open ? fmt::format("{} connection{} that went through the proxy {}", open, open == 1 ? "" : "s",
+                              rules_.table)
+                : "";
   }
 
  private:
@@ -63,17 +66,24 @@ class TcpFault : public Fault {
     auto out = aim_.limits;
     out.insert(out.end(), effect_.limits.begin(), effect_.limits.end());
     out.emplace_back("servers see each client's own address, but another port of it");
-    out.emplace_back("connections made meanwhile go on through Squall after the fault's end, untouched, until the session ends (of a drill: after its recovery window), which closes them");
-    out.emplace_back(fmt::format("connections {} IPv6 link-local addresses (fe80::/10) are not meant", aim_.rules.listener ? "from and to" : "to"));
-    if (aim_.rules.listener) out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
+    out.emplace_back(
+        "connections made meanwhile go on through Squall after the fault's end, untouched, until the session "
+        "ends (of a drill: after its recovery window), which closes them");
+    out.emplace_back(fmt::format("connections {} IPv6 link-local addresses (fe80::/10) are not meant",
+                                 aim_.rules.listener ? "from and to" : "to"));
+    if (aim_.rules.listener)
+      out.emplace_back("connections that other hosts make through this one (forwarding) are not meant");
     return out;
   }
 
   void apply(Transaction& transaction) override {
     enter_groups(transaction, aim_.network);
     Change lead;
-    lead.what = fmt::format("start a proxy and add the nftables table {}, owned by this process, that leads it {}", aim_.rules.table, fmt::join(aim_.targets, "; "));
-    lead.inverse = connection_rules_removal(aim_.rules, aim_.network.network_namespace, aim_.network.namespace_pid);
+    lead.what =
+        fmt::format("start a proxy and add the nftables table {}, owned by this process, that leads it {}",
+                    aim_.rules.table, fmt::join(aim_.targets, "; "));
+    lead.inverse =
+        connection_rules_removal(aim_.rules, aim_.network.network_namespace, aim_.network.namespace_pid);
     lead.act = [this] { start(); };
     lead.release = [this] { return stop(); };
     transaction.add(std::move(lead));
@@ -82,7 +92,11 @@ class TcpFault : public Fault {
     cut.what = "end the TCP connections that exist, so that they come back through the proxy";
     cut.undo_note = "cannot be undone: their owners connect again";
     cut.act = [this] {
-      in_place([&] { cut_ = cut_connections(aim_.network.matching(Direction::both, aim_.network.includes_loopback()), aim_.network.cgroups).cut; });
+      in_place([&] {
+        cut_ = cut_connections(aim_.network.matching(Direction::both, aim_.network.includes_loopback()),
+                               aim_.network.cgroups)
+                   .cut;
+      });
     };
     transaction.add(std::move(cut));
   }
@@ -124,7 +138,9 @@ class TcpFault : public Fault {
     if (!out.verified && !last_.connections) out.reason = "no connection was made: nobody was hit";
     if (dropped_) {
       out.measured["packets_dropped_untracked"] = dropped_;
-      out = doubted(std::move(out), fmt::format("the table of tracked connections ran full, and the kernel dropped {} packets of new connections", dropped_));
+      out = doubted(std::move(out), fmt::format("the table of tracked connections ran full, and the kernel "
+                                                "dropped {} packets of new connections",
+                                                dropped_));
     }
     return in_view_of(aim_.network, std::move(out), effect_.http ? last_.http.requests : last_.connections);
   }
@@ -132,7 +148,9 @@ class TcpFault : public Fault {
   std::vector<FaultEvent> events() override { return aim_.network.watch->events(); }
 
  private:
-  void in_place(const std::function<void()>& act) const { in_network_namespace(aim_.network.network_namespace, aim_.network.namespace_pid, act); }
+  void in_place(const std::function<void()>& act) const {
+    in_network_namespace(aim_.network.network_namespace, aim_.network.namespace_pid, act);
+  }
 
   void start() {
     proxy::ProxyPlan plan;
@@ -141,7 +159,9 @@ class TcpFault : public Fault {
     plan.seed = seed_;
     plan.mark = proxied_mark;
     plan.http = effect_.http;
-    plan.client_as = [addresses = std::make_shared<ClientAddresses>(aim_.rules, table_)](const auto& client) { return addresses->seen_as(client); };
+    plan.client_as = [addresses = std::make_shared<ClientAddresses>(aim_.rules, table_)](const auto& client) {
+      return addresses->seen_as(client);
+    };
     if (aim_.network.traffic) {
       plan.clients = aim_.network.traffic->met;
       plan.ends = aim_.network.traffic->own;
@@ -160,11 +180,14 @@ class TcpFault : public Fault {
   // On a port of the kernel's choice, or, where those have run out, on one of ours.
   std::unique_ptr<proxy::ProxyThread> listening(proxy::ProxyPlan plan) const {
     constexpr unsigned lowest = 10'000, ports = 20'000, most_tries = 50;
-    for (unsigned tries = 0;; ++tries) try {
-        return std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace, aim_.network.namespace_pid);
+    for (unsigned tries = 0;; ++tries)
+      try {
+        return std::make_unique<proxy::ProxyThread>(plan, aim_.network.network_namespace,
+                                                    aim_.network.namespace_pid);
       } catch (const boost::system::system_error& error) {
         if (error.code() != boost::asio::error::address_in_use || tries == most_tries) throw;
-        plan.listen = fmt::format(":{}", lowest + (seed_ + std::hash<std::string>{}(aim_.rules.table) + tries * 7919U) % ports);
+        plan.listen = fmt::format(
+            ":{}", lowest + (seed_ + std::hash<std::string>{}(aim_.rules.table) + tries * 7919U) % ports);
       }
   }
 
@@ -185,15 +208,18 @@ class TcpFault : public Fault {
 
   std::string look_at_rules() const {
     std::string gone;
-    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] { gone = lost_rules(aim_.rules); });
+    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid,
+                                  [&] { gone = lost_rules(aim_.rules); });
     return gone_rules(gone);
   }
 
   void read() {
     if (!proxy_) return;
-    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [this] { dropped_ = dropped_by_full_table() - dropped_before_; });
+    in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid,
+                                  [this] { dropped_ = dropped_by_full_table() - dropped_before_; });
     if (aim_.network.traffic && aim_.rules.listener)
-      in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid, [&] { aim_.network.traffic->datagrams = datagrams(aim_.rules); });
+      in_network_namespace_if_there(aim_.network.network_namespace, aim_.network.namespace_pid,
+                                    [&] { aim_.network.traffic->datagrams = datagrams(aim_.rules); });
     last_ = proxy_->statistics();
     for (auto [now, then] : {std::pair{&last_.up, &before_.up}, std::pair{&last_.down, &before_.down}}) {
       now->received_bytes -= then->received_bytes;
@@ -211,16 +237,20 @@ class TcpFault : public Fault {
       if (then->pieces && pieces < now->held_ms.size()) keep_latest(*now, pieces);
       now->pieces = pieces;
     }
-    for (auto field : {&proxy::ProxyStatistics::closed, &proxy::ProxyStatistics::reset, &proxy::ProxyStatistics::unnoticed}) last_.*field -= before_.*field;
-    for (auto field : {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled, &proxy::HttpCounters::done, &proxy::HttpCounters::unchanged,
-                       &proxy::HttpCounters::unanswered})
+    for (auto field : {&proxy::ProxyStatistics::closed, &proxy::ProxyStatistics::reset,
+                       &proxy::ProxyStatistics::unnoticed})
+      last_.*field -= before_.*field;
+    for (auto field :
+         {&proxy::HttpCounters::requests, &proxy::HttpCounters::matched, &proxy::HttpCounters::rolled,
+          &proxy::HttpCounters::done, &proxy::HttpCounters::unchanged, &proxy::HttpCounters::unanswered})
       last_.http.*field -= before_.http.*field;
   }
 
   static void keep_latest(proxy::LinkCounters& counters, std::uint64_t count) {
     for (auto* ring : {&counters.held_ms, &counters.rolled_ms, &counters.late_ms}) {
       std::vector<float> latest;
-      for (std::uint64_t i = counters.pieces - count; i < counters.pieces; ++i) latest.push_back((*ring)[i % ring->size()]);
+      for (std::uint64_t i = counters.pieces - count; i < counters.pieces; ++i)
+        latest.push_back((*ring)[i % ring->size()]);
       *ring = std::move(latest);
     }
   }
@@ -254,7 +284,8 @@ std::string refusal() {
 
 }  // namespace
 
-std::unique_ptr<Fault> tcp_fault(TcpEffect effect, const ConnectionPlace& place, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> tcp_fault(TcpEffect effect, const ConnectionPlace& place, const TargetSpec& on,
+                                 const Setting& setting, Diagnostics& diagnostics) {
   auto aim = aim_at_connections(place, on, setting, diagnostics);
   if (!aim) return nullptr;
   return std::make_unique<TcpFault>(std::move(effect), place, std::move(*aim), setting);

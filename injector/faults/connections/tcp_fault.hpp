@@ -5,8 +5,8 @@
 #include <memory>
 #include <string_view>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/tcp_place.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/proxy/proxy_thread.hpp"
 
 namespace squall::faults {
@@ -20,7 +20,8 @@ struct TcpEffect {
   std::vector<std::string> limits;
 };
 
-std::unique_ptr<Fault> tcp_fault(TcpEffect, const ConnectionPlace&, const TargetSpec&, const Setting&, Diagnostics&);
+std::unique_ptr<Fault> tcp_fault(TcpEffect, const ConnectionPlace&, const TargetSpec&, const Setting&,
+                                 Diagnostics&);
 std::vector<Capability> tcp_fault_doctor();
 
 }  // namespace squall::faults

@@ -4,10 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "injector/faults/dose/held_dose.hpp"
 #include "injector/faults/aim/network_packets.hpp"
-#include "injector/faults/dose/share_dose.hpp"
 #include "injector/faults/connections/tcp_fault.hpp"
+#include "injector/faults/dose/held_dose.hpp"
+#include "injector/faults/dose/share_dose.hpp"
 #include "injector/faults/dose/throttle_dose.hpp"
 #include "scenarios/text/readable.hpp"
 
@@ -32,7 +32,9 @@ struct TcpToxic {
 namespace faults {
 namespace {
 
-std::int64_t in_ms(Duration d) { return d.ns / 1'000'000; }
+std::int64_t in_ms(Duration d) {
+  return d.ns / 1'000'000;
+}
 
 // Of the directions that are meant.
 std::vector<const LinkCounters*> links_of(const ProxyStatistics& seen, const TcpPlace& place) {
@@ -45,7 +47,8 @@ std::vector<const LinkCounters*> links_of(const ProxyStatistics& seen, const Tcp
 template <class Field>
 auto sum(const ProxyStatistics& seen, const TcpPlace& place, Field LinkCounters::* field) {
   Field out{};
-  for (auto* link : links_of(seen, place)) out += link->*field;
+  for (auto* link : links_of(seen, place))
+    out += link->*field;
   return out;
 }
 
@@ -55,16 +58,20 @@ Dose latency_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   out.prescribed = {{"latency_ms", prescribed}};
   if (jitter > 0) out.prescribed["jitter_ms"] = jitter;
   HeldTimes times;
-  for (auto* link : links_of(seen, with.place)) times.add(*link);
+  for (auto* link : links_of(seen, with.place))
+    times.add(*link);
   out.samples = times.held.size();
   if (times.held.empty()) {
     out.reason = "nothing was sent over the connections: nothing was delayed";
     return out;
   }
-  out.measured = {{"latency_ms", rounded(quantile(times.held, 0.5))}, {"latency_p95_ms", rounded(quantile(times.held, 0.95))}};
+  out.measured = {{"latency_ms", rounded(quantile(times.held, 0.5))},
+                  {"latency_p95_ms", rounded(quantile(times.held, 0.95))}};
   // The order is kept: on a stream with jitter, pieces wait for those before them as well.
   if (jitter > 0) out.measured["rolled_ms"] = rounded(quantile(times.rolled, 0.5));
-  out.reason = times.held.size() < 3 ? fmt::format("only {} pieces were sent: too few to tell", times.held.size()) : unlike(times, with.latency, with.jitter, "pieces");
+  out.reason = times.held.size() < 3
+                   ? fmt::format("only {} pieces were sent: too few to tell", times.held.size())
+                   : unlike(times, with.latency, with.jitter, "pieces");
   out.verified = out.reason.empty();
   return out;
 }
@@ -88,10 +95,14 @@ Dose bandwidth_dose(const ProxyStatistics& seen, const TcpToxic& with) {
     return out;
   }
   const auto rate = static_cast<double>(bytes) / seconds;
-  out.measured = {{"rate_bytes_per_second", std::round(rate)}, {"rate_together_bytes_per_second", std::round(rate_together(seen, with.place))}, {"seconds_at_the_rate", rounded(seconds)}};
+  out.measured = {{"rate_bytes_per_second", std::round(rate)},
+                  {"rate_together_bytes_per_second", std::round(rate_together(seen, with.place))},
+                  {"seconds_at_the_rate", rounded(seconds)}};
   out.verified = std::abs(rate / static_cast<double>(with.rate.bytes_per_second) - 1) <= 0.15;
   if (!out.verified)
-    out.reason = fmt::format("expected {} for each connection, measured {} while something waited", readable(static_cast<double>(with.rate.bytes_per_second), with.rate), readable(rate, with.rate));
+    out.reason = fmt::format("expected {} for each connection, measured {} while something waited",
+                             readable(static_cast<double>(with.rate.bytes_per_second), with.rate),
+                             readable(rate, with.rate));
   return out;
 }
 
@@ -106,7 +117,8 @@ Dose slow_close_dose(const ProxyStatistics& seen, const TcpToxic& with) {
   const auto mean = sum(seen, with.place, &LinkCounters::end_held_sum_ms) / static_cast<double>(out.samples);
   out.measured = {{"delay_ms", rounded(mean)}};
   out.verified = mean >= with.delay.milliseconds() * 0.95;
-  if (!out.verified) out.reason = fmt::format("expected {:g} ms, measured {:.1f} ms", with.delay.milliseconds(), mean);
+  if (!out.verified)
+    out.reason = fmt::format("expected {:g} ms, measured {:.1f} ms", with.delay.milliseconds(), mean);
   return out;
 }
 
@@ -142,7 +154,8 @@ Dose slicer_dose(const ProxyStatistics& seen, const TcpToxic& with) {
     out.reason = "nothing was sent over the connections: nothing was cut";
     return out;
   }
-  const auto mean = static_cast<double>(sum(seen, with.place, &LinkCounters::piece_bytes)) / static_cast<double>(out.samples);
+  const auto mean = static_cast<double>(sum(seen, with.place, &LinkCounters::piece_bytes)) /
+                    static_cast<double>(out.samples);
   const auto cuts = sum(seen, with.place, &LinkCounters::cuts);
   out.measured = {{"piece_bytes", std::round(mean)}, {"cuts", cuts}};
   out.verified = cuts > 0 && mean <= 1.2 * static_cast<double>(with.size.bytes + with.variation.bytes);
@@ -185,13 +198,17 @@ const Object<TcpToxic>& schema();
 
 // Toxics count in whole milliseconds, but for the pause of the slicer: what they would leave out is refused.
 void in_whole_ms(const TcpToxic& with, const Value& value, Diagnostics& diagnostics) {
-  const std::pair<const char*, Duration> all[] = {{"latency", with.latency}, {"jitter", with.jitter}, {"delay", with.delay}, {"after", with.after}};
+  const std::pair<const char*, Duration> all[] = {
+      {"latency", with.latency}, {"jitter", with.jitter}, {"delay", with.delay}, {"after", with.after}};
   for (auto& [key, duration] : all)
-    if (duration.ns % 1'000'000 != 0) diagnostics.error(place_of(value, key), fmt::format("expected whole milliseconds, got {}", to_string(duration)));
+    if (duration.ns % 1'000'000 != 0)
+      diagnostics.error(place_of(value, key),
+                        fmt::format("expected whole milliseconds, got {}", to_string(duration)));
 }
 
 template <ToxicType type, Judge judge>
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting,
+                               Diagnostics& diagnostics) {
   TcpToxic with;
   if (!schema<type>().decode(value, with, diagnostics)) return nullptr;
   TcpEffect effect;
@@ -199,22 +216,31 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
     // A delay is ramped, else the share of connections.
     auto toxics = in_directions(toxic_of(type, with, type == ToxicType::latency ? level : 1), with.place);
     if (type != ToxicType::latency)
-      for (auto& toxic : toxics) toxic.toxicity *= level;
+      for (auto& toxic : toxics)
+        toxic.toxicity *= level;
     proxy.set_toxics(std::move(toxics));
   };
   if (type == ToxicType::bandwidth)
-    effect.limits.push_back(fmt::format("{} is the rate of each connection and direction: 10 connections at once carry {} together; a rate of all of them is network.rate", to_string(with.rate),
-                                        readable(10.0 * static_cast<double>(with.rate.bytes_per_second), with.rate)));
+    effect.limits.push_back(fmt::format(
+        "{} is the rate of each connection and direction: 10 connections at once carry {} together; a rate "
+        "of all of them is network.rate",
+        to_string(with.rate), readable(10.0 * static_cast<double>(with.rate.bytes_per_second), with.rate)));
   if (type == ToxicType::latency)
-    effect.limits.emplace_back("connections are made as quickly as before: a client's connect timeout is not tried by it; network.delay with protocol=tcp, and network.refuse with mode=drop, do that");
+    effect.limits.emplace_back(
+        "connections are made as quickly as before: a client's connect timeout is not tried by it; "
+        "network.delay with protocol=tcp, and network.refuse with mode=drop, do that");
   effect.dose = [with](const ProxyStatistics& seen) {
     auto out = judge(seen, with);
     out.measured["connections_hit"] = seen.hit;
     if (with.place.share.value < 100) {
       out.prescribed["share_percent"] = with.place.share.value;
-      if (seen.connections) out.measured["share_percent"] = rounded(100 * static_cast<double>(seen.hit) / static_cast<double>(seen.connections));
+      if (seen.connections)
+        out.measured["share_percent"] =
+            rounded(100 * static_cast<double>(seen.hit) / static_cast<double>(seen.connections));
     }
-    if (!out.verified && !seen.hit && with.place.share.value < 100) out.reason = fmt::format("of {} connections the share of {}% hit none", seen.connections, with.place.share.value);
+    if (!out.verified && !seen.hit && with.place.share.value < 100)
+      out.reason = fmt::format("of {} connections the share of {}% hit none", seen.connections,
+                               with.place.share.value);
     return out;
   };
   return tcp_fault(std::move(effect), with.place.connections, on, setting, diagnostics);
@@ -222,13 +248,17 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
 
 template <>
 const Object<TcpToxic>& schema<ToxicType::latency>() {
-  static const auto out = Object<TcpToxic>{"what is sent arrives later"}
-                              .required("latency", &TcpToxic::latency, "added to everything that is sent, in whole milliseconds; not to the making of connections: connect timeouts are not tried, see network.delay and network.refuse mode=drop")
-                              .between(&TcpToxic::latency, Duration{1'000'000}, Duration{600'000'000'000})
-                              .optional("jitter", &TcpToxic::jitter, "so much more or less, uniformly; the order is kept", "0ms")
-                              .between(&TcpToxic::jitter, Duration{0}, Duration{600'000'000'000})
-                              .including(&TcpToxic::place)
-                              .rule(in_whole_ms);
+  static const auto out =
+      Object<TcpToxic>{"what is sent arrives later"}
+          .required(
+              "latency", &TcpToxic::latency,
+              "added to everything that is sent, in whole milliseconds; not to the making of connections: "
+              "connect timeouts are not tried, see network.delay and network.refuse mode=drop")
+          .between(&TcpToxic::latency, Duration{1'000'000}, Duration{600'000'000'000})
+          .optional("jitter", &TcpToxic::jitter, "so much more or less, uniformly; the order is kept", "0ms")
+          .between(&TcpToxic::jitter, Duration{0}, Duration{600'000'000'000})
+          .including(&TcpToxic::place)
+          .rule(in_whole_ms);
   return out;
 }
 template <>
@@ -251,7 +281,8 @@ const Object<TcpToxic>& schema<ToxicType::slow_close>() {
 template <>
 const Object<TcpToxic>& schema<ToxicType::timeout>() {
   static const auto out = Object<TcpToxic>{"nothing that is sent arrives"}
-                              .optional("after", &TcpToxic::after, "the connection is closed after this time", "never, until the fault ends")
+                              .optional("after", &TcpToxic::after, "the connection is closed after this time",
+                                        "never, until the fault ends")
                               .between(&TcpToxic::after, Duration{1'000'000}, Duration{600'000'000'000})
                               .including(&TcpToxic::place)
                               .rule(in_whole_ms);
@@ -268,26 +299,30 @@ const Object<TcpToxic>& schema<ToxicType::reset_peer>() {
 }
 template <>
 const Object<TcpToxic>& schema<ToxicType::slicer>() {
-  static const auto out = Object<TcpToxic>{"what is sent arrives in small pieces"}
-                              .required("size", &TcpToxic::size, "of a piece, on average")
-                              .between(&TcpToxic::size, Size{1}, Size{1 << 20})
-                              .optional("variation", &TcpToxic::variation, "so much more or less, uniformly", "0B")
-                              .between(&TcpToxic::variation, Size{0}, Size{1 << 20})
-                              .optional("delay", &TcpToxic::delay, "between two pieces", "0ms")
-                              .between(&TcpToxic::delay, Duration{0}, Duration{600'000'000'000})
-                              .including(&TcpToxic::place);
+  static const auto out =
+      Object<TcpToxic>{"what is sent arrives in small pieces"}
+          .required("size", &TcpToxic::size, "of a piece, on average")
+          .between(&TcpToxic::size, Size{1}, Size{1 << 20})
+          .optional("variation", &TcpToxic::variation, "so much more or less, uniformly", "0B")
+          .between(&TcpToxic::variation, Size{0}, Size{1 << 20})
+          .optional("delay", &TcpToxic::delay, "between two pieces", "0ms")
+          .between(&TcpToxic::delay, Duration{0}, Duration{600'000'000'000})
+          .including(&TcpToxic::place);
   return out;
 }
 template <>
 const Object<TcpToxic>& schema<ToxicType::limit_data>() {
-  static const auto out = Object<TcpToxic>{"a connection is closed after so many bytes"}
-                              .required("bytes", &TcpToxic::bytes, "that pass, in each direction that is meant")
-                              .between(&TcpToxic::bytes, Size{1}, Size{1'000'000'000'000})
-                              .including(&TcpToxic::place);
+  static const auto out =
+      Object<TcpToxic>{"a connection is closed after so many bytes"}
+          .required("bytes", &TcpToxic::bytes, "that pass, in each direction that is meant")
+          .between(&TcpToxic::bytes, Size{1}, Size{1'000'000'000'000})
+          .including(&TcpToxic::place);
   return out;
 }
 
-constexpr const char* undo = "the redirection goes, and with it the proxy's part in new connections; those made meanwhile go on untouched until the session ends";
+constexpr const char* undo =
+    "the redirection goes, and with it the proxy's part in new connections; those made meanwhile go on "
+    "untouched until the session ends";
 
 template <ToxicType type, Judge judge>
 FaultType declared(std::string_view name, std::string_view sentence, std::vector<std::string> examples) {
@@ -305,21 +340,29 @@ FaultType declared(std::string_view name, std::string_view sentence, std::vector
 
 }  // namespace
 
-extern const FaultType tcp_latency, tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer, tcp_limit_data;
+extern const FaultType tcp_latency, tcp_bandwidth, tcp_slow_close, tcp_timeout, tcp_reset_peer, tcp_slicer,
+    tcp_limit_data;
 const FaultType tcp_latency = declared<ToxicType::latency, latency_dose>(
     "tcp.latency", "delays what TCP connections carry, without touching a packet, as a slow server would",
-    {"latency=200ms --on listens_on=6379 --for 30s", "latency=1s jitter=200ms share=10% port=5432 --on unit=playlist.service --for 1m"});
-const FaultType tcp_bandwidth = declared<ToxicType::bandwidth, bandwidth_dose>("tcp.bandwidth", "lets each TCP connection carry only so much",
-                                                                              {"rate=100kB/s --on listens_on=8080 --for 30s"});
-const FaultType tcp_slow_close = declared<ToxicType::slow_close, slow_close_dose>("tcp.slow_close", "delays the end of TCP connections", {"delay=5s --on listens_on=8080 --for 1m"});
-const FaultType tcp_timeout = declared<ToxicType::timeout, timeout_dose>("tcp.timeout", "swallows what TCP connections carry, as a server that hangs",
-                                                                        {"--on listens_on=6379 --for 30s", "after=5s share=20% --on listens_on=6379 --for 30s"});
-const FaultType tcp_reset_peer =
-    declared<ToxicType::reset_peer, reset_dose>("tcp.reset_peer", "resets TCP connections when they are used, as a server that crashes", {"share=30% --on listens_on=6379 --for 30s"});
-const FaultType tcp_slicer =
-    declared<ToxicType::slicer, slicer_dose>("tcp.slicer", "cuts what TCP connections carry into small pieces, as a bad network would", {"size=64B delay=10ms --on listens_on=6379 --for 30s"});
-const FaultType tcp_limit_data =
-    declared<ToxicType::limit_data, limit_dose>("tcp.limit_data", "closes TCP connections after so many bytes, as a server that dies within an answer", {"bytes=10kB --on listens_on=8080 --for 30s"});
+    {"latency=200ms --on listens_on=6379 --for 30s",
+     "latency=1s jitter=200ms share=10% port=5432 --on unit=playlist.service --for 1m"});
+const FaultType tcp_bandwidth = declared<ToxicType::bandwidth, bandwidth_dose>(
+    "tcp.bandwidth", "lets each TCP connection carry only so much",
+    {"rate=100kB/s --on listens_on=8080 --for 30s"});
+const FaultType tcp_slow_close = declared<ToxicType::slow_close, slow_close_dose>(
+    "tcp.slow_close", "delays the end of TCP connections", {"delay=5s --on listens_on=8080 --for 1m"});
+const FaultType tcp_timeout = declared<ToxicType::timeout, timeout_dose>(
+    "tcp.timeout", "swallows what TCP connections carry, as a server that hangs",
+    {"--on listens_on=6379 --for 30s", "after=5s share=20% --on listens_on=6379 --for 30s"});
+const FaultType tcp_reset_peer = declared<ToxicType::reset_peer, reset_dose>(
+    "tcp.reset_peer", "resets TCP connections when they are used, as a server that crashes",
+    {"share=30% --on listens_on=6379 --for 30s"});
+const FaultType tcp_slicer = declared<ToxicType::slicer, slicer_dose>(
+    "tcp.slicer", "cuts what TCP connections carry into small pieces, as a bad network would",
+    {"size=64B delay=10ms --on listens_on=6379 --for 30s"});
+const FaultType tcp_limit_data = declared<ToxicType::limit_data, limit_dose>(
+    "tcp.limit_data", "closes TCP connections after so many bytes, as a server that dies within an answer",
+    {"bytes=10kB --on listens_on=8080 --for 30s"});
 
 }  // namespace faults
 }  // namespace squall

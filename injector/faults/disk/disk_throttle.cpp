@@ -1,5 +1,6 @@
-// Slows a disk for the cgroups that use it, as a degraded array, a throttled cloud volume or a dead write cache would:
-// io.max of cgroup v2, else blkio.throttle of v1. Measured: what the disk did for them, beside the limit.
+// Slows a disk for the cgroups that use it, as a degraded array, a throttled cloud volume or a dead write
+// cache would: io.max of cgroup v2, else blkio.throttle of v1. Measured: what the disk did for them, beside
+// the limit.
 #include "injector/faults/disk/disk_throttle.hpp"
 
 #include <cerrno>
@@ -41,8 +42,9 @@ struct Describe<faults::DiskThrottle> {
             .between(&DiskThrottle::write_iops, Iops{1}, Iops{4'000'000})
             .rule([](const DiskThrottle& with, const Value& value, Diagnostics& diagnostics) {
               if (!with.read_rate && !with.write_rate && !with.read_iops && !with.write_iops)
-                diagnostics.error(value.place,
-                                  "expected at least one of read_rate, write_rate, read_iops, write_iops, got none");
+                diagnostics.error(
+                    value.place,
+                    "expected at least one of read_rate, write_rate, read_iops, write_iops, got none");
             });
     return schema;
   }
@@ -61,7 +63,9 @@ struct Wanted {
 
 std::vector<Wanted> wanted_limits(const DiskThrottle& with) {
   std::vector<Wanted> out;
-  auto add = [&](Limited what, std::int64_t value) { out.push_back({what, static_cast<std::uint64_t>(value)}); };
+  auto add = [&](Limited what, std::int64_t value) {
+    out.push_back({what, static_cast<std::uint64_t>(value)});
+  };
   if (with.read_rate) add(Limited::read_rate, with.read_rate->bytes_per_second);
   if (with.write_rate) add(Limited::write_rate, with.write_rate->bytes_per_second);
   if (with.read_iops) add(Limited::read_iops, with.read_iops->per_second);
@@ -78,9 +82,12 @@ struct Knob {
 
 class Throttle : public Fault {
  public:
-  Throttle(const DiskThrottle& with, DiskAim aim, const TargetSpec& on) : with_(with), aim_(std::move(aim)), rules_(on, aim_) {
-    for (auto& user : aim_.users) add_user(user);
-    for (auto& device : aim_.whole) watch_.count_all_of(device);
+  Throttle(const DiskThrottle& with, DiskAim aim, const TargetSpec& on)
+      : with_(with), aim_(std::move(aim)), rules_(on, aim_) {
+    for (auto& user : aim_.users)
+      add_user(user);
+    for (auto& device : aim_.whole)
+      watch_.count_all_of(device);
   }
 
   std::string mechanism() const override {
@@ -91,7 +98,8 @@ class Throttle : public Fault {
     std::vector<std::string> out;
     for (auto& user : aim_.users) {
       std::string names;
-      for (auto& name : user.processes) names += (names.empty() ? "" : ", ") + name.name;
+      for (auto& name : user.processes)
+        names += (names.empty() ? "" : ", ") + name.name;
       out.push_back(fmt::format("{} for the cgroup {} ({})", user.disk.to_string(), user.group.path, names));
     }
     return out;
@@ -106,7 +114,8 @@ class Throttle : public Fault {
 
   std::vector<std::string> claims() const override {
     std::vector<std::string> out;
-    for (auto& user : aim_.users) out.push_back(fmt::format("I/O limits of {} for {}", user.disk.id(), user.group.folder));
+    for (auto& user : aim_.users)
+      out.push_back(fmt::format("I/O limits of {} for {}", user.disk.id(), user.group.folder));
     return out;
   }
 
@@ -124,7 +133,8 @@ class Throttle : public Fault {
     for (auto& user : aim_.users)
       for (auto& parent : cgroup::lacking(aim_.hierarchy, user.group, "io"))
         if (enabled.insert(parent.folder).second) cgroup::enable_controller(transaction, parent, "io");
-    for (auto& knob : knobs_) cgroup::limit_device(transaction, knob.where, knob.ladder, level_, knob.before);
+    for (auto& knob : knobs_)
+      cgroup::limit_device(transaction, knob.where, knob.ladder, level_, knob.before);
   }
 
   void started() override {
@@ -175,30 +185,39 @@ class Throttle : public Fault {
   }
 
   void expect_limits() {
-    for (auto& knob : knobs_) rules_.expect(knob.where, knob.ladder.at(level_, knob.before));
+    for (auto& knob : knobs_)
+      rules_.expect(knob.where, knob.ladder.at(level_, knob.before));
   }
 
   // Whether the kernel knows in whose stead it writes buffered data back to that disk.
   bool writes_back(const DiskUser& user) const {
-    return aim_.hierarchy.version == Version::v2 && access((user.group.folder + "/memory.high").c_str(), F_OK) == 0;
+    return aim_.hierarchy.version == Version::v2 &&
+           access((user.group.folder + "/memory.high").c_str(), F_OK) == 0;
   }
 
-  // What becomes of buffered writes that nobody syncs: the kernel's own threads, which are in the root cgroup, write
-  // them back; only v2 knows for whom, and only with the memory controller on (Documentation/admin-guide/cgroup-v2.rst).
+  // What becomes of buffered writes that nobody syncs: the kernel's own threads, which are in the root
+  // cgroup, write them back; only v2 knows for whom, and only with the memory controller on
+  // (Documentation/admin-guide/cgroup-v2.rst).
   std::string write_back() const {
     auto with_memory = [this](const DiskUser& user) { return writes_back(user); };
-    auto with_io = [](const DiskUser& user) { return access((user.group.folder + "/io.max").c_str(), F_OK) == 0; };
+    auto with_io = [](const DiskUser& user) {
+      return access((user.group.folder + "/io.max").c_str(), F_OK) == 0;
+    };
     if (aim_.hierarchy.version == Version::v2)
       return std::all_of(aim_.users.begin(), aim_.users.end(), with_memory)
-                 ? fmt::format("buffered writes are slowed when they are written back, on ext4, xfs, btrfs and f2fs{}",
-                               std::all_of(aim_.users.begin(), aim_.users.end(), with_io)
-                                   ? ""
-                                   : " (io is not on yet: what is dirty now, from its second write-back on)")
-                 : "buffered writes without fsync are not slowed: the memory controller is off, so cgroup v2 does not know "
+                 ? fmt::format(
+                       "buffered writes are slowed when they are written back, on ext4, xfs, btrfs and "
+                       "f2fs{}",
+                       std::all_of(aim_.users.begin(), aim_.users.end(), with_io)
+                           ? ""
+                           : " (io is not on yet: what is dirty now, from its second write-back on)")
+                 : "buffered writes without fsync are not slowed: the memory controller is off, so cgroup v2 "
+                   "does not know "
                    "for whom they are written back";
     if (std::any_of(aim_.users.begin(), aim_.users.end(), [](auto& user) { return user.group.is_root(); }))
       return "the root cgroup is limited, and the kernel's write-back of everybody's buffered writes with it";
-    return "buffered writes without fsync are not slowed: the kernel's own threads write them back, and cgroup v1 does "
+    return "buffered writes without fsync are not slowed: the kernel's own threads write them back, and "
+           "cgroup v1 does "
            "not know for whom";
   }
 
@@ -208,7 +227,8 @@ class Throttle : public Fault {
       auto where = cgroup::device_limit(aim_.hierarchy.version, user.group.folder, user.disk.id(), what);
       auto before = cgroup::read_limit(where).value_or(cgroup::Limit{});
       auto& limits = what == Limited::read_rate || what == Limited::read_iops ? reads : writes;
-      auto field = what == Limited::read_rate || what == Limited::write_rate ? &WorkLimits::bytes : &WorkLimits::operations;
+      auto field = what == Limited::read_rate || what == Limited::write_rate ? &WorkLimits::bytes
+                                                                             : &WorkLimits::operations;
       limits.prescribed.*field = value;
       auto lower = no_looser(where, before, user, what, value);
       if (lower.empty()) {
@@ -222,14 +242,17 @@ class Throttle : public Fault {
     watch_.add(aim_.hierarchy, user, reads, writes, writes_back(user));
   }
 
-  // A limit that is there already, of the group or (v2) of one above it, and lets no more through than what is asked for.
-  std::string no_looser(const cgroup::DeviceLimit& where, cgroup::Limit before, const DiskUser& user, Limited what, std::uint64_t value) const {
+  // A limit that is there already, of the group or (v2) of one above it, and lets no more through than what
+  // is asked for.
+  std::string no_looser(const cgroup::DeviceLimit& where, cgroup::Limit before, const DiskUser& user,
+                        Limited what, std::uint64_t value) const {
     auto said = [&](const cgroup::DeviceLimit& one, std::uint64_t is) {
       return fmt::format("{} is {} already, which is no looser than {}", one.to_string(), is, value);
     };
     if (before && *before <= value) return said(where, *before);
     if (aim_.hierarchy.version == Version::v1) return "";
-    for (auto folder = user.group.folder; folder.size() > aim_.hierarchy.point.size() && folder.find('/') != std::string::npos;) {
+    for (auto folder = user.group.folder;
+         folder.size() > aim_.hierarchy.point.size() && folder.find('/') != std::string::npos;) {
       folder.resize(folder.rfind('/'));
       auto above = cgroup::device_limit(Version::v2, folder, user.disk.id(), what);
       if (auto now = cgroup::read_limit(above); now && *now && **now <= value) return said(above, **now);
@@ -247,7 +270,8 @@ class Throttle : public Fault {
   bool in_force_ = false;
 };
 
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting,
+                               Diagnostics& diagnostics) {
   DiskThrottle with;
   if (!Describe<DiskThrottle>::object().decode(value, with, diagnostics)) return nullptr;
   auto aim = find_disk_users(on, setting);
@@ -262,13 +286,16 @@ Capability capability(Version version) {
   Capability out;
   auto hierarchy = cgroup::io_hierarchy(version);
   out.mechanism = version == Version::v2 ? "io.max of cgroup v2" : "blkio.throttle of cgroup v1";
-  out.measures = version == Version::v2
-                     ? "bytes and operations of each cgroup at the disk (io.stat), write-back included; not the root cgroup"
-                     : "bytes and operations of each cgroup at the disk (blkio.throttle.io_service_bytes); not buffered "
-                       "writes that the kernel writes back later: those are not slowed either";
+  out.measures =
+      version == Version::v2
+          ? "bytes and operations of each cgroup at the disk (io.stat), write-back included; not the root "
+            "cgroup"
+          : "bytes and operations of each cgroup at the disk (blkio.throttle.io_service_bytes); not buffered "
+            "writes that the kernel writes back later: those are not slowed either";
   if (!hierarchy)
     out.missing = hierarchy.error();
-  else if (version == Version::v1 && access((hierarchy->point + "/blkio.throttle.write_bps_device").c_str(), F_OK) != 0)
+  else if (version == Version::v1 &&
+           access((hierarchy->point + "/blkio.throttle.write_bps_device").c_str(), F_OK) != 0)
     out.missing = "the kernel was built without CONFIG_BLK_DEV_THROTTLING";
   else if (geteuid() != 0)
     out.missing = "only root may set limits of cgroups that are not its own";
@@ -289,9 +316,12 @@ std::vector<Capability> doctor() {
 
 const FaultType disk_throttle{
     .name = "disk.throttle",
-    .sentence = "limits how fast processes read from and write to a disk, as a degraded array or a throttled volume would",
+    .sentence =
+        "limits how fast processes read from and write to a disk, as a degraded array or a throttled volume "
+        "would",
     .parameters = &Describe<DiskThrottle>::object(),
-    .aims = {"path", "device", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"},
+    .aims = {"path", "device", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup",
+             "container", "user"},
     .lasting = true,
     .ramps = true,
     .undo = "the limits that were there before are put back, each field of each device for itself",

@@ -28,7 +28,8 @@ void each_line_of(std::string_view text, std::string_view device,
     auto end = std::min(text.find('\n'), text.size());
     auto line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.starts_with(device) && line.substr(device.size()).starts_with(' ')) each(line.substr(device.size() + 1));
+    if (line.starts_with(device) && line.substr(device.size()).starts_with(' '))
+      each(line.substr(device.size() + 1));
   }
 }
 
@@ -43,10 +44,12 @@ std::uint64_t counter(std::string_view text, std::string_view device, std::strin
 block::Totals own_counters(cgroup::Version version, const DiskUser& user) {
   auto file = [&](const char* name) { return read_file(user.group.folder + "/" + name).value_or(""); };
   if (version == cgroup::Version::v2) return parse_io_stat(file("io.stat"), user.disk.id());
-  return parse_blkio_counters(file("blkio.throttle.io_service_bytes"), file("blkio.throttle.io_serviced"), user.disk.id());
+  return parse_blkio_counters(file("blkio.throttle.io_service_bytes"), file("blkio.throttle.io_serviced"),
+                              user.disk.id());
 }
 
-// v2: what was written without being in the account of a cgroup: write-back for those that the kernel cannot tell.
+// v2: what was written without being in the account of a cgroup: write-back for those that the kernel cannot
+// tell.
 std::uint64_t written_by_root(const cgroup::Hierarchy& hierarchy, const block::Device& disk) {
   if (hierarchy.version == cgroup::Version::v1) return 0;
   std::uint64_t accounted = 0;
@@ -64,11 +67,13 @@ block::Totals since(const block::Totals& start, const block::Totals& now) {
 }
 
 Work work(const block::Totals& totals, int direction) {
-  return direction == 0 ? Work{totals.read_bytes, totals.read_ops} : Work{totals.write_bytes, totals.write_ops};
+  return direction == 0 ? Work{totals.read_bytes, totals.read_ops}
+                        : Work{totals.write_bytes, totals.write_ops};
 }
 
 std::string readable_bytes(std::uint64_t bytes) {
-  return bytes < 1024 * 1024 ? fmt::format("{:.0f} KiB", static_cast<double>(bytes) / 1024) : fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+  return bytes < 1024 * 1024 ? fmt::format("{:.0f} KiB", static_cast<double>(bytes) / 1024)
+                             : fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
 // What a limit lets through at least: an operation is a page or more.
@@ -78,7 +83,9 @@ std::uint64_t least_bytes(const WorkLimits& limits) {
 
 // Most of it went by, and more than a limit that held would have left unfelt.
 bool went_by(const Share& share, std::uint64_t bytes_per_second, double seconds) {
-  return share.unknown.empty() && share.passed > share.met && static_cast<double>(share.passed) > 0.5 * static_cast<double>(bytes_per_second) * std::max(seconds, 0.5);
+  return share.unknown.empty() && share.passed > share.met &&
+         static_cast<double>(share.passed) >
+             0.5 * static_cast<double>(bytes_per_second) * std::max(seconds, 0.5);
 }
 
 }  // namespace
@@ -97,17 +104,33 @@ block::Totals parse_io_stat(std::string_view text, std::string_view device) {
 }
 
 // "8:0 Read 1", "8:0 Write 2", …
-block::Totals parse_blkio_counters(std::string_view bytes, std::string_view operations, std::string_view device) {
-  return {counter(bytes, device, "Read "), counter(bytes, device, "Write "), counter(operations, device, "Read "),
-          counter(operations, device, "Write ")};
+block::Totals parse_blkio_counters(std::string_view bytes, std::string_view operations,
+                                   std::string_view device) {
+  return {counter(bytes, device, "Read "), counter(bytes, device, "Write "),
+          counter(operations, device, "Read "), counter(operations, device, "Write ")};
 }
 
-void ThrottleWatch::add(const cgroup::Hierarchy& hierarchy, const DiskUser& user, ThrottleLimits reads, ThrottleLimits writes, bool writes_back) {
-  auto windows_of = [](const ThrottleLimits& limits) { return ThrottleWindows(limits.changed() ? limits.ours : limits.prescribed); };
-  watched_.push_back({hierarchy, user, {reads, writes}, {windows_of(reads), windows_of(writes)}, writes_back, {}, {}, {}, {}, 0, 0});
+void ThrottleWatch::add(const cgroup::Hierarchy& hierarchy, const DiskUser& user, ThrottleLimits reads,
+                        ThrottleLimits writes, bool writes_back) {
+  auto windows_of = [](const ThrottleLimits& limits) {
+    return ThrottleWindows(limits.changed() ? limits.ours : limits.prescribed);
+  };
+  watched_.push_back({hierarchy,
+                      user,
+                      {reads, writes},
+                      {windows_of(reads), windows_of(writes)},
+                      writes_back,
+                      {},
+                      {},
+                      {},
+                      {},
+                      0,
+                      0});
 }
 
-void ThrottleWatch::count_all_of(const block::Device& device) { whole_.push_back({device, {}, {}}); }
+void ThrottleWatch::count_all_of(const block::Device& device) {
+  whole_.push_back({device, {}, {}});
+}
 
 void ThrottleWatch::start() {
   started_ = true;
@@ -126,18 +149,23 @@ void ThrottleWatch::start() {
       one.windows[direction].add(0, {});
     }
     if (auto found = files.find(one.user.group.folder); found != files.end())
-      written_.try_emplace(found->first, one.user.group, one.hierarchy.version == cgroup::Version::v2, found->second);
+      written_.try_emplace(found->first, one.user.group, one.hierarchy.version == cgroup::Version::v2,
+                           found->second);
   }
-  for (auto& [folder, written] : written_) written.start();
-  for (auto& one : whole_) one.start = block::completed(one.device).value_or(block::Totals{});
+  for (auto& [folder, written] : written_)
+    written.start();
+  for (auto& one : whole_)
+    one.start = block::completed(one.device).value_or(block::Totals{});
 }
 
 void ThrottleWatch::sample() {
   auto now = now_seconds();
   if (!started_ || now - sampled_at_ < 0.02) return;
   sampled_at_ = now;
-  // What processes asked for is looked at before what was done for them: the other way round it would seem to go by.
-  for (auto& [folder, written] : written_) written.sample();
+  // What processes asked for is looked at before what was done for them: the other way round it would seem to
+  // go by.
+  for (auto& [folder, written] : written_)
+    written.sample();
   for (auto& one : watched_) {
     one.own = since(one.cgroup_start, own_counters(one.hierarchy.version, one.user));
     one.disk_done = since(one.disk_start, block::completed(one.user.disk).value_or(block::Totals{}));
@@ -145,50 +173,64 @@ void ThrottleWatch::sample() {
     one.by_root = by_root > one.root_start ? by_root - one.root_start : 0;
     for (int direction : {0, 1}) {
       auto mine = work(one.own, direction), all = work(one.disk_done, direction);
-      one.windows[direction].add(now - started_at_,
-                                 {std::min(mine.bytes, all.bytes), std::min(mine.operations, all.operations)});
+      one.windows[direction].add(
+          now - started_at_, {std::min(mine.bytes, all.bytes), std::min(mine.operations, all.operations)});
     }
   }
-  for (auto& one : whole_) one.done = since(one.start, block::completed(one.device).value_or(block::Totals{}));
+  for (auto& one : whole_)
+    one.done = since(one.start, block::completed(one.device).value_or(block::Totals{}));
 }
 
 void ThrottleWatch::finish() {
   for (auto& one : watched_)
-    for (auto& windows : one.windows) windows.finish();
+    for (auto& windows : one.windows)
+      windows.finish();
 }
 
 std::string ThrottleWatch::reason(const Watched& one, int direction) const {
   auto& windows = one.windows[direction];
-  if (!one.limits[direction].changed()) return fmt::format("{}: nothing was changed", one.limits[direction].lower);
+  if (!one.limits[direction].changed())
+    return fmt::format("{}: nothing was changed", one.limits[direction].lower);
   auto& limits = one.limits[direction].ours;
   const Rate asked{static_cast<std::int64_t>(limits.bytes.value_or(0))};
   auto done = windows.work();
   auto disk = work(one.disk_done, direction);
   auto& name = one.user.disk.name;
-  if (windows.seconds() < 0.5) return fmt::format("the limit was watched for {:.1f} s only", windows.seconds());
+  if (windows.seconds() < 0.5)
+    return fmt::format("the limit was watched for {:.1f} s only", windows.seconds());
   if (done.operations == 0 && disk.bytes > 0)
-    return fmt::format("no {} of the target reached {} within its cgroup, while {} were {} there for others ({})", nouns[direction], name,
-                       readable(static_cast<double>(disk.bytes) / windows.seconds(), asked), direction == 0 ? "read" : "written",
-                       direction == 0 ? "what the cache answers is not read from the disk"
-                                      : "a buffered write counts and is slowed only where its own cgroup writes it back");
+    return fmt::format(
+        "no {} of the target reached {} within its cgroup, while {} were {} there for others ({})",
+        nouns[direction], name, readable(static_cast<double>(disk.bytes) / windows.seconds(), asked),
+        direction == 0 ? "read" : "written",
+        direction == 0 ? "what the cache answers is not read from the disk"
+                       : "a buffered write counts and is slowed only where its own cgroup writes it back");
   if (done.operations == 0)
-    return fmt::format("no {} reached {}: the cache absorbed it, or the target was idle", nouns[direction], name);
-  auto is = windows.over().windows ? windows.over() : windows.all().windows ? windows.all() : WindowSum{1, windows.seconds(), done};
-  std::string text = fmt::format("the target {} {}", verbs[direction], readable(is.bytes_per_second(), asked));
+    return fmt::format("no {} reached {}: the cache absorbed it, or the target was idle", nouns[direction],
+                       name);
+  auto is = windows.over().windows  ? windows.over()
+            : windows.all().windows ? windows.all()
+                                    : WindowSum{1, windows.seconds(), done};
+  std::string text =
+      fmt::format("the target {} {}", verbs[direction], readable(is.bytes_per_second(), asked));
   if (limits.operations) text += fmt::format(" in {:.1f} operations a second", is.operations_per_second());
   std::string limit;
   if (limits.bytes) limit = to_string(asked);
-  if (limits.operations) limit += fmt::format("{}{} operations a second", limit.empty() ? "" : " and ", *limits.operations);
-  if (windows.over().seconds > windows.at_limit().seconds) return fmt::format("{}, above the limit of {}: it did not hold", text, limit);
-  if (windows.at_limit().windows) return fmt::format("the limit of {} was reached for {:.1f} s only", limit, windows.at_limit().seconds);
+  if (limits.operations)
+    limit += fmt::format("{}{} operations a second", limit.empty() ? "" : " and ", *limits.operations);
+  if (windows.over().seconds > windows.at_limit().seconds)
+    return fmt::format("{}, above the limit of {}: it did not hold", text, limit);
+  if (windows.at_limit().windows)
+    return fmt::format("the limit of {} was reached for {:.1f} s only", limit, windows.at_limit().seconds);
   return fmt::format("{}, below the limit of {}: nothing was slowed", text, limit);
 }
 
-// Of what the processes of a cgroup did, how much its limit was there for. Bytes that they wrote into the cache and that
-// wait there for a limited write-back have gone by no limit.
+// Of what the processes of a cgroup did, how much its limit was there for. Bytes that they wrote into the
+// cache and that wait there for a limited write-back have gone by no limit.
 Share ThrottleWatch::share(const Watched& one, int direction) const {
   Share out;
-  out.of = fmt::format("bytes {} by the cgroup {} on {}", direction == 0 ? "read" : "written", one.user.group.path, one.user.disk.name);
+  out.of = fmt::format("bytes {} by the cgroup {} on {}", direction == 0 ? "read" : "written",
+                       one.user.group.path, one.user.disk.name);
   out.met = one.windows[direction].work().bytes;
   auto written = written_.find(one.user.group.folder);
   if (direction == 0 || written == written_.end()) return out;
@@ -201,15 +243,18 @@ Share ThrottleWatch::share(const Watched& one, int direction) const {
     if (other.user.group == one.user.group) queued += other.own.write_bytes;
   if (written->second.bytes() <= queued) return out;
   out.passed = written->second.bytes() - queued;
-  // It waits for a write-back that is limited, but for what the kernel has written back without knowing for whom.
+  // It waits for a write-back that is limited, but for what the kernel has written back without knowing for
+  // whom.
   if (one.writes_back) out.passed = std::min(out.passed, one.by_root);
   if (!out.passed) return out;
-  out.by.push_back(fmt::format("{} were written to the cache, and nobody's limit holds for their write-back", readable_bytes(out.passed)));
+  out.by.push_back(fmt::format("{} were written to the cache, and nobody's limit holds for their write-back",
+                               readable_bytes(out.passed)));
   return out;
 }
 
 // What others did on a device that is meant as a whole, and the kernel's own threads.
-void ThrottleWatch::add_share_of_all(const WholeDevice& whole, int direction, std::vector<Share>& shares, std::string& doubt) const {
+void ThrottleWatch::add_share_of_all(const WholeDevice& whole, int direction, std::vector<Share>& shares,
+                                     std::string& doubt) const {
   Share out;
   out.of = fmt::format("bytes {} on {} by anybody", direction == 0 ? "read" : "written", whole.device.name);
   double seconds = 0;
@@ -222,10 +267,14 @@ void ThrottleWatch::add_share_of_all(const WholeDevice& whole, int direction, st
   }
   auto all = work(whole.done, direction).bytes;
   out.passed = all > out.met ? all - out.met : 0;
-  if (out.passed) out.by.push_back(fmt::format("{} by cgroups that are not limited, or by the kernel itself", readable_bytes(out.passed)));
+  if (out.passed)
+    out.by.push_back(fmt::format("{} by cgroups that are not limited, or by the kernel itself",
+                                 readable_bytes(out.passed)));
   if (went_by(out, limit, seconds) && doubt.empty())
-    doubt = fmt::format("of what was {} on {}, {} met the limit and {} went by it: other cgroups or the kernel's write-back",
-                        direction == 0 ? "read" : "written", whole.device.name, readable_bytes(out.met), readable_bytes(out.passed));
+    doubt = fmt::format(
+        "of what was {} on {}, {} met the limit and {} went by it: other cgroups or the kernel's write-back",
+        direction == 0 ? "read" : "written", whole.device.name, readable_bytes(out.met),
+        readable_bytes(out.passed));
   shares.push_back(std::move(out));
 }
 
@@ -238,14 +287,17 @@ std::string ThrottleWatch::doubt(int direction, std::vector<Share>& shares) cons
     auto& windows = one.windows[direction];
     shares.push_back(share(one, direction));
     auto& share = shares.back();
-    if (one.limits[direction].changed() && windows.over().windows && windows.over().seconds > windows.at_limit().seconds)
+    if (one.limits[direction].changed() && windows.over().windows &&
+        windows.over().seconds > windows.at_limit().seconds)
       add(fmt::format("the cgroup {}: {}", one.user.group.path, reason(one, direction)));
     else if (went_by(share, least_bytes(one.limits[direction].prescribed), windows.seconds()))
-      add(fmt::format("of what {} wrote, {} met the limit on {} and {} went by it: {}", one.user.group.path, readable_bytes(share.met),
-                      one.user.disk.name, readable_bytes(share.passed), share.by.front()));
+      add(fmt::format("of what {} wrote, {} met the limit on {} and {} went by it: {}", one.user.group.path,
+                      readable_bytes(share.met), one.user.disk.name, readable_bytes(share.passed),
+                      share.by.front()));
   }
   std::string others;
-  for (auto& one : whole_) add_share_of_all(one, direction, shares, others);
+  for (auto& one : whole_)
+    add_share_of_all(one, direction, shares, others);
   return out.empty() ? others : out;
 }
 
@@ -276,7 +328,8 @@ Dose ThrottleWatch::dose() const {
     const Watched* busiest = nullptr;
     auto rank = [&](const Watched& one) {
       auto& windows = one.windows[direction];
-      return std::tuple(one.limits[direction].changed() && windows.reached(), windows.at_limit().seconds, windows.work().bytes);
+      return std::tuple(one.limits[direction].changed() && windows.reached(), windows.at_limit().seconds,
+                        windows.work().bytes);
     };
     for (auto& one : watched_)
       if (one.limits[direction].asked() && (!busiest || rank(one) > rank(*busiest))) busiest = &one;
@@ -284,7 +337,8 @@ Dose ThrottleWatch::dose() const {
     any = true;
     add_figures(dose, *busiest, direction);
     auto why = doubt(direction, dose.shares);
-    if (!(busiest->limits[direction].changed() && busiest->windows[direction].reached()) && why.empty()) why = reason(*busiest, direction);
+    if (!(busiest->limits[direction].changed() && busiest->windows[direction].reached()) && why.empty())
+      why = reason(*busiest, direction);
     if (why.empty()) continue;
     dose.verified = false;
     dose.reason += (dose.reason.empty() ? "" : "; ") + why;

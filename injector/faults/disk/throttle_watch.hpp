@@ -1,14 +1,15 @@
-// The dose of a disk limit, from what the disk did for each limited cgroup, beside what its processes asked for.
+// The dose of a disk limit, from what the disk did for each limited cgroup, beside what its processes asked
+// for.
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/disk_aim.hpp"
-#include "injector/faults/dose/throttle_dose.hpp"
 #include "injector/faults/disk/written_bytes.hpp"
+#include "injector/faults/dose/throttle_dose.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/host/storage/block.hpp"
 
 namespace squall::faults {
@@ -16,26 +17,28 @@ namespace squall::faults {
 // What was asked for in one direction of one cgroup on one disk.
 struct ThrottleLimits {
   WorkLimits prescribed;  // as asked for
-  WorkLimits ours;        // those of them that changed something; neither where lower limits were there before
-  std::string lower;      // what was there before, where it was no looser than what was asked for
+  WorkLimits ours;    // those of them that changed something; neither where lower limits were there before
+  std::string lower;  // what was there before, where it was no looser than what was asked for
   bool asked() const { return prescribed.bytes || prescribed.operations; }
   bool changed() const { return ours.bytes || ours.operations; }
 };
 
-// Watches every limited cgroup on its disk. What a cgroup got done is the lesser of two counts: its own, which v1
-// raises when a request is queued, long before a throttled one is let through (measured on 6.18), and the disk's, which
-// is raised when a request completes, whoever made it.
+// Watches every limited cgroup on its disk. What a cgroup got done is the lesser of two counts: its own,
+// which v1 raises when a request is queued, long before a throttled one is let through (measured on 6.18),
+// and the disk's, which is raised when a request completes, whoever made it.
 class ThrottleWatch {
  public:
   // `writes_back`: the kernel writes buffered data back within the cgroup, and its limit.
-  void add(const cgroup::Hierarchy&, const DiskUser&, ThrottleLimits reads, ThrottleLimits writes, bool writes_back);
+  void add(const cgroup::Hierarchy&, const DiskUser&, ThrottleLimits reads, ThrottleLimits writes,
+           bool writes_back);
   // What all users of a device do counts, limited or not.
   void count_all_of(const block::Device&);
-  void start();   // from here on, afresh
+  void start();  // from here on, afresh
   void sample();
   void finish();
-  // Verified where in each direction that was asked for a limit of ours was reached, no cgroup did more than its limit lets
-  // through, and what went by was the lesser part. Of each direction the busiest cgroup tells its figures; shares tell all.
+  // Verified where in each direction that was asked for a limit of ours was reached, no cgroup did more than
+  // its limit lets through, and what went by was the lesser part. Of each direction the busiest cgroup tells
+  // its figures; shares tell all.
   Dose dose() const;
 
  private:
@@ -48,7 +51,8 @@ class ThrottleWatch {
     block::Totals cgroup_start, disk_start;
     block::Totals own;        // since the start, by its own counters
     block::Totals disk_done;  // since the start
-    std::uint64_t root_start = 0, by_root = 0;  // v2: bytes written that are in no cgroup's account but the root's
+    std::uint64_t root_start = 0,
+                  by_root = 0;  // v2: bytes written that are in no cgroup's account but the root's
   };
   struct WholeDevice {
     block::Device device;
@@ -67,9 +71,10 @@ class ThrottleWatch {
   bool started_ = false;
 };
 
-// What a cgroup has done on a device by its own counters; zeros where there are none yet (v1 starts to count with the
-// first limit on a device). From the texts of io.stat, and of io_service_bytes and io_serviced.
+// What a cgroup has done on a device by its own counters; zeros where there are none yet (v1 starts to count
+// with the first limit on a device). From the texts of io.stat, and of io_service_bytes and io_serviced.
 block::Totals parse_io_stat(std::string_view text, std::string_view device);
-block::Totals parse_blkio_counters(std::string_view bytes, std::string_view operations, std::string_view device);
+block::Totals parse_blkio_counters(std::string_view bytes, std::string_view operations,
+                                   std::string_view device);
 
 }  // namespace squall::faults

@@ -1,8 +1,8 @@
 #include "injector/faults/disk/written_bytes.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <optional>
 #include <sstream>
@@ -39,10 +39,12 @@ struct Given {
 std::optional<Given> given_by(pid_t pid) {
   const auto text = read_file(fmt::format("/proc/{}/io", pid));
   if (!text || text->find("\nwrite_bytes:") == std::string::npos) return std::nullopt;
-  return Given{number_after(*text, "\nwrite_bytes:") - number_after(*text, "\ncancelled_write_bytes:"), number_after(*text, "\nwchar:")};
+  return Given{number_after(*text, "\nwrite_bytes:") - number_after(*text, "\ncancelled_write_bytes:"),
+               number_after(*text, "\nwchar:")};
 }
 
-// Whether it writes by other ways than write(2) and its like, which alone count by_writing: through memory, io_uring or aio.
+// Whether it writes by other ways than write(2) and its like, which alone count by_writing: through memory,
+// io_uring or aio.
 bool writes_otherwise(pid_t pid, const std::set<dev_t>& files) {
   std::istringstream lines{read_file(fmt::format("/proc/{}/maps", pid)).value_or("")};
   std::string line;
@@ -53,17 +55,21 @@ bool writes_otherwise(pid_t pid, const std::set<dev_t>& files) {
     if (rights != "rw-s") continue;
     unsigned major = 0, minor = 0;
     if (line.find("[io_uring]") != std::string::npos || line.find("[aio]") != std::string::npos) return true;
-    if (std::sscanf(device.c_str(), "%x:%x", &major, &minor) == 2 && files.contains(makedev(major, minor))) return true;
+    if (std::sscanf(device.c_str(), "%x:%x", &major, &minor) == 2 && files.contains(makedev(major, minor)))
+      return true;
   }
   return false;
 }
 
 // File systems in memory: what is written there is in no process's account.
 bool in_memory(const std::string& path) {
-  struct statfs info {};
+  struct statfs info{};
   if (::statfs(path.c_str(), &info) != 0) return true;
-  constexpr unsigned long memory[] = {TMPFS_MAGIC, RAMFS_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, HUGETLBFS_MAGIC};
-  return std::find(std::begin(memory), std::end(memory), static_cast<unsigned long>(info.f_type)) != std::end(memory);
+  constexpr unsigned long memory[] = {TMPFS_MAGIC,        RAMFS_MAGIC,        PROC_SUPER_MAGIC,
+                                      SYSFS_MAGIC,        CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+                                      DEVPTS_SUPER_MAGIC, HUGETLBFS_MAGIC};
+  return std::find(std::begin(memory), std::end(memory), static_cast<unsigned long>(info.f_type)) !=
+         std::end(memory);
 }
 
 bool open_for_writing(pid_t pid, const std::string& fd) {
@@ -72,7 +78,9 @@ bool open_for_writing(pid_t pid, const std::string& fd) {
   return at != std::string::npos && (std::strtol(text.c_str() + at + 6, nullptr, 8) & O_ACCMODE) != O_RDONLY;
 }
 
-std::int64_t changed_ns(const struct stat& info) { return info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec; }
+std::int64_t changed_ns(const struct stat& info) {
+  return info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
+}
 
 }  // namespace
 
@@ -88,7 +96,9 @@ void WrittenBytes::start() {
   look(true);
 }
 
-void WrittenBytes::sample() { look(false); }
+void WrittenBytes::sample() {
+  look(false);
+}
 
 void WrittenBytes::look(bool first) {
   for (auto pid : below_ ? cgroup::processes_below(group_) : cgroup::processes(group_)) {
@@ -118,10 +128,11 @@ void WrittenBytes::look(bool first) {
   }
 }
 
-// What an appended file has grown by went there, a page at least each time. One that is overwritten takes the account's meaning.
+// What an appended file has grown by went there, a page at least each time. One that is overwritten takes the
+// account's meaning.
 void WrittenBytes::look_elsewhere(pid_t pid, bool first) {
   for (auto& entry : entries(fmt::format("/proc/{}/fd", pid))) {
-    struct stat info {};
+    struct stat info{};
     if (::stat(entry.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || files_.contains(info.st_dev)) continue;
     const std::pair key{info.st_dev, info.st_ino};
     const auto known = others_.find(key);
@@ -135,9 +146,10 @@ void WrittenBytes::look_elsewhere(pid_t pid, bool first) {
     }
     if (known->second.changed_ns == now.changed_ns) continue;
     if (now.size <= known->second.size && unknown_.empty())
-      unknown_ = fmt::format("{}[{}] writes to {} too, on another file system, and how much of its bytes go there is not known",
-                             trimmed(read_file(fmt::format("/proc/{}/comm", pid)).value_or("?")), pid,
-                             std::filesystem::read_symlink(entry).string());
+      unknown_ = fmt::format(
+          "{}[{}] writes to {} too, on another file system, and how much of its bytes go there is not known",
+          trimmed(read_file(fmt::format("/proc/{}/comm", pid)).value_or("?")), pid,
+          std::filesystem::read_symlink(entry).string());
     elsewhere_ += std::max<std::int64_t>(now.size - known->second.size, 0) + page;
     known->second = now;
   }

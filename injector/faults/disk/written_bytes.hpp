@@ -1,5 +1,5 @@
-// How much the processes of a cgroup write to disks, cached or not: by their own accounts (proc_pid_io(5)), which no limit
-// and no write-back is behind.
+// How much the processes of a cgroup write to disks, cached or not: by their own accounts (proc_pid_io(5)),
+// which no limit and no write-back is behind.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,15 @@ namespace squall::faults {
 
 class WrittenBytes {
  public:
-  // `files`: the st_dev of those on the disks that are meant; what goes to others is taken off, as far as that can be seen.
+  // `files`: the st_dev of those on the disks that are meant; what goes to others is taken off, as far as
+  // that can be seen.
   WrittenBytes(cgroup::Group, bool with_those_below, std::set<dev_t> files);
   void start();
   void sample();
   // Since the start, by who is in the group now or was then.
-  std::uint64_t bytes() const { return total_ > elsewhere_ ? static_cast<std::uint64_t>(total_ - elsewhere_) : 0; }
+  std::uint64_t bytes() const {
+    return total_ > elsewhere_ ? static_cast<std::uint64_t>(total_ - elsewhere_) : 0;
+  }
   // Why that is not known; "" where it is.
   const std::string& unknown() const { return unknown_; }
 

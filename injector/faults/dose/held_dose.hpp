@@ -10,8 +10,8 @@
 
 namespace squall::faults {
 
-// In milliseconds, of each thing in the same place: between arrival and departure, the delay chosen for it, and how long after
-// its turn in the order it left.
+// In milliseconds, of each thing in the same place: between arrival and departure, the delay chosen for it,
+// and how long after its turn in the order it left.
 struct HeldTimes {
   std::vector<float> held, rolled, late;
   void add(const proxy::LinkCounters&);
@@ -19,7 +19,8 @@ struct HeldTimes {
 
 // A share of them, ascending: 0.5 for the median; 0 of none.
 double quantile(std::vector<float>, double share);
-// Why they do not show a delay of `delay` ± `jitter` (uniformly) for each; empty where they do. `things`: "pieces".
+// Why they do not show a delay of `delay` ± `jitter` (uniformly) for each; empty where they do. `things`:
+// "pieces".
 std::string unlike(const HeldTimes&, Duration delay, Duration jitter, std::string_view things);
 
 }  // namespace squall::faults

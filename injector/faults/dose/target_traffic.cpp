@@ -37,26 +37,41 @@ bool within(const Endpoint& endpoint, const Prefix& peer) {
   return true;
 }
 
-bool among(std::uint16_t port, const std::vector<std::uint16_t>& ports) { return std::find(ports.begin(), ports.end(), port) != ports.end(); }
+bool among(std::uint16_t port, const std::vector<std::uint16_t>& ports) {
+  return std::find(ports.begin(), ports.end(), port) != ports.end();
+}
 
-const Endpoint& beginner(const TcpSocket& socket, bool accepted) { return accepted ? socket.remote : socket.local; }
+const Endpoint& beginner(const TcpSocket& socket, bool accepted) {
+  return accepted ? socket.remote : socket.local;
+}
 
 // Prescribed or not, of one in two it can be said that most met it.
-bool most(std::uint64_t some, std::uint64_t others) { return some > 0 && some >= others; }
+bool most(std::uint64_t some, std::uint64_t others) {
+  return some > 0 && some >= others;
+}
 
-std::string_view unit_of(CountedBy by) { return by == CountedBy::connections ? "connections" : by == CountedBy::exchanges ? "exchanges" : "segments"; }
+std::string_view unit_of(CountedBy by) {
+  return by == CountedBy::connections ? "connections" : by == CountedBy::exchanges ? "exchanges" : "segments";
+}
 
-bool same_address(const Endpoint& a, const Endpoint& b) { return a.v6 == b.v6 && a.address == b.address; }
+bool same_address(const Endpoint& a, const Endpoint& b) {
+  return a.v6 == b.v6 && a.address == b.address;
+}
 
 }  // namespace
 
 std::uint64_t TargetTraffic::Sum::of(CountedBy by) const {
   switch (by) {
-    case CountedBy::segments_out: return segments_out;
-    case CountedBy::segments_in: return segments_in;
-    case CountedBy::segments: return segments_in + segments_out;
-    case CountedBy::connections: return connections;
-    case CountedBy::exchanges: return exchanges;
+    case CountedBy::segments_out:
+      return segments_out;
+    case CountedBy::segments_in:
+      return segments_in;
+    case CountedBy::segments:
+      return segments_in + segments_out;
+    case CountedBy::connections:
+      return connections;
+    case CountedBy::exchanges:
+      return exchanges;
   }
   return 0;
 }
@@ -70,7 +85,8 @@ void TargetTraffic::begin() {
     in_network_namespace(what_.network_namespace, what_.namespace_pid, [&] {
       sockets_ = std::make_unique<TcpSockets>();
       // Asking where nobody tracks would load the kernel's module for it.
-      if (::access("/proc/sys/net/netfilter/nf_conntrack_max", F_OK) == 0) tracking_ = std::make_unique<ConnectionTracking>();
+      if (::access("/proc/sys/net/netfilter/nf_conntrack_max", F_OK) == 0)
+        tracking_ = std::make_unique<ConnectionTracking>();
       routes_ = std::make_unique<netlink::Socket>(NETLINK_ROUTE);
     });
   } catch (const std::exception&) {
@@ -92,7 +108,8 @@ void TargetTraffic::look() {
   const auto begin = monotonic_ns();
   if (begin < next_look_) return;
   if (begin >= next_descriptors_) look_at_descriptors();
-  for (auto& [cookie, one] : known_) ++one.looks_without;
+  for (auto& [cookie, one] : known_)
+    ++one.looks_without;
   std::vector<TcpSocket> all;
   sockets_->each([&](auto& socket) { all.push_back(socket); });
   for (const bool listens : {true, false})
@@ -121,12 +138,16 @@ void TargetTraffic::end() {
 }
 
 // Whom a mechanism of ours made.
-bool TargetTraffic::is_own(const TcpSocket& socket) const { return own->has(socket.local); }
+bool TargetTraffic::is_own(const TcpSocket& socket) const {
+  return own->has(socket.local);
+}
 
 void TargetTraffic::take(const TcpSocket& socket, bool first) {
   if (socket.listens) {
     listening_[socket.local.port] = socket.cgroup;
-    const bool made_in_it = std::any_of(what_.cgroups.begin(), what_.cgroups.end(), [&](auto& one) { return one.class_id ? one.class_id == socket.cgroup.class_id : one.id == socket.cgroup.id; });
+    const bool made_in_it = std::any_of(what_.cgroups.begin(), what_.cgroups.end(), [&](auto& one) {
+      return one.class_id ? one.class_id == socket.cgroup.class_id : one.id == socket.cgroup.id;
+    });
     if (made_in_it || inodes_.contains(socket.inode)) targets_ports_.insert(socket.local.port);
     return;
   }
@@ -177,7 +198,10 @@ std::optional<bool> TargetTraffic::is_targets(const TcpSocket& socket, bool acce
   if (what_.everybody) return true;
   if (what_.listener) return accepted && socket.local.port == *what_.listener;
   if (accepted && targets_ports_.contains(socket.local.port)) return true;
-  if (std::any_of(what_.cgroups.begin(), what_.cgroups.end(), [&](auto& one) { return one.class_id ? one.class_id == socket.cgroup.class_id : one.id == socket.cgroup.id; })) return true;
+  if (std::any_of(what_.cgroups.begin(), what_.cgroups.end(), [&](auto& one) {
+        return one.class_id ? one.class_id == socket.cgroup.class_id : one.id == socket.cgroup.id;
+      }))
+    return true;
   if (socket.inode && inodes_.contains(socket.inode)) return true;
   return std::nullopt;
 }
@@ -187,13 +211,19 @@ bool TargetTraffic::is_meant(const TcpSocket& socket, bool accepted) {
   const auto& match = what_.match;
   if (among(socket.local.port, match.exempt) || among(socket.remote.port, match.exempt)) return false;
   for (auto& condition : match.ports)
-    if (!among(socket.remote.port, condition.ports) && (what_.made_here || !among(socket.local.port, condition.ports))) return false;
-  auto of = [&](const std::vector<Prefix>& all) { return std::any_of(all.begin(), all.end(), [&](auto& peer) { return within(socket.remote, peer); }); };
-  if (of(match.exempt_peers) || of(match.left_out) || (!match.peers.empty() && !of(match.peers))) return false;
+    if (!among(socket.remote.port, condition.ports) &&
+        (what_.made_here || !among(socket.local.port, condition.ports)))
+      return false;
+  auto of = [&](const std::vector<Prefix>& all) {
+    return std::any_of(all.begin(), all.end(), [&](auto& peer) { return within(socket.remote, peer); });
+  };
+  if (of(match.exempt_peers) || of(match.left_out) || (!match.peers.empty() && !of(match.peers)))
+    return false;
   return what_.devices.empty() || by_device(socket);
 }
 
-// The device by which what it sends leaves, as the kernel would route it now. Addresses of this host are reached by lo.
+// The device by which what it sends leaves, as the kernel would route it now. Addresses of this host are
+// reached by lo.
 bool TargetTraffic::by_device(const TcpSocket& socket) {
   constexpr std::uint32_t loopback = 1;
   std::uint32_t device = same_address(socket.local, socket.remote) ? loopback : 0;
@@ -209,7 +239,9 @@ bool TargetTraffic::by_device(const TcpSocket& socket) {
     routes_->exchange(messages, [&](const nlmsghdr* message) {
       if (message->nlmsg_type != RTM_NEWROUTE) return;
       const auto* found = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
-      device = found->rtm_type == RTN_LOCAL ? loopback : netlink::value<std::uint32_t>(netlink::find(message, sizeof *found, RTA_OIF));
+      device = found->rtm_type == RTN_LOCAL
+                   ? loopback
+                   : netlink::value<std::uint32_t>(netlink::find(message, sizeof *found, RTA_OIF));
     });
   }
   return std::find(what_.devices.begin(), what_.devices.end(), device) != what_.devices.end();
@@ -248,7 +280,10 @@ void TargetTraffic::look_up(Known& one) {
     // Like the last one of its port: the addresses are of no other connection.
     const auto like = translations_.find(port);
     if (like == translations_.end() || !like->second || !one.accepted) return;
-    one.translation = Translation{.client = one.now.remote, .asked = like->second->asked, .seen_as = one.now.remote, .reached = one.now.local};
+    one.translation = Translation{.client = one.now.remote,
+                                  .asked = like->second->asked,
+                                  .seen_as = one.now.remote,
+                                  .reached = one.now.local};
     return;
   }
   --look_ups_left_;
@@ -260,32 +295,50 @@ void TargetTraffic::look_up(Known& one) {
 std::string TargetTraffic::why_passed(const Known& one) const {
   if (spares_existing && one.existed) return "on connections that were there before";
   if (const auto& way = one.translation; way && way->asked != way->reached) {
-    if (way->asked.port != way->reached.port) return fmt::format("by a redirect of port {} to {} (NAT)", way->asked.port, way->reached.port);
+    if (way->asked.port != way->reached.port)
+      return fmt::format("by a redirect of port {} to {} (NAT)", way->asked.port, way->reached.port);
     return "by a translated address (NAT)";
   }
-  if (needs_tracking && one.looked_up && !one.translation) return "on connections that the kernel does not track (a notrack rule)";
-  if (!what_.cgroups.empty() && !std::any_of(what_.cgroups.begin(), what_.cgroups.end(),
-                                             [&](auto& cgroup) { return cgroup.class_id ? cgroup.class_id == one.now.cgroup.class_id : cgroup.id == one.now.cgroup.id; }) &&
+  if (needs_tracking && one.looked_up && !one.translation)
+    return "on connections that the kernel does not track (a notrack rule)";
+  if (!what_.cgroups.empty() &&
+      !std::any_of(what_.cgroups.begin(), what_.cgroups.end(),
+                   [&](auto& cgroup) {
+                     return cgroup.class_id ? cgroup.class_id == one.now.cgroup.class_id
+                                            : cgroup.id == one.now.cgroup.id;
+                   }) &&
       one.now.cgroup.id != 0)
-    return "on sockets that were made in another cgroup (socket activation, or a listener that was inherited)";
+    return "on sockets that were made in another cgroup (socket activation, or a listener that was "
+           "inherited)";
   return why_else;
 }
 
-void TargetTraffic::add(const Known& one, Sum& met_sum, Sum& passed_sum, std::map<std::string, std::uint64_t>& why) const {
+void TargetTraffic::add(const Known& one, Sum& met_sum, Sum& passed_sum,
+                        std::map<std::string, std::uint64_t>& why) const {
   if (!one.meant.value_or(false)) return;
-  const auto since = [&](std::uint32_t TcpSocket::*counter) { return static_cast<std::uint32_t>(one.now.*counter - one.then.*counter); };
+  const auto since = [&](std::uint32_t TcpSocket::* counter) {
+    return static_cast<std::uint32_t>(one.now.*counter - one.then.*counter);
+  };
   const auto in = since(&TcpSocket::segments_in), out = since(&TcpSocket::segments_out);
   if (in + out == 0) return;
   auto& sum = one.met ? met_sum : passed_sum;
   ++sum.connections;
   sum.segments_in += in;
   sum.segments_out += out;
-  const auto exchanges = std::max<std::uint32_t>(std::min(since(&TcpSocket::data_in), since(&TcpSocket::data_out)), 1);
+  const auto exchanges =
+      std::max<std::uint32_t>(std::min(since(&TcpSocket::data_in), since(&TcpSocket::data_out)), 1);
   sum.exchanges += exchanges;
-  if (!one.met) why[why_passed(one)] += counted_by == CountedBy::connections ? 1 : counted_by == CountedBy::exchanges ? exchanges : counted_by == CountedBy::segments_in ? in : counted_by == CountedBy::segments_out ? out : in + out;
+  if (!one.met)
+    why[why_passed(one)] += counted_by == CountedBy::connections    ? 1
+                            : counted_by == CountedBy::exchanges    ? exchanges
+                            : counted_by == CountedBy::segments_in  ? in
+                            : counted_by == CountedBy::segments_out ? out
+                                                                    : in + out;
 }
 
-void TargetTraffic::settle(const Known& one) { add(one, met_, passed_, why_); }
+void TargetTraffic::settle(const Known& one) {
+  add(one, met_, passed_, why_);
+}
 
 void TargetTraffic::look_at_descriptors() {
   if (what_.pids.empty()) return;
@@ -293,15 +346,18 @@ void TargetTraffic::look_at_descriptors() {
   std::set<pid_t> pids(what_.pids.begin(), what_.pids.end());
   for (auto& folder : what_.cgroup_folders) {
     std::ifstream file{folder + "/cgroup.procs"};
-    for (pid_t pid = 0; file >> pid;) pids.insert(pid);
+    for (pid_t pid = 0; file >> pid;)
+      pids.insert(pid);
   }
   for (auto& group : what_.groups)
-    for (auto& member : group->members()) pids.insert(member.pid);
+    for (auto& member : group->members())
+      pids.insert(member.pid);
   inodes_.clear();
   for (const auto pid : pids)
     if (const auto held = sockets_of(pid)) inodes_.insert(held->begin(), held->end());
   look_at_unix_sockets();
-  next_descriptors_ = monotonic_ns() + std::max(between_descriptors_ns, (monotonic_ns() - begin) * part_of_time);
+  next_descriptors_ =
+      monotonic_ns() + std::max(between_descriptors_ns, (monotonic_ns() - begin) * part_of_time);
 }
 
 // Connections that came to the target by its own listening sockets of the kind (proc(5): /proc/PID/net/unix).
@@ -314,7 +370,8 @@ void TargetTraffic::look_at_unix_sockets() {
   };
   std::vector<Line> accepted;
   std::set<std::string> ours;
-  std::ifstream file{what_.namespace_pid ? fmt::format("/proc/{}/net/unix", what_.namespace_pid) : std::string("/proc/thread-self/net/unix")};
+  std::ifstream file{what_.namespace_pid ? fmt::format("/proc/{}/net/unix", what_.namespace_pid)
+                                         : std::string("/proc/thread-self/net/unix")};
   std::string text;
   std::getline(file, text);
   while (std::getline(file, text)) {
@@ -322,7 +379,10 @@ void TargetTraffic::look_at_unix_sockets() {
     unsigned type = 0, state = 0;
     unsigned long long inode = 0;
     int path = 0;
-    if (std::sscanf(text.c_str(), "%*s %*x %*x %lx %x %x %llu %n", &flags, &type, &state, &inode, &path) != 4 || path == 0 || static_cast<std::size_t>(path) >= text.size()) continue;
+    if (std::sscanf(text.c_str(), "%*s %*x %*x %lx %x %x %llu %n", &flags, &type, &state, &inode, &path) !=
+            4 ||
+        path == 0 || static_cast<std::size_t>(path) >= text.size())
+      continue;
     if (type != stream && type != packets) continue;
     const auto name = text.substr(static_cast<std::size_t>(path));
     // Whoever of its children serves one that was accepted.
@@ -344,48 +404,70 @@ void TargetTraffic::note_probes(const std::string& service, const std::vector<En
 void TargetTraffic::judge_probes() {
   const auto before = std::exchange(probes_again_, {});
   auto judge = [&](const Endpoint& end, bool again) {
-    if (met->has(end)) ++witness_->met;
-    else if (seen_.has(end)) ++witness_->passed;
-    else if (again || !sockets_) ++witness_->unseen;
-    else probes_again_.push_back(end);
+    if (met->has(end))
+      ++witness_->met;
+    else if (seen_.has(end))
+      ++witness_->passed;
+    else if (again || !sockets_)
+      ++witness_->unseen;
+    else
+      probes_again_.push_back(end);
   };
-  for (auto& end : before) judge(end, true);
-  for (auto& end : std::exchange(probes_, {})) judge(end, false);
+  for (auto& end : before)
+    judge(end, true);
+  for (auto& end : std::exchange(probes_, {}))
+    judge(end, false);
 }
 
 Dose TargetTraffic::in_view(Dose dose, std::uint64_t met_at_least) {
   look();
   auto met_sum = met_, passed_sum = passed_;
   auto why = why_;
-  for (auto& [cookie, one] : known_) add(one, met_sum, passed_sum, why);
+  for (auto& [cookie, one] : known_)
+    add(one, met_sum, passed_sum, why);
   Share share;
   share.of = unit.empty() ? unit_of(counted_by) : unit;
   share.met = std::max(met_sum.of(counted_by), met_at_least);
   share.passed = passed_sum.of(counted_by);
   for (auto& [reason, count] : why)
     if (!reason.empty()) share.by.push_back(fmt::format("{} {}", count, reason));
-  if (refused_) share.unknown = "the kernel does not tell what the target's sockets did";
-  else if (!sockets_ && share.met + share.passed == 0 && what_.match.protocol != Protocol::any && what_.match.protocol != Protocol::tcp) share.unknown = "the kernel counts what single sockets did for TCP alone";
-  else if (share.met + share.passed == 0) share.unknown = "the target's TCP connections carried nothing; of UDP the kernel keeps no count";
-  if (missed_ && share.unknown.empty()) share.by.emplace_back("so many connections ended that some were not counted");
+  if (refused_)
+    share.unknown = "the kernel does not tell what the target's sockets did";
+  else if (!sockets_ && share.met + share.passed == 0 && what_.match.protocol != Protocol::any &&
+           what_.match.protocol != Protocol::tcp)
+    share.unknown = "the kernel counts what single sockets did for TCP alone";
+  else if (share.met + share.passed == 0)
+    share.unknown = "the target's TCP connections carried nothing; of UDP the kernel keeps no count";
+  if (missed_ && share.unknown.empty())
+    share.by.emplace_back("so many connections ended that some were not counted");
   const bool known = share.unknown.empty();
   const bool by_segments = counted_by != CountedBy::connections && counted_by != CountedBy::exchanges;
   std::string doubt;
   if (known && share.passed > share.met && (!by_segments || share.passed >= few_segments))
-    doubt = fmt::format("{} of {} {} of the target went by this fault{}{}", share.passed, share.met + share.passed, share.of, share.by.empty() ? "" : ": ", fmt::join(share.by, ", "));
+    doubt = fmt::format("{} of {} {} of the target went by this fault{}{}", share.passed,
+                        share.met + share.passed, share.of, share.by.empty() ? "" : ": ",
+                        fmt::join(share.by, ", "));
   if (doubt.empty() && datagrams > share.met)
-    doubt = fmt::format("{} datagrams came to the same port by UDP, which this fault does not reach", datagrams);
+    doubt =
+        fmt::format("{} datagrams came to the same port by UDP, which this fault does not reach", datagrams);
   dose.shares.push_back(std::move(share));
-  if (datagrams > 0) dose.shares.push_back({.of = "datagrams by UDP", .met = 0, .passed = datagrams, .by = {}, .unknown = ""});
+  if (datagrams > 0)
+    dose.shares.push_back({.of = "datagrams by UDP", .met = 0, .passed = datagrams, .by = {}, .unknown = ""});
   if (const auto by_unix = unix_.inodes.size(); by_unix > 0) {
-    dose.shares.push_back({.of = "connections by unix sockets", .met = 0, .passed = by_unix, .by = {unix_.paths.begin(), unix_.paths.end()}, .unknown = ""});
+    dose.shares.push_back({.of = "connections by unix sockets",
+                           .met = 0,
+                           .passed = by_unix,
+                           .by = {unix_.paths.begin(), unix_.paths.end()},
+                           .unknown = ""});
     if (doubt.empty() && by_unix > met_sum.connections)
-      doubt = fmt::format("{} connection{} came by unix sockets ({}), which this fault does not reach", by_unix, by_unix == 1 ? "" : "s", fmt::join(unix_.paths, ", "));
+      doubt = fmt::format("{} connection{} came by unix sockets ({}), which this fault does not reach",
+                          by_unix, by_unix == 1 ? "" : "s", fmt::join(unix_.paths, ", "));
   }
   dose.witness = witness_;
   if (witness_ && most(witness_->met, witness_->passed)) doubt.clear();
   if (witness_ && doubt.empty() && dose.verified && !known && witness_->passed > witness_->met)
-    doubt = fmt::format("{} of {} probes of {} went by this fault", witness_->passed, witness_->passed + witness_->met, witness_->service);
+    doubt = fmt::format("{} of {} probes of {} went by this fault", witness_->passed,
+                        witness_->passed + witness_->met, witness_->service);
   if (!doubt.empty()) {
     dose.reason = dose.reason.empty() ? doubt : doubt + "; " + dose.reason;
     dose.verified = false;

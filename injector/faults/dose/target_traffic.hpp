@@ -1,5 +1,5 @@
-// What the target of a network fault did meanwhile, by the counters of its own sockets, wherever a redirect or somebody
-// else's listener led its users: how much of it met the fault, and how much went by.
+// What the target of a network fault did meanwhile, by the counters of its own sockets, wherever a redirect
+// or somebody else's listener led its users: how much of it met the fault, and how much went by.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@
 
 #include "injector/faults/fault.hpp"
 #include "injector/host/cgroups/net_cls.hpp"
-#include "injector/host/match/packet_match.hpp"
 #include "injector/host/connections/tcp_sockets.hpp"
 #include "injector/host/connections/translation.hpp"
+#include "injector/host/match/packet_match.hpp"
 
 namespace squall::faults {
 
@@ -39,7 +39,9 @@ struct MeantConnections {
 
 // How a share is counted.
 enum class CountedBy {
-  segments_out, segments_in, segments,
+  segments_out,
+  segments_in,
+  segments,
   connections,  // that did anything
   exchanges,    // of data there and back, one at least for each connection
 };
@@ -50,8 +52,10 @@ class TargetTraffic {
   ~TargetTraffic();
   TargetTraffic(const TargetTraffic&) = delete;
 
-  // Which ends of connections the fault met; filled by its mechanism. And those of connections that it made itself.
-  const std::shared_ptr<EndpointSet> met = std::make_shared<EndpointSet>(), own = std::make_shared<EndpointSet>();
+  // Which ends of connections the fault met; filled by its mechanism. And those of connections that it made
+  // itself.
+  const std::shared_ptr<EndpointSet> met = std::make_shared<EndpointSet>(),
+                                     own = std::make_shared<EndpointSet>();
   CountedBy counted_by = CountedBy::segments;
   // Where connections that exist are not meant to be hit, they are told as that.
   bool spares_existing = false;
@@ -63,9 +67,11 @@ class TargetTraffic {
   bool needs_tracking = false;
   // What came to the target's port by UDP, where the fault is one of TCP alone.
   std::uint64_t datagrams = 0;
-  // Of very many packets a part is looked at only: a connection of which nothing says why it went by has met the fault.
+  // Of very many packets a part is looked at only: a connection of which nothing says why it went by has met
+  // the fault.
   bool samples = false;
-  // For a mechanism that cannot tell which ends it met: whether it meets a connection, by the ends that it has on the wire.
+  // For a mechanism that cannot tell which ends it met: whether it meets a connection, by the ends that it
+  // has on the wire.
   std::function<bool(const Endpoint& own_end, const Endpoint& peer)> meets;
 
   // When the fault is in force; looks at sockets from then on.
@@ -77,8 +83,8 @@ class TargetTraffic {
   // Whether the fault met connections with these ends on the side of who began them.
   void note_probes(const std::string& service, const std::vector<Endpoint>&);
 
-  // With what was counted so far: a dose most of whose target went by is not verified. `met_at_least`, in the same unit, is
-  // what the fault knows itself to have met.
+  // With what was counted so far: a dose most of whose target went by is not verified. `met_at_least`, in the
+  // same unit, is what the fault knows itself to have met.
   Dose in_view(Dose, std::uint64_t met_at_least = 0);
 
  private:
@@ -121,11 +127,13 @@ class TargetTraffic {
   std::map<std::uint16_t, SocketCgroup> listening_;  // by port; those who are accepted are of its cgroup
   std::set<std::uint16_t> targets_ports_;
   std::set<std::uint64_t> inodes_;  // of sockets that the target's processes hold
-  std::map<std::uint16_t, std::optional<Translation>> translations_;  // the last one found, by the socket's own port
+  std::map<std::uint16_t, std::optional<Translation>>
+      translations_;  // the last one found, by the socket's own port
   UnixConnections unix_;
   EndpointSet seen_;  // who began connections that are meant
   std::optional<Witness> witness_;
-  // Ends of probes, judged after the next look, and once more after the one behind it where nothing was seen of them.
+  // Ends of probes, judged after the next look, and once more after the one behind it where nothing was seen
+  // of them.
   std::vector<Endpoint> probes_, probes_again_;
   Sum met_, passed_;  // of connections that are gone
   std::map<std::string, std::uint64_t> why_;

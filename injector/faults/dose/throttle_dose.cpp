@@ -10,7 +10,9 @@ namespace {
 constexpr double shortest_window = 0.5, longest_window = 10, bursts_in_window = 3;
 constexpr double least_share = 0.5, most_share = 1.25;
 
-Work operator-(Work a, Work b) { return {a.bytes - b.bytes, a.operations - b.operations}; }
+Work operator-(Work a, Work b) {
+  return {a.bytes - b.bytes, a.operations - b.operations};
+}
 
 void add_window(WindowSum& sum, double seconds, Work work) {
   ++sum.windows;
@@ -25,7 +27,8 @@ double ThrottleWindows::seconds_at_limit(Work work) const {
   double seconds = 0;
   if (limits_.bytes) seconds = static_cast<double>(work.bytes) / static_cast<double>(*limits_.bytes);
   if (limits_.operations)
-    seconds = std::max(seconds, static_cast<double>(work.operations) / static_cast<double>(*limits_.operations));
+    seconds =
+        std::max(seconds, static_cast<double>(work.operations) / static_cast<double>(*limits_.operations));
   return seconds;
 }
 

@@ -24,13 +24,15 @@ struct WindowSum {
   double seconds = 0;
   Work work;
   double bytes_per_second() const { return seconds > 0 ? static_cast<double>(work.bytes) / seconds : 0; }
-  double operations_per_second() const { return seconds > 0 ? static_cast<double>(work.operations) / seconds : 0; }
+  double operations_per_second() const {
+    return seconds > 0 ? static_cast<double>(work.operations) / seconds : 0;
+  }
 };
 
-// Watches one direction (reads or writes) of one limited cgroup. A window is at least half a second, and three times
-// as long as the limit makes the largest burst in it last: the kernel lets a bio of 8 MiB pass whole and then holds
-// the next for as long as the limit asks. A window is at its limit where 0.5 to 1.25 of what the limit allows was done
-// (and one burst, whose place in the window is chance).
+// Watches one direction (reads or writes) of one limited cgroup. A window is at least half a second, and
+// three times as long as the limit makes the largest burst in it last: the kernel lets a bio of 8 MiB pass
+// whole and then holds the next for as long as the limit asks. A window is at its limit where 0.5 to 1.25 of
+// what the limit allows was done (and one burst, whose place in the window is chance).
 class ThrottleWindows {
  public:
   explicit ThrottleWindows(WorkLimits limits) : limits_(limits) {}
@@ -43,7 +45,9 @@ class ThrottleWindows {
   const WindowSum& all() const { return all_; }
   const WindowSum& at_limit() const { return at_limit_; }
   const WindowSum& over() const { return over_; }
-  Work work() const { return {last_work_.bytes - first_work_.bytes, last_work_.operations - first_work_.operations}; }
+  Work work() const {
+    return {last_work_.bytes - first_work_.bytes, last_work_.operations - first_work_.operations};
+  }
   double seconds() const { return last_ - first_; }
   // The limit was felt: at least two windows, or two seconds, and more time at the limit than over it.
   bool reached() const;

@@ -3,16 +3,16 @@
 
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 
-#include "injector/faults/fault.hpp"
-#include "injector/system/control_ports.hpp"
 #include "injector/faults/aim/network_device.hpp"
 #include "injector/faults/aim/network_packets.hpp"
-#include "injector/host/packets/device_probe.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/host/interfaces/interface_restore.hpp"
+#include "injector/host/packets/device_probe.hpp"
+#include "injector/system/control_ports.hpp"
 #include "injector/system/process.hpp"
 
 namespace squall {
@@ -32,15 +32,19 @@ template <>
 struct Describe<faults::NetworkDown> {
   static const Object<faults::NetworkDown>& object() {
     using faults::NetworkDown;
-    static const auto schema = Object<NetworkDown>{"a device is down"}
-                                   .optional("down_for", &NetworkDown::down_for, "flapping: so long down, then up again, and so on", "down until the end")
-                                   .between(&NetworkDown::down_for, Duration{100'000'000}, Duration{86'400'000'000'000})
-                                   .optional("up_for", &NetworkDown::up_for, "flapping: so long up in between", "as long as down")
-                                   .between(&NetworkDown::up_for, Duration{100'000'000}, Duration{86'400'000'000'000})
-                                   .optional("allow_isolation", &NetworkDown::allow_isolation, "even where the default route or our own control goes through it, or it is lo", "false")
-                                   .rule([](const NetworkDown& with, const Value& value, Diagnostics& diagnostics) {
-                                     if (with.up_for && !with.down_for) diagnostics.error(faults::place_of(value, "up_for"), "expected down_for beside it");
-                                   });
+    static const auto schema =
+        Object<NetworkDown>{"a device is down"}
+            .optional("down_for", &NetworkDown::down_for, "flapping: so long down, then up again, and so on",
+                      "down until the end")
+            .between(&NetworkDown::down_for, Duration{100'000'000}, Duration{86'400'000'000'000})
+            .optional("up_for", &NetworkDown::up_for, "flapping: so long up in between", "as long as down")
+            .between(&NetworkDown::up_for, Duration{100'000'000}, Duration{86'400'000'000'000})
+            .optional("allow_isolation", &NetworkDown::allow_isolation,
+                      "even where the default route or our own control goes through it, or it is lo", "false")
+            .rule([](const NetworkDown& with, const Value& value, Diagnostics& diagnostics) {
+              if (with.up_for && !with.down_for)
+                diagnostics.error(faults::place_of(value, "up_for"), "expected down_for beside it");
+            });
     return schema;
   }
 };
@@ -55,9 +59,14 @@ constexpr std::size_t most_things = 10'000;
 std::string isolates(const AimedDevice& device) {
   if (device.place.pid) return "";
   if (device.state.link.loopback) return "it is how the host talks to itself";
-  if (const auto by = links::default_route_by(device.state); !by.empty()) return by == device.state.link.name ? "the default route goes through it" : fmt::format("the default route goes through {}, which stands on it", by);
+  if (const auto by = links::default_route_by(device.state); !by.empty())
+    return by == device.state.link.name
+               ? "the default route goes through it"
+               : fmt::format("the default route goes through {}, which stands on it", by);
   for (auto& connection : ssh_connections())
-    if (links::leads_to(device.state, connection.client)) return fmt::format("the connection from {}, by which we are told what to do, goes through it", connection.client);
+    if (links::leads_to(device.state, connection.client))
+      return fmt::format("the connection from {}, by which we are told what to do, goes through it",
+                         connection.client);
   return "";
 }
 
@@ -65,28 +74,46 @@ std::string isolates(const AimedDevice& device) {
 std::string loses_elsewhere(const AimedDevice& device) {
   for (auto& upper : device.uppers_elsewhere)
     if (links::closes_with_lower(upper.link) && upper.link.up)
-      return fmt::format("{} in the network namespace {} would go down with it and lose its routes, which are not ours to bring back", upper.link.name, upper.network_namespace);
+      return fmt::format(
+          "{} in the network namespace {} would go down with it and lose its routes, which are not ours to "
+          "bring back",
+          upper.link.name, upper.network_namespace);
   return "";
 }
 
 class Down : public Fault {
  public:
-  Down(const NetworkDown& with, AimedDevice device, const Setting& setting) : with_(with), device_(std::move(device)), setting_(setting) {}
+  Down(const NetworkDown& with, AimedDevice device, const Setting& setting)
+      : with_(with), device_(std::move(device)), setting_(setting) {}
 
   std::string mechanism() const override { return std::string(device_mechanism); }
   std::vector<std::string> targets() const override {
     std::vector<std::string> out{device_.to_string()};
     for (auto& upper : device_.state.uppers)
-      if (upper.link.up) out.push_back(fmt::format("{}, which {}", upper.link.name, upper.goes_down ? "goes down with it" : upper.cut_off ? "loses its carrier with it" : "has it as one of its ports"));
+      if (upper.link.up)
+        out.push_back(fmt::format("{}, which {}", upper.link.name,
+                                  upper.goes_down ? "goes down with it"
+                                  : upper.cut_off ? "loses its carrier with it"
+                                                  : "has it as one of its ports"));
     return out;
   }
   Reach reach() const override { return device_.place.reach({device_.state.link.index}); }
-  std::vector<std::string> claims() const override { return {fmt::format("the state of the device {} of {}", device_.state.link.name, device_.place.network_namespace)}; }
+  std::vector<std::string> claims() const override {
+    return {fmt::format("the state of the device {} of {}", device_.state.link.name,
+                        device_.place.network_namespace)};
+  }
   std::vector<std::string> limits() const override {
-    std::vector<std::string> out{"IPv6 addresses can be used again when it is sure that nobody else has them, after a second or two"};
+    std::vector<std::string> out{
+        "IPv6 addresses can be used again when it is sure that nobody else has them, after a second or two"};
     if (const auto nexthops = device_.state.tables.nexthops.size())
-      out.push_back(fmt::format("{} nexthop objects, and the routes by them, can be made again only when there is a carrier: where that takes longer than two seconds, it is told with the commands, and squall undo does it", nexthops));
-    if (with_.down_for) out.emplace_back("routes that somebody adds while it is up in between are lost if the injector is killed while it is down again");
+      out.push_back(fmt::format(
+          "{} nexthop objects, and the routes by them, can be made again only when there is a carrier: where "
+          "that takes longer than two seconds, it is told with the commands, and squall undo does it",
+          nexthops));
+    if (with_.down_for)
+      out.emplace_back(
+          "routes that somebody adds while it is up in between are lost if the injector is killed while it "
+          "is down again");
     if (!device_.state.link.up) out.emplace_back("the device is down already: nothing will change");
     return out;
   }
@@ -97,7 +124,8 @@ class Down : public Fault {
     change.what = fmt::format("put {} down", device_.to_string());
     change.inverse = links::up_again(device_.state, device_.place.network_namespace, device_.hint());
     change.act = [this] {
-      if (!device_.state.link.up) throw std::runtime_error(fmt::format("{} is down already", device_.state.link.name));
+      if (!device_.state.link.up)
+        throw std::runtime_error(fmt::format("{} is down already", device_.state.link.name));
       put(false);
     };
     transaction.add(std::move(change));
@@ -124,7 +152,10 @@ class Down : public Fault {
     Dose out;
     out.prescribed = {{"state", "down"}};
     if (with_.down_for) out.prescribed["down_for_ms"] = with_.down_for->milliseconds();
-    out.measured = {{"times_down", times_}, {"seconds_down", std::round(seconds_down() * 1000) / 1000}, {"packets_refused", refused_}, {"packets_passed", passed_}};
+    out.measured = {{"times_down", times_},
+                    {"seconds_down", std::round(seconds_down() * 1000) / 1000},
+                    {"packets_refused", refused_},
+                    {"packets_passed", passed_}};
     if (lost_) out.measured["routes_missing"] = lost_;
     out.samples = looks_;
     out.verified = refused_ > 0 && !contradicted_;
@@ -137,7 +168,8 @@ class Down : public Fault {
 
   std::vector<FaultEvent> events() override {
     auto out = std::exchange(events_, {});
-    for (auto& event : device_.place.watch.events()) out.push_back(std::move(event));
+    for (auto& event : device_.place.watch.events())
+      out.push_back(std::move(event));
     return out;
   }
 
@@ -156,7 +188,9 @@ class Down : public Fault {
     since_ = now;
     is_down_ = !up;
     times_ += !up;
-    if (times_ > 1 || up) events_.push_back({up ? "interface.up" : "interface.down", wall_ns(), {{"interface", device_.state.link.name}}});
+    if (times_ > 1 || up)
+      events_.push_back(
+          {up ? "interface.up" : "interface.down", wall_ns(), {{"interface", device_.state.link.name}}});
   }
 
   std::uint64_t count() const {
@@ -191,7 +225,8 @@ class Down : public Fault {
 
   void wait() {
     if (!setting_.io || stopped_) return;
-    timer_ = std::make_unique<asio::steady_timer>(*setting_.io, (is_down_ ? *with_.down_for : with_.up_for.value_or(*with_.down_for)).chrono());
+    timer_ = std::make_unique<asio::steady_timer>(
+        *setting_.io, (is_down_ ? *with_.down_for : with_.up_for.value_or(*with_.down_for)).chrono());
     timer_->async_wait([this](auto error) {
       if (error || stopped_) return;
       look();
@@ -215,13 +250,16 @@ class Down : public Fault {
   bool is_down_ = false, stopped_ = false, contradicted_ = false;
 };
 
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting,
+                               Diagnostics& diagnostics) {
   NetworkDown with;
   if (!Codec<NetworkDown>::decode(value, with, diagnostics)) return nullptr;
   auto device = find_device(on, setting, diagnostics);
   if (!device) return nullptr;
   if (const auto why = isolates(*device); !why.empty() && !with.allow_isolation) {
-    diagnostics.error({}, fmt::format("{} is not put down: {} (allow_isolation: true does it all the same, and the host undoes it by itself)", device->state.link.name, why));
+    diagnostics.error({}, fmt::format("{} is not put down: {} (allow_isolation: true does it all the same, "
+                                      "and the host undoes it by itself)",
+                                      device->state.link.name, why));
     return nullptr;
   }
   if (const auto why = loses_elsewhere(*device); !why.empty()) {
@@ -229,14 +267,18 @@ std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const S
     return nullptr;
   }
   if (const auto things = device->state.tables.size(); things > most_things) {
-    diagnostics.error({}, fmt::format("{} is not put down: {} addresses and routes would have to be added again, and {} at most are promised", device->state.link.name, things, most_things));
+    diagnostics.error({}, fmt::format("{} is not put down: {} addresses and routes would have to be added "
+                                      "again, and {} at most are promised",
+                                      device->state.link.name, things, most_things));
     return nullptr;
   }
   return std::make_unique<Down>(with, std::move(*device), setting);
 }
 
 std::vector<Capability> doctor() {
-  return device_doctor("whether the kernel still lets a packet of our own out by it, and how many packets it counts meanwhile; not what those who use it notice");
+  return device_doctor(
+      "whether the kernel still lets a packet of our own out by it, and how many packets it counts "
+      "meanwhile; not what those who use it notice");
 }
 
 }  // namespace
@@ -249,7 +291,9 @@ const FaultType network_down{
     .aims = device_aims(),
     .lasting = true,
     .ramps = false,
-    .undo = "the device is put up again, and gets back its IPv6 addresses, routes, nexthops, permanent neighbours and proxies, which going down takes from it; VLANs on it as well",
+    .undo =
+        "the device is put up again, and gets back its IPv6 addresses, routes, nexthops, permanent "
+        "neighbours and proxies, which going down takes from it; VLANs on it as well",
     .examples = {"--on interface=eth1 --for 30s", "down_for=2s up_for=5s --on interface=eth1 --for 1m"},
     .prepare = prepare,
     .doctor = doctor,

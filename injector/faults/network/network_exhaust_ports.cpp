@@ -23,7 +23,8 @@ struct Describe<faults::NetworkExhaustPorts> {
     using faults::NetworkExhaustPorts;
     static const auto schema = Object<NetworkExhaustPorts>{"ephemeral ports run out"}
                                    .optional("protocol", &NetworkExhaustPorts::protocol, "tcp or udp", "tcp")
-                                   .optional("leave", &NetworkExhaustPorts::leave, "so many of the range stay free, the last ones", "0");
+                                   .optional("leave", &NetworkExhaustPorts::leave,
+                                             "so many of the range stay free, the last ones", "0");
     return schema;
   }
 };
@@ -31,20 +32,26 @@ struct Describe<faults::NetworkExhaustPorts> {
 namespace faults {
 namespace {
 
-std::size_t count_of(const PortRange& range) { return static_cast<std::size_t>(range.last - range.first) + 1; }
+std::size_t count_of(const PortRange& range) {
+  return static_cast<std::size_t>(range.last - range.first) + 1;
+}
 
 // A port takes a descriptor. "" where there is room for them all.
 std::string refused_for(std::size_t wanted) {
   const auto room = make_room_for_descriptors(wanted);
   if (room >= wanted) return "";
-  return fmt::format("{} ports are to be held, and the injector may have descriptors for {} more, as it lacks CAP_SYS_RESOURCE: raise its hard limit of open files by {} (LimitNOFILE= of a systemd unit, --ulimit nofile= of a "
-                     "container, nofile in limits.conf), or narrow net.ipv4.ip_local_port_range",
-                     wanted, room, wanted - room);
+  return fmt::format(
+      "{} ports are to be held, and the injector may have descriptors for {} more, as it lacks "
+      "CAP_SYS_RESOURCE: raise its hard limit of open files by {} (LimitNOFILE= of a systemd unit, --ulimit "
+      "nofile= of a "
+      "container, nofile in limits.conf), or narrow net.ipv4.ip_local_port_range",
+      wanted, room, wanted - room);
 }
 
 class ExhaustPorts : public PortsFault {
  public:
-  ExhaustPorts(const NetworkExhaustPorts& with, NetworkPlace place) : PortsFault(with.protocol, std::move(place)), leave_(with.leave) {
+  ExhaustPorts(const NetworkExhaustPorts& with, NetworkPlace place)
+      : PortsFault(with.protocol, std::move(place)), leave_(with.leave) {
     in_place([&] { range_ = ephemeral_ports(); });
     const auto all = count_of(range_);
     wanted_ = all > leave_ ? all - leave_ : 0;
@@ -54,15 +61,22 @@ class ExhaustPorts : public PortsFault {
   std::string refused() const { return refused_for(wanted_); }
 
   std::vector<std::string> targets() const override {
-    return {fmt::format("{} ports {} to {} of {}{}", enum_text(protocol_), range_.first, range_.last, place_.name, leave_ ? fmt::format(", but {}", leave_) : "")};
+    return {fmt::format("{} ports {} to {} of {}{}", enum_text(protocol_), range_.first, range_.last,
+                        place_.name, leave_ ? fmt::format(", but {}", leave_) : "")};
   }
-  std::vector<std::string> claims() const override { return {fmt::format("ephemeral {} ports of {}", enum_text(protocol_), place_.network_namespace)}; }
+  std::vector<std::string> claims() const override {
+    return {fmt::format("ephemeral {} ports of {}", enum_text(protocol_), place_.network_namespace)};
+  }
   std::vector<std::string> limits() const override {
-    std::vector<std::string> out{"whoever chooses a port itself, outside this range, is not hit; nor are connections that there are already",
-                                 "who finds no port is not seen; Squall's own new connections from this host find none either"};
+    std::vector<std::string> out{
+        "whoever chooses a port itself, outside this range, is not hit; nor are connections that there are "
+        "already",
+        "who finds no port is not seen; Squall's own new connections from this host find none either"};
     if (leave_) out.emplace_back("a port that is left can be used by one connection to each peer");
     if (protocol_ == PortProtocol::tcp)
-      out.emplace_back("a port that a connection has while this begins is taken beside it: before Linux 6.18 it stays that connection's alone until that ends");
+      out.emplace_back(
+          "a port that a connection has while this begins is taken beside it: before Linux 6.18 it stays "
+          "that connection's alone until that ends");
     return out;
   }
 
@@ -90,7 +104,9 @@ class ExhaustPorts : public PortsFault {
       begun_ = connections_begun() - begun_before_;
     }
     out.prescribed = {{"ports", wanted_}};
-    out.measured = {{"ports", held_.count()}, {"ports_shared_with_connections", beside_}, {"ports_of_others", theirs_.size()},
+    out.measured = {{"ports", held_.count()},
+                    {"ports_shared_with_connections", beside_},
+                    {"ports_of_others", theirs_.size()},
                     {"ports_left", one_left || attempts.found > 0}};
     out.samples = held_.count();
     out.reason = doubt(one_left, attempts);
@@ -103,11 +119,17 @@ class ExhaustPorts : public PortsFault {
   // Why nobody finding a port is not so, as whoever connects sees it.
   std::string doubt(bool one_left, const ConnectAttempts& attempts) const {
     if (!held_.count()) return "no port is held";
-    if (held_.count() + theirs_.size() < wanted_) return fmt::format("{} of {} ports could be had", held_.count(), wanted_);
+    if (held_.count() + theirs_.size() < wanted_)
+      return fmt::format("{} of {} ports could be had", held_.count(), wanted_);
     if (leave_) return "";
-    if (attempts.found) return fmt::format("the kernel still finds a port for who connects: {} of {} attempts to different peers had one", attempts.found, attempts.found + attempts.none);
+    if (attempts.found)
+      return fmt::format(
+          "the kernel still finds a port for who connects: {} of {} attempts to different peers had one",
+          attempts.found, attempts.found + attempts.none);
     if (one_left) return "the kernel still finds a port for who asks";
-    if (!attempts.none) return fmt::format("whether who connects finds a port could not be tried: {}", std::strerror(attempts.other_error));
+    if (!attempts.none)
+      return fmt::format("whether who connects finds a port could not be tried: {}",
+                         std::strerror(attempts.other_error));
     return "";
   }
 
@@ -116,12 +138,18 @@ class ExhaustPorts : public PortsFault {
     Share out;
     out.of = "connections begun";
     const auto made = begun_ > own_ ? begun_ - own_ : 0;
-    out.unknown = fmt::format("who found no port is in no count of the kernel's; {} found one{}", made == 0 ? "nobody" : made == 1 ? "one connection" : fmt::format("{} connections", made),
-                              made == 0 ? "" : leave_ ? ", of those that are left or one they chose themselves" : " that they chose themselves");
+    out.unknown = fmt::format("who found no port is in no count of the kernel's; {} found one{}",
+                              made == 0   ? "nobody"
+                              : made == 1 ? "one connection"
+                                          : fmt::format("{} connections", made),
+                              made == 0 ? ""
+                              : leave_  ? ", of those that are left or one they chose themselves"
+                                        : " that they chose themselves");
     return out;
   }
 
-  // Where somebody has the port already: a connection, beside which it can be taken, or who is bound to it and gives it to nobody.
+  // Where somebody has the port already: a connection, beside which it can be taken, or who is bound to it
+  // and gives it to nobody.
   bool take(std::uint16_t port) {
     int error = held_.hold(protocol_, port);
     if (error == EADDRINUSE && protocol_ == PortProtocol::tcp) {
@@ -139,7 +167,8 @@ class ExhaustPorts : public PortsFault {
     theirs_.clear();
     beside_ = own_ = 0;
     for (std::size_t i = 0; i < wanted_; ++i)
-      if (const auto port = static_cast<std::uint16_t>(range_.first + i); !take(port)) theirs_.push_back(port);
+      if (const auto port = static_cast<std::uint16_t>(range_.first + i); !take(port))
+        theirs_.push_back(port);
   }
 
   // Those that others had and closed meanwhile.
@@ -155,7 +184,8 @@ class ExhaustPorts : public PortsFault {
   std::size_t wanted_ = 0;
 };
 
-std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on, const Setting& setting,
+                                       Diagnostics& diagnostics) {
   NetworkExhaustPorts with;
   if (!Codec<NetworkExhaustPorts>::decode(value, with, diagnostics)) return nullptr;
   auto place = place_of_ports(on, setting, diagnostics);
@@ -168,7 +198,9 @@ std::unique_ptr<Fault> prepare_exhaust(const Value& value, const TargetSpec& on,
   return out;
 }
 
-std::vector<Capability> doctor() { return {ports_by_sockets(refused_for(count_of(ephemeral_ports())))}; }
+std::vector<Capability> doctor() {
+  return {ports_by_sockets(refused_for(count_of(ephemeral_ports())))};
+}
 
 }  // namespace
 

@@ -1,15 +1,15 @@
-// network.reset: ends live TCP connections, as a restarted router or an impatient load balancer would (SOCK_DESTROY of
-// sock_diag(7)): a reset to the peer, ECONNABORTED to the owner.
+// network.reset: ends live TCP connections, as a restarted router or an impatient load balancer would
+// (SOCK_DESTROY of sock_diag(7)): a reset to the peer, ECONNABORTED to the owner.
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "injector/change/records.hpp"
 #include "injector/faults/aim/network_aim.hpp"
 #include "injector/faults/packets/packet_fault.hpp"
-#include "injector/system/network_namespace.hpp"
-#include "injector/change/records.hpp"
 #include "injector/host/connections/tcp_connections.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall {
 
@@ -29,14 +29,26 @@ template <>
 struct Describe<faults::NetworkReset> {
   static const Object<faults::NetworkReset>& object() {
     using faults::NetworkReset;
-    static const auto schema = Object<NetworkReset>{"ends live TCP connections"}
-                                   .optional("count", &NetworkReset::count, "how many of the connections that match, drawn at random: a number, a share of them, or all", "all")
-                                   .optional("every", &NetworkReset::every, "again and again in this rhythm until the fault ends", "once")
-                                   .between(&NetworkReset::every, Duration{100'000'000}, Duration{86'400'000'000'000})
-                                   .optional("to", &NetworkReset::to, "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, looked up once", "every peer")
-                                   .optional("except", &NetworkReset::except, "of those, leave these peers alone: addresses, networks or host names, looked up once", "none")
-                                   .optional("port", &NetworkReset::port, "only connections with one of these ports, the peer's or its own", "every port")
-                                   .optional("allow_isolation", &NetworkReset::allow_isolation, "end connections of ssh too, which are spared else", "false");
+    static const auto schema =
+        Object<NetworkReset>{"ends live TCP connections"}
+            .optional(
+                "count", &NetworkReset::count,
+                "how many of the connections that match, drawn at random: a number, a share of them, or all",
+                "all")
+            .optional("every", &NetworkReset::every, "again and again in this rhythm until the fault ends",
+                      "once")
+            .between(&NetworkReset::every, Duration{100'000'000}, Duration{86'400'000'000'000})
+            .optional("to", &NetworkReset::to,
+                      "only connections with these peers: addresses, networks (10.0.0.0/8) or host names, "
+                      "looked up once",
+                      "every peer")
+            .optional("except", &NetworkReset::except,
+                      "of those, leave these peers alone: addresses, networks or host names, looked up once",
+                      "none")
+            .optional("port", &NetworkReset::port,
+                      "only connections with one of these ports, the peer's or its own", "every port")
+            .optional("allow_isolation", &NetworkReset::allow_isolation,
+                      "end connections of ssh too, which are spared else", "false");
     return schema;
   }
 };
@@ -48,7 +60,8 @@ constexpr std::string_view mechanism_name = "SOCK_DESTROY (sock_diag)";
 
 class Reset : public Fault {
  public:
-  Reset(const NetworkReset& with, NetworkAim aim, const Setting& setting) : with_(with), aim_(std::move(aim)), setting_(setting), random_(setting.seed) {}
+  Reset(const NetworkReset& with, NetworkAim aim, const Setting& setting)
+      : with_(with), aim_(std::move(aim)), setting_(setting), random_(setting.seed) {}
 
   std::string mechanism() const override { return std::string(mechanism_name); }
   std::vector<std::string> targets() const override { return aim_.targets; }
@@ -57,7 +70,9 @@ class Reset : public Fault {
 
   std::vector<std::string> limits() const override {
     auto out = aim_.limits;
-    out.emplace_back("connections that this host only forwards are not its own and stay; whether their owners connect again is not measured");
+    out.emplace_back(
+        "connections that this host only forwards are not its own and stay; whether their owners connect "
+        "again is not measured");
     return out;
   }
 
@@ -84,27 +99,34 @@ class Reset : public Fault {
     out.measured = {{"connections_found", found_}, {"connections_cut", cut_}, {"times", times_}};
     out.samples = found_;
     out.verified = cut_ > 0;
-    if (!out.verified) out.reason = found_ ? "the connections ended before they were cut" : "no connection matched: nothing was cut";
+    if (!out.verified)
+      out.reason =
+          found_ ? "the connections ended before they were cut" : "no connection matched: nothing was cut";
     // What it did once it has done.
     return with_.every ? in_view_of(aim_, std::move(out)) : out;
   }
 
   std::vector<FaultEvent> events() override {
     auto out = aim_.watch->events();
-    for (auto& event : std::exchange(events_, {})) out.push_back(std::move(event));
+    for (auto& event : std::exchange(events_, {}))
+      out.push_back(std::move(event));
     return out;
   }
 
  private:
   void strike() {
     CutConnections done;
-    if (!aim_.watch->namespace_is_there()) throw std::runtime_error("the network namespace that is acted in is gone");
-    in_network_namespace(aim_.network_namespace, aim_.namespace_pid,
-                         [&] { done = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups, with_.count, random_); });
+    if (!aim_.watch->namespace_is_there())
+      throw std::runtime_error("the network namespace that is acted in is gone");
+    in_network_namespace(aim_.network_namespace, aim_.namespace_pid, [&] {
+      done = cut_connections(aim_.matching(Direction::both, aim_.includes_loopback()), aim_.cgroups,
+                             with_.count, random_);
+    });
     ++times_;
     found_ += done.found;
     cut_ += done.cut;
-    if (done.cut) events_.push_back({"connections.cut", wall_ns(), {{"connections", done.cut}, {"of", done.found}}});
+    if (done.cut)
+      events_.push_back({"connections.cut", wall_ns(), {{"connections", done.cut}, {"of", done.found}}});
   }
 
   void repeat() {
@@ -131,11 +153,14 @@ class Reset : public Fault {
   bool stopped_ = false;
 };
 
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting,
+                               Diagnostics& diagnostics) {
   NetworkReset with;
   if (!Codec<NetworkReset>::decode(value, with, diagnostics)) return nullptr;
   if (on.interface) {
-    diagnostics.error({}, "connections belong to no interface: aim at a process, or at the whole host with to or port and listens_on");
+    diagnostics.error({},
+                      "connections belong to no interface: aim at a process, or at the whole host with to or "
+                      "port and listens_on");
     return nullptr;
   }
   NetworkPackets packets;
@@ -157,7 +182,8 @@ std::vector<Capability> doctor() {
     nobody.protocol = Protocol::udp;
     cut_connections(nobody, {});
   } catch (const std::exception& e) {
-    missing = fmt::format("{} (needs root and a kernel with CONFIG_INET_DIAG_DESTROY: Debian's has it)", e.what());
+    missing =
+        fmt::format("{} (needs root and a kernel with CONFIG_INET_DIAG_DESTROY: Debian's has it)", e.what());
   }
   return {{.mechanism = std::string(mechanism_name),
            .possible = missing.empty(),
@@ -172,7 +198,9 @@ std::vector<Capability> doctor() {
 extern const FaultType network_reset;
 const FaultType network_reset{
     .name = "network.reset",
-    .sentence = "ends live TCP connections, once or again and again, as a restarted router or an impatient load balancer would",
+    .sentence =
+        "ends live TCP connections, once or again and again, as a restarted router or an impatient load "
+        "balancer would",
     .parameters = &Describe<NetworkReset>::object(),
     .aims = {"exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"},
     .lasting = false,

@@ -1,4 +1,5 @@
-// What the faults that take ports have in common: sockets of ours, bound in one network namespace, closed at the undo.
+// What the faults that take ports have in common: sockets of ours, bound in one network namespace, closed at
+// the undo.
 #pragma once
 
 #include <functional>
@@ -7,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/network_place.hpp"
+#include "injector/faults/fault.hpp"
 #include "injector/host/connections/held_ports.hpp"
 
 namespace squall {

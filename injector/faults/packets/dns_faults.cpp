@@ -10,13 +10,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "injector/faults/fault.hpp"
 #include "injector/faults/aim/network_aim.hpp"
-#include "injector/faults/packets/packets_by_queue.hpp"
 #include "injector/faults/dose/share_dose.hpp"
+#include "injector/faults/fault.hpp"
+#include "injector/faults/packets/packets_by_queue.hpp"
+#include "injector/host/connections/went_by.hpp"
 #include "injector/host/packets/dns_message.hpp"
 #include "injector/host/packets/packet_detour.hpp"
-#include "injector/host/connections/went_by.hpp"
 
 namespace squall {
 
@@ -42,7 +42,10 @@ struct DnsFault {
 template <>
 struct EnumNames<faults::DnsFailure> {
   using F = faults::DnsFailure;
-  static constexpr std::array<std::pair<std::string_view, F>, 4> names{{{"nxdomain", F::nxdomain}, {"servfail", F::servfail}, {"refused", F::refused}, {"timeout", F::timeout}}};
+  static constexpr std::array<std::pair<std::string_view, F>, 4> names{{{"nxdomain", F::nxdomain},
+                                                                        {"servfail", F::servfail},
+                                                                        {"refused", F::refused},
+                                                                        {"timeout", F::timeout}}};
 };
 
 namespace faults {
@@ -65,7 +68,11 @@ std::string no_name(std::string_view glob) {
   if (glob.ends_with('.')) glob.remove_suffix(1);
   std::size_t name = 0, label = 0;
   bool empty = true;  // the label so far
-  const auto end_of_label = [&] { return empty ? "a label in it is empty" : label > longest_label ? "a label in it has more than 63 characters" : ""; };
+  const auto end_of_label = [&] {
+    return empty                   ? "a label in it is empty"
+           : label > longest_label ? "a label in it has more than 63 characters"
+                                   : "";
+  };
   for (std::size_t i = 0; i < glob.size(); ++i) {
     const char c = glob[i];
     if (c == '.') {
@@ -80,8 +87,11 @@ std::string no_name(std::string_view glob) {
     if (c == '[') {
       i = glob.find(']', i + 2);
       if (i == glob.npos) return "its [ has no ]";
-    } else if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view{"-_/?"}.find(c) == std::string_view::npos) {
-      return static_cast<unsigned char>(c) < 0x80 ? fmt::format("no name has a \"{}\"", c) : "other characters than ASCII are written in Punycode (xn--…)";
+    } else if (!std::isalnum(static_cast<unsigned char>(c)) &&
+               std::string_view{"-_/?"}.find(c) == std::string_view::npos) {
+      return static_cast<unsigned char>(c) < 0x80
+                 ? fmt::format("no name has a \"{}\"", c)
+                 : "other characters than ASCII are written in Punycode (xn--…)";
     }
     ++label;
     ++name;
@@ -92,20 +102,32 @@ std::string no_name(std::string_view glob) {
 
 void check(const DnsFault& with, const Value& value, Diagnostics& diagnostics) {
   for (auto& name : with.name)
-    if (const auto why = no_name(name); !why.empty()) diagnostics.error(place_of(value, "name"), fmt::format("expected a name such as db.example.org or *.example.org, got {}: {}", quote(name), why));
+    if (const auto why = no_name(name); !why.empty())
+      diagnostics.error(place_of(value, "name"),
+                        fmt::format("expected a name such as db.example.org or *.example.org, got {}: {}",
+                                    quote(name), why));
   for (auto& type : with.type)
-    if (!dns::type_of(type)) diagnostics.error(place_of(value, "type"), fmt::format("expected a record type such as A, AAAA, SRV or TYPE65, got \"{}\"", type));
+    if (!dns::type_of(type))
+      diagnostics.error(
+          place_of(value, "type"),
+          fmt::format("expected a record type such as A, AAAA, SRV or TYPE65, got \"{}\"", type));
   no_port_of_zero(with.port, value, diagnostics);
   for (auto& address : with.address)
-    if (!address_of(address)) diagnostics.error(place_of(value, "address"), fmt::format("expected an IPv4 or IPv6 address, got \"{}\"", address));
+    if (!address_of(address))
+      diagnostics.error(place_of(value, "address"),
+                        fmt::format("expected an IPv4 or IPv6 address, got \"{}\"", address));
 }
 
 Object<DnsFault> among(Object<DnsFault> own) {
   return std::move(own)
-      .optional("name", &DnsFault::name, "only questions for names that one of these globs matches: *.example.org is all below it", "every name")
+      .optional("name", &DnsFault::name,
+                "only questions for names that one of these globs matches: *.example.org is all below it",
+                "every name")
       .optional("type", &DnsFault::type, "only questions of these types: A, AAAA, SRV, TYPE65", "every type")
       .optional("share", &DnsFault::share, "of the answers that match, rolled for each by the seed", "100%")
-      .optional("server", &DnsFault::server, "only answers of these servers: addresses, networks or host names, looked up once", "every server")
+      .optional("server", &DnsFault::server,
+                "only answers of these servers: addresses, networks or host names, looked up once",
+                "every server")
       .optional("port", &DnsFault::port, "where servers are asked", "53")
       .rule(check);
 }
@@ -116,30 +138,47 @@ const Object<DnsFault>& schema();
 template <>
 const Object<DnsFault>& schema<Act::fail>() {
   static const auto out = among(Object<DnsFault>{"names cannot be resolved"}.optional(
-      "answer", &DnsFault::answer, "nxdomain: there is no such name; servfail: the server cannot say; refused: it will not; timeout: no answer comes", "nxdomain"));
+      "answer", &DnsFault::answer,
+      "nxdomain: there is no such name; servfail: the server cannot say; refused: it will not; timeout: no "
+      "answer comes",
+      "nxdomain"));
   return out;
 }
 template <>
 const Object<DnsFault>& schema<Act::delay>() {
-  static const auto out = among(Object<DnsFault>{"answers come later"}
-                                    .required("delay", &DnsFault::delay, "of each answer that is hit")
-                                    .between(&DnsFault::delay, Duration{1'000'000}, Duration{600'000'000'000})
-                                    .optional("jitter", &DnsFault::jitter, "so much more or less, uniformly", "0ms"));
+  static const auto out =
+      among(Object<DnsFault>{"answers come later"}
+                .required("delay", &DnsFault::delay, "of each answer that is hit")
+                .between(&DnsFault::delay, Duration{1'000'000}, Duration{600'000'000'000})
+                .optional("jitter", &DnsFault::jitter, "so much more or less, uniformly", "0ms"));
   return out;
 }
 template <>
 const Object<DnsFault>& schema<Act::answer>() {
   static const auto out =
-      among(Object<DnsFault>{"names resolve to other addresses"}
-                .optional("address", &DnsFault::address, "IPv4 for A, IPv6 for AAAA; where only the other kind is given, the name has none of this", "none: every such name exists, without addresses")
-                .optional("random", &DnsFault::random, "another address for each answer, of the networks kept for documentation (RFC 5737, RFC 3849): nobody is there", "false")
-                .optional("ttl", &DnsFault::ttl, "how long whoever asked may remember it, in whole seconds", "0s: not at all")
-                .between(&DnsFault::ttl, Duration{0}, Duration{86'400'000'000'000}))
+      among(
+          Object<DnsFault>{"names resolve to other addresses"}
+              .optional(
+                  "address", &DnsFault::address,
+                  "IPv4 for A, IPv6 for AAAA; where only the other kind is given, the name has none of this",
+                  "none: every such name exists, without addresses")
+              .optional("random", &DnsFault::random,
+                        "another address for each answer, of the networks kept for documentation (RFC 5737, "
+                        "RFC 3849): nobody is there",
+                        "false")
+              .optional("ttl", &DnsFault::ttl, "how long whoever asked may remember it, in whole seconds",
+                        "0s: not at all")
+              .between(&DnsFault::ttl, Duration{0}, Duration{86'400'000'000'000}))
           .rule([](const DnsFault& with, const Value& value, Diagnostics& diagnostics) {
-            if (with.random && !with.address.empty()) diagnostics.error(place_of(value, "random"), "expected address or random, not both");
-            if (with.ttl.ns % 1'000'000'000 != 0) diagnostics.error(place_of(value, "ttl"), fmt::format("expected whole seconds, got {}", to_string(with.ttl)));
+            if (with.random && !with.address.empty())
+              diagnostics.error(place_of(value, "random"), "expected address or random, not both");
+            if (with.ttl.ns % 1'000'000'000 != 0)
+              diagnostics.error(place_of(value, "ttl"),
+                                fmt::format("expected whole seconds, got {}", to_string(with.ttl)));
             for (auto& type : with.type)
-              if (type != "A" && type != "AAAA") diagnostics.error(place_of(value, "type"), fmt::format("expected A or AAAA, which hold addresses, got {}", type));
+              if (type != "A" && type != "AAAA")
+                diagnostics.error(place_of(value, "type"),
+                                  fmt::format("expected A or AAAA, which hold addresses, got {}", type));
           });
   return out;
 }
@@ -152,11 +191,14 @@ class AnswerEditor : public PacketEditor {
       std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
       if (name.size() > 1 && name.ends_with('.')) name.pop_back();
     }
-    for (auto& type : with_.type) types_.push_back(*dns::type_of(type));
+    for (auto& type : with_.type)
+      types_.push_back(*dns::type_of(type));
     // What else leads to addresses has to say that there is nothing, or it would give the real ones.
     if (act == Act::answer && types_.empty())
-      for (auto* type : {"A", "AAAA", "ANY", "HTTPS", "SVCB"}) types_.push_back(*dns::type_of(type));
-    for (auto& address : with_.address) addresses_.push_back(*address_of(address));
+      for (auto* type : {"A", "AAAA", "ANY", "HTTPS", "SVCB"})
+        types_.push_back(*dns::type_of(type));
+    for (auto& address : with_.address)
+      addresses_.push_back(*address_of(address));
   }
 
   Verdict look(std::span<const char> packet, double level, std::string& other) override {
@@ -165,7 +207,9 @@ class AnswerEditor : public PacketEditor {
     if (!answer) return Verdict::pass;
     answers_ += counts;
     if (!matches(answer->question())) {
-      if (!matched_) went_by_.add(fmt::format("{} {}", answer->question().name.empty() ? "." : answer->question().name, dns::type_name(answer->question().type)));
+      if (!matched_)
+        went_by_.add(fmt::format("{} {}", answer->question().name.empty() ? "." : answer->question().name,
+                                 dns::type_name(answer->question().type)));
       return Verdict::pass;
     }
     matched_ += counts;
@@ -189,11 +233,16 @@ class AnswerEditor : public PacketEditor {
 
  private:
   bool matches(const dns::Question& question) const {
-    if (!types_.empty() && std::find(types_.begin(), types_.end(), question.type) == types_.end()) return false;
-    return with_.name.empty() || std::any_of(with_.name.begin(), with_.name.end(), [&](auto& glob) { return ::fnmatch(glob.c_str(), question.name.c_str(), 0) == 0; });
+    if (!types_.empty() && std::find(types_.begin(), types_.end(), question.type) == types_.end())
+      return false;
+    return with_.name.empty() || std::any_of(with_.name.begin(), with_.name.end(), [&](auto& glob) {
+             return ::fnmatch(glob.c_str(), question.name.c_str(), 0) == 0;
+           });
   }
   dns::Code failure() const {
-    return with_.answer == DnsFailure::nxdomain ? dns::Code::no_such_name : with_.answer == DnsFailure::servfail ? dns::Code::server_failure : dns::Code::refused;
+    return with_.answer == DnsFailure::nxdomain   ? dns::Code::no_such_name
+           : with_.answer == DnsFailure::servfail ? dns::Code::server_failure
+                                                  : dns::Code::refused;
   }
   std::vector<dns::Address> addresses() {
     if (!with_.random) return addresses_;
@@ -202,7 +251,8 @@ class AnswerEditor : public PacketEditor {
     const auto dice = random_();
     std::copy_n(networks[dice % 3], 3, v4.bytes.begin());
     v4.bytes[3] = static_cast<std::uint8_t>(1 + (dice >> 8) % 254);
-    for (std::size_t i = 8; i < 16; ++i) v6.bytes[i] = static_cast<std::uint8_t>(dice >> (8 * (i - 8)));
+    for (std::size_t i = 8; i < 16; ++i)
+      v6.bytes[i] = static_cast<std::uint8_t>(dice >> (8 * (i - 8)));
     return {v4, v6};
   }
 
@@ -215,12 +265,19 @@ class AnswerEditor : public PacketEditor {
   WentBy went_by_;  // questions whose answers did not match, while none had
 };
 
-std::string_view word_for(Act act) { return act == Act::fail ? "failed" : act == Act::delay ? "delayed" : "changed"; }
+std::string_view word_for(Act act) {
+  return act == Act::fail ? "failed" : act == Act::delay ? "delayed" : "changed";
+}
 
 class AnswersFault : public Fault {
  public:
-  AnswersFault(Act act, const DnsFault& with, NetworkAim aim, PacketDetourPlan plan, std::shared_ptr<AnswerEditor> editor)
-      : act_(act), with_(with), aim_(std::move(aim)), editor_(std::move(editor)), detour_(std::make_shared<PacketDetour>(std::move(plan))) {}
+  AnswersFault(Act act, const DnsFault& with, NetworkAim aim, PacketDetourPlan plan,
+               std::shared_ptr<AnswerEditor> editor)
+      : act_(act),
+        with_(with),
+        aim_(std::move(aim)),
+        editor_(std::move(editor)),
+        detour_(std::make_shared<PacketDetour>(std::move(plan))) {}
 
   std::string mechanism() const override { return queue_capability().mechanism; }
   std::vector<std::string> targets() const override { return aim_.targets; }
@@ -230,10 +287,15 @@ class AnswersFault : public Fault {
     auto out = aim_.limits;
     out.emplace_back("answers by UDP are meant; those by TCP, TLS or HTTPS pass as they are");
     // A socket gets whole datagrams, a device what is on the wire.
-    if (aim_.cgroups.empty()) out.emplace_back("answers so large that they arrive in fragments pass as they are, and are not counted");
-    out.emplace_back("what somebody remembers from before is not asked again, and what was answered may be remembered after the end");
+    if (aim_.cgroups.empty())
+      out.emplace_back(
+          "answers so large that they arrive in fragments pass as they are, and are not counted");
+    out.emplace_back(
+        "what somebody remembers from before is not asked again, and what was answered may be remembered "
+        "after the end");
     out.emplace_back("where no server answers, nothing can be changed: the answers are taken as they arrive");
-    if (aim_.cgroups.empty() && !aim_.alone) out.emplace_back("whoever asks from this host is hit, Squall's own lookups among them");
+    if (aim_.cgroups.empty() && !aim_.alone)
+      out.emplace_back("whoever asks from this host is hit, Squall's own lookups among them");
     return out;
   }
 
@@ -269,13 +331,21 @@ class AnswersFault : public Fault {
     const auto packets = detour_->measure();
     const auto& held = packets.of(Way::in).at_full_level;
     const auto unchanged = editor_->unchanged();
-    judge_share(out, with_.share, {editor_->matched(), editor_->hit(), editor_->hit() - unchanged, 0, unchanged}, "answers", word_for(act_));
-    if (unchanged && unchanged == editor_->hit()) out.reason = fmt::format("all of the {} answers that were hit said so already: nothing was changed", unchanged);
-    if (level_ >= 1 && editor_->answers() && !editor_->matched()) out.reason = fmt::format("none of the answers matched; asked were {}{}", editor_->went_by().to_string(), search_list_hint());
-    if (act_ == Act::delay && editor_->hit()) judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
+    judge_share(out, with_.share,
+                {editor_->matched(), editor_->hit(), editor_->hit() - unchanged, 0, unchanged}, "answers",
+                word_for(act_));
+    if (unchanged && unchanged == editor_->hit())
+      out.reason =
+          fmt::format("all of the {} answers that were hit said so already: nothing was changed", unchanged);
+    if (level_ >= 1 && editor_->answers() && !editor_->matched())
+      out.reason = fmt::format("none of the answers matched; asked were {}{}", editor_->went_by().to_string(),
+                               search_list_hint());
+    if (act_ == Act::delay && editor_->hit())
+      judge_delay(out, with_.delay, with_.jitter, held.count(), held.quantile_ms(0.5));
     if (packets.lost * 200 > editor_->answers()) {
       out.measured["packets_lost"] = packets.lost;
-      out = doubted(std::move(out), fmt::format("{} packets were lost besides, which nobody asked for", packets.lost));
+      out = doubted(std::move(out),
+                    fmt::format("{} packets were lost besides, which nobody asked for", packets.lost));
     }
     if (packets.overflowed) out.measured["packets_passed_unseen"] = packets.overflowed;
     return in_view_of(aim_, std::move(out), editor_->answers());
@@ -288,7 +358,9 @@ class AnswersFault : public Fault {
   std::string search_list_hint() const {
     const auto asked = editor_->went_by().first();
     for (auto& name : with_.name)
-      if (!name.ends_with('.') && asked.starts_with(name + ".")) return fmt::format("; the search list appends a domain to \"{}\": name={} means what is asked", name, asked.substr(0, asked.find(' ')));
+      if (!name.ends_with('.') && asked.starts_with(name + "."))
+        return fmt::format("; the search list appends a domain to \"{}\": name={} means what is asked", name,
+                           asked.substr(0, asked.find(' ')));
     return "";
   }
 
@@ -301,7 +373,8 @@ class AnswersFault : public Fault {
 };
 
 template <Act act>
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting,
+                               Diagnostics& diagnostics) {
   DnsFault with;
   if (!schema<act>().decode(value, with, diagnostics)) return nullptr;
   NetworkPackets packets;
@@ -343,7 +416,8 @@ std::vector<Capability> doctor() {
 }
 
 const std::vector<std::string>& aims() {
-  static const std::vector<std::string> out{"interface", "exe", "command", "pid", "pidfile", "unit", "cgroup", "container", "user"};
+  static const std::vector<std::string> out{"interface", "exe",    "command",   "pid", "pidfile",
+                                            "unit",      "cgroup", "container", "user"};
   return out;
 }
 
@@ -364,11 +438,16 @@ FaultType declared(std::string_view name, std::string_view sentence, std::vector
 }  // namespace
 
 extern const FaultType dns_fail, dns_delay, dns_answer;
-const FaultType dns_fail = declared<Act::fail>("dns.fail", "lets DNS lookups fail, as a broken server or a lapsed domain would",
-                                               {"name=*.example.org --on unit=playlist.service --for 1m", "answer=timeout share=30% --on interface=any --for 30s"});
-const FaultType dns_delay = declared<Act::delay>("dns.delay", "delays the answers of DNS servers", {"delay=2s --on unit=playlist.service --for 1m"});
-const FaultType dns_answer = declared<Act::answer>("dns.answer", "lets names resolve to other addresses, as a wrong record would",
-                                                   {"address=192.0.2.1 name=db.example.org --on unit=playlist.service --for 1m", "random=true --on interface=any --for 30s"});
+const FaultType dns_fail =
+    declared<Act::fail>("dns.fail", "lets DNS lookups fail, as a broken server or a lapsed domain would",
+                        {"name=*.example.org --on unit=playlist.service --for 1m",
+                         "answer=timeout share=30% --on interface=any --for 30s"});
+const FaultType dns_delay = declared<Act::delay>("dns.delay", "delays the answers of DNS servers",
+                                                 {"delay=2s --on unit=playlist.service --for 1m"});
+const FaultType dns_answer =
+    declared<Act::answer>("dns.answer", "lets names resolve to other addresses, as a wrong record would",
+                          {"address=192.0.2.1 name=db.example.org --on unit=playlist.service --for 1m",
+                           "random=true --on interface=any --for 30s"});
 
 }  // namespace faults
 }  // namespace squall

@@ -5,22 +5,31 @@
 #include <fmt/format.h>
 
 #include "injector/host/netlink/links.hpp"
-#include "injector/system/network_namespace.hpp"
 #include "injector/host/packets/packet_detour.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall::faults {
 
 namespace tc = traffic_control;
 
-NetemLine::NetemLine(const Impairment& what, const tc::Place& place, std::string prefix, std::string alias, Way way)
+NetemLine::NetemLine(const Impairment& what, const tc::Place& place, std::string prefix, std::string alias,
+                     Way way)
     : what_(what), place_(place), prefix_(std::move(prefix)), alias_(std::move(alias)), way_(way) {
-  in_place([&] { times_ = std::make_unique<PacketTimes>(what_.corrupt > 0 ? PacketTimes::longest : PacketTimes::headers); });
+  in_place([&] {
+    times_ = std::make_unique<PacketTimes>(what_.corrupt > 0 ? PacketTimes::longest : PacketTimes::headers);
+  });
 }
 
-void NetemLine::in_place(const std::function<void()>& act) const { in_network_namespace(place_.network_namespace, place_.namespace_pid, act); }
-void NetemLine::in_place_if_there(const std::function<void()>& act) const { in_network_namespace_if_there(place_.network_namespace, place_.namespace_pid, act); }
+void NetemLine::in_place(const std::function<void()>& act) const {
+  in_network_namespace(place_.network_namespace, place_.namespace_pid, act);
+}
+void NetemLine::in_place_if_there(const std::function<void()>& act) const {
+  in_network_namespace_if_there(place_.network_namespace, place_.namespace_pid, act);
+}
 
-std::uint32_t NetemLine::limit() const { return longest_queue(what_); }
+std::uint32_t NetemLine::limit() const {
+  return longest_queue(what_);
+}
 
 void NetemLine::apply(Transaction& transaction, const std::shared_ptr<double>& level) {
   tc::add_ifb(transaction, place_, holding(), alias_);
@@ -92,8 +101,8 @@ PacketsSeen::OneWay NetemLine::seen() const {
 
 PacketCounts NetemLine::counts_since(const Counters& from) const {
   PacketCounts out;
-  // All in one unit, large segments uncut: netem counts what it drops and keeps so, and what it passes on as on the wire, so that
-  // is taken from the device behind it.
+  // All in one unit, large segments uncut: netem counts what it drops and keeps so, and what it passes on as
+  // on the wire, so that is taken from the device behind it.
   const auto packets = now_.passed + now_.netem.waiting - from.passed - from.netem.waiting;
   const auto dropped = now_.netem.dropped - from.netem.dropped;
   // One look at netem is of one moment; the copies are counted elsewhere and a little later.
@@ -103,7 +112,8 @@ PacketCounts NetemLine::counts_since(const Counters& from) const {
   // Of two alike the second is not known again either, and of two of which one is corrupted it hides that.
   const auto altered = now_.altered - from.altered;
   out.corrupted = altered > out.duplicated ? altered - out.duplicated : 0;
-  if (out.duplicated < out.losses.came) out.corrupted = out.corrupted * out.losses.came / (out.losses.came - out.duplicated);
+  if (out.duplicated < out.losses.came)
+    out.corrupted = out.corrupted * out.losses.came / (out.losses.came - out.duplicated);
   // Of those whose times were seen, which are not all.
   out.at_once = now_.at_once;
   out.timed = now_.at_once + held_.count();
@@ -116,9 +126,11 @@ PacketCounts NetemLine::counts_since(const Counters& from) const {
 std::string NetemLine::corruption_unseen() const {
   const auto on_the_wire = now_.netem.packets;
   if (what_.corrupt <= 0 || on_the_wire <= now_.passed + now_.passed / 100) return "";
-  return fmt::format("large segments came, {} packets in {} pieces: of each piece that netem hits it corrupts the first packet alone, and how many those were is not seen; mechanism: userland corrupts "
-                     "packets as they are on the wire",
-                     on_the_wire, now_.passed);
+  return fmt::format(
+      "large segments came, {} packets in {} pieces: of each piece that netem hits it corrupts the first "
+      "packet alone, and how many those were is not seen; mechanism: userland corrupts "
+      "packets as they are on the wire",
+      on_the_wire, now_.passed);
 }
 
 NetemLine::Trouble NetemLine::look(double level) const {
@@ -129,15 +141,23 @@ NetemLine::Trouble NetemLine::look(double level) const {
 
 NetemLine::Trouble NetemLine::look_at_devices(double level) const {
   const auto holds = links::by_index(holding_);
-  if (!holds || holds->alias != tc::alias_of_ifb(alias_, holding())) return {fmt::format("somebody removed our device {}", holding()), true};
+  if (!holds || holds->alias != tc::alias_of_ifb(alias_, holding()))
+    return {fmt::format("somebody removed our device {}", holding()), true};
   if (!holds->up) return {fmt::format("somebody set our device {} down", holds->name), true};
   const auto netem = tc::read_netem(holding_);
-  if (!netem) return {fmt::format("somebody removed netem from our device {}: packets pass as they are since", holds->name)};
+  if (!netem)
+    return {fmt::format("somebody removed netem from our device {}: packets pass as they are since",
+                        holds->name)};
   // A ramp moves it.
-  if (const auto other = tc::unlike(*netem, what_, level); level >= 1 && !other.empty()) return {fmt::format("somebody changed netem on our device {}: {}", holds->name, other)};
-  if (what_.rate && !tc::read_tbf(holding_)) return {fmt::format("somebody removed the limit of the rate from our device {}", holds->name)};
+  if (const auto other = tc::unlike(*netem, what_, level); level >= 1 && !other.empty())
+    return {fmt::format("somebody changed netem on our device {}: {}", holds->name, other)};
+  if (what_.rate && !tc::read_tbf(holding_))
+    return {fmt::format("somebody removed the limit of the rate from our device {}", holds->name)};
   const auto copies = links::by_index(copying_);
-  if (!copies || !copies->up) return {fmt::format("somebody {} our device {}, by which packets are timed: what was done to them since is not seen", copies ? "set down" : "removed", copying())};
+  if (!copies || !copies->up)
+    return {fmt::format(
+        "somebody {} our device {}, by which packets are timed: what was done to them since is not seen",
+        copies ? "set down" : "removed", copying())};
   return {};
 }
 

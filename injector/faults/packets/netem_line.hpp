@@ -1,5 +1,5 @@
-// One direction of a fault by netem: a device of our own with netem at its root, another that gets a copy of what comes to
-// the first, and what was seen between the two.
+// One direction of a fault by netem: a device of our own with netem at its root, another that gets a copy of
+// what comes to the first, and what was seen between the two.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,8 @@
 #include <string>
 
 #include "injector/faults/dose/packet_dose.hpp"
-#include "injector/host/tc/netem.hpp"
 #include "injector/host/packets/packet_times.hpp"
+#include "injector/host/tc/netem.hpp"
 
 namespace squall::faults {
 

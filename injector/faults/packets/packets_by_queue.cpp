@@ -7,8 +7,8 @@
 #include <fmt/ranges.h>
 
 #include "injector/faults/dose/packet_dose.hpp"
-#include "injector/host/rules/netfilter_hooks.hpp"
 #include "injector/host/packets/packet_detour.hpp"
+#include "injector/host/rules/netfilter_hooks.hpp"
 #include "injector/system/network_namespace.hpp"
 
 namespace squall::faults {
@@ -30,7 +30,9 @@ std::vector<Way> ways_of(const NetworkAim& aim, const PacketDetourPlan& plan) {
   bool out = false, in = false;
   for (auto& point : plan.rules.points) {
     const bool leaves = point.at == HoldPoint::At::leaving;
-    const bool loopback = !leaves && std::any_of(aim.devices.begin(), aim.devices.end(), [&](auto& device) { return device.loopback && device.index == point.interface; });
+    const bool loopback = !leaves && std::any_of(aim.devices.begin(), aim.devices.end(), [&](auto& device) {
+      return device.loopback && device.index == point.interface;
+    });
     const bool crosses = loopback && point.at == HoldPoint::At::arriving;
     out |= leaves || crosses;
     in |= (!leaves && !crosses) || (crosses && !plan.ways.out_on_loopback.empty());
@@ -46,7 +48,10 @@ constexpr std::string_view mechanism_name = "userland packet queue (nftables, nf
 class UserlandFault : public Fault {
  public:
   UserlandFault(NetworkAim aim, PacketDetourPlan plan, bool in_earnest)
-      : aim_(std::move(aim)), what_(plan.what), ways_(ways_of(aim_, plan)), detour_(std::make_shared<PacketDetour>(std::move(plan))) {
+      : aim_(std::move(aim)),
+        what_(plan.what),
+        ways_(ways_of(aim_, plan)),
+        detour_(std::make_shared<PacketDetour>(std::move(plan))) {
     if (uses_devices(detour_->plan().rules)) aim_.watch->expect_its_name();
     if (in_earnest) try {
         keep_hooks_switched_on();
@@ -73,27 +78,56 @@ class UserlandFault : public Fault {
     auto out = aim_.limits;
     std::vector<std::string> skipped;
     for (auto& device : aim_.devices)
-      if (!device.loopback && !device.ethernet && aim_.direction != Direction::in) skipped.push_back(device.name);
-    if (!skipped.empty()) out.push_back(fmt::format("what leaves by {} is left as it is: it carries no Ethernet frames", fmt::join(skipped, ", ")));
-    if (aim_.every_device && aim_.direction != Direction::in) out.emplace_back("what leaves by an interface that comes up later is left as it is");
-    if (what_.delay.delay_ns > 0 || what_.rate) out.emplace_back("packets that wait when it is undone follow within 0.4 s, at five times their pace or more: later ones overtake them");
+      if (!device.loopback && !device.ethernet && aim_.direction != Direction::in)
+        skipped.push_back(device.name);
+    if (!skipped.empty())
+      out.push_back(fmt::format("what leaves by {} is left as it is: it carries no Ethernet frames",
+                                fmt::join(skipped, ", ")));
+    if (aim_.every_device && aim_.direction != Direction::in)
+      out.emplace_back("what leaves by an interface that comes up later is left as it is");
+    if (what_.delay.delay_ns > 0 || what_.rate)
+      out.emplace_back(
+          "packets that wait when it is undone follow within 0.4 s, at five times their pace or more: later "
+          "ones overtake them");
     if (what_.corrupt > 0 && uses_queue(detour_->plan().rules))
-      out.emplace_back("of arriving packets only what follows the IP header is corrupted: damage in it would be dropped before anybody sees it");
+      out.emplace_back(
+          "of arriving packets only what follows the IP header is corrupted: damage in it would be dropped "
+          "before anybody sees it");
     if (uses_devices(detour_->plan().rules))
-      out.emplace_back("what leaves goes on without the mark (fwmark) and the priority that its sender gave it: a queue of the device that sorts by them does not know it");
-    out.emplace_back("if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
+      out.emplace_back(
+          "what leaves goes on without the mark (fwmark) and the priority that its sender gave it: a queue "
+          "of the device that sorts by them does not know it");
+    out.emplace_back(
+        "if the injector is killed, packets that wait at that moment are lost; later ones pass as they are");
     if (uses_queue(detour_->plan().rules) && (what_.delay.delay_ns > 0 || what_.rate))
-      out.emplace_back("programs that ask the kernel when a packet arrived (SO_TIMESTAMP; ping without -U) are told the time before it waited here");
+      out.emplace_back(
+          "programs that ask the kernel when a packet arrived (SO_TIMESTAMP; ping without -U) are told the "
+          "time before it waited here");
     if (uses_queue(detour_->plan().rules))
-      out.emplace_back("when another fault of the run ends, packets that wait pass at once; whoever else removes a netfilter hook of this network namespace makes the kernel drop them");
-    if (what_.delay.delay_ns > 0 && uses_queue(detour_->plan().rules)) out.emplace_back("where another fault delays an arriving packet too, the longer delay counts, not both");
+      out.emplace_back(
+          "when another fault of the run ends, packets that wait pass at once; whoever else removes a "
+          "netfilter hook of this network namespace makes the kernel drop them");
+    if (what_.delay.delay_ns > 0 && uses_queue(detour_->plan().rules))
+      out.emplace_back(
+          "where another fault delays an arriving packet too, the longer delay counts, not both");
     if (what_.duplicate > 0 && uses_queue(detour_->plan().rules))
-      out.emplace_back("the second of two arriving packets comes by the loopback device: a service that is bound to another one does not see it");
-    if (leads_pieces(detour_->plan().rules)) out.emplace_back("of a packet that is cut into pieces (fragments) all share the fate of the first, and count as one; a piece that arrives before the first passes as it is");
-    if (what_.content()) out.emplace_back("packets of more than 65,531 bytes, as lo may carry, are neither repeated nor corrupted");
+      out.emplace_back(
+          "the second of two arriving packets comes by the loopback device: a service that is bound to "
+          "another one does not see it");
+    if (leads_pieces(detour_->plan().rules))
+      out.emplace_back(
+          "of a packet that is cut into pieces (fragments) all share the fate of the first, and count as "
+          "one; a piece that arrives before the first passes as it is");
+    if (what_.content())
+      out.emplace_back(
+          "packets of more than 65,531 bytes, as lo may carry, are neither repeated nor corrupted");
     if (uses_queue(detour_->plan().rules) && !what_.rate && !what_.content())
-      out.emplace_back("where more than 20 arrive in a millisecond for a while, one in 0.2 ms is looked at, or one in 16; when the others came is taken from that (interpolated_packets)");
-    out.emplace_back("measured from a packet's arrival in the queue to its release; what the application adds is not seen");
+      out.emplace_back(
+          "where more than 20 arrive in a millisecond for a while, one in 0.2 ms is looked at, or one in 16; "
+          "when the others came is taken from that (interpolated_packets)");
+    out.emplace_back(
+        "measured from a packet's arrival in the queue to its release; what the application adds is not "
+        "seen");
     return out;
   }
 
@@ -111,7 +145,9 @@ class UserlandFault : public Fault {
     // What is led to a tap that is gone is lost until that is noticed.
     aim_.watch->stands_on([this] { return detour_->flow_where_a_tap_is_gone(); });
     aim_.watch->stands_on([this] { return gone_rules(detour_->lost_rules()); }, rules_every_ns);
-    expect_no_newcomers(aim_, false, [this](const std::string& name) { return take_what_leaves(detour_->plan().rules, name); });
+    expect_no_newcomers(aim_, false, [this](const std::string& name) {
+      return take_what_leaves(detour_->plan().rules, name);
+    });
     aim_.watch->begin();
     if (aim_.traffic) aim_.traffic->begin();
   }
@@ -133,11 +169,13 @@ class UserlandFault : public Fault {
     seen.interpolated = measured.interpolated;
     seen.level = level_;
     auto dose = packet_dose(what_, seen);
-    if (const auto chatter = only_chatter(aim_, *detour_->plan().ends); !chatter.empty() && dose.verified) dose = doubted(std::move(dose), chatter);
+    if (const auto chatter = only_chatter(aim_, *detour_->plan().ends); !chatter.empty() && dose.verified)
+      dose = doubted(std::move(dose), chatter);
     if (aim_.traffic) aim_.traffic->samples |= measured.interpolated > 0;
     dose = in_view_of(aim_, std::move(dose));
     if (const auto lost = detour_->lost_to_an_outage()) dose.measured["packets_lost_to_an_outage"] = lost;
-    // Rules on a device are put on another one of its name too, by Linux 6.16 and later; our taps know this one alone.
+    // Rules on a device are put on another one of its name too, by Linux 6.16 and later; our taps know this
+    // one alone.
     if (!aim_.watch->device_gone().empty()) detour_->flow();
     return dose;
   }
@@ -147,13 +185,19 @@ class UserlandFault : public Fault {
     const auto measured = detour_->measure();
     const auto released = measured.of(Way::out).released + measured.of(Way::in).released;
     if (released > std::exchange(told_released_, released))
-      out.push_back({"packets.released", wall_ns(), {{"packets", released}, {"why", "undone before their delay was over"}}});
+      out.push_back({"packets.released",
+                     wall_ns(),
+                     {{"packets", released}, {"why", "undone before their delay was over"}}});
     if (const auto more = measured.overflowed - std::exchange(told_overflowed_, measured.overflowed))
       out.push_back({"packets.undelayed", wall_ns(), {{"packets", more}, {"why", "too many were held"}}});
     if (const auto more = measured.lost - std::exchange(told_lost_, measured.lost))
-      out.push_back({"packets.lost", wall_ns(), {{"packets", more}, {"why", "the kernel dropped what waited"}}});
+      out.push_back(
+          {"packets.lost", wall_ns(), {{"packets", more}, {"why", "the kernel dropped what waited"}}});
     if (const auto more = measured.refused - std::exchange(told_refused_, measured.refused))
-      out.push_back({"packets.lost", wall_ns(), {{"packets", more}, {"why", "the queue of the device that they were to leave by was full"}}});
+      out.push_back(
+          {"packets.lost",
+           wall_ns(),
+           {{"packets", more}, {"why", "the queue of the device that they were to leave by was full"}}});
     return out;
   }
 
@@ -187,7 +231,8 @@ std::string refusal() {
 
 }  // namespace
 
-std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, const Setting& setting, Diagnostics& diagnostics) {
+std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, const Setting& setting,
+                                        Diagnostics& diagnostics) {
   if (!sees_what_arrives(aim, diagnostics)) return nullptr;
   PacketDetourPlan plan;
   plan.what = what;
@@ -204,11 +249,14 @@ std::unique_ptr<Fault> packets_by_queue(const Impairment& what, NetworkAim aim, 
     if (!aim.every_device) plan.rules.sender_interface = aim.devices.front().index;
   }
   if (plan.rules.points.empty()) {
-    diagnostics.error({}, fmt::format("what leaves by \"{}\" cannot be held in user space: it carries no Ethernet frames; direction in can", aim.devices.front().name));
+    diagnostics.error({}, fmt::format("what leaves by \"{}\" cannot be held in user space: it carries no "
+                                      "Ethernet frames; direction in can",
+                                      aim.devices.front().name));
     return nullptr;
   }
   if (plan.rules.points.size() > most_hold_points) {
-    diagnostics.error({}, fmt::format("expected at most {} interfaces, there are {}", most_hold_points, aim.devices.size()));
+    diagnostics.error({}, fmt::format("expected at most {} interfaces, there are {}", most_hold_points,
+                                      aim.devices.size()));
     return nullptr;
   }
   return std::make_unique<UserlandFault>(std::move(aim), std::move(plan), setting.io != nullptr);
@@ -221,7 +269,9 @@ Capability queue_capability() {
   out.mechanism = mechanism_name;
   out.missing = missing;
   out.possible = out.missing.empty();
-  out.note = how_processes_are_known() + "; a ruleset that is saved meanwhile (nft list ruleset) names devices and queues of ours: leave the tables sq… out, or it cannot be loaded";
+  out.note = how_processes_are_known() +
+             "; a ruleset that is saved meanwhile (nft list ruleset) names devices and queues of ours: leave "
+             "the tables sq… out, or it cannot be loaded";
   out.measures = "what became of each packet, and how long it was held; what an application adds is not seen";
   return out;
 }

@@ -5,15 +5,16 @@
 #include <string>
 #include <vector>
 
-#include "injector/system/systemd.hpp"
 #include "injector/change/transaction.hpp"
+#include "injector/system/systemd.hpp"
 #include "scenarios/text/units.hpp"
 
 namespace squall::faults {
 
 // Of these processes, as far as systemd answers, each once.
 std::vector<systemd::Unit> units_of(const std::vector<Process>&);
-// That kills in this rhythm use up the unit's start limit, for a plan; "" where they do not, or nobody starts it again.
+// That kills in this rhythm use up the unit's start limit, for a plan; "" where they do not, or nobody starts
+// it again.
 std::string used_up(const systemd::Unit&, const std::optional<Duration>& every);
 // Changes nothing; where systemd has given the unit up by the undo, that is told as what is left.
 Change watch_unit(const systemd::Unit&);

@@ -20,23 +20,32 @@ constexpr std::int64_t exact_ns = 1'000'000;
 // Between two looks; whoever is not noted is found by the look itself.
 constexpr std::size_t most_arrivals = 10'000;
 
-double ms(std::int64_t ns) { return static_cast<double>(ns) / 1e6; }
+double ms(std::int64_t ns) {
+  return static_cast<double>(ns) / 1e6;
+}
 
-std::int64_t started_at(const Process& process) { return boot_ns_of(process.start_ticks) - boottime_ns() + monotonic_ns(); }
+std::int64_t started_at(const Process& process) {
+  return boot_ns_of(process.start_ticks) - boottime_ns() + monotonic_ns();
+}
 
-std::int64_t wall_time_of(std::int64_t monotonic) { return wall_ns() - monotonic_ns() + monotonic; }
+std::int64_t wall_time_of(std::int64_t monotonic) {
+  return wall_ns() - monotonic_ns() + monotonic;
+}
 
 }  // namespace
 
-KilledWatch::KilledWatch(const TargetSpec& on, const Setting& setting, const std::vector<Process>& there) : on_(on), setting_(setting) {
+KilledWatch::KilledWatch(const TargetSpec& on, const Setting& setting, const std::vector<Process>& there)
+    : on_(on), setting_(setting) {
   successors_.know(there);
   const auto own = network_namespace_of(::getpid());
-  here_ = std::all_of(there.begin(), there.end(), [&](auto& process) { return process.network_namespace == own; });
+  here_ = std::all_of(there.begin(), there.end(),
+                      [&](auto& process) { return process.network_namespace == own; });
 }
 
 void KilledWatch::listen() {
   if (setting_.io && !arrivals_)
-    arrivals_ = std::make_unique<ProcessEvents>(*setting_.io, [this](auto what, pid_t pid, std::int64_t at) { note(what, pid, at); });
+    arrivals_ = std::make_unique<ProcessEvents>(
+        *setting_.io, [this](auto what, pid_t pid, std::int64_t at) { note(what, pid, at); });
 }
 
 Victim& KilledWatch::add(const Process& process, Fd pidfd, std::int64_t signalled) {
@@ -46,9 +55,10 @@ Victim& KilledWatch::add(const Process& process, Fd pidfd, std::int64_t signalle
   victim.signalled = signalled;
   if (!setting_.io) return victim;
   victim.end = std::make_unique<asio::posix::stream_descriptor>(*setting_.io, ::dup(victim.pidfd.get()));
-  victim.end->async_wait(asio::posix::stream_descriptor::wait_read, [this, &victim, alive = std::weak_ptr<bool>(alive_)](auto error) {
-    if (!error && !alive.expired()) note_death(victim);
-  });
+  victim.end->async_wait(asio::posix::stream_descriptor::wait_read,
+                         [this, &victim, alive = std::weak_ptr<bool>(alive_)](auto error) {
+                           if (!error && !alive.expired()) note_death(victim);
+                         });
   return victim;
 }
 
@@ -80,7 +90,11 @@ void KilledWatch::note_death(Victim& victim) {
   successors_.died(victim.process, victim.signalled, victim.died);
   // Who comes now has not been there at the last look.
   looked_ = std::max(looked_, victim.died);
-  events_.push_back({"process.died", wall_time_of(victim.died), {{"pid", victim.process.pid}, {"name", printable(victim.process.name)}, {"after_ms", ms(victim.died - victim.signalled)}}});
+  events_.push_back({"process.died",
+                     wall_time_of(victim.died),
+                     {{"pid", victim.process.pid},
+                      {"name", printable(victim.process.name)},
+                      {"after_ms", ms(victim.died - victim.signalled)}}});
   if (look_) look_again_in(often);
 }
 
@@ -113,16 +127,21 @@ tl::expected<Selected, std::string> KilledWatch::look(bool listens) {
   looked_ = now;
   settle();
   for (auto& process : selected->processes)
-    if (!successors_.knows(process)) came(process, {std::max(before, started_at(process)), listens ? now : monotonic_ns()});
+    if (!successors_.knows(process))
+      came(process, {std::max(before, started_at(process)), listens ? now : monotonic_ns()});
   return selected;
 }
 
 void KilledWatch::came(const Process& process, Moment when) {
   const auto pair = successors_.seen(process, when);
   if (!pair) return;
-  boost::json::object told{{"pid", process.pid}, {"name", printable(process.name)}, {"instead_of", pair->victim.pid}, {"after_ms", ms(pair->after_ns)}};
+  boost::json::object told{{"pid", process.pid},
+                           {"name", printable(process.name)},
+                           {"instead_of", pair->victim.pid},
+                           {"after_ms", ms(pair->after_ns)}};
   if (pair->within_ns > exact_ns) told["within_ms"] = ms(pair->within_ns);
-  events_.push_back({on_.listens_on ? "process.answers" : "process.returned", wall_time_of(when.latest), std::move(told)});
+  events_.push_back(
+      {on_.listens_on ? "process.answers" : "process.returned", wall_time_of(when.latest), std::move(told)});
 }
 
 void KilledWatch::look_for_successors() {
@@ -144,14 +163,16 @@ void KilledWatch::look_again_in(std::chrono::milliseconds time) {
 bool KilledWatch::somebody_listens() {
   if (!here_) return true;
   const auto all = listeners_around(::getpid());
-  const bool listens = std::any_of(all.begin(), all.end(), [this](auto& listener) { return listener.port == *on_.listens_on; });
+  const bool listens = std::any_of(all.begin(), all.end(),
+                                   [this](auto& listener) { return listener.port == *on_.listens_on; });
   if (!listens) looked_ = monotonic_ns();
   return listens;
 }
 
 void KilledWatch::tell_returns(Dose& dose) const {
   auto& pairs = successors_.pairs();
-  const auto last = std::max_element(pairs.begin(), pairs.end(), [](auto& a, auto& b) { return a.after_ns < b.after_ns; });
+  const auto last =
+      std::max_element(pairs.begin(), pairs.end(), [](auto& a, auto& b) { return a.after_ns < b.after_ns; });
   dose.measured["successors"] = pairs.size();
   if (last == pairs.end()) return;
   dose.measured["returned_after_ms"] = ms(last->after_ns);

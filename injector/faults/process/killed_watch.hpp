@@ -10,9 +10,9 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "injector/faults/aim/selected.hpp"
 #include "injector/faults/aim/successors.hpp"
 #include "injector/system/process_events.hpp"
-#include "injector/faults/aim/selected.hpp"
 
 namespace squall::faults {
 
@@ -27,7 +27,8 @@ struct Victim {
 
 class KilledWatch {
  public:
-  // `there` were selected before: they stand in for nobody. Without `setting.io` it only looks when it is asked.
+  // `there` were selected before: they stand in for nobody. Without `setting.io` it only looks when it is
+  // asked.
   KilledWatch(const TargetSpec&, const Setting&, const std::vector<Process>& there);
   KilledWatch(const KilledWatch&) = delete;
 
@@ -40,12 +41,13 @@ class KilledWatch {
 
   // Whoever has ended by now is told as an event.
   void notice_deaths();
-  // Everybody who is selected now; who is new among them stands in for one that died. `listens`: somebody was seen to listen on
-  // the port just before.
+  // Everybody who is selected now; who is new among them stands in for one that died. `listens`: somebody was
+  // seen to listen on the port just before.
   tl::expected<Selected, std::string> look(bool listens = false);
 
   const std::vector<std::unique_ptr<Victim>>& victims() const { return victims_; }
-  // How long the longest return took, and where that is known no better than within a time, by how much it may have been less.
+  // How long the longest return took, and where that is known no better than within a time, by how much it
+  // may have been less.
   void tell_returns(Dose&) const;
   std::vector<FaultEvent> take_events();
 

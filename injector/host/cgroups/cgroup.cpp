@@ -36,7 +36,8 @@ bool holds(const std::string& file, std::string_view word) {
 }
 
 bool fits(const Mount& mount, Version version) {
-  if (version == Version::v2) return mount.type == "cgroup2" && holds(mount.point + "/cgroup.controllers", "io");
+  if (version == Version::v2)
+    return mount.type == "cgroup2" && holds(mount.point + "/cgroup.controllers", "io");
   return mount.type == "cgroup" && has_word(mount.super_options, ',', "blkio");
 }
 
@@ -45,10 +46,10 @@ bool fits(const Mount& mount, Version version) {
 tl::expected<Hierarchy, std::string> io_hierarchy(Version version) {
   for (auto& mount : read_mounts())
     if (fits(mount, version)) return Hierarchy{version, mount.point, mount.root};
-  return tl::unexpected<std::string>(version == Version::v2
-                            ? "no cgroup v2 hierarchy with the io controller is mounted here (boot with "
-                              "systemd.unified_cgroup_hierarchy=1, or enable CONFIG_BLK_CGROUP)"
-                            : "no cgroup v1 hierarchy with the blkio controller is mounted here");
+  return tl::unexpected<std::string>(
+      version == Version::v2 ? "no cgroup v2 hierarchy with the io controller is mounted here (boot with "
+                               "systemd.unified_cgroup_hierarchy=1, or enable CONFIG_BLK_CGROUP)"
+                             : "no cgroup v1 hierarchy with the blkio controller is mounted here");
 }
 
 tl::expected<Hierarchy, std::string> io_hierarchy() {
@@ -56,21 +57,27 @@ tl::expected<Hierarchy, std::string> io_hierarchy() {
   for (auto version : {Version::v2, Version::v1})
     for (auto& mount : mounts)
       if (fits(mount, version)) return Hierarchy{version, mount.point, mount.root};
-  return tl::unexpected<std::string>("neither a cgroup v2 hierarchy with the io controller nor a v1 one with blkio is mounted here");
+  return tl::unexpected<std::string>(
+      "neither a cgroup v2 hierarchy with the io controller nor a v1 one with blkio is mounted here");
 }
 
 tl::expected<Hierarchy, std::string> net_cls_hierarchy() {
-  constexpr std::array harmless{"rw", "clone_children", "xattr", "noprefix", "net_cls", "net_prio", "perf_event"};
+  constexpr std::array harmless{"rw",      "clone_children", "xattr",     "noprefix",
+                                "net_cls", "net_prio",       "perf_event"};
   for (auto& mount : read_mounts()) {
     if (mount.type != "cgroup" || !has_word(mount.super_options, ',', "net_cls")) continue;
     for (auto word : words(mount.super_options, ','))
-      if (std::find(harmless.begin(), harmless.end(), word) == harmless.end() && !word.starts_with("release_agent="))
-        return tl::unexpected(fmt::format("net_cls is mounted together with {}, which a move there would change as well", word));
+      if (std::find(harmless.begin(), harmless.end(), word) == harmless.end() &&
+          !word.starts_with("release_agent="))
+        return tl::unexpected(fmt::format(
+            "net_cls is mounted together with {}, which a move there would change as well", word));
     return Hierarchy{Version::v1, mount.point, mount.root, "net_cls"};
   }
   std::ifstream controllers{"/proc/cgroups"};
   for (std::string line; std::getline(controllers, line);)
-    if (line.starts_with("net_cls\t")) return tl::unexpected<std::string>("net_cls is not mounted (mkdir /run/net_cls && mount -t cgroup -o net_cls net_cls /run/net_cls)");
+    if (line.starts_with("net_cls\t"))
+      return tl::unexpected<std::string>(
+          "net_cls is not mounted (mkdir /run/net_cls && mount -t cgroup -o net_cls net_cls /run/net_cls)");
   return tl::unexpected<std::string>("this kernel has no net_cls (CONFIG_CGROUP_NET_CLASSID)");
 }
 
@@ -80,7 +87,9 @@ std::optional<Group> group_of(const Hierarchy& hierarchy, std::string_view proc_
     if (second == std::string_view::npos) continue;
     auto controllers = line.substr(first + 1, second - first - 1);
     auto path = std::string(line.substr(second + 1));
-    if (hierarchy.version == Version::v2 ? !controllers.empty() : !has_word(controllers, ',', hierarchy.controller)) continue;
+    if (hierarchy.version == Version::v2 ? !controllers.empty()
+                                         : !has_word(controllers, ',', hierarchy.controller))
+      continue;
     if (path.ends_with(" (deleted)") || path.starts_with("/..")) return std::nullopt;
     if (hierarchy.root == "/") return Group{path, hierarchy.point + (path == "/" ? "" : path)};
     if (path == hierarchy.root) return Group{path, hierarchy.point};
@@ -100,7 +109,8 @@ std::vector<pid_t> processes(const Group& group) {
   auto text = read_file(group.folder + "/cgroup.procs");
   if (!text) return out;
   for (auto word : words(*text, '\n'))
-    if (std::from_chars(word.data(), word.data() + word.size(), out.emplace_back()).ec != std::errc{}) out.pop_back();
+    if (std::from_chars(word.data(), word.data() + word.size(), out.emplace_back()).ec != std::errc{})
+      out.pop_back();
   return out;
 }
 
@@ -109,7 +119,8 @@ std::vector<pid_t> processes_below(const Group& group) {
   std::error_code error;
   for (auto& child : entries(group.folder))
     if (std::filesystem::is_directory(child, error))
-      for (auto pid : processes_below({group.path + "/" + child.filename().string(), child})) out.push_back(pid);
+      for (auto pid : processes_below({group.path + "/" + child.filename().string(), child}))
+        out.push_back(pid);
   return out;
 }
 
@@ -118,9 +129,12 @@ bool is_within(const Group& group, const Group& above) {
 }
 
 std::string cannot_have(const Hierarchy& hierarchy, const Group& group, std::string_view controller) {
-  auto type = [](const Group& one) { return std::string(trimmed(read_file(one.folder + "/cgroup.type").value_or(""))); };
+  auto type = [](const Group& one) {
+    return std::string(trimmed(read_file(one.folder + "/cgroup.type").value_or("")));
+  };
   if (hierarchy.version == Version::v1) return "";
-  if (type(group) == "threaded") return fmt::format("the cgroup {} is threaded, which {} cannot be on for", group.path, controller);
+  if (type(group) == "threaded")
+    return fmt::format("the cgroup {} is threaded, which {} cannot be on for", group.path, controller);
   auto above = lacking(hierarchy, group, controller);
   if (!above.empty() && !holds(above.front().folder + "/cgroup.controllers", controller))
     return fmt::format("the {} controller is not there for the cgroup {}", controller, above.front().path);
@@ -128,8 +142,12 @@ std::string cannot_have(const Hierarchy& hierarchy, const Group& group, std::str
     // Only the root may have processes of its own beside children with a controller, and only it has no type.
     if (access((parent.folder + "/cgroup.type").c_str(), F_OK) != 0) continue;
     if (auto own = processes(parent); !own.empty() || type(parent) != "domain")
-      return fmt::format("the {} controller is off below the cgroup {} and cannot be switched on: {}", controller, parent.path,
-                         own.empty() ? fmt::format("its type is \"{}\"", type(parent)) : fmt::format("{} of its own are in it", own.size() == 1 ? "a process" : fmt::format("{} processes", own.size())));
+      return fmt::format(
+          "the {} controller is off below the cgroup {} and cannot be switched on: {}", controller,
+          parent.path,
+          own.empty() ? fmt::format("its type is \"{}\"", type(parent))
+                      : fmt::format("{} of its own are in it",
+                                    own.size() == 1 ? "a process" : fmt::format("{} processes", own.size())));
   }
   return "";
 }
@@ -148,7 +166,7 @@ std::vector<Group> lacking(const Hierarchy& hierarchy, const Group& group, std::
 }
 
 std::uint64_t identity(const std::string& folder) {
-  struct stat info {};
+  struct stat info{};
   return stat(folder.c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
@@ -164,9 +182,9 @@ void enable_controller(Transaction& transaction, const Group& parent, const std:
   auto file = parent.folder + "/cgroup.subtree_control";
   auto what = fmt::format("enable the {} controller below the cgroup {}", controller, parent.path);
   Change change{.what = what};
-  change.inverse = Inverse{"cgroup.controller", {{"folder", parent.folder},
-                                                 {"identity", identity(parent.folder)},
-                                                 {"controller", controller}}};
+  change.inverse =
+      Inverse{"cgroup.controller",
+              {{"folder", parent.folder}, {"identity", identity(parent.folder)}, {"controller", controller}}};
   change.act = [file, controller, what] { write_file(file, "+" + controller, what); };
   transaction.add(std::move(change));
 }
@@ -181,7 +199,8 @@ std::string text(const boost::json::object& with, std::string_view key) {
 }
 
 std::string describe(const boost::json::object& with) {
-  return fmt::format("disable the {} controller below {} again", text(with, "controller"), text(with, "folder"));
+  return fmt::format("disable the {} controller below {} again", text(with, "controller"),
+                     text(with, "folder"));
 }
 
 // Names a child that limits something itself, or hands the controller on: disabling would take that away.
@@ -208,7 +227,8 @@ Undone carry_out(const boost::json::object& with) {
     return {UndoOutcome::already};
   auto by_hand = fmt::format("echo -{} > {}", controller, file);
   if (auto user = user_below(folder, controller); !user.empty())
-    return {UndoOutcome::conflict, fmt::format("the {} controller stays enabled below {}: {} uses it", controller, folder, user),
+    return {UndoOutcome::conflict,
+            fmt::format("the {} controller stays enabled below {}: {} uses it", controller, folder, user),
             fmt::format("leave it, or once {} needs it no more: {}", user, by_hand)};
   try {
     write_file(file, "-" + controller, describe(with));

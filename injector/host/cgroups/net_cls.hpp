@@ -1,5 +1,5 @@
-// Class ids of net_cls (cgroup v1): by them the kernel tells whose sockets packets are of where it cannot by cgroup v2. Unlike
-// there, a process's sockets follow it when it is moved (net/core/netclassid_cgroup.c).
+// Class ids of net_cls (cgroup v1): by them the kernel tells whose sockets packets are of where it cannot by
+// cgroup v2. Unlike there, a process's sockets follow it when it is moved (net/core/netclassid_cgroup.c).
 #pragma once
 
 #include <cstdint>
@@ -9,17 +9,17 @@
 
 #include <tl/expected.hpp>
 
+#include "injector/change/transaction.hpp"
 #include "injector/host/cgroups/cgroup.hpp"
 #include "injector/system/targets.hpp"
-#include "injector/change/transaction.hpp"
 
 namespace squall::net_cls {
 
 // Where it is mounted; an error, for a person, where it is not or must not be used.
 tl::expected<cgroup::Hierarchy, std::string> hierarchy();
 
-// A group of our own below that of some processes, which it takes in, with a class id that nobody else has. All faults of
-// this process that mean them share it: a socket has one class.
+// A group of our own below that of some processes, which it takes in, with a class id that nobody else has.
+// All faults of this process that mean them share it: a socket has one class.
 class OwnGroup {
  public:
   OwnGroup(cgroup::Group parent, const std::string& name, std::uint32_t class_id);

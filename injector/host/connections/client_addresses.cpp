@@ -17,7 +17,8 @@ constexpr std::size_t most = std::size_t{1} << 20;
 
 template <class F>
 auto with_bytes(const address& of, F act) {
-  return of.is_v4() ? act(std::span<const std::uint8_t>(of.to_v4().to_bytes())) : act(std::span<const std::uint8_t>(of.to_v6().to_bytes()));
+  return of.is_v4() ? act(std::span<const std::uint8_t>(of.to_v4().to_bytes()))
+                    : act(std::span<const std::uint8_t>(of.to_v6().to_bytes()));
 }
 
 // Whether packets to it stay here.
@@ -32,7 +33,8 @@ bool is_own(const address& of) {
     messages.begin(RTM_GETROUTE, NLM_F_ACK, request);
     messages.bytes(RTA_DST, bytes.data(), bytes.size());
     route.exchange(messages, [&](const nlmsghdr* message) {
-      if (message->nlmsg_type == RTM_NEWROUTE) out = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_LOCAL;
+      if (message->nlmsg_type == RTM_NEWROUTE)
+        out = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_LOCAL;
     });
   });
   return out;
@@ -41,15 +43,19 @@ bool is_own(const address& of) {
 }  // namespace
 
 ClientAddresses::ClientAddresses(const ConnectionRules& rules, const std::shared_ptr<OwnedTable>& table)
-    : table_name_(rules.table), keeps_others_(rules.keeps_clients), table_(table),
-      next_(client_priorities.first + std::random_device{}() % (client_priorities.second - client_priorities.first - most)) {}
+    : table_name_(rules.table),
+      keeps_others_(rules.keeps_clients),
+      table_(table),
+      next_(client_priorities.first +
+            std::random_device{}() % (client_priorities.second - client_priorities.first - most)) {}
 
 std::optional<SeenAs> ClientAddresses::seen_as(const address& client) {
   const auto found = known_.find(client);
   if (found != known_.end()) return found->second;
   if (known_.size() == most) return {};
   try {
-    const auto out = is_own(client) ? SeenAs{keeps_others_ ? client_priorities.second : 0, true} : introduce(client);
+    const auto out =
+        is_own(client) ? SeenAs{keeps_others_ ? client_priorities.second : 0, true} : introduce(client);
     if (out) known_.emplace(client, *out);
     return out;
   } catch (const std::exception&) {

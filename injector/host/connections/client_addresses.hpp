@@ -1,5 +1,5 @@
-// How a server sees the clients of a proxy in front of it as if it were not there: for each address of another host the kernel's
-// rules are told once under which priority its connections come.
+// How a server sees the clients of a proxy in front of it as if it were not there: for each address of
+// another host the kernel's rules are told once under which priority its connections come.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 #include <boost/asio/ip/address.hpp>
 
 #include "injector/host/connections/connection_rules.hpp"
-#include "injector/host/rules/owned_table.hpp"
 #include "injector/host/match/seen_as.hpp"
+#include "injector/host/rules/owned_table.hpp"
 
 namespace squall {
 

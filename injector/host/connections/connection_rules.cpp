@@ -11,8 +11,8 @@
 #include <linux/netfilter_ipv4.h>
 #include <linux/rtnetlink.h>
 
-#include "injector/host/rules/netfilter_hooks.hpp"
 #include "injector/host/packets/packet_detour.hpp"
+#include "injector/host/rules/netfilter_hooks.hpp"
 #include "injector/host/rules/remembered_ends.hpp"
 
 namespace squall {
@@ -24,11 +24,12 @@ using nft::Rule;
 
 constexpr const char* lead_chain = "lead";
 constexpr const char* refuse_chain = "refuse";
-constexpr const char* limit_chain = "limiting";  // "limit" is a word of nft's language, and could not be read back
+constexpr const char* limit_chain =
+    "limiting";  // "limit" is a word of nft's language, and could not be read back
 constexpr const char* datagrams_chain = "datagrams";
 constexpr const char* leaving_chain = "leaving";
 constexpr const char* unknown_chain = "unknown";
-constexpr std::uint32_t parts = 1'000'000;  // of which a share is a number
+constexpr std::uint32_t parts = 1'000'000;    // of which a share is a number
 constexpr std::uint32_t loopback_device = 1;  // in every network namespace
 
 DetourRules same_table(const ConnectionRules& rules) {
@@ -47,12 +48,16 @@ Rule& of_peer(Rule& rule, const Prefix& peer, bool source) {
   return rule.mask({mask.data(), size}).is({peer.address.data(), size});
 }
 
-Rule& to_port(Rule& rule, std::uint16_t port) { return rule.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port); }
+Rule& to_port(Rule& rule, std::uint16_t port) {
+  return rule.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port);
+}
 
 // A first SYN, or anything else.
 Rule& first(Rule& rule, bool is) {
   const std::uint8_t flags = 0x17, syn = 0x02;  // FIN, SYN, RST and ACK
-  return rule.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1).mask({&flags, 1}).compare(is ? NFT_CMP_EQ : NFT_CMP_NEQ, {&syn, 1});
+  return rule.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1)
+      .mask({&flags, 1})
+      .compare(is ? NFT_CMP_EQ : NFT_CMP_NEQ, {&syn, 1});
 }
 
 // What is none of ours leaves the chain.
@@ -81,7 +86,8 @@ void exceptions(netlink::Messages& messages, const Chain& chain, const Connectio
 template <class T>
 std::vector<const T*> each_or_none(const std::vector<T>& all) {
   std::vector<const T*> out;
-  for (auto& one : all) out.push_back(&one);
+  for (auto& one : all)
+    out.push_back(&one);
   if (out.empty()) out.push_back(nullptr);
   return out;
 }
@@ -102,16 +108,21 @@ void lead(netlink::Messages& messages, const Chain& chain, const ConnectionRules
       }
 }
 
-Chain base_of(const ConnectionRules& rules, unsigned hook) { return {Family::inet, rules.table, hook == NF_INET_LOCAL_OUT ? "made-here" : "arriving"}; }
+Chain base_of(const ConnectionRules& rules, unsigned hook) {
+  return {Family::inet, rules.table, hook == NF_INET_LOCAL_OUT ? "made-here" : "arriving"};
+}
 
 void base_chain(netlink::Messages& messages, const ConnectionRules& rules, unsigned hook) {
   const bool leads = rules.fate == ConnectionRules::Fate::lead;
   const auto base = base_of(rules, hook);
-  const auto priority = leads ? NF_IP_PRI_NAT_DST : hook == NF_INET_LOCAL_IN ? behind_ours(last_in_input) : NF_IP_PRI_FILTER;
-  nft::add_base_chain(messages, base, {.number = hook, .priority = priority, .device = "", .type = leads ? "nat" : "filter"});
+  const auto priority = leads                      ? NF_IP_PRI_NAT_DST
+                        : hook == NF_INET_LOCAL_IN ? behind_ours(last_in_input)
+                                                   : NF_IP_PRI_FILTER;
+  nft::add_base_chain(messages, base,
+                      {.number = hook, .priority = priority, .device = "", .type = leads ? "nat" : "filter"});
   exceptions(messages, base, rules);
-  // They cannot be redirected from here: the address of loopback that they would be led to is not on their device. Nor could
-  // a server answer such a client by lo.
+  // They cannot be redirected from here: the address of loopback that they would be led to is not on their
+  // device. Nor could a server answer such a client by lo.
   if (leads) {
     Rule rule{messages, base};
     of_peer(rule, {.v6 = true, .address = {0xfe, 0x80}, .length = 10}, hook == NF_INET_PRE_ROUTING).leave();
@@ -130,7 +141,9 @@ nft::Set clients_of(const std::string& table, bool v6) {
 // Before anybody masquerades: the first who translates a connection's source decides.
 void keep_clients(netlink::Messages& messages, const ConnectionRules& rules) {
   const Chain leaving{Family::inet, rules.table, leaving_chain};
-  nft::add_base_chain(messages, leaving, {.number = NF_INET_POST_ROUTING, .priority = NF_IP_PRI_NAT_SRC - 1, .device = "", .type = "nat"});
+  nft::add_base_chain(
+      messages, leaving,
+      {.number = NF_INET_POST_ROUTING, .priority = NF_IP_PRI_NAT_SRC - 1, .device = "", .type = "nat"});
   for (bool v6 : {false, true}) {
     const auto clients = clients_of(rules.table, v6);
     nft::add_set(messages, clients);
@@ -138,12 +151,20 @@ void keep_clients(netlink::Messages& messages, const ConnectionRules& rules) {
     rule.meta(NFT_META_MARK).is32(rules.mark).meta(NFT_META_NFPROTO).is8(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
     rule.meta(NFT_META_PRIORITY).entry_of(clients.name).source(v6);
   }
-  // Where somebody else gives packets a priority, the server would take the client for this host: refused rather than that.
+  // Where somebody else gives packets a priority, the server would take the client for this host: refused
+  // rather than that.
   const Chain unknown{Family::inet, rules.table, unknown_chain};
-  nft::add_base_chain(messages, unknown, {.number = NF_INET_LOCAL_IN, .priority = behind_ours(last_in_input), .device = ""});
+  nft::add_base_chain(messages, unknown,
+                      {.number = NF_INET_LOCAL_IN, .priority = behind_ours(last_in_input), .device = ""});
   Rule{messages, unknown}.meta(NFT_META_MARK).is_not32(rules.mark).leave();
-  Rule{messages, unknown}.meta(NFT_META_PRIORITY).is32(0).leave();  // of a fault on those who connect from here
-  Rule{messages, unknown}.meta(NFT_META_PRIORITY).within32(client_priorities.first, client_priorities.second).leave();
+  Rule{messages, unknown}
+      .meta(NFT_META_PRIORITY)
+      .is32(0)
+      .leave();  // of a fault on those who connect from here
+  Rule{messages, unknown}
+      .meta(NFT_META_PRIORITY)
+      .within32(client_priorities.first, client_priorities.second)
+      .leave();
   Rule rule{messages, unknown};
   rule.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP);
   first(to_port(rule, *rules.listener), true).count().reject(true);
@@ -159,7 +180,8 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
   if (rules.counts_datagrams && rules.listener) {
     const Chain chain{Family::inet, rules.table, datagrams_chain};
     // Behind the queues of packet faults: a hook before one makes what waits in it wait twice.
-    nft::add_base_chain(messages, chain, {.number = NF_INET_LOCAL_IN, .priority = behind_ours(last_in_input), .device = ""});
+    nft::add_base_chain(messages, chain,
+                        {.number = NF_INET_LOCAL_IN, .priority = behind_ours(last_in_input), .device = ""});
     Rule rule{messages, chain};
     to_port(rule.meta(NFT_META_L4PROTO).is8(IPPROTO_UDP), *rules.listener).count();
   }
@@ -184,7 +206,9 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
       rules.fate == Fate::drop ? rule.drop() : rule.reject(true);
     }
     if (rules.remembers_ends) remembered_ends::add_rules(messages, leading);
-    { Rule{messages, leading}.count(); }
+    {
+      Rule{messages, leading}.count();
+    }
     {
       Rule rule{messages, leading};
       if (rules.share < 1) rule.chance(static_cast<std::uint32_t>(std::lround(rules.share * parts)), parts);
@@ -193,7 +217,8 @@ netlink::Messages add_connection_rules(const ConnectionRules& rules) {
     if (rules.beyond) {
       const Chain limiting{Family::inet, rules.table, limit_chain};
       nft::add_chain(messages, limiting);
-      // One rule, which counts for all that lead here. Every packet has its connection counted; a first SYN alone is refused.
+      // One rule, which counts for all that lead here. Every packet has its connection counted; a first SYN
+      // alone is refused.
       Rule rule{messages, limiting};
       first(rule.connections_beyond(*rules.beyond), true).go(lead_chain);
     }
@@ -212,7 +237,8 @@ netlink::Messages lead_nobody(const ConnectionRules& rules) {
   return messages;
 }
 
-netlink::Messages introduce_client(const std::string& table, std::uint32_t priority, std::span<const std::uint8_t> address) {
+netlink::Messages introduce_client(const std::string& table, std::uint32_t priority,
+                                   std::span<const std::uint8_t> address) {
   netlink::Messages messages;
   nft::begin_batch(messages);
   nft::add_entry(messages, clients_of(table, address.size() == 16), priority, address);
@@ -220,7 +246,9 @@ netlink::Messages introduce_client(const std::string& table, std::uint32_t prior
   return messages;
 }
 
-netlink::Messages delete_connection_rules(const ConnectionRules& rules) { return delete_detour_tables(same_table(rules)); }
+netlink::Messages delete_connection_rules(const ConnectionRules& rules) {
+  return delete_detour_tables(same_table(rules));
+}
 
 std::string lost_rules(const ConnectionRules& rules) {
   const bool leads = rules.fate == ConnectionRules::Fate::lead;
@@ -234,14 +262,23 @@ std::string lost_rules(const ConnectionRules& rules) {
   return lost_chains(rules.table, chains);
 }
 
-std::uint64_t attempts(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, lead_chain}); }
-std::uint64_t refused(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, refuse_chain}); }
+std::uint64_t attempts(const ConnectionRules& rules) {
+  return nft::counted({Family::inet, rules.table, lead_chain});
+}
+std::uint64_t refused(const ConnectionRules& rules) {
+  return nft::counted({Family::inet, rules.table, refuse_chain});
+}
 
-std::uint64_t datagrams(const ConnectionRules& rules) { return nft::counted({Family::inet, rules.table, datagrams_chain}); }
+std::uint64_t datagrams(const ConnectionRules& rules) {
+  return nft::counted({Family::inet, rules.table, datagrams_chain});
+}
 
-void read_ends(const ConnectionRules& rules, EndpointSet& into) { remembered_ends::read(Family::inet, rules.table, into); }
+void read_ends(const ConnectionRules& rules, EndpointSet& into) {
+  remembered_ends::read(Family::inet, rules.table, into);
+}
 
-Inverse connection_rules_removal(const ConnectionRules& rules, std::uint64_t network_namespace, pid_t namespace_pid) {
+Inverse connection_rules_removal(const ConnectionRules& rules, std::uint64_t network_namespace,
+                                 pid_t namespace_pid) {
   return detour::owned_tables(same_table(rules), network_namespace, namespace_pid);
 }
 

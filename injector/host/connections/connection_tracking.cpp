@@ -34,13 +34,22 @@ std::uint64_t sockets(const char* file, std::string_view value) {
 
 }  // namespace
 
-bool TrackingTable::would_run_full() const { return known && most && std::max(tracked, expected) >= most - most / 10; }
+bool TrackingTable::would_run_full() const {
+  return known && most && std::max(tracked, expected) >= most - most / 10;
+}
 
 std::string TrackingTable::to_string() const {
   const auto beyond = forwards ? ", and those that are forwarded, which cannot be counted beforehand" : "";
-  if (!known) return fmt::format("connection tracking is switched on by this for all traffic in its network namespace: {} connections now{}; how many the kernel takes is not known before (nf_conntrack is not loaded)", expected, beyond);
-  return fmt::format("connection tracking is switched on by this, if it is not yet, for all traffic in its network namespace: {} of at most {} entries now (nf_conntrack_max), {} expected for the connections that are there{}",
-                     tracked, most, std::max(tracked, expected), beyond);
+  if (!known)
+    return fmt::format(
+        "connection tracking is switched on by this for all traffic in its network namespace: {} connections "
+        "now{}; how many the kernel takes is not known before (nf_conntrack is not loaded)",
+        expected, beyond);
+  return fmt::format(
+      "connection tracking is switched on by this, if it is not yet, for all traffic in its network "
+      "namespace: {} of at most {} entries now (nf_conntrack_max), {} expected for the connections that are "
+      "there{}",
+      tracked, most, std::max(tracked, expected), beyond);
 }
 
 TrackingTable connection_tracking() {
@@ -49,8 +58,10 @@ TrackingTable connection_tracking() {
   out.known = most.has_value();
   out.most = most.value_or(0);
   out.tracked = number_in("/proc/sys/net/netfilter/nf_conntrack_count").value_or(0);
-  for (auto* file : {"/proc/thread-self/net/sockstat", "/proc/thread-self/net/sockstat6"}) out.expected += sockets(file, "inuse") + 2 * sockets(file, "tw");
-  out.forwards = number_in("/proc/sys/net/ipv4/ip_forward").value_or(0) || number_in("/proc/sys/net/ipv6/conf/all/forwarding").value_or(0);
+  for (auto* file : {"/proc/thread-self/net/sockstat", "/proc/thread-self/net/sockstat6"})
+    out.expected += sockets(file, "inuse") + 2 * sockets(file, "tw");
+  out.forwards = number_in("/proc/sys/net/ipv4/ip_forward").value_or(0) ||
+                 number_in("/proc/sys/net/ipv6/conf/all/forwarding").value_or(0);
   return out;
 }
 
@@ -61,7 +72,8 @@ std::uint64_t dropped_by_full_table() {
   std::getline(lines, line);
   std::istringstream heading{line};
   std::vector<std::string> names;
-  while (heading >> word) names.push_back(word);
+  while (heading >> word)
+    names.push_back(word);
   const auto place = std::find(names.begin(), names.end(), "drop") - names.begin();
   std::uint64_t out = 0;
   while (std::getline(lines, line)) {

@@ -52,7 +52,8 @@ bool has_ipv6_loopback() {
   sockaddr_in6 at{};
   at.sin6_family = AF_INET6;
   at.sin6_addr = in6addr_loopback;
-  const int error = socket && ::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ? errno : 0;
+  const int error =
+      socket && ::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ? errno : 0;
   return socket && error != EADDRNOTAVAIL;
 }
 
@@ -114,7 +115,8 @@ ConnectAttempts try_to_connect(PortProtocol protocol) {
   to.sin6_addr = in6addr_loopback;
   to.sin6_port = htons(9);
   // A host without IPv6 has no users of it.
-  if (const int error = connect_error(protocol, reinterpret_cast<sockaddr*>(&to), sizeof to); error == EADDRNOTAVAIL ? has_ipv6_loopback() : error != EAFNOSUPPORT && error != ENETUNREACH)
+  if (const int error = connect_error(protocol, reinterpret_cast<sockaddr*>(&to), sizeof to);
+      error == EADDRNOTAVAIL ? has_ipv6_loopback() : error != EAFNOSUPPORT && error != ENETUNREACH)
     count(error, out);
   return out;
 }

@@ -13,8 +13,8 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/network_namespace.hpp"
 #include "injector/host/match/packet_headers.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall {
 namespace {
@@ -24,12 +24,18 @@ constexpr int packets_a_look = 512, buffer_bytes = 256 << 10;
 
 std::string protocol_name(std::uint8_t number) {
   switch (number) {
-    case IPPROTO_TCP: return "tcp";
-    case IPPROTO_UDP: return "udp";
-    case IPPROTO_ICMP: return "icmp";
-    case IPPROTO_ICMPV6: return "icmpv6";
-    case IPPROTO_SCTP: return "sctp";
-    default: return fmt::format("protocol {}", number);
+    case IPPROTO_TCP:
+      return "tcp";
+    case IPPROTO_UDP:
+      return "udp";
+    case IPPROTO_ICMP:
+      return "icmp";
+    case IPPROTO_ICMPV6:
+      return "icmpv6";
+    case IPPROTO_SCTP:
+      return "sctp";
+    default:
+      return fmt::format("protocol {}", number);
   }
 }
 
@@ -53,8 +59,12 @@ std::string describe(std::span<const char> packet, bool leaves, bool peers) {
 
 }  // namespace
 
-PassersBy::PassersBy(std::uint64_t network_namespace, pid_t namespace_pid, std::vector<std::uint32_t> devices, bool peers)
-    : network_namespace_(network_namespace), namespace_pid_(namespace_pid), devices_(std::move(devices)), peers_(peers) {}
+PassersBy::PassersBy(std::uint64_t network_namespace, pid_t namespace_pid, std::vector<std::uint32_t> devices,
+                     bool peers)
+    : network_namespace_(network_namespace),
+      namespace_pid_(namespace_pid),
+      devices_(std::move(devices)),
+      peers_(peers) {}
 
 void PassersBy::listen() {
   since_ = monotonic_ns();
@@ -77,14 +87,20 @@ void PassersBy::look() {
   for (int i = 0; i < packets_a_look; ++i) {
     sockaddr_ll from{};
     socklen_t size = sizeof from;
-    const auto got = ::recvfrom(socket_.get(), packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &size);
+    const auto got =
+        ::recvfrom(socket_.get(), packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &size);
     if (got < 0) break;
-    const bool meant = devices_.empty() || std::find(devices_.begin(), devices_.end(), static_cast<std::uint32_t>(from.sll_ifindex)) != devices_.end();
+    const bool meant =
+        devices_.empty() || std::find(devices_.begin(), devices_.end(),
+                                      static_cast<std::uint32_t>(from.sll_ifindex)) != devices_.end();
     const bool ip = from.sll_protocol == htons(ETH_P_IP) || from.sll_protocol == htons(ETH_P_IPV6);
     // What crosses lo is seen as it leaves and as it arrives.
     const bool twice = from.sll_hatype == ARPHRD_LOOPBACK && from.sll_pkttype != PACKET_OUTGOING;
     if (!meant || !ip || twice) continue;
-    if (const auto text = describe({packet, static_cast<std::size_t>(got)}, from.sll_pkttype == PACKET_OUTGOING, peers_); !text.empty()) seen_.add(text);
+    if (const auto text =
+            describe({packet, static_cast<std::size_t>(got)}, from.sll_pkttype == PACKET_OUTGOING, peers_);
+        !text.empty())
+      seen_.add(text);
   }
   if (monotonic_ns() - since_ > longest_ns) stop();
 }

@@ -1,4 +1,5 @@
-// What passes some devices while nothing of it is hit: the most frequent protocols and ports, seen from outside the fault.
+// What passes some devices while nothing of it is hit: the most frequent protocols and ports, seen from
+// outside the fault.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,8 @@
 
 #include <sys/types.h>
 
-#include "injector/system/process.hpp"
 #include "injector/host/connections/went_by.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall {
 
@@ -16,7 +17,8 @@ namespace squall {
 class PassersBy {
  public:
   // Of these devices (indices; none: of all) of a network namespace. `peers`: addresses are told too.
-  PassersBy(std::uint64_t network_namespace, pid_t namespace_pid, std::vector<std::uint32_t> devices, bool peers);
+  PassersBy(std::uint64_t network_namespace, pid_t namespace_pid, std::vector<std::uint32_t> devices,
+            bool peers);
   // Called now and then while nobody is hit; listens from the first time on.
   void look();
   void stop() { socket_ = Fd{}; }

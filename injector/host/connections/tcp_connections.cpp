@@ -25,8 +25,9 @@ namespace squall {
 namespace {
 
 constexpr std::uint32_t loopback_device = 1;  // in every network namespace
-constexpr std::uint32_t connected = 1 << TCP_ESTABLISHED | 1 << TCP_SYN_SENT | 1 << TCP_SYN_RECV | 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 |
-                                    1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING;
+constexpr std::uint32_t connected = 1 << TCP_ESTABLISHED | 1 << TCP_SYN_SENT | 1 << TCP_SYN_RECV |
+                                    1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSE_WAIT |
+                                    1 << TCP_LAST_ACK | 1 << TCP_CLOSING;
 
 bool within(const std::uint8_t* address, bool v6, const Prefix& peer) {
   if (peer.v6 != v6) return false;
@@ -40,25 +41,33 @@ struct Connection {
   inet_diag_msg message;
   SocketCgroup cgroup;
   std::uint32_t mark = 0;
-  bool of(const SocketCgroup& one) const { return one.class_id ? one.class_id == cgroup.class_id : one.id == cgroup.id; }
+  bool of(const SocketCgroup& one) const {
+    return one.class_id ? one.class_id == cgroup.class_id : one.id == cgroup.id;
+  }
 };
 
 bool meant(const Connection& connection, const PacketMatch& match, const std::vector<SocketCgroup>& cgroups) {
   if (match.protocol != Protocol::any && match.protocol != Protocol::tcp) return false;
-  if (!cgroups.empty() && std::none_of(cgroups.begin(), cgroups.end(), [&](auto& one) { return connection.of(one); })) return false;
+  if (!cgroups.empty() &&
+      std::none_of(cgroups.begin(), cgroups.end(), [&](auto& one) { return connection.of(one); }))
+    return false;
   const auto& id = connection.message.id;
   const auto own = ntohs(id.idiag_sport), peers = ntohs(id.idiag_dport);
   for (auto port : match.exempt)
     if (own == port || peers == port) return false;
   for (auto& condition : match.ports)
-    if (std::none_of(condition.ports.begin(), condition.ports.end(), [&](auto port) { return own == port || peers == port; })) return false;
+    if (std::none_of(condition.ports.begin(), condition.ports.end(),
+                     [&](auto port) { return own == port || peers == port; }))
+      return false;
   // An IPv4 connection of an IPv6 socket has a mapped address.
   const auto* address = reinterpret_cast<const std::uint8_t*>(id.idiag_dst);
   bool v6 = connection.message.idiag_family == AF_INET6;
   in6_addr whole;
   std::memcpy(&whole, id.idiag_dst, sizeof whole);
   if (v6 && IN6_IS_ADDR_V4MAPPED(&whole)) address += 12, v6 = false;
-  auto has = [&](const std::vector<Prefix>& all) { return std::any_of(all.begin(), all.end(), [&](auto& peer) { return within(address, v6, peer); }); };
+  auto has = [&](const std::vector<Prefix>& all) {
+    return std::any_of(all.begin(), all.end(), [&](auto& peer) { return within(address, v6, peer); });
+  };
   return !has(match.exempt_peers) && !has(match.left_out) && (match.peers.empty() || has(match.peers));
 }
 
@@ -86,7 +95,8 @@ std::vector<Connection> connections() {
     request.sdiag_family = family;
     request.sdiag_protocol = IPPROTO_TCP;
     request.idiag_states = connected;
-    request.idiag_ext = 1 << (INET_DIAG_TCLASS - 1);  // asks for the class id too, whose own number has no bit
+    request.idiag_ext =
+        1 << (INET_DIAG_TCLASS - 1);  // asks for the class id too, whose own number has no bit
     dumper.dump(SOCK_DIAG_BY_FAMILY, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) {
       if (message->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return;
       Connection one;
@@ -100,8 +110,8 @@ std::vector<Connection> connections() {
   return out;
 }
 
-// The device by which what the connection sends leaves, as the kernel would route it now; 0 where it would not. Addresses
-// of this host are reached by lo, whichever device IPv6 names for them.
+// The device by which what the connection sends leaves, as the kernel would route it now; 0 where it would
+// not. Addresses of this host are reached by lo, whichever device IPv6 names for them.
 std::uint32_t route_of(netlink::Socket& route, const Connection& connection, bool from) {
   const auto& id = connection.message.id;
   in6_addr peer;
@@ -131,19 +141,23 @@ std::uint32_t route_of(netlink::Socket& route, const Connection& connection, boo
 }
 
 bool uses(const Connection& connection, const std::vector<std::uint32_t>& devices, netlink::Socket& route) {
-  const auto among = [&](std::uint32_t device) { return std::find(devices.begin(), devices.end(), device) != devices.end(); };
+  const auto among = [&](std::uint32_t device) {
+    return std::find(devices.begin(), devices.end(), device) != devices.end();
+  };
   if (const auto bound = connection.message.id.idiag_if; bound && among(bound)) return true;
   // From an address that is not this host's, as a transparent proxy has one, the kernel tells no route.
   const auto device = route_of(route, connection, true);
   return among(device ? device : route_of(route, connection, false));
 }
 
-CutConnections cut(const std::function<bool(const Connection&)>& meant, const Amount& amount, std::mt19937_64& random) {
+CutConnections cut(const std::function<bool(const Connection&)>& meant, const Amount& amount,
+                   std::mt19937_64& random) {
   CutConnections out;
   std::vector<Connection> all;
   std::set<std::pair<End, End>> known;  // with both ends on this host a connection is two sockets
   for (auto& one : connections())
-    if (meant(one) && known.insert(std::minmax(end_of(one, true), end_of(one, false))).second) all.push_back(one);
+    if (meant(one) && known.insert(std::minmax(end_of(one, true), end_of(one, false))).second)
+      all.push_back(one);
   out.found = all.size();
   std::shuffle(all.begin(), all.end(), random);
   all.resize(static_cast<std::size_t>(amount.of(static_cast<std::int64_t>(all.size()))));
@@ -159,7 +173,8 @@ CutConnections cut(const std::function<bool(const Connection&)>& meant, const Am
     const auto answer = socket.exchange(messages);
     if (answer) ++out.cut;
     // It may have ended by itself.
-    else if (answer.error != ENOENT) throw std::runtime_error("cut a connection: " + answer.text());
+    else if (answer.error != ENOENT)
+      throw std::runtime_error("cut a connection: " + answer.text());
   }
   return out;
 }
@@ -173,14 +188,17 @@ CutConnections cut_connections(const PacketMatch& match, const std::vector<Socke
   return cut_connections(match, cgroups, every_one, any);
 }
 
-CutConnections cut_connections(const PacketMatch& match, const std::vector<SocketCgroup>& cgroups, const Amount& amount, std::mt19937_64& random) {
+CutConnections cut_connections(const PacketMatch& match, const std::vector<SocketCgroup>& cgroups,
+                               const Amount& amount, std::mt19937_64& random) {
   return cut([&](auto& one) { return meant(one, match, cgroups); }, amount, random);
 }
 
-CutConnections cut_connections_by(const std::vector<std::uint32_t>& devices, const PacketMatch& match, const std::vector<SocketCgroup>& cgroups) {
+CutConnections cut_connections_by(const std::vector<std::uint32_t>& devices, const PacketMatch& match,
+                                  const std::vector<SocketCgroup>& cgroups) {
   std::mt19937_64 any;
   netlink::Socket route{NETLINK_ROUTE};
-  return cut([&](auto& one) { return meant(one, match, cgroups) && uses(one, devices, route); }, every_one, any);
+  return cut([&](auto& one) { return meant(one, match, cgroups) && uses(one, devices, route); }, every_one,
+             any);
 }
 
 }  // namespace squall

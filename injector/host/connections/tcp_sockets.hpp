@@ -1,5 +1,5 @@
-// What the TCP sockets of a network namespace did, by the kernel's own counters (sock_diag(7)), and what those had done that
-// are gone.
+// What the TCP sockets of a network namespace did, by the kernel's own counters (sock_diag(7)), and what
+// those had done that are gone.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +28,12 @@ class TcpSockets {
  public:
   TcpSockets();
   using Each = std::function<void(const TcpSocket&)>;
-  // Those that listen and those that are connected, half-open ones of a listener left out. False where the kernel refuses.
+  // Those that listen and those that are connected, half-open ones of a listener left out. False where the
+  // kernel refuses.
   bool each(const Each&);
-  // Those that ended since this was asked before, with what they did (SKNLGRP_INET_TCP_DESTROY, Linux 4.3). The kernel
-  // tells no cgroup and no inode of them. False where some were missed: the kernel had no room for them.
+  // Those that ended since this was asked before, with what they did (SKNLGRP_INET_TCP_DESTROY, Linux 4.3).
+  // The kernel tells no cgroup and no inode of them. False where some were missed: the kernel had no room for
+  // them.
   bool each_ended(const Each&);
 
  private:

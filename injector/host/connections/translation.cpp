@@ -35,24 +35,29 @@ Tuple read_tuple(const nlattr* tuple, const Endpoint& like) {
   auto end = [&](std::uint16_t address, std::uint16_t port) {
     const auto bytes = netlink::payload(netlink::find(ip, address));
     const std::span plain{reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
-    return plain.empty() ? Endpoint{} : endpoint_of(like.protocol, plain, ntohs(netlink::value<std::uint16_t>(netlink::find(ports, port))));
+    return plain.empty() ? Endpoint{}
+                         : endpoint_of(like.protocol, plain,
+                                       ntohs(netlink::value<std::uint16_t>(netlink::find(ports, port))));
   };
-  return {end(like.v6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, CTA_PROTO_SRC_PORT), end(like.v6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, CTA_PROTO_DST_PORT)};
+  return {end(like.v6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, CTA_PROTO_SRC_PORT),
+          end(like.v6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, CTA_PROTO_DST_PORT)};
 }
 
 }  // namespace
 
-std::optional<Translation> ConnectionTracking::find(const Endpoint& local, const Endpoint& remote, bool accepted) {
+std::optional<Translation> ConnectionTracking::find(const Endpoint& local, const Endpoint& remote,
+                                                    bool accepted) {
   const nfgenmsg family{static_cast<std::uint8_t>(local.v6 ? AF_INET6 : AF_INET), NFNETLINK_V0, 0};
   netlink::Messages messages;
-  messages.begin(static_cast<std::uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET), NLM_F_ACK, family);
+  messages.begin(static_cast<std::uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET), NLM_F_ACK,
+                 family);
   put_tuple(messages, accepted ? CTA_TUPLE_REPLY : CTA_TUPLE_ORIG, local, remote);
   std::optional<Translation> out;
   socket_.exchange(messages, [&](const nlmsghdr* head) {
     const auto first = read_tuple(netlink::find(head, sizeof family, CTA_TUPLE_ORIG), local);
     const auto answer = read_tuple(netlink::find(head, sizeof family, CTA_TUPLE_REPLY), local);
-    // One that was picked up in the middle begins at whoever was heard first: its beginning, where addresses are translated, was
-    // not tracked.
+    // One that was picked up in the middle begins at whoever was heard first: its beginning, where addresses
+    // are translated, was not tracked.
     if ((accepted ? answer.from : first.from) != local) return;
     out = Translation{.client = first.from, .asked = first.to, .seen_as = answer.to, .reached = answer.from};
   });

@@ -8,10 +8,10 @@
 
 namespace squall {
 
-// As the one who began it wrote it, and as its answers are written, in the direction of the connection: `asked` is whom the
-// client wanted, `reached` is whom it got.
+// As the one who began it wrote it, and as its answers are written, in the direction of the connection:
+// `asked` is whom the client wanted, `reached` is whom it got.
 struct Translation {
-  Endpoint client, asked;    // before
+  Endpoint client, asked;     // before
   Endpoint seen_as, reached;  // behind
   bool is_none() const { return asked == reached && client == seen_as; }
 };
@@ -20,7 +20,8 @@ struct Translation {
 class ConnectionTracking {
  public:
   ConnectionTracking() : socket_(NETLINK_NETFILTER) {}
-  // By the ends that a socket has: `accepted` where it is the server's. Nothing where the kernel does not track it, or has not from its beginning.
+  // By the ends that a socket has: `accepted` where it is the server's. Nothing where the kernel does not
+  // track it, or has not from its beginning.
   std::optional<Translation> find(const Endpoint& local, const Endpoint& remote, bool accepted);
 
  private:

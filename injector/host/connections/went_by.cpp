@@ -45,7 +45,8 @@ std::string WentBy::to_string() const {
   auto others = others_;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (i < told)
-      parts.push_back(fmt::format("{} ({} time{})", all[i].first, all[i].second, all[i].second == 1 ? "" : "s"));
+      parts.push_back(
+          fmt::format("{} ({} time{})", all[i].first, all[i].second, all[i].second == 1 ? "" : "s"));
     else
       others += all[i].second;
   }

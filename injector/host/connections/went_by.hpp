@@ -1,4 +1,5 @@
-// The most frequent of what went by a fault, for a person who wonders why nothing of it was hit. Bounded, whatever comes.
+// The most frequent of what went by a fault, for a person who wonders why nothing of it was hit. Bounded,
+// whatever comes.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@
 
 namespace squall {
 
-// From any thread. What comes from others is cut, and shown without control characters or bytes that are no ASCII.
+// From any thread. What comes from others is cut, and shown without control characters or bytes that are no
+// ASCII.
 class WentBy {
  public:
   void add(std::string_view what, std::uint64_t times = 1);

@@ -13,8 +13,10 @@ namespace squall {
 std::string to_string(const Impairment& what) {
   std::vector<std::string> parts;
   auto share = [](double part) { return fmt::format("{:.4g} %", 100 * part); };
-  if (what.delay.delay_ns || !what.each_packet()) parts.push_back(fmt::format("a delay of {:.6g} ms", static_cast<double>(what.delay.delay_ns) / 1e6));
-  if (what.delay.jitter_ns) parts.push_back(fmt::format("a jitter of {:.6g} ms", static_cast<double>(what.delay.jitter_ns) / 1e6));
+  if (what.delay.delay_ns || !what.each_packet())
+    parts.push_back(fmt::format("a delay of {:.6g} ms", static_cast<double>(what.delay.delay_ns) / 1e6));
+  if (what.delay.jitter_ns)
+    parts.push_back(fmt::format("a jitter of {:.6g} ms", static_cast<double>(what.delay.jitter_ns) / 1e6));
   if (what.loss) parts.push_back(share(what.loss->share()) + " lost");
   if (what.duplicate > 0) parts.push_back(share(what.duplicate) + " repeated");
   if (what.corrupt > 0) parts.push_back(share(what.corrupt) + " corrupted");
@@ -23,7 +25,8 @@ std::string to_string(const Impairment& what) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-FateSampler::FateSampler(const Impairment& shape, std::uint64_t seed) : shape_(shape), random_(seed ^ 0x9e3779b97f4a7c15) {
+FateSampler::FateSampler(const Impairment& shape, std::uint64_t seed)
+    : shape_(shape), random_(seed ^ 0x9e3779b97f4a7c15) {
   if (shape.loss) loss_.emplace(*shape.loss, seed);
 }
 

@@ -13,7 +13,8 @@
 
 namespace squall {
 
-// Of every `gap` packets one may overtake the others, and does with the chance `share`: it is not delayed, they are.
+// Of every `gap` packets one may overtake the others, and does with the chance `share`: it is not delayed,
+// they are.
 struct ReorderShape {
   double share = 0;
   std::uint32_t gap = 1;
@@ -25,9 +26,11 @@ struct Impairment {
   double duplicate = 0, corrupt = 0;  // shares of the packets
   std::optional<ReorderShape> reorder;
   std::optional<RateShape> rate;
-  std::shared_ptr<PacketEditor> editor;  // decides about each packet before the rest; our own engine alone has it
+  std::shared_ptr<PacketEditor>
+      editor;  // decides about each packet before the rest; our own engine alone has it
 
-  // Each packet counts as it is on the wire: none of the large segments that a sender leaves to its device to cut.
+  // Each packet counts as it is on the wire: none of the large segments that a sender leaves to its device to
+  // cut.
   bool each_packet() const { return loss || duplicate > 0 || corrupt > 0 || reorder || rate || editor; }
   // Their bytes are needed, not only the fact of them.
   bool content() const { return duplicate > 0 || corrupt > 0 || editor; }

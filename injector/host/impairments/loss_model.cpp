@@ -9,7 +9,8 @@ namespace {
 using Row = std::array<double, 4>;
 
 std::array<Row, 4> transitions(const MarkovLoss& m) {
-  return {Row{1 - m.p13 - m.p14, 0, m.p13, m.p14}, Row{0, 1 - m.p23, m.p23, 0}, Row{m.p31, m.p32, 1 - m.p31 - m.p32, 0}, Row{1, 0, 0, 0}};
+  return {Row{1 - m.p13 - m.p14, 0, m.p13, m.p14}, Row{0, 1 - m.p23, m.p23, 0},
+          Row{m.p31, m.p32, 1 - m.p31 - m.p32, 0}, Row{1, 0, 0, 0}};
 }
 
 // The share of the time in each state, from the first one on.
@@ -20,8 +21,10 @@ Row stationary(const MarkovLoss& markov) {
   for (int step = 0; step < 200'000; ++step) {
     Row next{};
     for (std::size_t from = 0; from < 4; ++from)
-      for (std::size_t to = 0; to < 4; ++to) next[to] += share[from] * chances[from][to];
-    for (std::size_t i = 0; i < 4; ++i) share[i] = (share[i] + next[i]) / 2;
+      for (std::size_t to = 0; to < 4; ++to)
+        next[to] += share[from] * chances[from][to];
+    for (std::size_t i = 0; i < 4; ++i)
+      share[i] = (share[i] + next[i]) / 2;
   }
   return share;
 }
@@ -50,8 +53,9 @@ double LossShape::mean_burst() const {
   }
   const double bad = worsens > 0 ? worsens / (worsens + recovers) : 0;
   // The share of the packets that are not lost after one that was.
-  const double lost = share(), both = bad * when_bad * ((1 - recovers) * when_bad + recovers * when_good) +
-                                     (1 - bad) * when_good * (worsens * when_bad + (1 - worsens) * when_good);
+  const double lost = share(),
+               both = bad * when_bad * ((1 - recovers) * when_bad + recovers * when_good) +
+                      (1 - bad) * when_good * (worsens * when_bad + (1 - worsens) * when_good);
   return lost > both ? lost / (lost - both) : 0;
 }
 

@@ -1,6 +1,7 @@
-// Which packets are lost: the models of netem(8), with its meaning of every figure. E. N. Gilbert, "Capacity of a
-// burst-noise channel" (1960); E. O. Elliott, "Estimates of error rates for codes on burst-noise channels" (1963);
-// S. Salsano et al., "Definition of a general and intuitive loss model for packet networks" (2012), of the four states.
+// Which packets are lost: the models of netem(8), with its meaning of every figure. E. N. Gilbert, "Capacity
+// of a burst-noise channel" (1960); E. O. Elliott, "Estimates of error rates for codes on burst-noise
+// channels" (1963); S. Salsano et al., "Definition of a general and intuitive loss model for packet networks"
+// (2012), of the four states.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace squall {
 
-// Chances from one state to another, packet by packet: 1 packets pass, 3 packets are lost in a burst, 2 packets pass within
-// a burst, 4 one packet alone is lost.
+// Chances from one state to another, packet by packet: 1 packets pass, 3 packets are lost in a burst, 2
+// packets pass within a burst, 4 one packet alone is lost.
 struct MarkovLoss {
   double p13 = 0, p31 = 0, p32 = 0, p23 = 0, p14 = 0;
 };
@@ -24,7 +25,9 @@ struct LossShape {
 
   static LossShape independent(double share) { return {.worsens = share, .recovers = 1 - share}; }
   // `burst` packets in a row on average, at least 1 and more than share / (1 - share).
-  static LossShape in_bursts(double share, double burst) { return {.worsens = share / burst / (1 - share), .recovers = 1 / burst}; }
+  static LossShape in_bursts(double share, double burst) {
+    return {.worsens = share / burst / (1 - share), .recovers = 1 / burst};
+  }
   // Each packet's fate is that of the one before with this correlation, 0 to 1.
   static LossShape correlated(double share, double correlation) {
     return {.worsens = share * (1 - correlation), .recovers = (1 - share) * (1 - correlation)};

@@ -15,7 +15,8 @@ class PacketEditor {
     drop,     // silently
     replace,  // another one goes in its place, at once
   };
-  // Called by the engine's thread alone. The packet from its network header on; `other` is the one in its place.
+  // Called by the engine's thread alone. The packet from its network header on; `other` is the one in its
+  // place.
   virtual Verdict look(std::span<const char> packet, double level, std::string& other) = 0;
 };
 

@@ -4,7 +4,8 @@
 
 namespace squall {
 
-std::optional<std::int64_t> RateLimit::pass(std::int64_t now, std::uint32_t bytes, double level, bool admitted) {
+std::optional<std::int64_t> RateLimit::pass(std::int64_t now, std::uint32_t bytes, double level,
+                                            bool admitted) {
   if (level <= 0) return now;
   const double ns_per_byte = 1e9 * level / shape_.bytes_per_second;
   const auto at = static_cast<double>(now);

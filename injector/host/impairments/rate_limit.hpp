@@ -1,4 +1,5 @@
-// A path of limited bandwidth: a token bucket with a queue before it (tc-tbf(8)), reckoned ahead for each packet.
+// A path of limited bandwidth: a token bucket with a queue before it (tc-tbf(8)), reckoned ahead for each
+// packet.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +16,11 @@ struct RateShape {
 class RateLimit {
  public:
   explicit RateLimit(const RateShape& shape) : shape_(shape) {}
-  // When a packet that is at the bottleneck at `now` has passed it (nanoseconds); nothing where the queue is full. At a
-  // lower level the path is wider: half of the dose is twice the rate. `admitted`: there is room for it, however many wait.
-  std::optional<std::int64_t> pass(std::int64_t now, std::uint32_t bytes, double level, bool admitted = false);
+  // When a packet that is at the bottleneck at `now` has passed it (nanoseconds); nothing where the queue is
+  // full. At a lower level the path is wider: half of the dose is twice the rate. `admitted`: there is room
+  // for it, however many wait.
+  std::optional<std::int64_t> pass(std::int64_t now, std::uint32_t bytes, double level,
+                                   bool admitted = false);
 
  private:
   RateShape shape_;

@@ -17,10 +17,12 @@ namespace {
 constexpr unsigned char by_kernel = 2;  // RTPROTO_KERNEL
 
 template <class Header>
-void each(netlink::Dumper& dumper, std::uint16_t type, const Header& request, const std::function<void(const nlmsghdr*, Header)>& visit) {
+void each(netlink::Dumper& dumper, std::uint16_t type, const Header& request,
+          const std::function<void(const nlmsghdr*, Header)>& visit) {
   dumper.dump(type, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) {
     Header header{};
-    std::memcpy(&header, mnl_nlmsg_get_payload(message), std::min(mnl_nlmsg_get_payload_len(message), sizeof header));
+    std::memcpy(&header, mnl_nlmsg_get_payload(message),
+                std::min(mnl_nlmsg_get_payload_len(message), sizeof header));
     visit(message, header);
   });
 }
@@ -35,13 +37,15 @@ void read_addresses(netlink::Dumper& dumper, const Devices& of, Tables& out) {
   });
 }
 
-// What the kernel tells of a nexthop, but for what it refuses to be told (rtm_nh_policy_new): its scope, states of the
-// moment, what is said of the answer itself, and for how long a resilient group has been out of balance.
+// What the kernel tells of a nexthop, but for what it refuses to be told (rtm_nh_policy_new): its scope,
+// states of the moment, what is said of the answer itself, and for how long a resilient group has been out of
+// balance.
 Kept keep_nexthop(const nlmsghdr* message, nhmsg header) {
   header.nh_scope = 0;
   header.nh_flags &= RTNH_F_ONLINK;
   constexpr std::uint16_t op_flags = 14, group_stats = 15, hardware_stats = 16, hardware_stats_used = 17;
-  auto out = keep(message, header, {NHA_RES_GROUP, op_flags, group_stats, hardware_stats, hardware_stats_used});
+  auto out =
+      keep(message, header, {NHA_RES_GROUP, op_flags, group_stats, hardware_stats, hardware_stats_used});
   const auto* resilient = netlink::find(message, sizeof header, NHA_RES_GROUP);
   if (!resilient) return out;
   netlink::Messages nested;
@@ -50,7 +54,8 @@ Kept keep_nexthop(const nlmsghdr* message, nhmsg header) {
     const auto nest = nested.nest(NHA_RES_GROUP);
     netlink::each_attribute(netlink::payload(resilient), [&](const nlattr* one) {
       const auto type = mnl_attr_get_type(one);
-      if (type != NHA_RES_GROUP_PAD && type != NHA_RES_GROUP_UNBALANCED_TIME) nested.bytes(type, mnl_attr_get_payload(one), mnl_attr_get_payload_len(one));
+      if (type != NHA_RES_GROUP_PAD && type != NHA_RES_GROUP_UNBALANCED_TIME)
+        nested.bytes(type, mnl_attr_get_payload(one), mnl_attr_get_payload_len(one));
     });
   }
   const auto data = nested.data().subspan(sizeof(nlmsghdr));
@@ -81,7 +86,8 @@ std::set<std::uint32_t> read_nexthops(netlink::Dumper& dumper, const Devices& of
   const auto singles = ids;
   for (auto& group : groups) {
     const auto in = members(group.find(NHA_GROUP));
-    if (std::none_of(in.begin(), in.end(), [&](auto& member) { return singles.contains(member.id); })) continue;
+    if (std::none_of(in.begin(), in.end(), [&](auto& member) { return singles.contains(member.id); }))
+      continue;
     ids.insert(group.number(NHA_ID));
     out.nexthops.push_back(std::move(group));
   }
@@ -111,17 +117,21 @@ Kept keep_route(const nlmsghdr* message, rtmsg header) {
   header.rtm_flags &= RTNH_F_ONLINK;
   // Where a route has a nexthop object, the kernel tells what that says as well, and refuses to be told both.
   auto out = netlink::find(message, sizeof header, RTA_NH_ID)
-                 ? keep(message, header, {RTA_CACHEINFO, RTA_EXPIRES, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_ENCAP, RTA_ENCAP_TYPE, RTA_FLOW})
+                 ? keep(message, header,
+                        {RTA_CACHEINFO, RTA_EXPIRES, RTA_OIF, RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH, RTA_ENCAP,
+                         RTA_ENCAP_TYPE, RTA_FLOW})
                  : keep(message, header, {RTA_CACHEINFO, RTA_EXPIRES});
   const auto cached = netlink::value<rta_cacheinfo>(netlink::find(message, sizeof header, RTA_CACHEINFO));
-  if (header.rtm_family == AF_INET6 && cached.rta_expires > 0) out.until = boottime_ns() + std::int64_t{cached.rta_expires} * 10'000'000;  // USER_HZ is 100
+  if (header.rtm_family == AF_INET6 && cached.rta_expires > 0)
+    out.until = boottime_ns() + std::int64_t{cached.rta_expires} * 10'000'000;  // USER_HZ is 100
   return out;
 }
 
 std::string key_of(const Kept& route) {
   const auto header = route.header<rtmsg>();
   std::string out;
-  for (auto byte : {header.rtm_family, header.rtm_dst_len, header.rtm_src_len, header.rtm_tos}) out += static_cast<char>(byte);
+  for (auto byte : {header.rtm_family, header.rtm_dst_len, header.rtm_src_len, header.rtm_tos})
+    out += static_cast<char>(byte);
   for (auto type : {RTA_TABLE, RTA_PRIORITY, RTA_DST, RTA_SRC}) {
     const auto bytes = netlink::payload(route.find(static_cast<std::uint16_t>(type)));
     if (!bytes.empty()) out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -130,7 +140,8 @@ std::string key_of(const Kept& route) {
   return out;
 }
 
-void read_routes(netlink::Dumper& dumper, const Devices& of, const std::set<std::uint32_t>& nexthops, Tables& out) {
+void read_routes(netlink::Dumper& dumper, const Devices& of, const std::set<std::uint32_t>& nexthops,
+                 Tables& out) {
   std::map<std::string, int> keys;
   for (std::uint8_t family : {AF_INET, AF_INET6}) {
     rtmsg request{};
@@ -142,14 +153,21 @@ void read_routes(netlink::Dumper& dumper, const Devices& of, const std::set<std:
       auto route = keep_route(message, header);
       ++keys[key_of(route)];
       const auto through = ways(route);
-      if (header.rtm_dst_len == 0 && header.rtm_type == RTN_UNICAST) out.with_default_route.insert(through.begin(), through.end());
+      if (header.rtm_dst_len == 0 && header.rtm_type == RTN_UNICAST)
+        out.with_default_route.insert(through.begin(), through.end());
       const bool lost = route.find(RTA_NH_ID) ? nexthops.contains(route.number(RTA_NH_ID))
-                                              : std::any_of(through.begin(), through.end(), [&](auto index) { return of.down.contains(index); });
+                                              : std::any_of(through.begin(), through.end(), [&](auto index) {
+                                                  return of.down.contains(index);
+                                                });
       if (lost) out.routes.push_back(std::move(route));
     });
   }
-  for (auto& route : out.routes) route.shares_key = keys[key_of(route)] > 1;
-  std::stable_partition(out.routes.begin(), out.routes.end(), [](auto& route) { return !route.find(RTA_GATEWAY) && !route.find(RTA_VIA) && !route.find(RTA_MULTIPATH) && !route.find(RTA_NH_ID); });
+  for (auto& route : out.routes)
+    route.shares_key = keys[key_of(route)] > 1;
+  std::stable_partition(out.routes.begin(), out.routes.end(), [](auto& route) {
+    return !route.find(RTA_GATEWAY) && !route.find(RTA_VIA) && !route.find(RTA_MULTIPATH) &&
+           !route.find(RTA_NH_ID);
+  });
 }
 
 void read_neighbours(netlink::Dumper& dumper, const Devices& of, Tables& out) {
@@ -160,7 +178,8 @@ void read_neighbours(netlink::Dumper& dumper, const Devices& of, Tables& out) {
       const auto index = static_cast<std::uint32_t>(header.ndm_ifindex);
       const bool proxy = header.ndm_flags & NTF_PROXY;
       if (header.ndm_family == AF_BRIDGE || proxy != (flags == NTF_PROXY)) return;
-      if (proxy ? of.any(index) : header.ndm_state & NUD_PERMANENT && of.down.contains(index)) out.neighbours.push_back(keep(message, header, {NDA_CACHEINFO, NDA_PROBES}));
+      if (proxy ? of.any(index) : header.ndm_state & NUD_PERMANENT && of.down.contains(index))
+        out.neighbours.push_back(keep(message, header, {NDA_CACHEINFO, NDA_PROBES}));
     });
   }
 }

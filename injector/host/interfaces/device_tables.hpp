@@ -10,8 +10,8 @@
 
 namespace squall::links {
 
-// By their index. A device that goes down loses its IPv6 addresses, its routes and its neighbours; one without a carrier
-// only its nexthop objects, the routes through them, and on older kernels its proxies.
+// By their index. A device that goes down loses its IPv6 addresses, its routes and its neighbours; one
+// without a carrier only its nexthop objects, the routes through them, and on older kernels its proxies.
 struct Devices {
   std::set<std::uint32_t> down, dark;
   bool any(std::uint32_t index) const { return down.contains(index) || dark.contains(index); }

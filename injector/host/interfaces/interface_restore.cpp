@@ -16,7 +16,8 @@
 namespace squall::links {
 namespace {
 
-constexpr std::uint16_t exclusively = NLM_F_CREATE | NLM_F_EXCL, besides = NLM_F_CREATE | NLM_F_APPEND, instead = NLM_F_CREATE | NLM_F_REPLACE;
+constexpr std::uint16_t exclusively = NLM_F_CREATE | NLM_F_EXCL, besides = NLM_F_CREATE | NLM_F_APPEND,
+                        instead = NLM_F_CREATE | NLM_F_REPLACE;
 constexpr unsigned char by_kernel = 2;  // RTPROTO_KERNEL
 
 bool equal(const nlattr* one, const nlattr* other) {
@@ -27,14 +28,16 @@ bool equal(const nlattr* one, const nlattr* other) {
 // What two neighbours of one device have in common that cannot both be there.
 bool same_place(const Kept& one, const Kept& other) {
   const auto a = one.header<ndmsg>(), b = other.header<ndmsg>();
-  return a.ndm_ifindex == b.ndm_ifindex && (a.ndm_flags & NTF_PROXY) == (b.ndm_flags & NTF_PROXY) && equal(one.find(NDA_DST), other.find(NDA_DST));
+  return a.ndm_ifindex == b.ndm_ifindex && (a.ndm_flags & NTF_PROXY) == (b.ndm_flags & NTF_PROXY) &&
+         equal(one.find(NDA_DST), other.find(NDA_DST));
 }
 
 Kept with_flags(Kept address, std::uint32_t flags) {
   auto header = address.header<ifaddrmsg>();
   header.ifa_flags = static_cast<unsigned char>(flags);
   std::memcpy(address.payload.data(), &header, sizeof header);
-  if (const auto* attribute = address.find(IFA_FLAGS)) std::memcpy(const_cast<nlattr*>(attribute) + 1, &flags, sizeof flags);
+  if (const auto* attribute = address.find(IFA_FLAGS))
+    std::memcpy(const_cast<nlattr*>(attribute) + 1, &flags, sizeof flags);
   return address;
 }
 
@@ -44,7 +47,8 @@ bool rest_of(const Kept& group, const Kept& whole) {
   if (some.empty() || all.empty()) return false;
   for (std::size_t i = 0; i + sizeof(nexthop_grp) <= some.size(); i += sizeof(nexthop_grp)) {
     bool member = false;
-    for (std::size_t j = 0; j + sizeof(nexthop_grp) <= all.size(); j += sizeof(nexthop_grp)) member |= std::memcmp(&some[i], &all[j], sizeof(nexthop_grp)) == 0;
+    for (std::size_t j = 0; j + sizeof(nexthop_grp) <= all.size(); j += sizeof(nexthop_grp))
+      member |= std::memcmp(&some[i], &all[j], sizeof(nexthop_grp)) == 0;
     if (!member) return false;
   }
   return true;
@@ -52,28 +56,34 @@ bool rest_of(const Kept& group, const Kept& whole) {
 
 class BringBack {
  public:
-  BringBack(const InterfaceState& state, bool patient) : state_(state), until_(std::chrono::steady_clock::now() + std::chrono::milliseconds{patient ? 400 : 0}) {}
+  BringBack(const InterfaceState& state, bool patient)
+      : state_(state),
+        until_(std::chrono::steady_clock::now() + std::chrono::milliseconds{patient ? 400 : 0}) {}
 
   BroughtBack all() {
     // Where it is gone, all of it went with it; a new one of that name is none of ours.
     const auto now = find_again(state_.link);
     if (!state_.link.up || !now) return {};
     put_up(*now);
-    for (auto& link : links::all()) there_.insert(link.index);
+    for (auto& link : links::all())
+      there_.insert(link.index);
     add_addresses();
     now_ = read_state(now->name).value_or(InterfaceState{}).tables;
-    for (auto& one : now_.routes) routes_now_.insert(one.payload);
-    for (auto& one : state_.tables.nexthops) add_nexthop(one);
+    for (auto& one : now_.routes)
+      routes_now_.insert(one.payload);
+    for (auto& one : state_.tables.nexthops)
+      add_nexthop(one);
     add_routes();
     make_ordinary();
-    for (auto& one : state_.tables.neighbours) add_neighbour(one);
+    for (auto& one : state_.tables.neighbours)
+      add_neighbour(one);
     put_back_ipv6();
     return std::move(out_);
   }
 
  private:
-  // With the device the kernel puts up all VLANs that are bound to it, also those that were down (vlan_device_event): so
-  // these are not bound to it at that moment.
+  // With the device the kernel puts up all VLANs that are bound to it, also those that were down
+  // (vlan_device_event): so these are not bound to it at that moment.
   void put_up(const Link& device) {
     const auto uppers = [&](const auto& act) {
       for (auto& upper : state_.uppers)
@@ -94,7 +104,8 @@ class BringBack {
     });
   }
 
-  // Coming up, or having a carrier again, the device takes its own MTU for that of IPv6: only then it can be set.
+  // Coming up, or having a carrier again, the device takes its own MTU for that of IPv6: only then it can be
+  // set.
   void put_back_ipv6() {
     put_back_ipv6(state_.link);
     for (auto& upper : state_.uppers)
@@ -107,7 +118,9 @@ class BringBack {
     constexpr int settled = 3;  // looks
     for (int looks = 0;; std::this_thread::sleep_for(std::chrono::milliseconds{10})) {
       const auto now = find_again(before);
-      if (!now || (looks += now->running) >= settled || now->ipv6_mtu == now->mtu || std::chrono::steady_clock::now() >= until_) break;
+      if (!now || (looks += now->running) >= settled || now->ipv6_mtu == now->mtu ||
+          std::chrono::steady_clock::now() >= until_)
+        break;
     }
     out_.changed |= put_back_ipv6_mtu(before, made);
     out_.changed |= put_back_mtus(routes_with_mtu(state_.tables.routes), made);
@@ -117,12 +130,14 @@ class BringBack {
   bool done(const Kept& thing, const netlink::Answer& answer) {
     out_.changed |= static_cast<bool>(answer);
     if (answer || answer.error == ENODEV) return true;
-    out_.absent.push_back({thing, answer.error == EEXIST, answer.error == EEXIST ? "there is another one in its place" : answer.text()});
+    out_.absent.push_back({thing, answer.error == EEXIST,
+                           answer.error == EEXIST ? "there is another one in its place" : answer.text()});
     return false;
   }
 
-  // The kernel takes an address for a route's source only when it is sure that nobody else has it, which takes it a second
-  // or two: such a one is added as one that is sure, as it was, and becomes an ordinary one when the routes are there.
+  // The kernel takes an address for a route's source only when it is sure that nobody else has it, which
+  // takes it a second or two: such a one is added as one that is sure, as it was, and becomes an ordinary one
+  // when the routes are there.
   void add_addresses() {
     // The kernel puts each before the others, and asks the first ones first for a source address.
     for (auto one = state_.tables.addresses.rbegin(); one != state_.tables.addresses.rend(); ++one) {
@@ -137,12 +152,15 @@ class BringBack {
   void make_ordinary() {
     for (auto& address : hurried_)
       for (auto& now : now_.addresses)
-        if (now.header<ifaddrmsg>().ifa_index == address.header<ifaddrmsg>().ifa_index && equal(now.find(IFA_ADDRESS), address.find(IFA_ADDRESS)) && now.number(IFA_FLAGS) & IFA_F_NODAD)
+        if (now.header<ifaddrmsg>().ifa_index == address.header<ifaddrmsg>().ifa_index &&
+            equal(now.find(IFA_ADDRESS), address.find(IFA_ADDRESS)) && now.number(IFA_FLAGS) & IFA_F_NODAD)
           done(address, make(route_, address, instead));
   }
 
   bool is_source(const Kept& address) const {
-    return std::any_of(state_.tables.routes.begin(), state_.tables.routes.end(), [&](auto& route) { return route.find(RTA_PREFSRC) && equal(route.find(RTA_PREFSRC), address.find(IFA_ADDRESS)); });
+    return std::any_of(state_.tables.routes.begin(), state_.tables.routes.end(), [&](auto& route) {
+      return route.find(RTA_PREFSRC) && equal(route.find(RTA_PREFSRC), address.find(IFA_ADDRESS));
+    });
   }
 
   void add_nexthop(const Kept& nexthop) {
@@ -151,7 +169,9 @@ class BringBack {
       return;
     }
     auto answer = make(route_, nexthop, exclusively);
-    for (; answer.error == ENETDOWN && std::chrono::steady_clock::now() < until_; answer = make(route_, nexthop, exclusively)) std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    for (; answer.error == ENETDOWN && std::chrono::steady_clock::now() < until_;
+         answer = make(route_, nexthop, exclusively))
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
     if (answer.error == EEXIST) {
       const auto now = read_nexthop(route_, nexthop.number(NHA_ID));
       if (now && now->same(nexthop)) return;
@@ -164,7 +184,8 @@ class BringBack {
     std::vector<std::pair<Kept, netlink::Answer>> left;
     for (auto& route : state_.tables.routes) {
       const bool over = route.until && route.until <= boottime_ns();
-      if (!over && !gone_.contains(route.number(RTA_NH_ID)) && !routes_now_.contains(route.payload)) left.emplace_back(route, netlink::Answer{});
+      if (!over && !gone_.contains(route.number(RTA_NH_ID)) && !routes_now_.contains(route.payload))
+        left.emplace_back(route, netlink::Answer{});
     }
     // A gateway has to be reachable by a route that may come later.
     for (bool more = true; std::exchange(more, false) && !left.empty();)
@@ -175,18 +196,23 @@ class BringBack {
         more |= added;
         return added;
       });
-    for (auto& [route, answer] : left) done(route, answer);
+    for (auto& [route, answer] : left)
+      done(route, answer);
   }
 
   netlink::Answer add_route(const Kept& route) {
     auto answer = make(route_, route, route.shares_key ? besides : exclusively);
-    // Besides others it was there already. What comes and goes by itself, the kernel or a router has made again.
-    if (answer.error == EEXIST && (route.shares_key || route.until || route.header<rtmsg>().rtm_protocol == by_kernel)) answer = {};
+    // Besides others it was there already. What comes and goes by itself, the kernel or a router has made
+    // again.
+    if (answer.error == EEXIST &&
+        (route.shares_key || route.until || route.header<rtmsg>().rtm_protocol == by_kernel))
+      answer = {};
     return answer;
   }
 
   void add_neighbour(const Kept& neighbour) {
-    const auto now = std::find_if(now_.neighbours.begin(), now_.neighbours.end(), [&](auto& one) { return same_place(one, neighbour); });
+    const auto now = std::find_if(now_.neighbours.begin(), now_.neighbours.end(),
+                                  [&](auto& one) { return same_place(one, neighbour); });
     const bool there = now != now_.neighbours.end();
     if (there && now->same(neighbour)) return;
     auto answer = make(route_, neighbour, exclusively);
@@ -207,6 +233,8 @@ class BringBack {
 
 }  // namespace
 
-BroughtBack bring_back(const InterfaceState& state, bool patient) { return BringBack{state, patient}.all(); }
+BroughtBack bring_back(const InterfaceState& state, bool patient) {
+  return BringBack{state, patient}.all();
+}
 
 }  // namespace squall::links

@@ -20,8 +20,8 @@ struct BroughtBack {
   std::vector<Absent> absent;
 };
 
-// A nexthop object needs a carrier: a patient caller gives that 400 ms to come. Throws std::runtime_error where the
-// device cannot be put up.
+// A nexthop object needs a carrier: a patient caller gives that 400 ms to come. Throws std::runtime_error
+// where the device cannot be put up.
 BroughtBack bring_back(const InterfaceState&, bool patient);
 
 }  // namespace squall::links

@@ -58,7 +58,8 @@ std::optional<InterfaceState> read_state(const std::string& name) {
   if (link == links.end()) return {};
   InterfaceState out{.link = *link, .uppers = uppers_of(*link, links), .tables = {}};
   Devices devices{.down = {link->index}, .dark = {}};
-  for (auto& upper : out.uppers) (upper.goes_down ? devices.down : devices.dark).insert(upper.link.index);
+  for (auto& upper : out.uppers)
+    (upper.goes_down ? devices.down : devices.dark).insert(upper.link.index);
   out.tables = read_tables(devices);
   return out;
 }
@@ -74,12 +75,17 @@ bool leads_to(const InterfaceState& state, const std::string& address) {
   if (!targets) return false;
   const auto devices = cut_off(state);
   return std::any_of(targets->begin(), targets->end(), [&](auto& target) {
-    return std::any_of(devices.begin(), devices.end(), [way = way_to(target)](auto& link) { return link.index == way; });
+    return std::any_of(devices.begin(), devices.end(),
+                       [way = way_to(target)](auto& link) { return link.index == way; });
   });
 }
 
-void set_up(std::uint32_t index, bool up) { change(index, up ? IFF_UP : 0, IFF_UP, {}); }
-void set_mtu(std::uint32_t index, std::uint32_t mtu) { change(index, 0, 0, mtu); }
+void set_up(std::uint32_t index, bool up) {
+  change(index, up ? IFF_UP : 0, IFF_UP, {});
+}
+void set_mtu(std::uint32_t index, std::uint32_t mtu) {
+  change(index, 0, 0, mtu);
+}
 
 void set_loose(std::uint32_t vlan, bool loose) {
   netlink::Socket route{NETLINK_ROUTE};

@@ -1,5 +1,5 @@
-// What goes down with a network device: itself, what the kernel forgets of it, and devices that stand on it; kept, so that
-// all of it comes back.
+// What goes down with a network device: itself, what the kernel forgets of it, and devices that stand on it;
+// kept, so that all of it comes back.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "injector/change/inverse.hpp"
 #include "injector/host/interfaces/device_tables.hpp"
 #include "injector/host/netlink/links.hpp"
 #include "injector/host/netlink/uppers.hpp"
-#include "injector/change/inverse.hpp"
 
 namespace squall::links {
 

@@ -17,11 +17,14 @@ namespace {
 
 std::string address(std::span<const std::byte> bytes) {
   std::array<char, INET6_ADDRSTRLEN> out{};
-  if (bytes.size() == 4 || bytes.size() == 16) ::inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), out.data(), out.size());
+  if (bytes.size() == 4 || bytes.size() == 16)
+    ::inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), out.data(), out.size());
   return out.data();
 }
 
-std::string address(const Kept& thing, int attribute) { return address(netlink::payload(thing.find(static_cast<std::uint16_t>(attribute)))); }
+std::string address(const Kept& thing, int attribute) {
+  return address(netlink::payload(thing.find(static_cast<std::uint16_t>(attribute))));
+}
 
 std::string device(std::uint32_t index) {
   std::array<char, IF_NAMESIZE> name{};
@@ -36,15 +39,22 @@ std::string via(const nlattr* gateway, const nlattr* other_family) {
 }
 
 // Two kinds of them carry a family only in the command.
-std::string ip(int family) { return family == AF_INET6 ? "ip -6" : "ip"; }
+std::string ip(int family) {
+  return family == AF_INET6 ? "ip -6" : "ip";
+}
 
 std::string type_text(unsigned type) {
-  constexpr std::array<const char*, 12> names{"", "", "local ", "broadcast ", "anycast ", "multicast ", "blackhole ", "unreachable ", "prohibit ", "throw ", "nat ", ""};
+  constexpr std::array<const char*, 12> names{"",          "",           "local ",     "broadcast ",
+                                              "anycast ",  "multicast ", "blackhole ", "unreachable ",
+                                              "prohibit ", "throw ",     "nat ",       ""};
   return type < names.size() ? names[type] : "";
 }
 
 std::string metrics_text(const nlattr* metrics) {
-  constexpr std::array<const char*, 18> names{"", "", "mtu", "window", "rtt", "rttvar", "ssthresh", "cwnd", "advmss", "reordering", "hoplimit", "initcwnd", "features", "rto_min", "initrwnd", "quickack", "congctl", ""};
+  constexpr std::array<const char*, 18> names{"",         "",         "mtu",      "window",  "rtt",
+                                              "rttvar",   "ssthresh", "cwnd",     "advmss",  "reordering",
+                                              "hoplimit", "initcwnd", "features", "rto_min", "initrwnd",
+                                              "quickack", "congctl",  ""};
   std::uint32_t locked = 0;
   if (const auto* lock = netlink::find(metrics, RTAX_LOCK)) locked = mnl_attr_get_u32(lock);
   std::string out;
@@ -52,12 +62,14 @@ std::string metrics_text(const nlattr* metrics) {
     const auto type = mnl_attr_get_type(one);
     if (type == RTAX_LOCK || type >= names.size() || !*names[type]) return;
     // ip(8) locks the smallest timeout by itself.
-    const auto name = fmt::format(" {}{}", names[type], type != RTAX_RTO_MIN && locked >> type & 1 ? " lock" : "");
+    const auto name =
+        fmt::format(" {}{}", names[type], type != RTAX_RTO_MIN && locked >> type & 1 ? " lock" : "");
     if (type == RTAX_CC_ALGO) out += name + " " + std::string(netlink::text(one));
     if (type == RTAX_FEATURES || type == RTAX_CC_ALGO) return;
     // The kernel counts round trips in eighths and quarters of a millisecond.
     const auto unit = type == RTAX_RTT ? 8U : type == RTAX_RTTVAR ? 4U : 1U;
-    out += fmt::format("{} {}{}", name, mnl_attr_get_u32(one) / unit, type == RTAX_RTT || type == RTAX_RTTVAR || type == RTAX_RTO_MIN ? "ms" : "");
+    out += fmt::format("{} {}{}", name, mnl_attr_get_u32(one) / unit,
+                       type == RTAX_RTT || type == RTAX_RTTVAR || type == RTAX_RTO_MIN ? "ms" : "");
   });
   return out;
 }
@@ -74,7 +86,9 @@ std::string hops_text(const Kept& route) {
       if (mnl_attr_get_type(one) == RTA_GATEWAY) gateway = one;
       if (mnl_attr_get_type(one) == RTA_VIA) other = one;
     });
-    out += fmt::format(" nexthop{} dev {} weight {}{}", via(gateway, other), device(static_cast<std::uint32_t>(hop.rtnh_ifindex)), hop.rtnh_hops + 1, hop.rtnh_flags & RTNH_F_ONLINK ? " onlink" : "");
+    out += fmt::format(" nexthop{} dev {} weight {}{}", via(gateway, other),
+                       device(static_cast<std::uint32_t>(hop.rtnh_ifindex)), hop.rtnh_hops + 1,
+                       hop.rtnh_flags & RTNH_F_ONLINK ? " onlink" : "");
     rest = rest.subspan(std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), rest.size()));
   }
   return out;
@@ -83,18 +97,23 @@ std::string hops_text(const Kept& route) {
 std::string route_command(const Kept& route, const std::string& verb) {
   const auto header = route.header<rtmsg>();
   const auto target = address(route, RTA_DST);
-  auto out = fmt::format("{} route {} {}{}", ip(header.rtm_family), verb, type_text(header.rtm_type), target.empty() ? "default" : fmt::format("{}/{}", target, header.rtm_dst_len));
-  if (const auto from = address(route, RTA_SRC); !from.empty()) out += fmt::format(" from {}/{}", from, header.rtm_src_len);
+  auto out = fmt::format("{} route {} {}{}", ip(header.rtm_family), verb, type_text(header.rtm_type),
+                         target.empty() ? "default" : fmt::format("{}/{}", target, header.rtm_dst_len));
+  if (const auto from = address(route, RTA_SRC); !from.empty())
+    out += fmt::format(" from {}/{}", from, header.rtm_src_len);
   if (header.rtm_tos) out += fmt::format(" tos {:#x}", header.rtm_tos);
   if (const auto id = route.number(RTA_NH_ID)) out += fmt::format(" nhid {}", id);
   out += via(route.find(RTA_GATEWAY), route.find(RTA_VIA));
   if (route.find(RTA_OIF)) out += " dev " + device(route.number(RTA_OIF));
-  out += fmt::format(" table {} proto {}", route.find(RTA_TABLE) ? route.number(RTA_TABLE) : header.rtm_table, header.rtm_protocol);
+  out += fmt::format(" table {} proto {}", route.find(RTA_TABLE) ? route.number(RTA_TABLE) : header.rtm_table,
+                     header.rtm_protocol);
   if (header.rtm_family == AF_INET) out += fmt::format(" scope {}", header.rtm_scope);
   if (route.find(RTA_PRIORITY)) out += fmt::format(" metric {}", route.number(RTA_PRIORITY));
   if (const auto source = address(route, RTA_PREFSRC); !source.empty()) out += " src " + source;
-  if (const auto* preference = route.find(RTA_PREF); preference && mnl_attr_get_u8(preference)) out += mnl_attr_get_u8(preference) == 1 ? " pref high" : " pref low";
-  out += metrics_text(route.find(RTA_METRICS)) + (header.rtm_flags & RTNH_F_ONLINK && route.find(RTA_OIF) ? " onlink" : "") + hops_text(route);
+  if (const auto* preference = route.find(RTA_PREF); preference && mnl_attr_get_u8(preference))
+    out += mnl_attr_get_u8(preference) == 1 ? " pref high" : " pref low";
+  out += metrics_text(route.find(RTA_METRICS)) +
+         (header.rtm_flags & RTNH_F_ONLINK && route.find(RTA_OIF) ? " onlink" : "") + hops_text(route);
   return out + (route.find(RTA_ENCAP) ? " encap …" : "");
 }
 
@@ -102,8 +121,15 @@ std::string address_command(const Kept& thing, const std::string& verb) {
   const auto header = thing.header<ifaddrmsg>();
   const auto flags = thing.find(IFA_FLAGS) ? thing.number(IFA_FLAGS) : header.ifa_flags;
   const auto peer = address(thing, IFA_ADDRESS), local = address(thing, IFA_LOCAL);
-  auto out = fmt::format("{} address {} {}/{} dev {}", ip(header.ifa_family), verb, local.empty() ? peer : local + " peer " + peer, header.ifa_prefixlen, device(header.ifa_index));
-  constexpr std::array<std::pair<std::uint32_t, const char*>, 5> words{{{IFA_F_NODAD, " nodad"}, {IFA_F_NOPREFIXROUTE, " noprefixroute"}, {IFA_F_HOMEADDRESS, " home"}, {IFA_F_MANAGETEMPADDR, " mngtmpaddr"}, {IFA_F_MCAUTOJOIN, " autojoin"}}};
+  auto out = fmt::format("{} address {} {}/{} dev {}", ip(header.ifa_family), verb,
+                         local.empty() ? peer : local + " peer " + peer, header.ifa_prefixlen,
+                         device(header.ifa_index));
+  constexpr std::array<std::pair<std::uint32_t, const char*>, 5> words{
+      {{IFA_F_NODAD, " nodad"},
+       {IFA_F_NOPREFIXROUTE, " noprefixroute"},
+       {IFA_F_HOMEADDRESS, " home"},
+       {IFA_F_MANAGETEMPADDR, " mngtmpaddr"},
+       {IFA_F_MCAUTOJOIN, " autojoin"}}};
   for (auto& [flag, word] : words)
     if (flags & flag) out += word;
   if (!thing.find(IFA_CACHEINFO)) return out;
@@ -125,9 +151,12 @@ std::string group_text(const Kept& nexthop) {
   const auto* resilient = nexthop.find(NHA_RES_GROUP);
   if (!resilient) return out;
   out += " type resilient";
-  if (const auto* buckets = netlink::find(resilient, NHA_RES_GROUP_BUCKETS)) out += fmt::format(" buckets {}", mnl_attr_get_u16(buckets));
-  for (auto [type, word] : {std::pair{NHA_RES_GROUP_IDLE_TIMER, "idle_timer"}, std::pair{NHA_RES_GROUP_UNBALANCED_TIMER, "unbalanced_timer"}})
-    if (const auto* ticks = netlink::find(resilient, static_cast<std::uint16_t>(type))) out += fmt::format(" {} {}", word, mnl_attr_get_u32(ticks) / 100);  // USER_HZ
+  if (const auto* buckets = netlink::find(resilient, NHA_RES_GROUP_BUCKETS))
+    out += fmt::format(" buckets {}", mnl_attr_get_u16(buckets));
+  for (auto [type, word] : {std::pair{NHA_RES_GROUP_IDLE_TIMER, "idle_timer"},
+                            std::pair{NHA_RES_GROUP_UNBALANCED_TIMER, "unbalanced_timer"}})
+    if (const auto* ticks = netlink::find(resilient, static_cast<std::uint16_t>(type)))
+      out += fmt::format(" {} {}", word, mnl_attr_get_u32(ticks) / 100);  // USER_HZ
   return out;
 }
 
@@ -143,15 +172,18 @@ std::string nexthop_command(const Kept& nexthop, const std::string& verb) {
 
 std::string hardware_address(std::span<const std::byte> bytes) {
   std::string out;
-  for (auto byte : bytes) out += fmt::format("{}{:02x}", out.empty() ? "" : ":", static_cast<unsigned>(byte));
+  for (auto byte : bytes)
+    out += fmt::format("{}{:02x}", out.empty() ? "" : ":", static_cast<unsigned>(byte));
   return out;
 }
 
 std::string neighbour_command(const Kept& neighbour, const std::string& verb) {
   const auto header = neighbour.header<ndmsg>();
   const bool proxy = header.ndm_flags & NTF_PROXY;
-  auto out = fmt::format("{} neighbour {} {}{} dev {}", ip(header.ndm_family), verb, proxy ? "proxy " : "", address(neighbour, NDA_DST), device(static_cast<std::uint32_t>(header.ndm_ifindex)));
-  if (const auto at = hardware_address(netlink::payload(neighbour.find(NDA_LLADDR))); !proxy && !at.empty()) out += " lladdr " + at;
+  auto out = fmt::format("{} neighbour {} {}{} dev {}", ip(header.ndm_family), verb, proxy ? "proxy " : "",
+                         address(neighbour, NDA_DST), device(static_cast<std::uint32_t>(header.ndm_ifindex)));
+  if (const auto at = hardware_address(netlink::payload(neighbour.find(NDA_LLADDR))); !proxy && !at.empty())
+    out += " lladdr " + at;
   if (!proxy) out += " nud permanent";
   return out + (header.ndm_flags & NTF_ROUTER ? " router" : "");
 }

@@ -12,14 +12,18 @@
 namespace squall::links {
 namespace {
 
-bool among(std::uint32_t value, std::span<const std::uint32_t> values) { return std::find(values.begin(), values.end(), value) != values.end(); }
+bool among(std::uint32_t value, std::span<const std::uint32_t> values) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
 
 // Where a route says its MTU; nullptr where it does not, or is none of IPv6.
 char* mtu_within(Kept& route) {
   if (route.header<rtmsg>().rtm_family != AF_INET6 || route.shares_key) return nullptr;
   const auto* mtu = netlink::find(route.find(RTA_METRICS), RTAX_MTU);
   // The bytes are the route's own.
-  return mtu && netlink::payload(mtu).size() == sizeof(std::uint32_t) ? reinterpret_cast<char*>(const_cast<nlattr*>(mtu)) + NLA_HDRLEN : nullptr;
+  return mtu && netlink::payload(mtu).size() == sizeof(std::uint32_t)
+             ? reinterpret_cast<char*>(const_cast<nlattr*>(mtu)) + NLA_HDRLEN
+             : nullptr;
 }
 
 // Its MTU, which is taken out of it, so that what is left can be compared.
@@ -36,8 +40,11 @@ std::uint32_t take_mtu(Kept& route) {
 
 bool put_back_ipv6_mtu(const Link& as_it_was, std::span<const std::uint32_t> made) {
   const auto now = as_it_was.ipv6_mtu ? find_again(as_it_was) : std::nullopt;
-  if (!now || now->ipv6_mtu == as_it_was.ipv6_mtu || as_it_was.ipv6_mtu > now->mtu || !among(now->ipv6_mtu, made)) return false;
-  write_file(fmt::format("/proc/sys/net/ipv6/conf/{}/mtu", now->name), std::to_string(as_it_was.ipv6_mtu), fmt::format("set net.ipv6.conf.{}.mtu", now->name));
+  if (!now || now->ipv6_mtu == as_it_was.ipv6_mtu || as_it_was.ipv6_mtu > now->mtu ||
+      !among(now->ipv6_mtu, made))
+    return false;
+  write_file(fmt::format("/proc/sys/net/ipv6/conf/{}/mtu", now->name), std::to_string(as_it_was.ipv6_mtu),
+             fmt::format("set net.ipv6.conf.{}.mtu", now->name));
   return true;
 }
 
@@ -51,7 +58,8 @@ std::vector<Kept> routes_with_mtu(const std::vector<Kept>& routes) {
 bool put_back_mtus(const std::vector<Kept>& as_they_were, std::span<const std::uint32_t> made) {
   if (as_they_were.empty()) return false;
   Devices of;
-  for (auto& route : as_they_were) of.down.insert(route.number(RTA_OIF));
+  for (auto& route : as_they_were)
+    of.down.insert(route.number(RTA_OIF));
   std::vector<std::pair<Kept, std::uint32_t>> there;
   for (auto& route : read_tables(of).routes) {
     auto rest = route;
@@ -64,7 +72,8 @@ bool put_back_mtus(const std::vector<Kept>& as_they_were, std::span<const std::u
     auto rest = before;
     const auto mtu = take_mtu(rest);
     for (auto& [now, now_mtu] : there)
-      if (now.same(rest) && now_mtu != mtu && among(now_mtu, made)) changed |= static_cast<bool>(make(route, before, NLM_F_CREATE | NLM_F_REPLACE));
+      if (now.same(rest) && now_mtu != mtu && among(now_mtu, made))
+        changed |= static_cast<bool>(make(route, before, NLM_F_CREATE | NLM_F_REPLACE));
   }
   return changed;
 }

@@ -51,7 +51,8 @@ Endpoint endpoint_of(std::uint8_t protocol, std::span<const std::uint8_t> addres
 std::optional<Endpoint> endpoint_of(std::uint8_t protocol, const sockaddr* given) {
   if (given->sa_family == AF_INET) {
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(given);
-    return endpoint_of(protocol, {reinterpret_cast<const std::uint8_t*>(&v4->sin_addr), 4}, ntohs(v4->sin_port));
+    return endpoint_of(protocol, {reinterpret_cast<const std::uint8_t*>(&v4->sin_addr), 4},
+                       ntohs(v4->sin_port));
   }
   if (given->sa_family != AF_INET6) return {};
   const auto* v6 = reinterpret_cast<const sockaddr_in6*>(given);
@@ -61,7 +62,8 @@ std::optional<Endpoint> endpoint_of(std::uint8_t protocol, const sockaddr* given
 std::string to_string(const Endpoint& endpoint) {
   char text[INET6_ADDRSTRLEN] = "";
   ::inet_ntop(endpoint.v6 ? AF_INET6 : AF_INET, endpoint.address.data(), text, sizeof text);
-  return fmt::format(fmt::runtime(endpoint.v6 ? "{} [{}]:{}" : "{} {}:{}"), endpoint.protocol == IPPROTO_UDP ? "udp" : "tcp", text, endpoint.port);
+  return fmt::format(fmt::runtime(endpoint.v6 ? "{} [{}]:{}" : "{} {}:{}"),
+                     endpoint.protocol == IPPROTO_UDP ? "udp" : "tcp", text, endpoint.port);
 }
 
 std::optional<Endpoint> parse_endpoint_of(std::string_view text) {
@@ -74,24 +76,33 @@ std::optional<Endpoint> parse_endpoint_of(std::string_view text) {
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   std::uint16_t port = 0;
   const auto digits = text.substr(colon + 1);
-  if (std::from_chars(digits.data(), digits.data() + digits.size(), port).ptr != digits.data() + digits.size() || port == 0) return {};
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), port).ptr !=
+          digits.data() + digits.size() ||
+      port == 0)
+    return {};
   std::array<std::uint8_t, 16> address{};
   const std::string name{host.substr(0, host.find('%'))};
   const std::uint8_t protocol = udp ? IPPROTO_UDP : IPPROTO_TCP;
-  if (::inet_pton(AF_INET, name.c_str(), address.data()) == 1) return endpoint_of(protocol, {address.data(), 4}, port);
-  if (::inet_pton(AF_INET6, name.c_str(), address.data()) == 1) return endpoint_of(protocol, {address.data(), 16}, port);
+  if (::inet_pton(AF_INET, name.c_str(), address.data()) == 1)
+    return endpoint_of(protocol, {address.data(), 4}, port);
+  if (::inet_pton(AF_INET6, name.c_str(), address.data()) == 1)
+    return endpoint_of(protocol, {address.data(), 16}, port);
   return {};
 }
 
 EndpointSet::EndpointSet() : words_(std::make_unique<std::atomic<std::uint64_t>[]>(bits / 64)) {}
 
-std::uint64_t EndpointSet::hash_of(const Endpoint& one) { return squall::hash_of(one.protocol, one.address.data(), one.v6, one.port); }
+std::uint64_t EndpointSet::hash_of(const Endpoint& one) {
+  return squall::hash_of(one.protocol, one.address.data(), one.v6, one.port);
+}
 
-// Most packets are of a connection that is known: then nothing is written that other processors would have to fetch.
+// Most packets are of a connection that is known: then nothing is written that other processors would have to
+// fetch.
 void EndpointSet::add(std::uint64_t hash) {
   auto& word = words_[hash % bits / 64];
   const auto bit = std::uint64_t{1} << (hash % 64);
-  if (!(word.load(std::memory_order_relaxed) & bit) && !(word.fetch_or(bit, std::memory_order_relaxed) & bit)) added_.fetch_add(1, std::memory_order_relaxed);
+  if (!(word.load(std::memory_order_relaxed) & bit) && !(word.fetch_or(bit, std::memory_order_relaxed) & bit))
+    added_.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool EndpointSet::has(const Endpoint& one) const {
@@ -104,7 +115,8 @@ void EndpointSet::add_ends_of(std::span<const char> packet) {
   if (packet.size() < 20) return;
   const bool v6 = bytes[0] >> 4 == 6;
   if (v6 && packet.size() < 40) return;
-  const bool group = v6 ? bytes[24] == 0xff : bytes[16] >> 4 == 14 || (bytes[16] & bytes[17] & bytes[18] & bytes[19]) == 0xff;
+  const bool group = v6 ? bytes[24] == 0xff
+                        : bytes[16] >> 4 == 14 || (bytes[16] & bytes[17] & bytes[18] & bytes[19]) == 0xff;
   // One thread adds: no other writes these.
   auto& count = group ? to_groups_ : to_one_;
   count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -15,7 +15,8 @@ struct sockaddr;
 
 namespace squall {
 
-// An address and a port of TCP or UDP. An IPv4 address that an IPv6 socket has (::ffff:10.0.0.1) is that IPv4 address.
+// An address and a port of TCP or UDP. An IPv4 address that an IPv6 socket has (::ffff:10.0.0.1) is that IPv4
+// address.
 struct Endpoint {
   std::uint8_t protocol = 0;  // IPPROTO_TCP, IPPROTO_UDP
   bool v6 = false;
@@ -30,13 +31,14 @@ std::optional<Endpoint> endpoint_of(std::uint8_t protocol, const sockaddr*);
 // From an address in network byte order, of 4 or 16 bytes.
 Endpoint endpoint_of(std::uint8_t protocol, std::span<const std::uint8_t> address, std::uint16_t port);
 
-// Takes any number of endpoints and forgets none. Of those that it was never given it knows a few by mistake: one in a
-// hundred where it was given 40,000. Written by one thread or several, read by others.
+// Takes any number of endpoints and forgets none. Of those that it was never given it knows a few by mistake:
+// one in a hundred where it was given 40,000. Written by one thread or several, read by others.
 class EndpointSet {
  public:
   EndpointSet();
   void add(const Endpoint& endpoint) { add(hash_of(endpoint)); }
-  // Both ends of a packet of TCP or UDP that begins with its network header; of others nothing. Counts where they go.
+  // Both ends of a packet of TCP or UDP that begins with its network header; of others nothing. Counts where
+  // they go.
   void add_ends_of(std::span<const char> packet);
   // Packets to one receiver each, and those to groups (multicast, broadcast), as hosts send them unasked.
   std::uint64_t to_one() const { return to_one_; }

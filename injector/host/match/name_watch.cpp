@@ -56,7 +56,8 @@ struct NameWatch::Name {
 };
 
 NameWatch::NameWatch(const std::vector<std::string>& names) {
-  for (auto& name : names) names_.push_back({name, Clock::now() + every, nullptr});
+  for (auto& name : names)
+    names_.push_back({name, Clock::now() + every, nullptr});
 }
 
 NameWatch::~NameWatch() = default;

@@ -1,5 +1,5 @@
-// Host names that are looked up again while something is in force, by threads of their own: getaddrinfo(3) waits for
-// servers that do not answer.
+// Host names that are looked up again while something is in force, by threads of their own: getaddrinfo(3)
+// waits for servers that do not answer.
 #pragma once
 
 #include <chrono>
@@ -25,8 +25,8 @@ class NameWatch {
     std::vector<Prefix> addresses;
     std::string error;  // "" or why there are none
   };
-  // What was found since it was asked last; begins the look-ups that are due, where the caller is: in its namespaces.
-  // Never waits.
+  // What was found since it was asked last; begins the look-ups that are due, where the caller is: in its
+  // namespaces. Never waits.
   std::vector<Found> look();
 
  private:

@@ -8,8 +8,8 @@
 
 namespace squall {
 
-// How long the header of IPv4 or IPv6 is at the beginning of these bytes, options and extensions included; 0 where they are
-// neither, or too few.
+// How long the header of IPv4 or IPv6 is at the beginning of these bytes, options and extensions included; 0
+// where they are neither, or too few.
 std::size_t network_header_size(std::span<const char> packet);
 
 // A piece of an IP packet that was cut on its way.

@@ -16,7 +16,8 @@ namespace squall {
 
 std::array<std::uint8_t, 16> Prefix::mask() const {
   std::array<std::uint8_t, 16> out{};
-  for (unsigned bit = 0; bit < length; ++bit) out[bit / 8] |= static_cast<std::uint8_t>(0x80 >> (bit % 8));
+  for (unsigned bit = 0; bit < length; ++bit)
+    out[bit / 8] |= static_cast<std::uint8_t>(0x80 >> (bit % 8));
   return out;
 }
 
@@ -30,7 +31,8 @@ bool Prefix::covers(const Prefix& other) const {
 
 tl::expected<Prefix, std::string> parse_prefix(std::string_view text) {
   const auto wrong = [&] {
-    return tl::unexpected(fmt::format("expected an address or a network such as 10.0.0.0/8 or fd00::/8, got \"{}\"", text));
+    return tl::unexpected(
+        fmt::format("expected an address or a network such as 10.0.0.0/8 or fd00::/8, got \"{}\"", text));
   };
   Prefix out;
   const auto slash = text.find('/');
@@ -57,7 +59,8 @@ tl::expected<Prefix, std::string> parse_prefix(std::string_view text) {
     out.length -= 96;
   }
   const auto mask = out.mask();
-  for (std::size_t i = 0; i < 16; ++i) out.address[i] &= mask[i];
+  for (std::size_t i = 0; i < 16; ++i)
+    out.address[i] &= mask[i];
   return out;
 }
 
@@ -70,7 +73,8 @@ std::string to_string(const Prefix& prefix) {
 tl::expected<std::vector<Prefix>, std::string> resolve_peers(const std::string& text) {
   if (auto prefix = parse_prefix(text)) return std::vector{*prefix};
   // What looks like a number or a network is a slip, not a name to ask a DNS server for.
-  if (text.empty() || text.find_first_of("/:") != std::string::npos || text.find_first_not_of("0123456789.") == std::string::npos)
+  if (text.empty() || text.find_first_of("/:") != std::string::npos ||
+      text.find_first_not_of("0123456789.") == std::string::npos)
     return tl::unexpected(parse_prefix(text).error());
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
@@ -95,12 +99,16 @@ tl::expected<std::vector<Prefix>, std::string> resolve_peers(const std::string& 
 }
 
 namespace {
-std::string_view side_text(Side side, std::string_view either, std::string_view source, std::string_view destination) {
+std::string_view side_text(Side side, std::string_view either, std::string_view source,
+                           std::string_view destination) {
   return side == Side::either ? either : side == Side::source ? source : destination;
 }
 }  // namespace
 
-bool has_ports(Protocol protocol) { return protocol == Protocol::any || protocol == Protocol::tcp || protocol == Protocol::udp || protocol == Protocol::sctp; }
+bool has_ports(Protocol protocol) {
+  return protocol == Protocol::any || protocol == Protocol::tcp || protocol == Protocol::udp ||
+         protocol == Protocol::sctp;
+}
 
 std::string to_string(Protocol protocol) {
   for (auto& [name, known] : protocol_names)
@@ -109,7 +117,8 @@ std::string to_string(Protocol protocol) {
 }
 
 std::vector<std::uint8_t> protocols_of(const PacketMatch& match, bool v6) {
-  if (match.protocol == Protocol::icmp) return {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
+  if (match.protocol == Protocol::icmp)
+    return {v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP}};
   if (match.protocol != Protocol::any) return {static_cast<std::uint8_t>(match.protocol)};
   if (!match.ports.empty()) return {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
   return {};
@@ -120,20 +129,25 @@ std::string to_string(const PacketMatch& match, bool every_peer) {
   std::vector<std::string> parts;
   if (!match.peers.empty()) {
     std::vector<std::string> peers;
-    for (auto& peer : match.peers) peers.push_back(to_string(peer));
+    for (auto& peer : match.peers)
+      peers.push_back(to_string(peer));
     if (!every_peer && peers.size() > 2 * shown) {
       peers.resize(shown);
       peers.push_back(fmt::format("others, {} peers in all", match.peers.size()));
     }
-    parts.push_back(fmt::format("{} {}", side_text(match.peer, "to or from", "from", "to"), fmt::join(peers, " or ")));
+    parts.push_back(
+        fmt::format("{} {}", side_text(match.peer, "to or from", "from", "to"), fmt::join(peers, " or ")));
   }
   for (auto& condition : match.ports)
-    parts.push_back(fmt::format("{} {}", side_text(condition.side, "port", "from port", "to port"), fmt::join(condition.ports, " or ")));
+    parts.push_back(fmt::format("{} {}", side_text(condition.side, "port", "from port", "to port"),
+                                fmt::join(condition.ports, " or ")));
   if (match.protocol != Protocol::any) parts.push_back(to_string(match.protocol));
   if (!match.left_out.empty()) {
     std::vector<std::string> peers;
-    for (auto& peer : match.left_out) peers.push_back(to_string(peer));
-    parts.push_back(fmt::format("but not {} {}", side_text(match.peer, "to or from", "from", "to"), fmt::join(peers, " or ")));
+    for (auto& peer : match.left_out)
+      peers.push_back(to_string(peer));
+    parts.push_back(fmt::format("but not {} {}", side_text(match.peer, "to or from", "from", "to"),
+                                fmt::join(peers, " or ")));
   }
   return fmt::format("{}", fmt::join(parts, ", "));
 }

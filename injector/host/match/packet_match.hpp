@@ -30,9 +30,24 @@ std::string to_string(const Prefix&);
 tl::expected<std::vector<Prefix>, std::string> resolve_peers(const std::string&);
 
 // By its number (IANA); icmp is that of either family.
-enum class Protocol : std::uint16_t { icmp = 1, tcp = 6, udp = 17, gre = 47, esp = 50, ah = 51, sctp = 132, any = 256 };
-constexpr std::array<std::pair<std::string_view, Protocol>, 8> protocol_names{{{"any", Protocol::any}, {"tcp", Protocol::tcp}, {"udp", Protocol::udp}, {"icmp", Protocol::icmp},
-                                                                               {"sctp", Protocol::sctp}, {"gre", Protocol::gre}, {"esp", Protocol::esp}, {"ah", Protocol::ah}}};
+enum class Protocol : std::uint16_t {
+  icmp = 1,
+  tcp = 6,
+  udp = 17,
+  gre = 47,
+  esp = 50,
+  ah = 51,
+  sctp = 132,
+  any = 256
+};
+constexpr std::array<std::pair<std::string_view, Protocol>, 8> protocol_names{{{"any", Protocol::any},
+                                                                               {"tcp", Protocol::tcp},
+                                                                               {"udp", Protocol::udp},
+                                                                               {"icmp", Protocol::icmp},
+                                                                               {"sctp", Protocol::sctp},
+                                                                               {"gre", Protocol::gre},
+                                                                               {"esp", Protocol::esp},
+                                                                               {"ah", Protocol::ah}}};
 std::string to_string(Protocol);  // "tcp", "protocol 89"
 bool has_ports(Protocol);
 enum class Side { either, source, destination };
@@ -58,8 +73,8 @@ struct PacketMatch {
 // The transport protocols of packets that match; none: every one.
 std::vector<std::uint8_t> protocols_of(const PacketMatch&, bool v6);
 
-// "to 10.0.0.0/8, port 6379, tcp"; empty where every packet matches. Of many peers only some are named, with their number,
-// unless all are wanted.
+// "to 10.0.0.0/8, port 6379, tcp"; empty where every packet matches. Of many peers only some are named, with
+// their number, unless all are wanted.
 std::string to_string(const PacketMatch&, bool every_peer = false);
 
 }  // namespace squall

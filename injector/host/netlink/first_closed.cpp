@@ -31,9 +31,11 @@ Fd receive(int from) {
 // Leaves the thread a table of its own with this descriptor and the first three, which lead nowhere.
 bool keep_only(int fd) {
   constexpr int standard = 3;
-  if (fd < standard || ::close_range(static_cast<unsigned>(fd) + 1, ~0U, CLOSE_RANGE_UNSHARE) != 0) return false;
+  if (fd < standard || ::close_range(static_cast<unsigned>(fd) + 1, ~0U, CLOSE_RANGE_UNSHARE) != 0)
+    return false;
   ::close_range(0, static_cast<unsigned>(fd) - 1, 0);
-  for (int i = 0; i < standard; ++i) ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int i = 0; i < standard; ++i)
+    ::open("/dev/null", O_RDWR | O_CLOEXEC);
   return true;
 }
 
@@ -87,7 +89,9 @@ class Keeper {
     std::promise<bool> ready;
     auto works = ready.get_future();
     try {
-      std::thread{[this, end = inside.get(), ready = std::move(ready)]() mutable { serve(end, ready); }}.detach();
+      std::thread{[this, end = inside.get(), ready = std::move(ready)]() mutable {
+        serve(end, ready);
+      }}.detach();
     } catch (const std::exception&) {
       return false;
     }

@@ -1,4 +1,5 @@
-// A netlink socket whose end, and with it that of the tables that it owns, is not kept waiting when this process dies.
+// A netlink socket whose end, and with it that of the tables that it owns, is not kept waiting when this
+// process dies.
 #pragma once
 
 #include <memory>
@@ -7,9 +8,10 @@
 
 namespace squall {
 
-// The last thread of a dying process closes its descriptors, once all memory is given back: milliseconds, and each thread waits for
-// a processor before that (do_exit in kernel/exit.c). This socket is in a table of descriptors that one thread has for itself, with
-// nearly nothing to give back and of the highest priority. Where the host allows no such thread it is the first of the others.
+// The last thread of a dying process closes its descriptors, once all memory is given back: milliseconds, and
+// each thread waits for a processor before that (do_exit in kernel/exit.c). This socket is in a table of
+// descriptors that one thread has for itself, with nearly nothing to give back and of the highest priority.
+// Where the host allows no such thread it is the first of the others.
 class FirstClosed {
  public:
   // The socket must not be in use; nobody but the new object may have its descriptor.

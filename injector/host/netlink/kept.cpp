@@ -10,8 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/process.hpp"
 #include "injector/change/records.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall::links {
 namespace {
@@ -31,7 +31,8 @@ std::size_t header_size(std::uint16_t type) {
 
 std::string to_hex(const std::vector<char>& bytes) {
   std::string out;
-  for (unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
+  for (unsigned char byte : bytes)
+    out += fmt::format("{:02x}", byte);
   return out;
 }
 
@@ -60,18 +61,24 @@ const nlattr* Kept::find(std::uint16_t wanted) const {
   return out;
 }
 
-std::uint32_t Kept::number(std::uint16_t wanted) const { return netlink::value<std::uint32_t>(find(wanted)); }
+std::uint32_t Kept::number(std::uint16_t wanted) const {
+  return netlink::value<std::uint32_t>(find(wanted));
+}
 
-Kept keep(const nlmsghdr* message, std::span<const std::byte> header, std::initializer_list<std::uint16_t> left_out) {
+Kept keep(const nlmsghdr* message, std::span<const std::byte> header,
+          std::initializer_list<std::uint16_t> left_out) {
   Kept out{.type = message->nlmsg_type, .payload = std::vector<char>(NLMSG_ALIGN(header.size()))};
   std::memcpy(out.payload.data(), header.data(), header.size());
-  const auto all = std::span(static_cast<const std::byte*>(mnl_nlmsg_get_payload(message)), mnl_nlmsg_get_payload_len(message));
-  netlink::each_attribute(all.subspan(std::min(out.payload.size(), all.size())), [&](const nlattr* attribute) {
-    if (std::find(left_out.begin(), left_out.end(), mnl_attr_get_type(attribute)) != left_out.end()) return;
-    const auto* bytes = reinterpret_cast<const char*>(attribute);
-    out.payload.insert(out.payload.end(), bytes, bytes + attribute->nla_len);
-    out.payload.resize(NLMSG_ALIGN(out.payload.size()));
-  });
+  const auto all = std::span(static_cast<const std::byte*>(mnl_nlmsg_get_payload(message)),
+                             mnl_nlmsg_get_payload_len(message));
+  netlink::each_attribute(
+      all.subspan(std::min(out.payload.size(), all.size())), [&](const nlattr* attribute) {
+        if (std::find(left_out.begin(), left_out.end(), mnl_attr_get_type(attribute)) != left_out.end())
+          return;
+        const auto* bytes = reinterpret_cast<const char*>(attribute);
+        out.payload.insert(out.payload.end(), bytes, bytes + attribute->nla_len);
+        out.payload.resize(NLMSG_ALIGN(out.payload.size()));
+      });
   return out;
 }
 
@@ -91,7 +98,8 @@ Kept kept_from(const boost::json::object& record) {
 
 netlink::Answer make(netlink::Socket& route, const Kept& kept, std::uint16_t flags) {
   netlink::Messages messages;
-  messages.begin(kept.type, static_cast<std::uint16_t>(NLM_F_ACK | flags), std::as_bytes(std::span(kept.payload)));
+  messages.begin(kept.type, static_cast<std::uint16_t>(NLM_F_ACK | flags),
+                 std::as_bytes(std::span(kept.payload)));
   if (kept.until) {
     constexpr std::int64_t second = 1'000'000'000;
     const auto left = (kept.until - boottime_ns() + second / 2) / second;

@@ -9,16 +9,18 @@
 
 #include <fmt/format.h>
 
+#include "injector/change/records.hpp"
 #include "injector/host/netlink/netlink.hpp"
 #include "injector/host/netlink/netlink_dump.hpp"
 #include "injector/system/network_namespace.hpp"
-#include "injector/change/records.hpp"
 
 namespace squall::links {
 namespace {
 
 bool loosely_bound(const nlattr* info) {
-  return netlink::value<ifla_vlan_flags>(netlink::find(netlink::find(info, IFLA_INFO_DATA), IFLA_VLAN_FLAGS)).flags & VLAN_FLAG_LOOSE_BINDING;
+  return netlink::value<ifla_vlan_flags>(netlink::find(netlink::find(info, IFLA_INFO_DATA), IFLA_VLAN_FLAGS))
+             .flags &
+         VLAN_FLAG_LOOSE_BINDING;
 }
 
 std::uint32_t ipv6_mtu(const nlattr* settings) {
@@ -48,11 +50,14 @@ Link link_of(const nlmsghdr* message) {
   link.name = netlink::text(netlink::find(message, sizeof *info, IFLA_IFNAME));
   link.alias = netlink::text(netlink::find(message, sizeof *info, IFLA_IFALIAS));
   link.altnames = altnames_of(netlink::find(message, sizeof *info, IFLA_PROP_LIST));
-  if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO)) link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
+  if (auto* nest = netlink::find(message, sizeof *info, IFLA_LINKINFO))
+    link.kind = netlink::text(netlink::find(nest, IFLA_INFO_KIND));
   if (link.kind == "vlan") link.loose = loosely_bound(netlink::find(message, sizeof *info, IFLA_LINKINFO));
   link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));
-  if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID)) link.lower_namespace = netlink::value<int>(elsewhere);
-  if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = mnl_attr_get_u32(master);
+  if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID))
+    link.lower_namespace = netlink::value<int>(elsewhere);
+  if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER))
+    link.master = mnl_attr_get_u32(master);
   if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
   link.ipv6_mtu = ipv6_mtu(netlink::find(netlink::find(message, sizeof *info, IFLA_AF_SPEC), AF_INET6));
   return link;
@@ -64,7 +69,8 @@ std::vector<Link> all() {
   std::vector<Link> out;
   netlink::Dumper dumper{NETLINK_ROUTE};
   const ifinfomsg request{};
-  dumper.dump(RTM_GETLINK, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) { out.push_back(link_of(message)); });
+  dumper.dump(RTM_GETLINK, std::as_bytes(std::span(&request, 1)),
+              [&](const nlmsghdr* message) { out.push_back(link_of(message)); });
   return out;
 }
 
@@ -107,7 +113,8 @@ Traffic traffic(std::uint32_t index) {
   return {counted.rx_packets, counted.tx_packets, counted.rx_dropped, counted.tx_dropped};
 }
 
-Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace, pid_t in) {
+Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace,
+                pid_t in) {
   return {"link.delete", {{"name", name}, {"alias", alias}, {"netns", network_namespace}, {"pid", in}}};
 }
 
@@ -116,9 +123,12 @@ Inverse removal(const std::string& name, const std::string& alias, std::uint64_t
 namespace squall::undo {
 namespace {
 
-std::string describe(const boost::json::object& with) { return fmt::format("remove the device {}", text_of(with, "name")); }
+std::string describe(const boost::json::object& with) {
+  return fmt::format("remove the device {}", text_of(with, "name"));
+}
 
-// Another device of its name is not ours to touch; it goes with the process that made it, whatever its name is.
+// Another device of its name is not ours to touch; it goes with the process that made it, whatever its name
+// is.
 Undone remove(const boost::json::object& with) {
   const auto name = text_of(with, "name");
   const auto link = links::find(name);
@@ -131,10 +141,13 @@ Undone remove(const boost::json::object& with) {
   const auto answer = route.exchange(messages);
   if (answer) return {};
   if (answer.error == ENODEV) return {UndoOutcome::already, "", ""};
-  return {UndoOutcome::failed, fmt::format("remove the device {}: {}", name, answer.text()), fmt::format("ip link delete {}", name)};
+  return {UndoOutcome::failed, fmt::format("remove the device {}: {}", name, answer.text()),
+          fmt::format("ip link delete {}", name)};
 }
 
-Undone carry_out(const boost::json::object& with) { return in_namespace_of(with, remove); }
+Undone carry_out(const boost::json::object& with) {
+  return in_namespace_of(with, remove);
+}
 
 }  // namespace
 

@@ -15,7 +15,9 @@
 namespace squall::netlink {
 
 namespace {
-constexpr std::size_t aligned(std::size_t size) { return (size + 3) & ~std::size_t{3}; }
+constexpr std::size_t aligned(std::size_t size) {
+  return (size + 3) & ~std::size_t{3};
+}
 std::atomic<std::uint32_t> next_sequence{1};
 }  // namespace
 
@@ -53,11 +55,18 @@ void Messages::text(std::uint16_t attribute, std::string_view value) {
   bytes(attribute, terminated.c_str(), terminated.size() + 1);
 }
 
-void Messages::be16(std::uint16_t attribute, std::uint16_t value) { u16(attribute, htons(value)); }
-void Messages::be32(std::uint16_t attribute, std::uint32_t value) { u32(attribute, htonl(value)); }
-void Messages::be64(std::uint16_t attribute, std::uint64_t value) { u64(attribute, htobe64(value)); }
+void Messages::be16(std::uint16_t attribute, std::uint16_t value) {
+  u16(attribute, htons(value));
+}
+void Messages::be32(std::uint16_t attribute, std::uint32_t value) {
+  u32(attribute, htonl(value));
+}
+void Messages::be64(std::uint16_t attribute, std::uint64_t value) {
+  u64(attribute, htobe64(value));
+}
 
-Messages::Nest::Nest(Messages& messages, std::uint16_t attribute) : messages_(messages), at_(messages.buffer_.size()) {
+Messages::Nest::Nest(Messages& messages, std::uint16_t attribute)
+    : messages_(messages), at_(messages.buffer_.size()) {
   const nlattr head{0, static_cast<std::uint16_t>(attribute | NLA_F_NESTED)};
   messages_.raw(&head, sizeof head);
 }
@@ -99,7 +108,9 @@ void Socket::close_first() {
   if (const int fd = ::fcntl(fd_.get(), F_DUPFD_CLOEXEC, behind); fd >= 0) fd_ = Fd{fd};
 }
 
-void Socket::close_last() { fd_ = among_the_last(std::move(fd_)); }
+void Socket::close_last() {
+  fd_ = among_the_last(std::move(fd_));
+}
 
 namespace {
 
@@ -113,20 +124,23 @@ std::string words_of(const nlmsghdr* head) {
     const auto* attribute = reinterpret_cast<const nlattr*>(bytes + at);
     if (attribute->nla_len < sizeof(nlattr) || at + attribute->nla_len > head->nlmsg_len) break;
     if (attribute->nla_type == NLMSGERR_ATTR_MSG)
-      return {bytes + at + sizeof(nlattr), strnlen(bytes + at + sizeof(nlattr), attribute->nla_len - sizeof(nlattr))};
+      return {bytes + at + sizeof(nlattr),
+              strnlen(bytes + at + sizeof(nlattr), attribute->nla_len - sizeof(nlattr))};
     at += aligned(attribute->nla_len);
   }
   return "";
 }
 
-// The kernel takes no message that is longer than the socket's buffer for sending (netlink_sendmsg in net/netlink/af_netlink.c),
-// 212,992 bytes by default. It doubles what is asked for, and forces it for CAP_NET_ADMIN alone.
+// The kernel takes no message that is longer than the socket's buffer for sending (netlink_sendmsg in
+// net/netlink/af_netlink.c), 212,992 bytes by default. It doubles what is asked for, and forces it for
+// CAP_NET_ADMIN alone.
 void make_room(int fd, std::size_t size) {
   int room = 0;
   socklen_t length = sizeof room;
   const auto wanted = static_cast<int>(size + 1024);
   if (::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, &length) == 0 && room >= wanted) return;
-  if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted) != 0) ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+  if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted) != 0)
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
 }
 
 }  // namespace
@@ -135,7 +149,8 @@ Answer Socket::exchange(Messages& messages, const std::function<void(const nlmsg
   const auto data = messages.data();
   make_room(fd_.get(), data.size());
   const sockaddr_nl kernel{AF_NETLINK, 0, 0, 0};
-  if (::sendto(fd_.get(), data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0)
+  if (::sendto(fd_.get(), data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&kernel),
+               sizeof kernel) < 0)
     return {errno, ""};
   Answer result;
   alignas(nlmsghdr) std::array<char, 16384> answer;
@@ -145,7 +160,8 @@ Answer Socket::exchange(Messages& messages, const std::function<void(const nlmsg
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return result.error ? result : Answer{errno, ""};
     auto left = NLMSG_ALIGN(static_cast<std::uint32_t>(got));
-    for (auto* head = reinterpret_cast<nlmsghdr*>(answer.data()); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) {
+    for (auto* head = reinterpret_cast<nlmsghdr*>(answer.data()); NLMSG_OK(head, left);
+         head = NLMSG_NEXT(head, left)) {
       if (head->nlmsg_type != NLMSG_ERROR && each) each(head);
       if (head->nlmsg_type != NLMSG_ERROR || head->nlmsg_seq < messages.first_sequence()) continue;
       const auto error = -static_cast<nlmsgerr*>(NLMSG_DATA(head))->error;

@@ -16,7 +16,8 @@
 
 namespace squall::netlink {
 
-// Messages in a row, sent in one datagram. Attributes are in the host's byte order unless the name says otherwise.
+// Messages in a row, sent in one datagram. Attributes are in the host's byte order unless the name says
+// otherwise.
 class Messages {
  public:
   template <class Header>
@@ -73,13 +74,15 @@ struct Answer {
   std::string text() const;  // "No such file or directory (Specified qdisc kind is unknown)"
 };
 
-// A netlink socket in the network namespace of the thread that makes it; throws std::runtime_error where refused.
+// A netlink socket in the network namespace of the thread that makes it; throws std::runtime_error where
+// refused.
 class Socket {
  public:
   explicit Socket(int protocol);
   explicit Socket(Fd made) : fd_(std::move(made)) {}
   int fd() const { return fd_.get(); }
-  // Moves it behind the other descriptors: the kernel closes those of a dying process from the last to the first.
+  // Moves it behind the other descriptors: the kernel closes those of a dying process from the last to the
+  // first.
   void close_first();
   // … or after all others that are made from now on.
   void close_last();

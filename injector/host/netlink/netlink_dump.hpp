@@ -36,7 +36,8 @@ std::span<const std::byte> payload(const nlattr*);
 template <class T>
 T value(const nlattr* attribute) {
   T out{};
-  if (const auto bytes = payload(attribute); !bytes.empty()) std::memcpy(&out, bytes.data(), std::min(bytes.size(), sizeof out));
+  if (const auto bytes = payload(attribute); !bytes.empty())
+    std::memcpy(&out, bytes.data(), std::min(bytes.size(), sizeof out));
   return out;
 }
 void each_attribute(std::span<const std::byte> bytes, const std::function<void(const nlattr*)>& each);

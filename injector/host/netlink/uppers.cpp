@@ -14,12 +14,16 @@
 
 namespace squall::links {
 
-// vlan_device_event and dsa_user_netdevice_event close them with their lower device; in a VLAN's case but for loose binding.
-bool closes_with_lower(const Link& link) { return (link.kind == "vlan" && !link.loose) || link.kind == "dsa"; }
+// vlan_device_event and dsa_user_netdevice_event close them with their lower device; in a VLAN's case but for
+// loose binding.
+bool closes_with_lower(const Link& link) {
+  return (link.kind == "vlan" && !link.loose) || link.kind == "dsa";
+}
 
 // Those that follow NETDEV_CHANGEMTU of their lower device, or of their ports.
 bool shrinks_with_lower(const Link& link) {
-  constexpr std::array<std::string_view, 7> kinds{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec", "bridge"};
+  constexpr std::array<std::string_view, 7> kinds{"vlan",   "macvlan", "macvtap", "ipvlan",
+                                                  "ipvtap", "macsec",  "bridge"};
   return std::find(kinds.begin(), kinds.end(), link.kind) != kinds.end();
 }
 
@@ -33,26 +37,34 @@ int number_of(const Fd& network_namespace) {
   messages.u32(NETNSA_FD, static_cast<std::uint32_t>(network_namespace.get()));
   int out = -1;
   route.exchange(messages, [&](const nlmsghdr* message) {
-    if (message->nlmsg_type == RTM_NEWNSID) out = netlink::value<int>(netlink::find(message, sizeof(rtgenmsg), NETNSA_NSID));
+    if (message->nlmsg_type == RTM_NEWNSID)
+      out = netlink::value<int>(netlink::find(message, sizeof(rtgenmsg), NETNSA_NSID));
   });
   return out;
 }
 
 bool only_port(const Link& port, const std::vector<Link>& all) {
-  return std::none_of(all.begin(), all.end(), [&](auto& other) { return other.master == port.master && other.index != port.index && other.up; });
+  return std::none_of(all.begin(), all.end(), [&](auto& other) {
+    return other.master == port.master && other.index != port.index && other.up;
+  });
 }
 
 }  // namespace
 
 std::vector<Upper> uppers_of(const Link& lower, const std::vector<Link>& all) {
   std::vector<Upper> found{{lower, true, true, true}};
-  const auto known = [&](const Link& link) { return std::any_of(found.begin(), found.end(), [&](auto& one) { return one.link.index == link.index; }); };
+  const auto known = [&](const Link& link) {
+    return std::any_of(found.begin(), found.end(), [&](auto& one) { return one.link.index == link.index; });
+  };
   for (std::size_t at = 0; at < found.size(); ++at) {
     const auto below = found[at];
     for (auto& link : all) {
-      const bool stands = link.lower == below.link.index && link.lower_namespace < 0, has_port = below.link.master == link.index;
+      const bool stands = link.lower == below.link.index && link.lower_namespace < 0,
+                 has_port = below.link.master == link.index;
       if ((!stands && !has_port) || known(link)) continue;
-      found.push_back({link, below.goes_down && stands && closes_with_lower(link), below.cut_off && (stands || only_port(below.link, all)), below.shrinks && shrinks_with_lower(link)});
+      found.push_back({link, below.goes_down && stands && closes_with_lower(link),
+                       below.cut_off && (stands || only_port(below.link, all)),
+                       below.shrinks && shrinks_with_lower(link)});
     }
   }
   found.erase(found.begin());
@@ -67,7 +79,9 @@ std::vector<Elsewhere> uppers_elsewhere(const Link& lower) {
     try {
       in_network_namespace(inode, 0, [&] {
         for (auto& link : all())
-          if (link.lower == lower.index && link.lower_namespace >= 0 && link.lower_namespace == number_of(here)) out.push_back({link, inode});
+          if (link.lower == lower.index && link.lower_namespace >= 0 &&
+              link.lower_namespace == number_of(here))
+            out.push_back({link, inode});
       });
     } catch (const std::exception&) {
       // It is gone by now, or not ours to enter.

@@ -10,8 +10,8 @@ namespace squall::links {
 // 0, or why the kernel has no way out by the device: ENETUNREACH where it is down.
 int refusal_by(const Link&);
 
-// The largest IPv4 packet that the kernel lets out by it in one piece, in bytes; 0 where it lets none out. A guess spares
-// the search.
+// The largest IPv4 packet that the kernel lets out by it in one piece, in bytes; 0 where it lets none out. A
+// guess spares the search.
 std::uint32_t largest_packet_by(const Link&, std::uint32_t guess);
 
 }  // namespace squall::links

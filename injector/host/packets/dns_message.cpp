@@ -10,14 +10,19 @@
 namespace squall::dns {
 namespace {
 
-constexpr std::pair<std::string_view, std::uint16_t> types[] = {{"A", 1},    {"NS", 2},     {"CNAME", 5}, {"SOA", 6},    {"PTR", 12},  {"MX", 15},     {"TXT", 16},
-                                                                {"AAAA", 28}, {"SRV", 33},  {"NAPTR", 35}, {"DS", 43},   {"DNSKEY", 48}, {"TLSA", 52}, {"SVCB", 64},
-                                                                {"HTTPS", 65}, {"CAA", 257}, {"ANY", 255}};
+constexpr std::pair<std::string_view, std::uint16_t> types[] = {
+    {"A", 1},     {"NS", 2},    {"CNAME", 5},  {"SOA", 6},    {"PTR", 12}, {"MX", 15},
+    {"TXT", 16},  {"AAAA", 28}, {"SRV", 33},   {"NAPTR", 35}, {"DS", 43},  {"DNSKEY", 48},
+    {"TLSA", 52}, {"SVCB", 64}, {"HTTPS", 65}, {"CAA", 257},  {"ANY", 255}};
 constexpr std::size_t udp_header = 8, header = 12;
 constexpr std::uint16_t any = 255;
 
-std::uint8_t byte(std::span<const char> data, std::size_t at) { return static_cast<std::uint8_t>(data[at]); }
-std::uint16_t word(std::span<const char> data, std::size_t at) { return static_cast<std::uint16_t>(byte(data, at) << 8 | byte(data, at + 1)); }
+std::uint8_t byte(std::span<const char> data, std::size_t at) {
+  return static_cast<std::uint8_t>(data[at]);
+}
+std::uint16_t word(std::span<const char> data, std::size_t at) {
+  return static_cast<std::uint16_t>(byte(data, at) << 8 | byte(data, at + 1));
+}
 void put(std::string& out, std::size_t at, std::uint16_t value) {
   out[at] = static_cast<char>(value >> 8);
   out[at + 1] = static_cast<char>(value);
@@ -30,11 +35,13 @@ void append(std::string& out, std::uint16_t value) {
 // RFC 1071.
 std::uint32_t sum(std::string_view data, std::uint32_t start = 0) {
   for (std::size_t i = 0; i < data.size(); i += 2)
-    start += static_cast<std::uint32_t>(static_cast<std::uint8_t>(data[i]) << 8) + (i + 1 < data.size() ? static_cast<std::uint8_t>(data[i + 1]) : 0U);
+    start += static_cast<std::uint32_t>(static_cast<std::uint8_t>(data[i]) << 8) +
+             (i + 1 < data.size() ? static_cast<std::uint8_t>(data[i + 1]) : 0U);
   return start;
 }
 std::uint16_t folded(std::uint32_t value) {
-  while (value >> 16) value = (value & 0xffff) + (value >> 16);
+  while (value >> 16)
+    value = (value & 0xffff) + (value >> 16);
   return static_cast<std::uint16_t>(~value);
 }
 
@@ -100,7 +107,10 @@ std::optional<std::uint16_t> type_of(std::string_view text) {
   for (auto& [name, number] : types)
     if (name == text) return number;
   std::uint16_t number = 0;
-  if (text.starts_with("TYPE") && std::from_chars(text.data() + 4, text.data() + text.size(), number).ptr == text.data() + text.size() && text.size() > 4) return number;
+  if (text.starts_with("TYPE") &&
+      std::from_chars(text.data() + 4, text.data() + text.size(), number).ptr == text.data() + text.size() &&
+      text.size() > 4)
+    return number;
   return {};
 }
 
@@ -137,7 +147,8 @@ std::span<const char> AnswerPacket::message() const {
 }
 
 namespace {
-// The addresses among the answers to a question that ends at `at`, in order; nothing where they cannot be read.
+// The addresses among the answers to a question that ends at `at`, in order; nothing where they cannot be
+// read.
 std::optional<std::vector<Address>> addresses_in(std::span<const char> message, std::size_t at) {
   constexpr std::size_t fixed = 10;  // type, class, TTL, length
   std::vector<Address> out;
@@ -171,7 +182,8 @@ bool AnswerPacket::says(Code code, const std::vector<Address>& addresses) const 
   return there && *there == wanted && (code != Code::no_error || !other_records);
 }
 
-std::string AnswerPacket::with(Code code, const std::vector<Address>& addresses, std::uint32_t ttl_seconds) const {
+std::string AnswerPacket::with(Code code, const std::vector<Address>& addresses,
+                               std::uint32_t ttl_seconds) const {
   const auto message = udp_ + udp_header;
   std::string out{packet_.data(), message + header + question_size_};
   // What the asker wanted (RD) and the server offered (RA) stays; the answer is nobody's authority.
@@ -201,7 +213,8 @@ std::string AnswerPacket::with(Code code, const std::vector<Address>& addresses,
   put(out, udp_ + 4, udp_size);
   put(out, udp_ + 6, 0);
   const bool v6 = udp_ == 40 && (byte(packet_, 0) >> 4) == 6;
-  std::uint32_t pseudo = sum(v6 ? std::string_view(out).substr(8, 32) : std::string_view(out).substr(12, 8), 17U + udp_size);
+  std::uint32_t pseudo =
+      sum(v6 ? std::string_view(out).substr(8, 32) : std::string_view(out).substr(12, 8), 17U + udp_size);
   const auto checksum = folded(sum(std::string_view(out).substr(udp_), pseudo));
   put(out, udp_ + 6, checksum ? checksum : 0xffff);
   if (v6) {

@@ -36,9 +36,10 @@ class AnswerPacket {
   const Question& question() const { return question_; }
   // Whether it says the same to its question as `with` would, but for how long it may be remembered.
   bool says(Code, const std::vector<Address>&) const;
-  // The same packet with another answer to the same question: to the same asker, with correct lengths and checksums.
-  // Records of the question's type alone, or, where that is ANY, all of them; none is an empty answer (with no_error: NODATA, RFC 2308). Who asked by EDNS is
-  // answered by EDNS (RFC 6891, 6.1.1): the server's OPT record stays.
+  // The same packet with another answer to the same question: to the same asker, with correct lengths and
+  // checksums. Records of the question's type alone, or, where that is ANY, all of them; none is an empty
+  // answer (with no_error: NODATA, RFC 2308). Who asked by EDNS is answered by EDNS (RFC 6891, 6.1.1): the
+  // server's OPT record stays.
   std::string with(Code, const std::vector<Address>&, std::uint32_t ttl_seconds) const;
 
  private:

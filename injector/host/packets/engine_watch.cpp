@@ -41,7 +41,8 @@ bool EngineWatch::hangs() {
   for (auto* engine : all.engines) {
     auto& last = now[engine];
     last.looks = engine->looks();
-    if (const auto before = seen_.find(engine); before != seen_.end() && before->second.looks == last.looks) last.still = before->second.still + 1;
+    if (const auto before = seen_.find(engine); before != seen_.end() && before->second.looks == last.looks)
+      last.still = before->second.still + 1;
     hangs |= last.still >= patience;
   }
   seen_ = std::move(now);

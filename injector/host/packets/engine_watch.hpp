@@ -8,8 +8,8 @@ namespace squall {
 
 class PacketEngine;
 
-// Whether an engine of this process has stood still since the last call of each of them, a few in a row. For one caller,
-// at a pace at which an engine that is well has looked at its packets (PacketEngine::look_ms).
+// Whether an engine of this process has stood still since the last call of each of them, a few in a row. For
+// one caller, at a pace at which an engine that is well has looked at its packets (PacketEngine::look_ms).
 class EngineWatch {
  public:
   // True once the same engine has not looked for so many calls in a row.

@@ -32,7 +32,8 @@ std::uint64_t v6(const std::string& text) {
 }  // namespace
 
 std::uint64_t fragments_so_far() {
-  return v4(read_file("/proc/thread-self/net/snmp").value_or("")) + v6(read_file("/proc/thread-self/net/snmp6").value_or(""));
+  return v4(read_file("/proc/thread-self/net/snmp").value_or("")) +
+         v6(read_file("/proc/thread-self/net/snmp6").value_or(""));
 }
 
 }  // namespace squall

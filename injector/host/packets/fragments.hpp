@@ -5,8 +5,8 @@
 
 namespace squall {
 
-// Pieces that this host made, and those it got to put together, so far; those it only forwards are not among them. In the
-// thread's network namespace.
+// Pieces that this host made, and those it got to put together, so far; those it only forwards are not among
+// them. In the thread's network namespace.
 std::uint64_t fragments_so_far();
 
 }  // namespace squall

@@ -13,7 +13,9 @@ namespace {
 using Number = std::atomic<std::uint64_t>;
 static_assert(Number::is_always_lock_free);  // or it means nothing to another process
 
-std::string path_of(const std::string& name) { return "/squall-" + name; }
+std::string path_of(const std::string& name) {
+  return "/squall-" + name;
+}
 
 }  // namespace
 

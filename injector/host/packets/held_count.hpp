@@ -8,7 +8,8 @@
 
 namespace squall {
 
-// A number in shared memory (shm_overview(7)) by a name of its own; counts for nobody where the host has none to give.
+// A number in shared memory (shm_overview(7)) by a name of its own; counts for nobody where the host has none
+// to give.
 class HeldCount {
  public:
   explicit HeldCount(const std::string& name);

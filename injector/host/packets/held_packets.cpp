@@ -5,7 +5,9 @@
 namespace squall {
 
 namespace {
-bool later(const HeldPacket& a, const HeldPacket& b) { return a.due != b.due ? a.due > b.due : a.order > b.order; }
+bool later(const HeldPacket& a, const HeldPacket& b) {
+  return a.due != b.due ? a.due > b.due : a.order > b.order;
+}
 }  // namespace
 
 void HeldPackets::add(HeldPacket&& packet) {
@@ -20,17 +22,22 @@ void HeldPackets::add(HeldPacket&& packet) {
 
 std::int64_t HeldPackets::last_due() const {
   std::int64_t out = line_.empty() ? 0 : line_.back().due;
-  for (auto& packet : heap_) out = std::max(out, packet.due);
+  for (auto& packet : heap_)
+    out = std::max(out, packet.due);
   return out;
 }
 
 std::int64_t HeldPackets::last_due_by(std::int64_t latest) const {
   if (!heap_.empty() && heap_.front().due <= latest) return latest;
-  const auto behind = std::upper_bound(line_.begin(), line_.end(), latest, [](std::int64_t time, const HeldPacket& packet) { return time < packet.due; });
+  const auto behind =
+      std::upper_bound(line_.begin(), line_.end(), latest,
+                       [](std::int64_t time, const HeldPacket& packet) { return time < packet.due; });
   return behind == line_.begin() ? 0 : std::prev(behind)->due;
 }
 
-bool HeldPackets::heap_is_next() const { return !heap_.empty() && (line_.empty() || later(line_.front(), heap_.front())); }
+bool HeldPackets::heap_is_next() const {
+  return !heap_.empty() && (line_.empty() || later(line_.front(), heap_.front()));
+}
 
 HeldPacket HeldPackets::take_next() {
   if (!heap_is_next()) {

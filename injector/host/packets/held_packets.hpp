@@ -17,7 +17,8 @@ class HeldPackets {
   std::size_t size() const { return line_.size() + heap_.size(); }
   std::int64_t next_due() const { return heap_is_next() ? heap_.front().due : line_.front().due; }
   std::int64_t last_due() const;
-  // When the last of those is due that are due by `latest`, which it is taken to be where some overtake others; 0: none is.
+  // When the last of those is due that are due by `latest`, which it is taken to be where some overtake
+  // others; 0: none is.
   std::int64_t last_due_by(std::int64_t latest) const;
   HeldPacket take_next();
 

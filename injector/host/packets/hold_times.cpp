@@ -28,7 +28,8 @@ void HoldTimes::add(std::int64_t ns) {
 }
 
 void HoldTimes::add(const HoldTimes& others) {
-  for (std::size_t i = 0; i < buckets_.size(); ++i) buckets_[i] += others.buckets_[i];
+  for (std::size_t i = 0; i < buckets_.size(); ++i)
+    buckets_[i] += others.buckets_[i];
   count_ += others.count_;
 }
 

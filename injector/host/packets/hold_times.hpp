@@ -1,4 +1,5 @@
-// How long packets were held, as a histogram of nanoseconds: 256 buckets an octave, so a quantile is exact to 0.4 %.
+// How long packets were held, as a histogram of nanoseconds: 256 buckets an octave, so a quantile is exact to
+// 0.4 %.
 #pragma once
 
 #include <cstdint>

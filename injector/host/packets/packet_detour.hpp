@@ -4,11 +4,11 @@
 #include <memory>
 #include <string>
 
-#include "injector/host/rules/detour_rules.hpp"
+#include "injector/change/transaction.hpp"
 #include "injector/host/netlink/first_closed.hpp"
 #include "injector/host/packets/packet_engine.hpp"
 #include "injector/host/packets/packet_queue.hpp"
-#include "injector/change/transaction.hpp"
+#include "injector/host/rules/detour_rules.hpp"
 
 namespace squall {
 
@@ -18,10 +18,10 @@ class Tap;
 struct PacketDetourPlan {
   Impairment what;
   std::uint64_t seed = 1;
-  DetourRules rules;  // the tap of each point and the queue are filled in when it starts
-  QueueWays ways;      // of packets that the queue takes
-  std::shared_ptr<EndpointSet> ends;  // where the ends of packets that come are noted, if anywhere
-  std::string prefix;  // of the names of taps: "sq1a2b3c4d"
+  DetourRules rules;                    // the tap of each point and the queue are filled in when it starts
+  QueueWays ways;                       // of packets that the queue takes
+  std::shared_ptr<EndpointSet> ends;    // where the ends of packets that come are noted, if anywhere
+  std::string prefix;                   // of the names of taps: "sq1a2b3c4d"
   std::uint64_t network_namespace = 0;  // 0: the caller's
   pid_t namespace_pid = 0;              // a process in it
 };
@@ -39,12 +39,13 @@ class PacketDetour {
   void set_level(double level);
   // Whether all packets pass at once for a moment.
   void make_way(bool on);
-  // Where several end at once: packets pass again, and those that are held begin to go on; and then: they are gone.
+  // Where several end at once: packets pass again, and those that are held begin to go on; and then: they are
+  // gone.
   void begin_letting_go();
   void finish_letting_go();
   EngineMeasure measure();
-  // Where somebody removed one of our taps or set it down, what is led to it is lost: lets all packets pass as they are, and says
-  // which. "" where all are there.
+  // Where somebody removed one of our taps or set it down, what is led to it is lost: lets all packets pass
+  // as they are, and says which. "" where all are there.
   std::string flow_where_a_tap_is_gone();
   // Packets that were lost with it, at most, and since it was there last.
   std::uint64_t lost_to_an_outage() const { return outage_lost_; }
@@ -53,13 +54,14 @@ class PacketDetour {
   // Lets all packets pass as they are from now on.
   void flow();
 
-  // Makes what nobody notices: sockets, the queue, and the thread where no tap is needed; what start_engine then need not.
+  // Makes what nobody notices: sockets, the queue, and the thread where no tap is needed; what start_engine
+  // then need not.
   void get_ready();
 
   // The acts of the verb below.
-  void start_engine();     // makes the taps, the queue and the thread; no packet comes yet
+  void start_engine();  // makes the taps, the queue and the thread; no packet comes yet
   void add_rules();
-  Undone remove_rules();   // packets pass again, and those that were held go on at once
+  Undone remove_rules();  // packets pass again, and those that were held go on at once
   Undone stop_engine();
   const PacketDetourPlan& plan() const { return plan_; }
 
@@ -72,7 +74,7 @@ class PacketDetour {
   double level_ = 1;
   EngineMeasure last_;
   bool started_ = false;
-  bool flows_ = false;  // its rules were taken away before its end
+  bool flows_ = false;            // its rules were taken away before its end
   PacketQueue* queue_ = nullptr;  // the engine's
   std::vector<Tap*> taps_;        // the engine's
   std::uint64_t passed_ = 0, dropped_ = 0;

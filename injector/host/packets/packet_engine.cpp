@@ -22,9 +22,9 @@ namespace {
 constexpr std::int64_t retry_ns = 250'000;
 constexpr std::size_t sent_at_once = 32;
 constexpr int rounds_between_deliveries = 16;
-// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those due within so
-// long of each other go together, half of them by the middle of the first and the last: none goes earlier than so long
-// before its time. So as long as that is small beside the delay.
+// A timer for each packet would cost more than the packet. Where more than `many` come in a `stretch`, those
+// due within so long of each other go together, half of them by the middle of the first and the last: none
+// goes earlier than so long before its time. So as long as that is small beside the delay.
 constexpr std::int64_t together_ns = 400'000, stretch_ns = 1'000'000, many = 20, delay_in_groups = 2;
 // Where that many come for a while, it is enough to look at one in such a time: the others came between.
 constexpr std::int64_t steady_ns = 20'000'000, reconsider_ns = 1'000'000'000;
@@ -33,9 +33,13 @@ constexpr std::uint64_t most_unsampled = 16;
 static_assert(retry_ns > together_ns / 2);  // or what could not go would be tried again in the same group
 
 // Of each direction its own; the first one's is the fault's.
-std::uint64_t seed_of(Way way, std::uint64_t seed) { return way == Way::out ? seed : seed ^ 0xd1b54a32d192ed03; }
+std::uint64_t seed_of(Way way, std::uint64_t seed) {
+  return way == Way::out ? seed : seed ^ 0xd1b54a32d192ed03;
+}
 
-std::uint64_t memory_of(const HeldPacket& packet) { return sizeof packet + packet.capacity; }
+std::uint64_t memory_of(const HeldPacket& packet) {
+  return sizeof packet + packet.capacity;
+}
 
 }  // namespace
 
@@ -54,12 +58,18 @@ PacketCounts& PacketCounts::operator+=(const PacketCounts& more) {
 }
 
 PacketEngine::PacketEngine(const Impairment& shape, std::uint64_t seed)
-    : shape_(shape), typical_delay_ns_(prescribed_median_ns(shape.delay)), lanes_{Lane{shape, seed_of(Way::out, seed)}, Lane{shape, seed_of(Way::in, seed)}}, epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  if (!epoll_ || !timer_ || !wake_) throw std::runtime_error(std::string("make a timer: ") + std::strerror(errno));
+    : shape_(shape),
+      typical_delay_ns_(prescribed_median_ns(shape.delay)),
+      lanes_{Lane{shape, seed_of(Way::out, seed)}, Lane{shape, seed_of(Way::in, seed)}},
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  if (!epoll_ || !timer_ || !wake_)
+    throw std::runtime_error(std::string("make a timer: ") + std::strerror(errno));
 }
 
-PacketEngine::Lane::Lane(const Impairment& shape, std::uint64_t seed) : delays(shape.delay, seed), fates(shape, seed) {
+PacketEngine::Lane::Lane(const Impairment& shape, std::uint64_t seed)
+    : delays(shape.delay, seed), fates(shape, seed) {
   if (shape.rate) rate.emplace(*shape.rate);
 }
 
@@ -69,11 +79,14 @@ PacketEngine::~PacketEngine() {
 }
 
 void PacketEngine::close() {
-  for (auto& source : sources_) source->leave();
+  for (auto& source : sources_)
+    source->leave();
   sources_.clear();
 }
 
-void PacketEngine::add(std::unique_ptr<PacketSource> source) { sources_.push_back(std::move(source)); }
+void PacketEngine::add(std::unique_ptr<PacketSource> source) {
+  sources_.push_back(std::move(source));
+}
 
 void PacketEngine::start() {
   auto watch = [&](int fd) {
@@ -82,7 +95,8 @@ void PacketEngine::start() {
   };
   watch(timer_.get());
   watch(wake_.get());
-  for (auto& source : sources_) watch(source->fd());
+  for (auto& source : sources_)
+    watch(source->fd());
   thread_ = std::thread{[this] { run(); }};
 }
 
@@ -131,10 +145,11 @@ bool PacketEngine::lost_a_source() const {
 void PacketEngine::run() {
   ::prctl(PR_SET_NAME, "squall-packets");
   ::prctl(PR_SET_TIMERSLACK, 1);
-  // Packets must not wait for a busy processor on top of their delay; a flood of them must not starve the host either,
-  // as a real-time policy could. This thread alone (setpriority(2), NOTES).
+  // Packets must not wait for a busy processor on top of their delay; a flood of them must not starve the
+  // host either, as a real-time policy could. This thread alone (setpriority(2), NOTES).
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -20);
-  for (auto& source : sources_) source->begin();
+  for (auto& source : sources_)
+    source->begin();
   while (!releasing_) {
     ++looks_;
     const auto now = monotonic_ns();
@@ -143,7 +158,8 @@ void PacketEngine::run() {
     const auto group = grouped ? wait_for_group() : wait();
     const auto awake = monotonic_ns();
     unread_ = grouped;
-    for (int round = 0; round < rounds_between_deliveries && take();) ++round;
+    for (int round = 0; round < rounds_between_deliveries && take();)
+      ++round;
     const auto begin = monotonic_ns();
     making_way_ ? release_due(never) : deliver(std::max(begin, group));
     if (group) expect_lead(begin - awake + (monotonic_ns() - begin) / 2);
@@ -155,8 +171,9 @@ void PacketEngine::run() {
 bool PacketEngine::many_come(std::int64_t now) {
   const auto passed = now - counting_since_;
   if (passed < stretch_ns) return many_;
-  many_ = static_cast<std::int64_t>(came_ - counted_) * stretch_ns > many * passed &&
-          static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_groups * together_ns);
+  many_ =
+      static_cast<std::int64_t>(came_ - counted_) * stretch_ns > many * passed &&
+      static_cast<double>(typical_delay_ns_) * level_ >= static_cast<double>(delay_in_groups * together_ns);
   counting_since_ = now;
   counted_ = came_;
   return many_;
@@ -167,7 +184,8 @@ unsigned PacketEngine::enough(std::int64_t now) {
   if (last_piece_ && now - last_piece_ < reconsider_ns) return 1;
   const auto passed = now - averaging_since_;
   if (passed < (sampled_one_in_ == 1 ? steady_ns : reconsider_ns)) return sampled_one_in_;
-  const auto in_a_while = static_cast<std::uint64_t>(static_cast<double>(came_ - averaged_) * unsampled_ns / static_cast<double>(passed));
+  const auto in_a_while = static_cast<std::uint64_t>(static_cast<double>(came_ - averaged_) * unsampled_ns /
+                                                     static_cast<double>(passed));
   averaging_since_ = now, averaged_ = came_;
   return static_cast<unsigned>(std::bit_floor(std::clamp<std::uint64_t>(in_a_while, 1, most_unsampled)));
 }
@@ -175,13 +193,17 @@ unsigned PacketEngine::enough(std::int64_t now) {
 void PacketEngine::sample_one_in(unsigned packets) {
   if (packets == sampled_one_in_) return;
   sampled_one_in_ = packets;
-  for (auto& source : sources_) source->sample_one_in(packets);
-  for (int round = 0; packets == 1 && round < rounds_between_deliveries && take();) ++round;
+  for (auto& source : sources_)
+    source->sample_one_in(packets);
+  for (int round = 0; packets == 1 && round < rounds_between_deliveries && take();)
+    ++round;
 }
 
 // How long packets may lie unread: where they tell when they came, until the first of them can be in a group.
 std::int64_t PacketEngine::longest_unread() const {
-  if (!keeps_order() || !std::all_of(sources_.begin(), sources_.end(), [](auto& source) { return source->stamps(); })) return together_ns;
+  if (!keeps_order() ||
+      !std::all_of(sources_.begin(), sources_.end(), [](auto& source) { return source->stamps(); }))
+    return together_ns;
   const auto soonest = static_cast<std::int64_t>(static_cast<double>(shape_.delay.delay_ns) * level_);
   return std::clamp(soonest - together_ns, together_ns, stretch_ns);
 }
@@ -189,8 +211,10 @@ std::int64_t PacketEngine::longest_unread() const {
 std::int64_t PacketEngine::wait_for_group() {
   std::int64_t until = std::min(monotonic_ns() + longest_unread(), retry_at_), group = 0;
   if (const auto first = next_due(); first != never) {
-    const auto last = std::max(held_.last_due_by(first + together_ns), through_.last_due_by(first + together_ns));
-    if (const auto middle = first + (last - first) / 2 - lead_ns_; middle <= until) until = middle, group = last;
+    const auto last =
+        std::max(held_.last_due_by(first + together_ns), through_.last_due_by(first + together_ns));
+    if (const auto middle = first + (last - first) / 2 - lead_ns_; middle <= until)
+      until = middle, group = last;
   }
   const timespec moment{until / 1'000'000'000, until % 1'000'000'000};
   ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, nullptr);
@@ -198,7 +222,9 @@ std::int64_t PacketEngine::wait_for_group() {
 }
 
 // It takes a while to take what came, and to send a group, of which half should be gone in its middle.
-void PacketEngine::expect_lead(std::int64_t taken) { lead_ns_ += (std::min(taken, together_ns / 2) - lead_ns_) / 8; }
+void PacketEngine::expect_lead(std::int64_t taken) {
+  lead_ns_ += (std::min(taken, together_ns / 2) - lead_ns_) / 8;
+}
 
 std::int64_t PacketEngine::wait() {
   const auto next = std::min(next_due(), retry_at_), due = next == never ? 0 : next;
@@ -252,7 +278,12 @@ void PacketEngine::hold(HeldPacket&& packet, bool at_once, double level) {
   auto& lane = lane_of(packet);
   packet.order = ++order_;
   if (held_bytes_ + memory_of(packet) > most_held_bytes) return overflow(std::move(packet));
-  packet.due = packet.entered + (at_once ? 0 : static_cast<std::int64_t>(static_cast<double>(packet.drawn_ns >= 0 ? packet.drawn_ns : lane.delays.next_ns()) * level));
+  packet.due =
+      packet.entered +
+      (at_once ? 0
+               : static_cast<std::int64_t>(
+                     static_cast<double>(packet.drawn_ns >= 0 ? packet.drawn_ns : lane.delays.next_ns()) *
+                     level));
   if (at_once) packet.full_level = false;  // its time tells nothing of the delay
   if (keeps_order()) packet.due = lane.last_due = std::max(packet.due, lane.last_due);
   remember(packet);
@@ -283,7 +314,8 @@ void PacketEngine::remember(const HeldPacket& packet) {
 bool PacketEngine::let_go(HeldPacket& packet) {
   if (!packet.source->let_go(packet)) return false;
   forget(packet);
-  leaving_.push_back({packet.way, packet.full_level, packet.due, packet.entered, packet.queued, packet.wire_bytes});
+  leaving_.push_back(
+      {packet.way, packet.full_level, packet.due, packet.entered, packet.queued, packet.wire_bytes});
   if (leaving_.size() >= sent_at_once) send();
   return true;
 }
@@ -292,7 +324,8 @@ bool PacketEngine::let_go(HeldPacket& packet) {
 void PacketEngine::send() {
   const auto begin = monotonic_ns();
   bool all = true;
-  for (auto& source : sources_) all = source->flush() && all;
+  for (auto& source : sources_)
+    all = source->flush() && all;
   const auto end = monotonic_ns(), now = begin + (end - begin) / 2;
   retry_at_ = all ? never : end + retry_ns;
   for (auto& packet : leaving_) {
@@ -322,13 +355,15 @@ std::int64_t PacketEngine::next_due() const {
   return std::min(held_.empty() ? never : held_.next_due(), through_.empty() ? never : through_.next_due());
 }
 
-// The narrow part of the way lies behind its delay: packets come to it in the order in which they get there, as to a tbf
-// behind netem. False where its queue is full and the packet is lost.
+// The narrow part of the way lies behind its delay: packets come to it in the order in which they get there,
+// as to a tbf behind netem. False where its queue is full and the packet is lost.
 bool PacketEngine::pass_limit(HeldPacket& packet) {
   auto& lane = lane_of(packet);
   auto* const decided = packet.piece ? pieces_.find(packet.piece) : nullptr;
   const bool refused = decided && packet.later_piece && decided->queue_full;
-  const auto passed = refused ? std::nullopt : lane.rate->pass(packet.due, packet.wire_bytes, level_, decided && packet.later_piece);
+  const auto passed =
+      refused ? std::nullopt
+              : lane.rate->pass(packet.due, packet.wire_bytes, level_, decided && packet.later_piece);
   if (!passed) {
     if (decided) decided->queue_full = true;
     lane.counts.queue_full += packet.full_level;
@@ -355,7 +390,8 @@ void PacketEngine::deliver_next(std::int64_t up_to) {
 
 void PacketEngine::deliver(std::int64_t up_to) {
   std::lock_guard lock{mutex_};
-  while (next_due() <= up_to) deliver_next(up_to);
+  while (next_due() <= up_to)
+    deliver_next(up_to);
   send();
   publish();
 }

@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include "injector/host/impairments/impairment.hpp"
 #include "injector/host/packets/held_count.hpp"
 #include "injector/host/packets/held_packets.hpp"
 #include "injector/host/packets/hold_times.hpp"
-#include "injector/host/impairments/impairment.hpp"
 #include "injector/host/packets/packet_source.hpp"
 #include "injector/host/packets/piece_fates.hpp"
 #include "injector/system/process.hpp"
@@ -26,16 +26,16 @@ namespace squall {
 struct PacketCounts {
   LossCounts losses;
   std::uint64_t duplicated = 0, corrupted = 0, at_once = 0;
-  std::uint64_t timed = 0;                          // of how many at_once are some; 0: of all that were not lost
-  std::uint64_t queue_full = 0;                     // lost before a limited rate
-  std::uint64_t busy_bytes = 0;                     // sent while others waited for a limited rate
+  std::uint64_t timed = 0;       // of how many at_once are some; 0: of all that were not lost
+  std::uint64_t queue_full = 0;  // lost before a limited rate
+  std::uint64_t busy_bytes = 0;  // sent while others waited for a limited rate
   std::int64_t busy_ns = 0;
   PacketCounts& operator+=(const PacketCounts&);
 };
 
 // Of the packets that go one way.
 struct WayMeasure {
-  HoldTimes at_full_level;    // packets that came while the dose was full; without what a limited rate adds
+  HoldTimes at_full_level;  // packets that came while the dose was full; without what a limited rate adds
   PacketCounts counts;
   std::uint64_t packets = 0;   // passed on, at any level
   std::uint64_t released = 0;  // of them before their delay was over: it was undone
@@ -46,7 +46,7 @@ struct EngineMeasure {
   std::array<WayMeasure, 2> ways;
   std::uint64_t overflowed = 0, lost = 0;
   std::uint64_t interpolated = 0;  // packets that were not looked at each: when they came is between others
-  std::uint64_t refused = 0;  // by the full queue of the device they were to leave by
+  std::uint64_t refused = 0;       // by the full queue of the device they were to leave by
 
   WayMeasure& of(Way way) { return ways[static_cast<std::size_t>(way)]; }
   const WayMeasure& of(Way way) const { return ways[static_cast<std::size_t>(way)]; }
@@ -68,17 +68,18 @@ class PacketEngine {
   void let_pieces_follow() { pieces_follow_ = true; }
   // Starts the thread, in the caller's network namespace.
   void start();
-  // Packets come from now on: whether the thread still looks at them is watched, and what it holds is told under `name`
-  // to whoever outlives this process (HeldCount).
+  // Packets come from now on: whether the thread still looks at them is watched, and what it holds is told
+  // under `name` to whoever outlives this process (HeldCount).
   void watch(const std::string& name);
   // The part of the whole dose that packets get which come from now on.
   void set_level(double level) { level_ = level; }
-  // Lets everything that waits go soon and in order, takes what still comes in until nothing does, and ends the
-  // thread, all within 0.6 s. No new packet may be sent our way any more. Sources stay open.
+  // Lets everything that waits go soon and in order, takes what still comes in until nothing does, and ends
+  // the thread, all within 0.6 s. No new packet may be sent our way any more. Sources stay open.
   void release();
   // The same, but it does not wait for the end: release does.
   void begin_release();
-  // While `on`, everything passes at once, what waits already too: it is gone when this comes back, or after 0.1 s.
+  // While `on`, everything passes at once, what waits already too: it is gone when this comes back, or after
+  // 0.1 s.
   void make_way(bool on);
   // Once no more are led here: all that were are gone when this comes back, or after 0.1 s.
   void wait_until_empty();
@@ -164,7 +165,9 @@ class PacketEngine {
   std::int64_t armed_ = 0, last_taken_ = 0, lead_ns_ = 0;
   bool unread_ = false;  // packets lay there since the last look
   std::vector<HeldPacket> gathered_;
-  const std::function<void(HeldPacket&&)> gather_ = [this](HeldPacket&& packet) { gathered_.push_back(std::move(packet)); };
+  const std::function<void(HeldPacket&&)> gather_ = [this](HeldPacket&& packet) {
+    gathered_.push_back(std::move(packet));
+  };
   // Given to their sources, and perhaps not yet to the kernel.
   struct Leaving {
     Way way;

@@ -17,11 +17,13 @@ void PacketEngine::Lane::count(const Fate& fate) {
   counts.at_once += fate.at_once && !fate.lost;
 }
 
-// Where a bit of a packet may be turned over: behind the link header, and behind the network's where nobody looks at its
-// checksum any more, so that a packet with another address would be answered or forwarded to a stranger.
+// Where a bit of a packet may be turned over: behind the link header, and behind the network's where nobody
+// looks at its checksum any more, so that a packet with another address would be answered or forwarded to a
+// stranger.
 std::size_t PacketEngine::damage_begins(const HeldPacket& packet) {
   if (!packet.source->header_is_checked()) return packet.content;
-  const auto header = network_header_size({packet.frame.get() + packet.content, packet.size - packet.content});
+  const auto header =
+      network_header_size({packet.frame.get() + packet.content, packet.size - packet.content});
   return header ? packet.content + header : packet.size;
 }
 
@@ -34,7 +36,8 @@ void PacketEngine::corrupt(HeldPacket& packet) {
 
 PacketEditor::Verdict PacketEngine::edit(HeldPacket& packet, double level) {
   edited_.clear();
-  const auto verdict = shape_.editor->look({packet.frame.get() + packet.content, packet.size - packet.content}, level, edited_);
+  const auto verdict = shape_.editor->look(
+      {packet.frame.get() + packet.content, packet.size - packet.content}, level, edited_);
   if (verdict != PacketEditor::Verdict::replace) return verdict;
   auto frame = std::make_unique_for_overwrite<char[]>(packet.content + edited_.size());
   std::memcpy(frame.get(), packet.frame.get(), packet.content);
@@ -58,7 +61,8 @@ Fate PacketEngine::draw(HeldPacket& packet, double level) {
 Fate PacketEngine::fate_of(HeldPacket& packet, double level) {
   if (!pieces_follow_) return draw(packet, level);
   if (!packet.piece && packet.size > packet.content)
-    if (const auto piece = piece_of({packet.frame.get() + packet.content, packet.size - packet.content})) packet.piece = piece->packet, packet.later_piece = !piece->first;
+    if (const auto piece = piece_of({packet.frame.get() + packet.content, packet.size - packet.content}))
+      packet.piece = piece->packet, packet.later_piece = !piece->first;
   if (!packet.piece) return draw(packet, level);
   last_piece_ = packet.entered;
   const auto* decided = packet.later_piece ? pieces_.find(packet.piece) : nullptr;

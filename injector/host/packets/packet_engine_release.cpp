@@ -15,27 +15,33 @@ constexpr std::int64_t longest_way_ns = 100'000'000;
 
 }  // namespace
 
-// What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the buffers of many
-// a receiver take.
+// What waits when it is undone follows at a multiple of its own pace: all at once it would be more than the
+// buffers of many a receiver take.
 void PacketEngine::deliver_all() {
   sample_one_in(1);
   const auto begin = monotonic_ns(), until = begin + longest_release_ns, patience = until + settling_ns;
-  const auto first = next_due() == never ? begin : next_due(), last = std::max(held_.last_due(), through_.last_due());
-  const double faster = std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));
+  const auto first = next_due() == never ? begin : next_due(),
+             last = std::max(held_.last_due(), through_.last_due());
+  const double faster =
+      std::max(release_pace, static_cast<double>(last - first) / static_cast<double>(longest_release_ns));
   // A packet may be on its way into the queue on another processor for a moment: seen empty twice is empty.
   for (int empty = 0; empty < 2 && monotonic_ns() < patience;) {
-    while (take()) continue;
+    while (take())
+      continue;
     const auto now = monotonic_ns();
-    release_due(now < until ? first + static_cast<std::int64_t>(static_cast<double>(now - begin) * faster) : never);
+    release_due(now < until ? first + static_cast<std::int64_t>(static_cast<double>(now - begin) * faster)
+                            : never);
     std::uint64_t waiting = 0;
-    for (auto& source : sources_) waiting += source->waiting();
+    for (auto& source : sources_)
+      waiting += source->waiting();
     empty = waiting == 0 && next_due() == never ? empty + 1 : 0;
     const timespec moment{0, next_due() == never ? 15'000 : 100'000};
     if (empty < 2) ::nanosleep(&moment, nullptr);
   }
   release_due(never);
   give_up();
-  while (take()) continue;  // what the kernel said to the last verdicts
+  while (take())
+    continue;  // what the kernel said to the last verdicts
 }
 
 void PacketEngine::make_way(bool on) {
@@ -48,7 +54,11 @@ void PacketEngine::make_way(bool on) {
 
 void PacketEngine::wait_until_empty() {
   if (!thread_.joinable()) return;
-  wait_while([&] { return std::any_of(sources_.begin(), sources_.end(), [](auto& source) { return source->waiting() > 0; }) || holds(); });
+  wait_while([&] {
+    return std::any_of(sources_.begin(), sources_.end(),
+                       [](auto& source) { return source->waiting() > 0; }) ||
+           holds();
+  });
 }
 
 bool PacketEngine::holds() const {

@@ -19,23 +19,24 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/close_later.hpp"
 #include "injector/host/match/endpoint_set.hpp"
-#include "injector/host/netlink/netfilter_sockets.hpp"
-#include "injector/system/network_namespace.hpp"
 #include "injector/host/match/packet_headers.hpp"
+#include "injector/host/netlink/netfilter_sockets.hpp"
+#include "injector/system/close_later.hpp"
+#include "injector/system/network_namespace.hpp"
 
 namespace squall {
 
 namespace {
 
-// How old the stamp of a packet may be that came to us straight: as long as it may lie unread. Where no other queue can have
-// held it, other work may have made us later than that.
+// How old the stamp of a packet may be that came to us straight: as long as it may lie unread. Where no other
+// queue can have held it, other work may have made us later than that.
 constexpr std::int64_t longest_unread_ns = 1'000'000, oldest_stamp_ns = 200'000'000;
 constexpr std::size_t batch = 64, most_verdict_bytes = 16'384;
 constexpr std::size_t longest_packet = 0xffff - NLA_HDRLEN;  // of which a message tells
 constexpr std::uint32_t link_header = 14, loopback = 1;
-constexpr std::uint32_t for_length = 20, for_pieces = 48, for_ends = 64, for_ports = 128;  // bytes of a packet that tell
+constexpr std::uint32_t for_length = 20, for_pieces = 48, for_ends = 64,
+                        for_ports = 128;  // bytes of a packet that tell
 
 struct Verdict {
   nlmsghdr head;
@@ -45,9 +46,13 @@ struct Verdict {
 };
 static_assert(sizeof(Verdict) == 32);
 
-std::uint16_t type_of(std::uint16_t message) { return static_cast<std::uint16_t>(NFNL_SUBSYS_QUEUE << 8 | message); }
+std::uint16_t type_of(std::uint16_t message) {
+  return static_cast<std::uint16_t>(NFNL_SUBSYS_QUEUE << 8 | message);
+}
 
-bool after(std::uint32_t id, std::uint32_t other) { return static_cast<std::int32_t>(id - other) > 0; }
+bool after(std::uint32_t id, std::uint32_t other) {
+  return static_cast<std::int32_t>(id - other) > 0;
+}
 
 // How many there are in the thread's network namespace.
 std::shared_ptr<std::atomic<int>> queues_here() {
@@ -60,7 +65,9 @@ std::shared_ptr<std::atomic<int>> queues_here() {
   return out;
 }
 
-nfgenmsg header(std::uint16_t number) { return {AF_UNSPEC, NFNETLINK_V0, htons(number)}; }
+nfgenmsg header(std::uint16_t number) {
+  return {AF_UNSPEC, NFNETLINK_V0, htons(number)};
+}
 
 }  // namespace
 
@@ -69,15 +76,26 @@ Way way_of(const QueueWays& ways, std::uint8_t hook, std::uint32_t device, std::
   if (device != loopback || hook == NF_INET_LOCAL_IN) return Way::in;
   if (ways.out_on_loopback.empty()) return Way::out;
   const auto ports = ports_of(packet);
-  auto has = [&](std::uint16_t port, const PortCondition& condition) { return std::find(condition.ports.begin(), condition.ports.end(), port) != condition.ports.end(); };
-  const bool out = ports && std::all_of(ways.out_on_loopback.begin(), ways.out_on_loopback.end(), [&](auto& condition) {
-                     return (condition.side != Side::destination && has(ports->source, condition)) || (condition.side != Side::source && has(ports->destination, condition));
-                   });
+  auto has = [&](std::uint16_t port, const PortCondition& condition) {
+    return std::find(condition.ports.begin(), condition.ports.end(), port) != condition.ports.end();
+  };
+  const bool out =
+      ports && std::all_of(ways.out_on_loopback.begin(), ways.out_on_loopback.end(), [&](auto& condition) {
+        return (condition.side != Side::destination && has(ports->source, condition)) ||
+               (condition.side != Side::source && has(ports->destination, condition));
+      });
   return out ? Way::out : Way::in;
 }
 
-PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take, QueueWays ways, bool pieces)
-    : socket_(take_netfilter_socket()), number_(start), mark_(mark), take_(take), ways_(std::move(ways)), pieces_(pieces), buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
+PacketQueue::PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take take,
+                         QueueWays ways, bool pieces)
+    : socket_(take_netfilter_socket()),
+      number_(start),
+      mark_(mark),
+      take_(take),
+      ways_(std::move(ways)),
+      pieces_(pieces),
+      buffer_size_(512 + (take == Take::bytes ? longest_packet + 1 : 0)) {
   buffers_.resize(batch * buffer_size_);
   parts_.resize(batch);
   messages_.resize(batch);
@@ -110,8 +128,8 @@ void PacketQueue::note_ends(std::shared_ptr<EndpointSet> ends) {
 }
 
 void PacketQueue::begin() {
-  // While a socket asks for time stamps the kernel stamps every packet on its arrival: the delay counts from there, not
-  // from when we read of it.
+  // While a socket asks for time stamps the kernel stamps every packet on its arrival: the delay counts from
+  // there, not from when we read of it.
   stamps_ = Fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   const int yes = 1;
   if (stamps_) ::setsockopt(stamps_.get(), SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
@@ -134,23 +152,29 @@ void PacketQueue::configure(std::uint32_t longest) {
   messages.begin(type_of(NFQNL_MSG_CONFIG), NLM_F_ACK, header(number_));
   nfqnl_msg_config_params parameters{};
   const bool ports = !ways_.out_on_loopback.empty();
-  parameters.copy_mode = take_ == Take::notice && !ports && !pieces_ && !ends_ ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
+  parameters.copy_mode =
+      take_ == Take::notice && !ports && !pieces_ && !ends_ ? NFQNL_COPY_META : NFQNL_COPY_PACKET;
   // Some bytes at least, or the length is not told.
-  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet : ports ? for_ports : ends_ ? for_ends : pieces_ ? for_pieces : for_length);
+  parameters.copy_range = htonl(take_ == Take::bytes ? longest_packet
+                                : ports              ? for_ports
+                                : ends_              ? for_ends
+                                : pieces_            ? for_pieces
+                                                     : for_length);
   messages.bytes(NFQA_CFG_PARAMS, &parameters, sizeof parameters);
   messages.be32(NFQA_CFG_FLAGS, (take_ == Take::notice ? NFQA_CFG_F_GSO : 0) | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_MASK, NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN);
   messages.be32(NFQA_CFG_QUEUE_MAXLEN, longest);
   const auto answer = socket_.exchange(messages);
-  if (!answer) throw std::runtime_error(fmt::format("configure the packet queue {}: {}", number_, answer.text()));
+  if (!answer)
+    throw std::runtime_error(fmt::format("configure the packet queue {}: {}", number_, answer.text()));
   const int size = 32 << 20, yes = 1;
   ::setsockopt(fd(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
   ::setsockopt(fd(), SOL_NETLINK, NETLINK_NO_ENOBUFS, &yes, sizeof yes);
 }
 
-// To read and copy a message is the most of what a packet costs us. Their numbers are enough to let packets go, and follow on
-// each other: the kernel keeps the packet and throws our message away where our own filter asks it to (netlink_unicast in
-// net/netlink/af_netlink.c; socket(7), SO_ATTACH_FILTER).
+// To read and copy a message is the most of what a packet costs us. Their numbers are enough to let packets
+// go, and follow on each other: the kernel keeps the packet and throws our message away where our own filter
+// asks it to (netlink_unicast in net/netlink/af_netlink.c; socket(7), SO_ATTACH_FILTER).
 void PacketQueue::sample_one_in(unsigned packets) {
   if (packets == one_in_ || take_ == Take::bytes || !ways_.all || !stamps_) return;
   if (packets > 1) {
@@ -161,7 +185,8 @@ void PacketQueue::sample_one_in(unsigned packets) {
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(type_of(NFQNL_MSG_PACKET)), 0, 5),
         BPF_STMT(BPF_LD | BPF_H | BPF_ABS, sizeof(nlmsghdr) + sizeof(nfgenmsg) + offsetof(nlattr, nla_type)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(NFQA_PACKET_HDR), 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, sizeof(nlmsghdr) + sizeof(nfgenmsg) + sizeof(nlattr) + offsetof(nfqnl_msg_packet_hdr, packet_id)),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, sizeof(nlmsghdr) + sizeof(nfgenmsg) + sizeof(nlattr) +
+                                               offsetof(nfqnl_msg_packet_hdr, packet_id)),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, others, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, ~0U),
@@ -181,14 +206,17 @@ void PacketQueue::sample_one_in(unsigned packets) {
 bool PacketQueue::take(const Keep& keep) {
   const auto begin = monotonic_ns();
   const int got = ::recvmmsg(fd(), messages_.data(), batch, MSG_DONTWAIT, nullptr);
-  // In this order: where other work comes between, a stamp is taken for later than it is, and no packet goes early.
+  // In this order: where other work comes between, a stamp is taken for later than it is, and no packet goes
+  // early.
   const auto wall = wall_ns();
   now_ = monotonic_ns();
   wall_ahead_ = wall - now_;
   for (std::size_t i = 0; i < static_cast<std::size_t>(std::max(got, 0)); ++i) {
     // A packet's bytes come last and are not padded, but NLMSG_NEXT takes a multiple of four away.
     auto left = NLMSG_ALIGN(messages_[i].msg_len);
-    for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) read_message(head, keep);
+    for (auto* head = reinterpret_cast<nlmsghdr*>(&buffers_[i * buffer_size_]); NLMSG_OK(head, left);
+         head = NLMSG_NEXT(head, left))
+      read_message(head, keep);
   }
   const bool more = got == static_cast<int>(batch);
   if (!more) empty_at_ = begin;
@@ -198,9 +226,10 @@ bool PacketQueue::take(const Keep& keep) {
 
 void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
   if (head->nlmsg_type == NLMSG_ERROR) {
-    // The packet of a verdict is gone (ENOENT): whoever unregisters a netfilter hook makes the kernel drop all that
-    // waits in the queues of the namespace. A verdict about many fails where none of them is left.
-    if (static_cast<const nlmsgerr*>(NLMSG_DATA(const_cast<nlmsghdr*>(head)))->error) lost_ += head->nlmsg_seq;
+    // The packet of a verdict is gone (ENOENT): whoever unregisters a netfilter hook makes the kernel drop
+    // all that waits in the queues of the namespace. A verdict about many fails where none of them is left.
+    if (static_cast<const nlmsgerr*>(NLMSG_DATA(const_cast<nlmsghdr*>(head)))->error)
+      lost_ += head->nlmsg_seq;
     return;
   }
   if (head->nlmsg_type != type_of(NFQNL_MSG_PACKET)) return;
@@ -225,7 +254,9 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_TIMESTAMP) {
       nfqnl_msg_packet_timestamp stamp;
       std::memcpy(&stamp, value, sizeof stamp);
-      const auto at_ns = static_cast<std::int64_t>(be64toh(stamp.sec) * 1'000'000'000 + be64toh(stamp.usec) * 1'000) - wall_ahead_;
+      const auto at_ns =
+          static_cast<std::int64_t>(be64toh(stamp.sec) * 1'000'000'000 + be64toh(stamp.usec) * 1'000) -
+          wall_ahead_;
       packet.entered = entered(at_ns);
     } else if ((attribute->nla_type & NLA_TYPE_MASK) == NFQA_CAP_LEN) {
       std::uint32_t whole = 0;
@@ -246,7 +277,8 @@ void PacketQueue::read_message(const nlmsghdr* head, const Keep& keep) {
   }
   packet.way = way_of(ways_, hook, device, told);
   if (ends_) ends_->add_ends_of(told);
-  if (const auto piece = pieces_ ? piece_of(told) : std::nullopt) packet.piece = piece->packet, packet.later_piece = !piece->first;
+  if (const auto piece = pieces_ ? piece_of(told) : std::nullopt)
+    packet.piece = piece->packet, packet.later_piece = !piece->first;
   hear(std::move(packet), keep);
 }
 
@@ -255,19 +287,22 @@ std::int64_t PacketQueue::entered(std::int64_t stamp) const {
   // A clock that was set meanwhile, or a stamp of another host's making, is not believed.
   const auto believed = *beside_ > 1 ? longest_unread_ns : oldest_stamp_ns;
   if (stamp <= now_ && stamp > now_ - believed) return stamp;
-  // It has waited in another queue of ours, and our delay comes on top. Where one in many is looked at, it came some time since
-  // the last look, else it was looked at when it came.
+  // It has waited in another queue of ours, and our delay comes on top. Where one in many is looked at, it
+  // came some time since the last look, else it was looked at when it came.
   return one_in_ > 1 ? empty_at_ + (now_ - empty_at_) / 2 : now_;
 }
 
 void PacketQueue::hear(HeldPacket&& packet, const Keep& keep) {
   if (!after(packet.id, last_id_)) return;  // its message was still under way when it was taken to have come
   const auto before = packet.id - last_id_ - 1;
-  const auto unsampled = one_in_ > 1 ? before : after(unsampled_until_, last_id_) ? std::min(before, unsampled_until_ - last_id_) : 0;
+  const auto unsampled = one_in_ > 1                         ? before
+                         : after(unsampled_until_, last_id_) ? std::min(before, unsampled_until_ - last_id_)
+                                                             : 0;
   const auto step = (packet.entered - last_entered_) / static_cast<std::int64_t>(before + 1);
   if (unsampled > 0) interpolate(last_id_ + unsampled, step, keep);
   // The kernel could not tell us of these, and let them pass.
-  for (; last_id_ + 1 != packet.id; ++untold_) number(last_id_ + 1, Fate::judged);
+  for (; last_id_ + 1 != packet.id; ++untold_)
+    number(last_id_ + 1, Fate::judged);
   pace_ns_ = step;
   last_entered_ = packet.entered;
   number(packet.id, Fate::waits);
@@ -291,7 +326,8 @@ void PacketQueue::interpolate(std::uint32_t last, std::int64_t step, const Keep&
 void PacketQueue::interpolate_rest(const Keep& keep) {
   if (one_in_ > 1) unsampled_until_ = static_cast<std::uint32_t>(state().sequence);
   rest_ = false;
-  if (after(unsampled_until_, last_id_)) interpolate(unsampled_until_, std::max<std::int64_t>(pace_ns_, 0), keep);
+  if (after(unsampled_until_, last_id_))
+    interpolate(unsampled_until_, std::max<std::int64_t>(pace_ns_, 0), keep);
 }
 
 void PacketQueue::number(std::uint32_t id, Fate fate) {
@@ -342,7 +378,8 @@ void PacketQueue::settle() {
 }
 
 // The kernel's answer, where it refuses, has the number of the packets as its sequence.
-void PacketQueue::put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets, const HeldPacket* changed) {
+void PacketQueue::put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets,
+                      const HeldPacket* changed) {
   Verdict one{};
   one.head = {sizeof one, type_of(message), NLM_F_REQUEST, packets, 0};
   one.queue = header(number_);
@@ -373,7 +410,8 @@ bool PacketQueue::flush() {
 void PacketQueue::send_verdicts() {
   if (verdicts_.empty()) return;
   const sockaddr_nl kernel{AF_NETLINK, 0, 0, 0};
-  ::sendto(fd(), verdicts_.data(), verdicts_.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);
+  ::sendto(fd(), verdicts_.data(), verdicts_.size(), 0, reinterpret_cast<const sockaddr*>(&kernel),
+           sizeof kernel);
   verdicts_.clear();
 }
 
@@ -386,13 +424,17 @@ PacketQueue::State PacketQueue::state() const {
   for (const char* line = text; line && *line; line = std::strchr(line, '\n'), line += line ? 1 : 0) {
     unsigned number = 0, port = 0, mode = 0, range = 0;
     unsigned long long waiting = 0, dropped = 0, user_dropped = 0, sequence = 0;
-    if (std::sscanf(line, "%u %u %llu %u %u %llu %llu %llu", &number, &port, &waiting, &mode, &range, &dropped, &user_dropped, &sequence) == 8 && number == number_)
+    if (std::sscanf(line, "%u %u %llu %u %u %llu %llu %llu", &number, &port, &waiting, &mode, &range,
+                    &dropped, &user_dropped, &sequence) == 8 &&
+        number == number_)
       return {waiting, sequence};
   }
   return {};
 }
 
-std::uint64_t PacketQueue::waiting() { return state().waiting; }
+std::uint64_t PacketQueue::waiting() {
+  return state().waiting;
+}
 
 std::uint64_t PacketQueue::passed(std::uint64_t matched) {
   const auto sequence = state().sequence;

@@ -8,15 +8,16 @@
 
 #include <boost/circular_buffer.hpp>
 
-#include "injector/host/netlink/netlink.hpp"
 #include "injector/host/match/packet_match.hpp"
+#include "injector/host/netlink/netlink.hpp"
 #include "injector/host/packets/packet_source.hpp"
 #include "injector/host/packets/raw_sender.hpp"
 
 namespace squall {
 
-// Which way the packets of a queue go. What arrives by the loopback device has left by it just before: there it goes out,
-// unless it waits for its receiver (NF_INET_LOCAL_IN), or has none of the ports that packets going out have.
+// Which way the packets of a queue go. What arrives by the loopback device has left by it just before: there
+// it goes out, unless it waits for its receiver (NF_INET_LOCAL_IN), or has none of the ports that packets
+// going out have.
 struct QueueWays {
   std::optional<Way> all;  // all the same way
   std::vector<PortCondition> out_on_loopback;
@@ -26,19 +27,20 @@ Way way_of(const QueueWays&, std::uint8_t hook, std::uint32_t device, std::span<
 class PacketQueue : public PacketSource {
  public:
   using Keep = std::function<void(HeldPacket&&)>;
-  // Binds a free queue of the thread's network namespace, looking from `start` on. When `longest` packets wait already,
-  // further ones pass at once (fail open). Throws std::runtime_error.
+  // Binds a free queue of the thread's network namespace, looking from `start` on. When `longest` packets
+  // wait already, further ones pass at once (fail open). Throws std::runtime_error.
   enum class Take {
     notice,  // that there is a packet; large segments stay whole
     each,    // packets as they are on the wire, and their length
     bytes,   // their bytes as well
   };
   // What is sent besides carries the mark. `pieces`: packets tell of which one they are a piece.
-  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice, QueueWays = {}, bool pieces = false);
+  PacketQueue(std::uint16_t start, std::uint32_t longest, std::uint32_t mark, Take = Take::notice,
+              QueueWays = {}, bool pieces = false);
   ~PacketQueue() override;
   std::uint16_t number() const { return number_; }
-  // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that were sent
-  // there, and those that the kernel could not tell us of. From any thread in the namespace.
+  // Packets that were to wait but passed at once: those that found the queue full, `matched` being all that
+  // were sent there, and those that the kernel could not tell us of. From any thread in the namespace.
   std::uint64_t passed(std::uint64_t matched);
 
   void begin() override;
@@ -64,7 +66,8 @@ class PacketQueue : public PacketSource {
   void judge(const HeldPacket&, std::uint32_t verdict);
   void settle();
   void send_verdicts();
-  void put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets, const HeldPacket* changed = nullptr);
+  void put(std::uint16_t message, std::uint32_t id, std::uint32_t verdict, std::uint32_t packets,
+           const HeldPacket* changed = nullptr);
   void read_message(const struct nlmsghdr*, const Keep&);
   std::int64_t entered(std::int64_t stamp) const;
   void hear(HeldPacket&&, const Keep&);
@@ -99,7 +102,7 @@ class PacketQueue : public PacketSource {
   std::int64_t last_entered_ = 0, pace_ns_ = 0;
   unsigned one_in_ = 1;
   std::uint32_t unsampled_until_ = 0;  // of those up to here some may wait of which we were not told
-  bool rest_ = false;                // and they may be the last ones
+  bool rest_ = false;                  // and they may be the last ones
   std::atomic<std::uint64_t> lost_ = 0, untold_ = 0, interpolated_ = 0;
 };
 

@@ -26,8 +26,8 @@ struct HeldPacket {
   std::unique_ptr<char[]> frame;
   PacketSource* source = nullptr;
   Way way = Way::out;
-  std::int64_t queued = 0;  // of the time until due, what a limited rate adds
-  std::uint64_t piece = 0;  // of which packet it is a piece; 0: of none, or nobody asked
+  std::int64_t queued = 0;     // of the time until due, what a limited rate adds
+  std::uint64_t piece = 0;     // of which packet it is a piece; 0: of none, or nobody asked
   std::int64_t drawn_ns = -1;  // the delay that was drawn for it, of the whole dose; below 0: none yet
   bool later_piece = false;    // not the first
   bool full_level = false;
@@ -45,10 +45,12 @@ class PacketSource {
   virtual int fd() const = 0;
   // Hands over what is there, a bounded number at a time; false where nothing was left.
   virtual bool take(const std::function<void(HeldPacket&&)>&) = 0;
-  // The ends of the packets that come are noted there; before anything else. Of those that are not looked at they are not.
+  // The ends of the packets that come are noted there; before anything else. Of those that are not looked at
+  // they are not.
   virtual void note_ends(std::shared_ptr<EndpointSet>) {}
-  // Of so many packets, a power of two, it is enough to look at one; when the others came is interpolated. They are handed over
-  // all the same, in order, and those that are still owed by the next `take` once it is 1 again.
+  // Of so many packets, a power of two, it is enough to look at one; when the others came is interpolated.
+  // They are handed over all the same, in order, and those that are still owed by the next `take` once it is
+  // 1 again.
   virtual void sample_one_in(unsigned) {}
   virtual std::uint64_t interpolated() const { return 0; }
   // Lets a packet go on its way; may gather until flush. False: it cannot go now and stays the caller's.
@@ -59,7 +61,8 @@ class PacketSource {
   virtual bool flush() = 0;
   // Begins what its destructor waits for; nothing else is asked of it afterwards. From any thread.
   virtual void leave() {}
-  // Packets that the kernel still keeps for us and has not handed over, or that we have not let go. From any thread.
+  // Packets that the kernel still keeps for us and has not handed over, or that we have not let go. From any
+  // thread.
   virtual std::uint64_t waiting() = 0;
   // Packets lost since the start: the queue was full, or somebody made the kernel drop what waited.
   virtual std::uint64_t lost() const = 0;

@@ -17,24 +17,27 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/close_later.hpp"
 #include "injector/host/tc/packet_filter.hpp"
+#include "injector/system/close_later.hpp"
 
 namespace squall {
 
 namespace {
 
 constexpr int buffer_bytes = 16 << 20;
-constexpr std::size_t many = 4096;              // packets between two looks
-constexpr std::size_t most_waiting = 200'000;   // of packets that were lost on their way
+constexpr std::size_t many = 4096;             // packets between two looks
+constexpr std::size_t most_waiting = 200'000;  // of packets that were lost on their way
 constexpr std::int64_t most_early_ns = 500'000'000;
 
-[[noreturn]] void fail(std::string_view attempt) { throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno))); }
+[[noreturn]] void fail(std::string_view attempt) {
+  throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno)));
+}
 
 void filter(const Fd& socket, unsigned one_in, std::uint32_t bytes) {
   auto program = sampling_filter(one_in, bytes);
   const sock_fprog attached{static_cast<unsigned short>(program.size()), program.data()};
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_ATTACH_FILTER, &attached, sizeof attached) != 0) fail("filter the packets to be timed");
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_ATTACH_FILTER, &attached, sizeof attached) != 0)
+    fail("filter the packets to be timed");
 }
 
 Fd open_socket(std::uint32_t bytes) {
@@ -42,7 +45,8 @@ Fd open_socket(std::uint32_t bytes) {
   Fd out{::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (out.get() < 0) fail("open a packet socket");
   const int on = 1;
-  if (::setsockopt(out.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0) fail("have packets stamped with their time");
+  if (::setsockopt(out.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0)
+    fail("have packets stamped with their time");
   if (::setsockopt(out.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes) != 0)
     ::setsockopt(out.get(), SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
   filter(out, 1, bytes);
@@ -54,7 +58,9 @@ void bind_to(const Fd& socket, const std::string& device) {
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
   address.sll_ifindex = static_cast<int>(::if_nametoindex(device.c_str()));
-  if (address.sll_ifindex == 0 || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("listen to " + device);
+  if (address.sll_ifindex == 0 ||
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    fail("listen to " + device);
 }
 
 std::int64_t stamp_of(msghdr& header) {
@@ -69,7 +75,8 @@ std::int64_t stamp_of(msghdr& header) {
 
 }  // namespace
 
-PacketTimes::PacketTimes(std::uint32_t bytes) : before_(open_socket(bytes)), after_(open_socket(bytes)), bytes_(bytes) {}
+PacketTimes::PacketTimes(std::uint32_t bytes)
+    : before_(open_socket(bytes)), after_(open_socket(bytes)), bytes_(bytes) {}
 
 PacketTimes::~PacketTimes() {
   close_later(std::move(before_));
@@ -101,9 +108,11 @@ std::size_t PacketTimes::take(const Fd& socket, std::deque<Seen>& into) {
     if (got <= 0) return count;
     for (int i = 0; i < got; ++i) {
       const auto length = messages[static_cast<unsigned>(i)].msg_len;
-      const std::string_view bytes{&packets[static_cast<std::size_t>(i) * bytes_], std::min<std::size_t>(length, bytes_)};
+      const std::string_view bytes{&packets[static_cast<std::size_t>(i) * bytes_],
+                                   std::min<std::size_t>(length, bytes_)};
       if (ends_ && &socket == &before_ && bytes.size() > ETH_HLEN) ends_->add_ends_of(bytes.substr(ETH_HLEN));
-      into.push_back({std::hash<std::string_view>{}(bytes) ^ length, stamp_of(messages[static_cast<unsigned>(i)].msg_hdr)});
+      into.push_back({std::hash<std::string_view>{}(bytes) ^ length,
+                      stamp_of(messages[static_cast<unsigned>(i)].msg_hdr)});
     }
     count += static_cast<std::size_t>(got);
     if (got < static_cast<int>(batch)) return count;
@@ -122,7 +131,8 @@ void PacketTimes::each(const std::function<void(std::int64_t, std::int64_t)>& te
   // In this order: what is seen behind was before by then.
   take(after_, early_);
   const auto count = take(before_, sent);
-  for (auto& one : sent) waiting_[one.packet].push_back(one.at);
+  for (auto& one : sent)
+    waiting_[one.packet].push_back(one.at);
   waiting_count_ += sent.size();
 
   std::deque<Seen> still_early;

@@ -1,4 +1,5 @@
-// IP packets that come in pieces (fragments): what was decided about the first piece holds for those behind it.
+// IP packets that come in pieces (fragments): what was decided about the first piece holds for those behind
+// it.
 #pragma once
 
 #include <cstdint>

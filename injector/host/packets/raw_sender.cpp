@@ -35,7 +35,8 @@ bool RawSender::send(std::span<const char> packet) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_addr.s_addr = header.daddr;
-    return ::sendto(v4_.get(), packet.data(), packet.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) >= 0;
+    return ::sendto(v4_.get(), packet.data(), packet.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                    sizeof to) >= 0;
   }
   if ((packet[0] & 0xf0) == 0x60 && packet.size() >= sizeof(ip6_hdr) && v6_) {
     ip6_hdr header;
@@ -43,7 +44,8 @@ bool RawSender::send(std::span<const char> packet) {
     sockaddr_in6 to{};
     to.sin6_family = AF_INET6;
     to.sin6_addr = header.ip6_dst;
-    return ::sendto(v6_.get(), packet.data(), packet.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) >= 0;
+    return ::sendto(v6_.get(), packet.data(), packet.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                    sizeof to) >= 0;
   }
   return false;
 }

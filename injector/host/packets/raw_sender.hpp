@@ -13,7 +13,8 @@ class RawSender {
  public:
   // What it sends carries the mark. Throws std::runtime_error where refused.
   explicit RawSender(std::uint32_t mark);
-  // From the network header on. A packet to this host arrives by the loopback device. False where it could not be sent.
+  // From the network header on. A packet to this host arrives by the loopback device. False where it could
+  // not be sent.
   bool send(std::span<const char> packet);
 
  private:

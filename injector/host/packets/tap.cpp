@@ -19,11 +19,11 @@
 
 #include <fmt/format.h>
 
-#include "injector/system/close_later.hpp"
 #include "injector/host/match/endpoint_set.hpp"
 #include "injector/host/netlink/links.hpp"
 #include "injector/host/netlink/netlink.hpp"
 #include "injector/host/netlink/netlink_dump.hpp"
+#include "injector/system/close_later.hpp"
 
 namespace squall {
 
@@ -31,15 +31,22 @@ namespace {
 
 constexpr std::size_t offload_header = 10;  // struct virtio_net_hdr, whose header is not C++
 // As long as most devices' segments are, and as BIG TCP's may be.
-constexpr std::size_t large_frame = 68 << 10, longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64, most_gathered = 64;
+constexpr std::size_t large_frame = 68 << 10, longest_frame = 1 << 18, small_frame = 1 << 14, most_spare = 64,
+                      most_gathered = 64;
 constexpr std::uint32_t queue_length = 10'000;
 constexpr int frames_at_once = 256;
 
-[[noreturn]] void refused(const std::string& attempt) { throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno))); }
+[[noreturn]] void refused(const std::string& attempt) {
+  throw std::runtime_error(fmt::format("{}: {}", attempt, std::strerror(errno)));
+}
 
 }  // namespace
 
-Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments segments) : name_(name), buffer_(std::make_unique_for_overwrite<char[]>(large_frame)), overlong_(std::make_unique_for_overwrite<char[]>(longest_frame - large_frame)) {
+Tap::Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark,
+         Segments segments)
+    : name_(name),
+      buffer_(std::make_unique_for_overwrite<char[]>(large_frame)),
+      overlong_(std::make_unique_for_overwrite<char[]>(longest_frame - large_frame)) {
   open_tap(name, segments);
   raise(alias);
   open_way_out(interface, mark);
@@ -69,7 +76,8 @@ void Tap::open_tap(const std::string& name, Segments segments) {
   if (::ioctl(tap_.get(), TUNSETIFF, &request) != 0) refused("make the tap device " + name);
   int header = offload_header;
   if (::ioctl(tap_.get(), TUNSETVNETHDRSZ, &header) != 0) refused("set the offload header of " + name);
-  const unsigned offloads = segments == Segments::whole ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+  const unsigned offloads =
+      segments == Segments::whole ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
   if (::ioctl(tap_.get(), TUNSETOFFLOAD, offloads) != 0) refused("set the offloads of " + name);
   if (::ioctl(tap_.get(), SIOCGIFHWADDR, &request) != 0) refused("read the address of " + name);
   std::memcpy(address_, request.ifr_hwaddr.sa_data, sizeof address_);
@@ -91,15 +99,18 @@ void Tap::raise(const std::string& alias) {
   }
   link.ifi_flags = link.ifi_change = IFF_UP | IFF_NOARP;
   messages.begin(RTM_NEWLINK, NLM_F_ACK, link);
-  if (const auto answer = route.exchange(messages); !answer) throw std::runtime_error("bring up the tap device: " + answer.text());
+  if (const auto answer = route.exchange(messages); !answer)
+    throw std::runtime_error("bring up the tap device: " + answer.text());
 }
 
 void Tap::open_way_out(std::uint32_t interface, std::uint32_t mark) {
   out_ = Fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
   if (!out_) refused("open a packet socket");
   const int yes = 1, size = 64 << 20;
-  if (::setsockopt(out_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) refused("mark what a packet socket sends");
-  if (::setsockopt(out_.get(), SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes) != 0) refused("let a packet socket send large segments");
+  if (::setsockopt(out_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+    refused("mark what a packet socket sends");
+  if (::setsockopt(out_.get(), SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes) != 0)
+    refused("let a packet socket send large segments");
   ::setsockopt(out_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
   if (!lead_to(interface)) refused("bind a packet socket");
   char device[IF_NAMESIZE];
@@ -132,7 +143,10 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
     if (got < static_cast<ssize_t>(offload_header + ETH_HLEN)) return false;
     // What the tap's own network stack says (multicast reports) is nobody's traffic.
     if (std::memcmp(buffer_.get() + offload_header + ETH_ALEN, address_, sizeof address_) == 0) continue;
-    if (ends_) ends_->add_ends_of({buffer_.get() + offload_header + ETH_HLEN, std::min<std::size_t>(static_cast<std::size_t>(got), large_frame) - offload_header - ETH_HLEN});
+    if (ends_)
+      ends_->add_ends_of(
+          {buffer_.get() + offload_header + ETH_HLEN,
+           std::min<std::size_t>(static_cast<std::size_t>(got), large_frame) - offload_header - ETH_HLEN});
     HeldPacket packet;
     packet.source = this;
     packet.entered = monotonic_ns();
@@ -146,7 +160,8 @@ bool Tap::take(const std::function<void(HeldPacket&&)>& keep) {
     } else {
       packet.frame = std::make_unique_for_overwrite<char[]>(packet.size);
       std::memcpy(packet.frame.get(), buffer_.get(), std::min<std::size_t>(packet.size, large_frame));
-      if (packet.size > large_frame) std::memcpy(packet.frame.get() + large_frame, overlong_.get(), packet.size - large_frame);
+      if (packet.size > large_frame)
+        std::memcpy(packet.frame.get() + large_frame, overlong_.get(), packet.size - large_frame);
     }
     keep(std::move(packet));
   }
@@ -166,17 +181,21 @@ std::string Tap::harm() const {
   return link->up ? "" : fmt::format("set our device {} down", name_);
 }
 
-std::uint64_t Tap::dropped() const { return links::traffic(index_).send_drops; }
+std::uint64_t Tap::dropped() const {
+  return links::traffic(index_).send_drops;
+}
 
 bool Tap::let_go(HeldPacket& packet) {
   if (gathered_.size() >= most_gathered && !flush()) return false;
-  const bool large = packet.capacity == large_frame && packet.size > small_frame && !packet.changed && !packet.copy;
+  const bool large =
+      packet.capacity == large_frame && packet.size > small_frame && !packet.changed && !packet.copy;
   gathered_.push_back({std::move(packet.frame), packet.size, large});
   return true;
 }
 
 bool Tap::flush() {
-  while (!gathered_.empty() && send_gathered()) continue;
+  while (!gathered_.empty() && send_gathered())
+    continue;
   unsent_ = gathered_.size();
   return gathered_.empty();
 }
@@ -190,7 +209,8 @@ bool Tap::send_gathered() {
     messages[i].msg_hdr.msg_iov = &parts[i];
     messages[i].msg_hdr.msg_iovlen = 1;
   }
-  const int sent = ::sendmmsg(out_.get(), messages.data(), static_cast<unsigned>(gathered_.size()), MSG_DONTWAIT);
+  const int sent =
+      ::sendmmsg(out_.get(), messages.data(), static_cast<unsigned>(gathered_.size()), MSG_DONTWAIT);
   if (sent < 0) {
     if (errno == EAGAIN) return false;
     if (errno == EINTR || (errno != ENOBUFS && lead_to_successor())) return true;

@@ -1,5 +1,5 @@
-// A tap device that swallows the packets leaving a real one, and the packet socket that sends them on after their
-// delay (tuntap in Documentation/networking, packet(7)). It is gone with us.
+// A tap device that swallows the packets leaving a real one, and the packet socket that sends them on after
+// their delay (tuntap in Documentation/networking, packet(7)). It is gone with us.
 #pragma once
 
 #include <atomic>
@@ -13,17 +13,18 @@ namespace squall {
 
 class Tap : public PacketSource {
  public:
-  // Makes the tap `name` in the thread's network namespace, with `alias` to recognise it by, for packets that leave
-  // `interface`; those sent on carry `mark`. `segments`: large ones stay whole, as they would on that device, else each
-  // packet comes as it is on the wire, with its checksums. Throws std::runtime_error.
+  // Makes the tap `name` in the thread's network namespace, with `alias` to recognise it by, for packets that
+  // leave `interface`; those sent on carry `mark`. `segments`: large ones stay whole, as they would on that
+  // device, else each packet comes as it is on the wire, with its checksums. Throws std::runtime_error.
   enum class Segments { whole, as_on_the_wire };
-  Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark, Segments = Segments::whole);
+  Tap(const std::string& name, const std::string& alias, std::uint32_t interface, std::uint32_t mark,
+      Segments = Segments::whole);
   // Returns once the device is gone for everybody.
   ~Tap() override;
   std::uint32_t index() const { return index_; }
   const std::string& name() const { return name_; }
-  // What somebody did to it so that what is led to it is lost: "removed our device sq1t00"; "" where it takes packets. From any
-  // thread in the namespace.
+  // What somebody did to it so that what is led to it is lost: "removed our device sq1t00"; "" where it takes
+  // packets. From any thread in the namespace.
   std::string harm() const;
   // Packets that found its queue full, and are lost. From any thread in the namespace.
   std::uint64_t dropped() const;
@@ -54,7 +55,8 @@ class Tap : public PacketSource {
   void raise(const std::string& alias);
   void open_way_out(std::uint32_t interface, std::uint32_t mark);
   bool lead_to(std::uint32_t interface);
-  // Since Linux 6.16 rules on a device that vanished are put on the next one of its name, whose packets come here then.
+  // Since Linux 6.16 rules on a device that vanished are put on the next one of its name, whose packets come
+  // here then.
   bool lead_to_successor();
 
   std::string name_;

@@ -27,7 +27,8 @@ std::vector<netlink::Socket> register_hooks_of_nobody() {
   std::vector<netlink::Socket> owners;
   std::thread{[&] {
     if (::unshare(CLONE_NEWNET) != 0) return;
-    for (auto family : {Family::inet, Family::netdev}) try {
+    for (auto family : {Family::inet, Family::netdev})
+      try {
         netlink::Socket owner{NETLINK_NETFILTER};
         netlink::Messages messages;
         nft::begin_batch(messages);
@@ -36,7 +37,8 @@ std::vector<netlink::Socket> register_hooks_of_nobody() {
           nft::add_base_chain(messages, {family, "squall", "egress"}, {NF_NETDEV_EGRESS, 0, "lo"});
         else
           for (auto hook : {NF_INET_PRE_ROUTING, NF_INET_LOCAL_IN, NF_INET_LOCAL_OUT})
-            nft::add_base_chain(messages, {family, "squall", fmt::format("hook{}", static_cast<int>(hook))}, {hook, 0, ""});
+            nft::add_base_chain(messages, {family, "squall", fmt::format("hook{}", static_cast<int>(hook))},
+                                {hook, 0, ""});
         nft::end_batch(messages);
         if (owner.exchange(messages)) owners.push_back(std::move(owner));
       } catch (const std::exception&) {

@@ -14,9 +14,13 @@ namespace squall::nft {
 
 namespace {
 
-std::uint16_t type_of(std::uint16_t message) { return static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message); }
+std::uint16_t type_of(std::uint16_t message) {
+  return static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message);
+}
 
-nfgenmsg header(Family family) { return {static_cast<std::uint8_t>(family), NFNETLINK_V0, 0}; }
+nfgenmsg header(Family family) {
+  return {static_cast<std::uint8_t>(family), NFNETLINK_V0, 0};
+}
 
 void data_value(netlink::Messages& messages, std::uint16_t attribute, std::span<const std::uint8_t> value) {
   auto nest = messages.nest(attribute);
@@ -30,13 +34,16 @@ std::span<const std::uint8_t> bytes_of(const T& value) {
 
 }  // namespace
 
-std::string_view name_of(Family family) { return family == Family::inet ? "inet" : "netdev"; }
+std::string_view name_of(Family family) {
+  return family == Family::inet ? "inet" : "netdev";
+}
 
 void begin_batch(netlink::Messages& messages) {
   messages.begin(NFNL_MSG_BATCH_BEGIN, 0, nfgenmsg{AF_UNSPEC, NFNETLINK_V0, htons(NFNL_SUBSYS_NFTABLES)});
 }
 void end_batch(netlink::Messages& messages) {
-  // Kernels before 6.9 do not answer the end itself; the last message's answer comes once the whole batch is in force.
+  // Kernels before 6.9 do not answer the end itself; the last message's answer comes once the whole batch is
+  // in force.
   messages.ask();
   messages.begin(NFNL_MSG_BATCH_END, 0, nfgenmsg{AF_UNSPEC, NFNETLINK_V0, htons(NFNL_SUBSYS_NFTABLES)});
 }
@@ -83,7 +90,9 @@ void add_set(netlink::Messages& messages, const Set& set) {
   messages.begin(type_of(NFT_MSG_NEWSET), NLM_F_CREATE | NLM_F_EXCL, header(set.family));
   messages.text(NFTA_SET_TABLE, set.table);
   messages.text(NFTA_SET_NAME, set.name);
-  messages.be32(NFTA_SET_FLAGS, set.timeout_ms ? NFT_SET_TIMEOUT | NFT_SET_EVAL : set.value_bytes ? NFT_SET_MAP : 0);
+  messages.be32(NFTA_SET_FLAGS, set.timeout_ms    ? NFT_SET_TIMEOUT | NFT_SET_EVAL
+                                : set.value_bytes ? NFT_SET_MAP
+                                                  : 0);
   messages.be32(NFTA_SET_KEY_TYPE, set.key_type);
   messages.be32(NFTA_SET_KEY_LEN, set.key_bytes);
   messages.be32(NFTA_SET_ID, set.key_bytes);  // within the batch, where it is found by its name
@@ -113,7 +122,8 @@ void add_keys(netlink::Messages& messages, const Set& set, std::span<const std::
   }
 }
 
-void add_entry(netlink::Messages& messages, const Set& map, std::uint32_t key, std::span<const std::uint8_t> value) {
+void add_entry(netlink::Messages& messages, const Set& map, std::uint32_t key,
+               std::span<const std::uint8_t> value) {
   messages.begin(type_of(NFT_MSG_NEWSETELEM), NLM_F_CREATE, header(map.family));
   messages.text(NFTA_SET_ELEM_LIST_TABLE, map.table);
   messages.text(NFTA_SET_ELEM_LIST_SET, map.name);
@@ -125,7 +135,8 @@ void add_entry(netlink::Messages& messages, const Set& map, std::uint32_t key, s
 
 // One element of a rule's list.
 struct Rule::Expression {
-  Expression(netlink::Messages& messages, std::string_view name) : element(messages.nest(NFTA_LIST_ELEM)), data(begin(messages, name)) {}
+  Expression(netlink::Messages& messages, std::string_view name)
+      : element(messages.nest(NFTA_LIST_ELEM)), data(begin(messages, name)) {}
   static netlink::Messages::Nest begin(netlink::Messages& messages, std::string_view name) {
     messages.text(NFTA_EXPR_NAME, name);
     return messages.nest(NFTA_EXPR_DATA);
@@ -142,7 +153,8 @@ netlink::Messages::Nest begin_rule(netlink::Messages& messages, const Chain& cha
 }
 }  // namespace
 
-Rule::Rule(netlink::Messages& messages, const Chain& chain) : messages_(messages), expressions_(begin_rule(messages, chain)) {}
+Rule::Rule(netlink::Messages& messages, const Chain& chain)
+    : messages_(messages), expressions_(begin_rule(messages, chain)) {}
 
 Rule& Rule::meta(std::uint32_t key, std::uint32_t into) {
   Expression expression{messages_, "meta"};
@@ -210,12 +222,24 @@ Rule& Rule::within32(std::uint32_t least, std::uint32_t most) {
   return to_network_order().compare(NFT_CMP_GTE, bytes_of(low)).compare(NFT_CMP_LTE, bytes_of(high));
 }
 
-Rule& Rule::is(std::span<const std::uint8_t> value) { return compare(NFT_CMP_EQ, value); }
-Rule& Rule::is8(std::uint8_t value) { return is(bytes_of(value)); }
-Rule& Rule::is16(std::uint16_t value) { return is(bytes_of(static_cast<std::uint16_t>(htons(value)))); }
-Rule& Rule::is32(std::uint32_t value) { return is(bytes_of(value)); }
-Rule& Rule::is_not32(std::uint32_t value) { return compare(NFT_CMP_NEQ, bytes_of(value)); }
-Rule& Rule::is64(std::uint64_t value) { return is(bytes_of(value)); }
+Rule& Rule::is(std::span<const std::uint8_t> value) {
+  return compare(NFT_CMP_EQ, value);
+}
+Rule& Rule::is8(std::uint8_t value) {
+  return is(bytes_of(value));
+}
+Rule& Rule::is16(std::uint16_t value) {
+  return is(bytes_of(static_cast<std::uint16_t>(htons(value))));
+}
+Rule& Rule::is32(std::uint32_t value) {
+  return is(bytes_of(value));
+}
+Rule& Rule::is_not32(std::uint32_t value) {
+  return compare(NFT_CMP_NEQ, bytes_of(value));
+}
+Rule& Rule::is64(std::uint64_t value) {
+  return is(bytes_of(value));
+}
 
 Rule& Rule::socket_cgroup(std::uint32_t level) {
   Expression expression{messages_, "socket"};
@@ -293,12 +317,22 @@ void Rule::verdict(std::int32_t code, std::string_view chain) {
   if (!chain.empty()) messages_.text(NFTA_VERDICT_CHAIN, chain);
 }
 
-void Rule::jump(std::string_view chain) { verdict(NFT_JUMP, chain); }
-void Rule::go(std::string_view chain) { verdict(NFT_GOTO, chain); }
-void Rule::leave() { verdict(NFT_RETURN, ""); }
-void Rule::accept() { verdict(NF_ACCEPT, ""); }
+void Rule::jump(std::string_view chain) {
+  verdict(NFT_JUMP, chain);
+}
+void Rule::go(std::string_view chain) {
+  verdict(NFT_GOTO, chain);
+}
+void Rule::leave() {
+  verdict(NFT_RETURN, "");
+}
+void Rule::accept() {
+  verdict(NF_ACCEPT, "");
+}
 
-void Rule::drop() { verdict(NF_DROP, ""); }
+void Rule::drop() {
+  verdict(NF_DROP, "");
+}
 
 void Rule::reject(bool tcp_reset) {
   Expression expression{messages_, "reject"};
@@ -352,19 +386,24 @@ std::uint64_t counted(const Chain& chain) {
   wanted.begin(type_of(NFT_MSG_GETRULE), 0, head);
   wanted.text(NFTA_RULE_TABLE, chain.table);
   wanted.text(NFTA_RULE_CHAIN, chain.name);
-  dumper.dump(type_of(NFT_MSG_GETRULE), std::as_bytes(wanted.data().subspan(NLMSG_HDRLEN)), [&](const nlmsghdr* message) {
-    if (packets || netlink::text(netlink::find(message, sizeof head, NFTA_RULE_TABLE)) != chain.table ||
-        netlink::text(netlink::find(message, sizeof head, NFTA_RULE_CHAIN)) != chain.name)
-      return;
-    netlink::each_attribute(netlink::payload(netlink::find(message, sizeof head, NFTA_RULE_EXPRESSIONS)), [&](const nlattr* element) {
-      if (netlink::text(netlink::find(element, NFTA_EXPR_NAME)) != "counter") return;
-      const auto* value = netlink::find(netlink::find(element, NFTA_EXPR_DATA), NFTA_COUNTER_PACKETS);
-      const auto bytes = netlink::payload(value);
-      std::uint64_t big = 0;
-      if (bytes.size() == sizeof big) std::memcpy(&big, bytes.data(), sizeof big);
-      packets = be64toh(big);
-    });
-  });
+  dumper.dump(
+      type_of(NFT_MSG_GETRULE), std::as_bytes(wanted.data().subspan(NLMSG_HDRLEN)),
+      [&](const nlmsghdr* message) {
+        if (packets || netlink::text(netlink::find(message, sizeof head, NFTA_RULE_TABLE)) != chain.table ||
+            netlink::text(netlink::find(message, sizeof head, NFTA_RULE_CHAIN)) != chain.name)
+          return;
+        netlink::each_attribute(netlink::payload(netlink::find(message, sizeof head, NFTA_RULE_EXPRESSIONS)),
+                                [&](const nlattr* element) {
+                                  if (netlink::text(netlink::find(element, NFTA_EXPR_NAME)) != "counter")
+                                    return;
+                                  const auto* value = netlink::find(netlink::find(element, NFTA_EXPR_DATA),
+                                                                    NFTA_COUNTER_PACKETS);
+                                  const auto bytes = netlink::payload(value);
+                                  std::uint64_t big = 0;
+                                  if (bytes.size() == sizeof big) std::memcpy(&big, bytes.data(), sizeof big);
+                                  packets = be64toh(big);
+                                });
+      });
   return packets;
 }
 

@@ -5,9 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "injector/host/netlink/netfilter_sockets.hpp"
 #include "injector/system/close_later.hpp"
 #include "injector/system/last_descriptors.hpp"
-#include "injector/host/netlink/netfilter_sockets.hpp"
 
 namespace squall {
 

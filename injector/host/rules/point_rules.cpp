@@ -5,8 +5,8 @@
 
 #include <netinet/in.h>
 
-#include <linux/netfilter.h>
 #include <linux/if_ether.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <fmt/format.h>
@@ -22,31 +22,44 @@ namespace {
 constexpr std::uint32_t first_neighbour_type = 133, last_neighbour_type = 137;  // RFC 4861
 constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX in include/net/flow.h
 
-Family family_of(const HoldPoint& point) { return at_device(point) ? Family::netdev : Family::inet; }
+Family family_of(const HoldPoint& point) {
+  return at_device(point) ? Family::netdev : Family::inet;
+}
 
 namespace pieces {
 
-// As long as the pieces of a packet are under way after the first, and no longer: its number is soon another's.
+// As long as the pieces of a packet are under way after the first, and no longer: its number is soon
+// another's.
 constexpr std::uint64_t remembered_ms = 1000;
 constexpr std::uint32_t most = 65'535, v4_bytes = 16, v6_bytes = 36;
 
-std::string set(bool v6) { return v6 ? "pieces6" : "pieces4"; }
+std::string set(bool v6) {
+  return v6 ? "pieces6" : "pieces4";
+}
 
 // A first piece, behind which others come; or one of those.
 Rule& is(Rule& rule, bool v6, bool first) {
   rule.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP);
   if (v6) rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 6, 1).is8(IPPROTO_FRAGMENT);
   rule.payload(NFT_PAYLOAD_NETWORK_HEADER, v6 ? 42 : 6, 2);
-  const std::array<std::uint8_t, 2> place = v6 ? std::array<std::uint8_t, 2>{0xff, 0xf8} : std::array<std::uint8_t, 2>{0x1f, 0xff}, none{0, 0};
-  const std::array<std::uint8_t, 2> place_and_more = v6 ? std::array<std::uint8_t, 2>{0xff, 0xf9} : std::array<std::uint8_t, 2>{0x3f, 0xff};
-  const std::array<std::uint8_t, 2> more = v6 ? std::array<std::uint8_t, 2>{0, 1} : std::array<std::uint8_t, 2>{0x20, 0};
+  const std::array<std::uint8_t, 2> place = v6 ? std::array<std::uint8_t, 2>{0xff, 0xf8}
+                                               : std::array<std::uint8_t, 2>{0x1f, 0xff},
+                                    none{0, 0};
+  const std::array<std::uint8_t, 2> place_and_more =
+      v6 ? std::array<std::uint8_t, 2>{0xff, 0xf9} : std::array<std::uint8_t, 2>{0x3f, 0xff};
+  const std::array<std::uint8_t, 2> more =
+      v6 ? std::array<std::uint8_t, 2>{0, 1} : std::array<std::uint8_t, 2>{0x20, 0};
   return first ? rule.mask(place_and_more).is(more) : rule.mask(place).compare(NFT_CMP_NEQ, none);
 }
 
 Rule& key(Rule& rule, bool v6) {
   constexpr auto word = Rule::first_word;
-  if (v6) return rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 8, 32, word).payload(NFT_PAYLOAD_NETWORK_HEADER, 44, 4, word + 8);
-  return rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 8, word).payload(NFT_PAYLOAD_NETWORK_HEADER, 4, 2, word + 2).payload(NFT_PAYLOAD_NETWORK_HEADER, 9, 1, word + 3);
+  if (v6)
+    return rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 8, 32, word)
+        .payload(NFT_PAYLOAD_NETWORK_HEADER, 44, 4, word + 8);
+  return rule.payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 8, word)
+      .payload(NFT_PAYLOAD_NETWORK_HEADER, 4, 2, word + 2)
+      .payload(NFT_PAYLOAD_NETWORK_HEADER, 9, 1, word + 3);
 }
 
 }  // namespace pieces
@@ -56,23 +69,35 @@ std::size_t first_like(const DetourRules& rules, std::size_t number) {
   const auto& wanted = rules.points[number];
   for (std::size_t i = 0; i < number; ++i) {
     auto& one = rules.points[i];
-    if (one.at == wanted.at && one.marked == wanted.marked && one.match == wanted.match && hold_chain(rules, one).name == hold_chain(rules, wanted).name) return i;
+    if (one.at == wanted.at && one.marked == wanted.marked && one.match == wanted.match &&
+        hold_chain(rules, one).name == hold_chain(rules, wanted).name)
+      return i;
   }
   return number;
 }
 
-std::string point_name(std::size_t number) { return fmt::format("p{}", number); }
+std::string point_name(std::size_t number) {
+  return fmt::format("p{}", number);
+}
 
 // Writes the rules of one point, from the last question to the first, since a jump needs a chain that exists.
 class PointRules {
  public:
-  PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number)
-      : messages_(messages), match_(point.match), peers_(point.match.peers), prefix_(point_name(number)), family_(family_of(point)),
-        table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
+  PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point,
+             std::size_t number)
+      : messages_(messages),
+        match_(point.match),
+        peers_(point.match.peers),
+        prefix_(point_name(number)),
+        family_(family_of(point)),
+        table_(rules.table),
+        sender_bit_(point.marked ? sender_bit(rules.senders) : 0),
+        next_(hold_chain(rules, point).name) {
     if (point.marked) unmark();
     const auto taken = next_;
     if (!match_.ports.empty()) remember_first_pieces();
-    for (std::size_t i = match_.ports.size(); i-- > 0;) port_condition(match_.ports[i], i);
+    for (std::size_t i = match_.ports.size(); i-- > 0;)
+      port_condition(match_.ports[i], i);
     const auto then = next_;
     const auto v4 = family(false, then), v6 = family(true, then);
     const auto start = add(prefix_);
@@ -82,16 +107,27 @@ class PointRules {
   }
 
   // More peers at the end of the chains there are; a family that had none gets its chains.
-  PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point, std::size_t number, std::span<const Prefix> more)
-      : messages_(messages), match_(point.match), peers_(more), prefix_(point_name(number)), family_(family_of(point)),
-        table_(rules.table), sender_bit_(point.marked ? sender_bit(rules.senders) : 0), next_(hold_chain(rules, point).name) {
+  PointRules(netlink::Messages& messages, const DetourRules& rules, const HoldPoint& point,
+             std::size_t number, std::span<const Prefix> more)
+      : messages_(messages),
+        match_(point.match),
+        peers_(more),
+        prefix_(point_name(number)),
+        family_(family_of(point)),
+        table_(rules.table),
+        sender_bit_(point.marked ? sender_bit(rules.senders) : 0),
+        next_(hold_chain(rules, point).name) {
     if (point.marked) next_ = unmark_name();
     if (!match_.ports.empty()) next_ = ports_name(0);
     for (const bool v6 : {false, true}) {
       if (has(v6, match_.peers) && has(v6, peers_))
-        peers(v6, {family_, table_, family_name(v6)}, protocols_of(match_, v6).empty() ? next_ : protocol_name(v6));
+        peers(v6, {family_, table_, family_name(v6)},
+              protocols_of(match_, v6).empty() ? next_ : protocol_name(v6));
       else if (const auto chain = family(v6, next_); !chain.empty())
-        Rule{messages_, {family_, table_, prefix_}}.meta(NFT_META_PROTOCOL).is16(v6 ? ETH_P_IPV6 : ETH_P_IP).go(chain);
+        Rule{messages_, {family_, table_, prefix_}}
+            .meta(NFT_META_PROTOCOL)
+            .is16(v6 ? ETH_P_IPV6 : ETH_P_IP)
+            .go(chain);
     }
   }
 
@@ -116,7 +152,8 @@ class PointRules {
     next_ = chain.name;
   }
 
-  // The piece of a packet that was cut is known by addresses, protocol and number: the first one is remembered,
+  // The piece of a packet that was cut is known by addresses, protocol and number: the first one is
+  // remembered,
   void remember_first_pieces() {
     const auto chain = add(prefix_ + "-pieces");
     for (const bool v6 : {false, true}) {
@@ -138,8 +175,10 @@ class PointRules {
   void port_condition(const PortCondition& condition, std::size_t number) {
     const auto chain = add(ports_name(number));
     for (auto port : condition.ports) {
-      if (condition.side != Side::destination) Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2).is16(port).go(next_);
-      if (condition.side != Side::source) Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port).go(next_);
+      if (condition.side != Side::destination)
+        Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2).is16(port).go(next_);
+      if (condition.side != Side::source)
+        Rule{messages_, chain}.payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(port).go(next_);
     }
     next_ = chain.name;
   }
@@ -158,7 +197,8 @@ class PointRules {
     for (auto& peer : peers_) {
       if (peer.v6 != v6) continue;
       if (peer.length == 8 * peer.bytes()) {
-        whole.insert(whole.end(), peer.address.begin(), peer.address.begin() + static_cast<std::ptrdiff_t>(peer.bytes()));
+        whole.insert(whole.end(), peer.address.begin(),
+                     peer.address.begin() + static_cast<std::ptrdiff_t>(peer.bytes()));
         continue;
       }
       if (match_.peer != Side::destination) one(peer, source);
@@ -169,9 +209,17 @@ class PointRules {
 
   // Whole addresses are found by one look-up, however many there are.
   void hosts(bool v6, const Chain& chain, std::span<const std::uint8_t> addresses, const std::string& then) {
-    const nft::Set set{family_, table_, chain.name + "-hosts", v6 ? 16U : 4U, 0, 0, v6 ? nft::ipv6_address : nft::ipv4_address};
+    const nft::Set set{family_,
+                       table_,
+                       chain.name + "-hosts",
+                       v6 ? 16U : 4U,
+                       0,
+                       0,
+                       v6 ? nft::ipv6_address : nft::ipv4_address};
     const bool more = peers_.data() != match_.peers.data();
-    const bool there = more && std::any_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6 && peer.length == 8 * peer.bytes(); });
+    const bool there = more && std::any_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) {
+                         return peer.v6 == v6 && peer.length == 8 * peer.bytes();
+                       });
     if (!there) nft::add_set(messages_, set);
     nft::add_keys(messages_, set, addresses);
     if (there) return;
@@ -193,7 +241,8 @@ class PointRules {
     const auto wanted = protocols_of(match_, v6);
     if (wanted.empty()) return then;
     const auto chain = add(protocol_name(v6));
-    for (auto one : wanted) Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(one).go(then);
+    for (auto one : wanted)
+      Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(one).go(then);
     return chain.name;
   }
 
@@ -204,13 +253,21 @@ class PointRules {
     if (v6) {
       const std::uint8_t first = first_neighbour_type, last = last_neighbour_type;
       Rule{messages_, chain}
-          .meta(NFT_META_L4PROTO).is8(IPPROTO_ICMPV6)
-          .payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1).compare(NFT_CMP_GTE, {&first, 1}).compare(NFT_CMP_LTE, {&last, 1})
+          .meta(NFT_META_L4PROTO)
+          .is8(IPPROTO_ICMPV6)
+          .payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1)
+          .compare(NFT_CMP_GTE, {&first, 1})
+          .compare(NFT_CMP_LTE, {&last, 1})
           .leave();
     }
     for (auto port : match_.exempt)
       for (std::uint32_t offset : {0U, 2U})
-        Rule{messages_, chain}.meta(NFT_META_L4PROTO).is8(IPPROTO_TCP).payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2).is16(port).leave();
+        Rule{messages_, chain}
+            .meta(NFT_META_L4PROTO)
+            .is8(IPPROTO_TCP)
+            .payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2)
+            .is16(port)
+            .leave();
     for (auto* spared : {&match_.exempt_peers, &match_.left_out})
       for (auto& peer : *spared)
         if (peer.v6 == v6) leave_alone(chain, peer);
@@ -243,7 +300,9 @@ class PointRules {
 
 }  // namespace
 
-bool at_device(const HoldPoint& point) { return point.at == HoldPoint::At::leaving || point.at == HoldPoint::At::entering; }
+bool at_device(const HoldPoint& point) {
+  return point.at == HoldPoint::At::leaving || point.at == HoldPoint::At::entering;
+}
 
 Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
   using At = HoldPoint::At;
@@ -261,7 +320,8 @@ Chain hold_chain(const DetourRules& rules, const HoldPoint& point) {
 
 void add_piece_sets(netlink::Messages& messages, Family family, std::string_view table) {
   for (const bool v6 : {false, true})
-    nft::add_set(messages, {family, std::string(table), pieces::set(v6), v6 ? pieces::v6_bytes : pieces::v4_bytes, pieces::most, pieces::remembered_ms});
+    nft::add_set(messages, {family, std::string(table), pieces::set(v6),
+                            v6 ? pieces::v6_bytes : pieces::v4_bytes, pieces::most, pieces::remembered_ms});
 }
 
 std::string add_point_rules(netlink::Messages& messages, const DetourRules& rules, std::size_t number) {
@@ -270,7 +330,8 @@ std::string add_point_rules(netlink::Messages& messages, const DetourRules& rule
   return point_name(first);
 }
 
-void add_point_peers(netlink::Messages& messages, const DetourRules& rules, std::size_t number, std::span<const Prefix> more) {
+void add_point_peers(netlink::Messages& messages, const DetourRules& rules, std::size_t number,
+                     std::span<const Prefix> more) {
   if (first_like(rules, number) == number) PointRules{messages, rules, rules.points[number], number, more};
 }
 

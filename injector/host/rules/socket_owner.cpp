@@ -15,7 +15,9 @@ namespace squall {
 
 using nft::Rule;
 
-std::string to_string(const SocketCgroup& one) { return one.class_id ? fmt::format("net_cls class {:#x}", one.class_id) : fmt::format("cgroup {}", one.id); }
+std::string to_string(const SocketCgroup& one) {
+  return one.class_id ? fmt::format("net_cls class {:#x}", one.class_id) : fmt::format("cgroup {}", one.id);
+}
 
 Rule& of(Rule& rule, const SocketCgroup& one) {
   if (one.class_id) return rule.meta(NFT_META_CGROUP).is32(one.class_id);
@@ -35,7 +37,12 @@ struct Kind {
   std::string set() const { return v6 ? "talks6" : "talks4"; }
   static std::uint32_t key_bytes(bool v6) { return v6 ? 44 : 20; }
 
-  Rule& is(Rule& rule) const { return rule.meta(NFT_META_NFPROTO).is8(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4).meta(NFT_META_L4PROTO).is8(protocol); }
+  Rule& is(Rule& rule) const {
+    return rule.meta(NFT_META_NFPROTO)
+        .is8(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4)
+        .meta(NFT_META_L4PROTO)
+        .is8(protocol);
+  }
 
   // As the packet has it, or as its answer will.
   Rule& key(Rule& rule, bool answer) const {
@@ -48,7 +55,8 @@ struct Kind {
   }
 };
 
-constexpr std::array<Kind, 4> kinds{{{false, IPPROTO_TCP}, {false, IPPROTO_UDP}, {true, IPPROTO_TCP}, {true, IPPROTO_UDP}}};
+constexpr std::array<Kind, 4> kinds{
+    {{false, IPPROTO_TCP}, {false, IPPROTO_UDP}, {true, IPPROTO_TCP}, {true, IPPROTO_UDP}}};
 
 }  // namespace
 
@@ -57,7 +65,9 @@ bool needed(const std::vector<SocketCgroup>& cgroups) {
 }
 
 void add(netlink::Messages& messages, const std::string& table, const std::vector<SocketCgroup>& cgroups) {
-  for (const bool v6 : {false, true}) nft::add_set(messages, {nft::Family::inet, table, Kind{v6, 0}.set(), Kind::key_bytes(v6), most, remembered_s * 1000});
+  for (const bool v6 : {false, true})
+    nft::add_set(messages, {nft::Family::inet, table, Kind{v6, 0}.set(), Kind::key_bytes(v6), most,
+                            remembered_s * 1000});
   // Before an address is translated: the answer's has been translated back where it is looked up.
   const nft::Chain base{nft::Family::inet, table, "talking"};
   nft::add_base_chain(messages, base, {NF_INET_LOCAL_OUT, NF_IP_PRI_MANGLE, ""});
@@ -71,10 +81,14 @@ void add(netlink::Messages& messages, const std::string& table, const std::vecto
 
 std::vector<std::function<void(Rule&)>> known(const std::vector<Listener>& listeners) {
   std::vector<std::function<void(Rule&)>> out;
-  for (auto& kind : kinds) out.emplace_back([kind](Rule& rule) { kind.key(kind.is(rule), false).among(kind.set()); });
+  for (auto& kind : kinds)
+    out.emplace_back([kind](Rule& rule) { kind.key(kind.is(rule), false).among(kind.set()); });
   for (auto& one : listeners)
     out.emplace_back([one](Rule& rule) {
-      rule.meta(NFT_META_L4PROTO).is8(one.udp ? IPPROTO_UDP : IPPROTO_TCP).payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2).is16(one.port);
+      rule.meta(NFT_META_L4PROTO)
+          .is8(one.udp ? IPPROTO_UDP : IPPROTO_TCP)
+          .payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2)
+          .is16(one.port);
     });
   return out;
 }

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "injector/system/listeners.hpp"
 #include "injector/host/rules/nftables.hpp"
+#include "injector/system/listeners.hpp"
 
 namespace squall {
 
-// A cgroup as the kernel compares it: one of the v2 hierarchy by its depth and the inode of its directory, one of net_cls (v1)
-// by its class id.
+// A cgroup as the kernel compares it: one of the v2 hierarchy by its depth and the inode of its directory,
+// one of net_cls (v1) by its class id.
 struct SocketCgroup {
   std::uint32_t level = 0;
   std::uint64_t id = 0;
@@ -24,8 +24,8 @@ std::string to_string(const SocketCgroup&);
 // Where a packet's socket is known: in OUTPUT; in INPUT, for v2 alone.
 nft::Rule& of(nft::Rule&, const SocketCgroup&);
 
-// In INPUT the kernel does not look for a socket's class id. What a socket with one sends there makes its conversation known,
-// by addresses, protocol and ports, for TCP and UDP; what arrives is looked up.
+// In INPUT the kernel does not look for a socket's class id. What a socket with one sends there makes its
+// conversation known, by addresses, protocol and ports, for TCP and UDP; what arrives is looked up.
 namespace conversations {
 constexpr std::uint64_t remembered_s = 120;
 bool needed(const std::vector<SocketCgroup>&);

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <set>
 
+#include "injector/change/inverse.hpp"
+#include "injector/host/snapshot/snapshot_network.hpp"
 #include "injector/system/mounts.hpp"
 #include "injector/system/read_file.hpp"
-#include "injector/host/snapshot/snapshot_network.hpp"
-#include "injector/change/inverse.hpp"
 
 namespace squall {
 namespace {
@@ -145,7 +145,8 @@ void add_sysctls(HostState& state) {
 // Those of each device that the kernel changes along with what a verb puts back, whatever verbs there are.
 void add_device_sysctls(HostState& state) {
   std::set<std::string_view> all;
-  for (auto* verb : undo_verbs()) all.insert(verb->changes_along.begin(), verb->changes_along.end());
+  for (auto* verb : undo_verbs())
+    all.insert(verb->changes_along.begin(), verb->changes_along.end());
   for (const auto setting : all) {
     const auto at = setting.find('*');
     if (at == setting.npos) continue;
@@ -185,7 +186,8 @@ std::string difference(const std::string& name, const std::string* before, const
                 : fmt::format("{} is new: {}", name, *after);
 }
 
-// A setting that came or went with its device, of which the device's own line tells: "sysctl net/ipv6/conf/eth0/mtu".
+// A setting that came or went with its device, of which the device's own line tells: "sysctl
+// net/ipv6/conf/eth0/mtu".
 bool went_with_device(const std::string& name, const HostState& before, const HostState& after) {
   if (!name.starts_with("sysctl net/")) return false;
   const auto end = name.rfind('/'), begin = name.rfind('/', end - 1) + 1;
@@ -214,7 +216,8 @@ void each_difference(const HostState& before, const HostState& after, const auto
 
 // Of a name as snapshots give it: "filter at clsact egress of eth0, preference 1, handle 1".
 std::string command_that_shows(const std::string& name) {
-  const auto kind = name.substr(0, name.find(' ')), what = name.substr(std::min(kind.size() + 1, name.size()));
+  const auto kind = name.substr(0, name.find(' ')),
+             what = name.substr(std::min(kind.size() + 1, name.size()));
   const auto of = name.rfind(" of ");
   const auto device = of == name.npos ? "" : name.substr(of + 4, name.find(',', of) - of - 4);
   if (kind == "link") return "ip -d link show " + what;
@@ -224,12 +227,16 @@ std::string command_that_shows(const std::string& name) {
   if (kind == "proxy") return "ip neigh show proxy";
   if (kind == "qdisc") return "tc qdisc show dev " + device;
   if (kind == "class") return "tc class show dev " + device;
-  if (kind == "filter") return fmt::format("tc filter show dev {0}; tc filter show dev {0} ingress; tc filter show dev {0} egress", device);
+  if (kind == "filter")
+    return fmt::format(
+        "tc filter show dev {0}; tc filter show dev {0} ingress; tc filter show dev {0} egress", device);
   if (kind == "nftables") return fmt::format("nft list {}", what);
   if (kind == "mount") return fmt::format("findmnt '{}'", what.substr(0, what.find(" (over ")));
   if (kind == "sysctl") return "sysctl " + what;
-  if (kind == "process") return fmt::format("ps -o pid,stat,lstart,args -p {}", std::atoi(what.c_str() + what.rfind('[') + 1));
-  if (kind == "cgroup") return fmt::format("cat '{}/{}'", what.substr(0, what.rfind(' ')), what.substr(what.rfind(' ') + 1));
+  if (kind == "process")
+    return fmt::format("ps -o pid,stat,lstart,args -p {}", std::atoi(what.c_str() + what.rfind('[') + 1));
+  if (kind == "cgroup")
+    return fmt::format("cat '{}/{}'", what.substr(0, what.rfind(' ')), what.substr(what.rfind(' ') + 1));
   return "";
 }
 
@@ -237,7 +244,8 @@ std::string command_that_shows(const std::string& name) {
 bool of_another_session(std::string_view word, std::string_view session) {
   constexpr std::string_view hex = "0123456789abcdef";
   if (word.starts_with("sqdoctor")) return true;
-  return word.size() > 10 && word.starts_with("sq") && word.substr(2, 9).find_first_not_of(hex) == word.npos && word.substr(2, 8) != session;
+  return word.size() > 10 && word.starts_with("sq") &&
+         word.substr(2, 9).find_first_not_of(hex) == word.npos && word.substr(2, 8) != session;
 }
 
 // "link sq1a2b3c4d1t00", "cgroup /run/net_cls/batch/sq1a2b3c4d1 net_cls.classid"
@@ -272,7 +280,8 @@ HostState snapshot_host() {
 
 std::vector<std::string> differences(const HostState& before, const HostState& after) {
   std::vector<std::string> out;
-  each_difference(before, after, [&](auto& name, auto* was, auto* is) { out.push_back(difference(name, was, is)); });
+  each_difference(before, after,
+                  [&](auto& name, auto* was, auto* is) { out.push_back(difference(name, was, is)); });
   return out;
 }
 
@@ -280,7 +289,8 @@ std::vector<std::string> commands_that_show_differences(const HostState& before,
   std::vector<std::string> out;
   each_difference(before, after, [&](auto& name, auto*, auto*) {
     auto command = command_that_shows(name);
-    if (!command.empty() && std::find(out.begin(), out.end(), command) == out.end()) out.push_back(std::move(command));
+    if (!command.empty() && std::find(out.begin(), out.end(), command) == out.end())
+      out.push_back(std::move(command));
   });
   return out;
 }

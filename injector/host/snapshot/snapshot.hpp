@@ -19,8 +19,8 @@ using HostState = std::map<std::string, std::string>;
 // throws for a host's sake.
 HostState snapshot_host();
 
-// Without what other sessions than this one made ("sq1a2b3c4d1t00", tables and devices of a doctor): that comes and goes with
-// them, and is no difference that this one has to answer for.
+// Without what other sessions than this one made ("sq1a2b3c4d1t00", tables and devices of a doctor): that
+// comes and goes with them, and is no difference that this one has to answer for.
 HostState without_other_sessions(HostState, std::string_view session);
 
 // One text for each thing that is new, gone or different; none where both are alike.

@@ -27,11 +27,14 @@ std::span<const std::byte> bytes(const Header& header) {
 
 std::string address_text(const nlattr* attribute) {
   char out[INET6_ADDRSTRLEN] = "any";
-  if (const auto bytes = payload(attribute); !bytes.empty()) ::inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), out, sizeof out);
+  if (const auto bytes = payload(attribute); !bytes.empty())
+    ::inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), out, sizeof out);
   return out;
 }
 
-std::uint32_t number(const nlattr* attribute) { return netlink::value<std::uint32_t>(attribute); }
+std::uint32_t number(const nlattr* attribute) {
+  return netlink::value<std::uint32_t>(attribute);
+}
 
 std::string name_of(const Names& links, std::uint32_t index, const char* otherwise) {
   const auto link = links.find(static_cast<int>(index));
@@ -40,7 +43,9 @@ std::string name_of(const Names& links, std::uint32_t index, const char* otherwi
 
 // RTPROTO_UNSPEC (what ip(8) gives a nexthop), RTPROTO_BOOT, RTPROTO_STATIC.
 constexpr unsigned char by_nobody = 0, by_hand = 3, by_configuration = 4;
-bool by_people(unsigned char protocol) { return protocol == by_hand || protocol == by_configuration; }
+bool by_people(unsigned char protocol) {
+  return protocol == by_hand || protocol == by_configuration;
+}
 
 void add_addresses(Dumper& route, const Names& links, HostState& state) {
   route.dump(RTM_GETADDR, bytes(ifaddrmsg{}), [&](const nlmsghdr* message) {
@@ -49,7 +54,8 @@ void add_addresses(Dumper& route, const Names& links, HostState& state) {
     if (link == links.end() || !(address->ifa_flags & IFA_F_PERMANENT)) return;
     auto* local = find(message, sizeof *address, IFA_LOCAL);
     if (!local) local = find(message, sizeof *address, IFA_ADDRESS);
-    state[fmt::format("address {}/{} of {}", address_text(local), address->ifa_prefixlen, link->second)] = fmt::format("scope {}", address->ifa_scope);
+    state[fmt::format("address {}/{} of {}", address_text(local), address->ifa_prefixlen, link->second)] =
+        fmt::format("scope {}", address->ifa_scope);
   });
 }
 
@@ -68,8 +74,15 @@ void add_routes(Dumper& route, const Names& links, HostState& state) {
       auto attribute = [&](std::uint16_t type) { return find(message, sizeof *one, type); };
       auto* target = attribute(RTA_DST);
       const auto nexthop = number(attribute(RTA_NH_ID));
-      state[fmt::format("route to {}/{} in table {}, metric {}", target ? address_text(target) : family == AF_INET ? "0.0.0.0" : "::", one->rtm_dst_len, number(attribute(RTA_TABLE)), number(attribute(RTA_PRIORITY)))] =
-          fmt::format("type {} by {} on {}{}", one->rtm_type, address_text(attribute(RTA_GATEWAY)), name_of(links, number(attribute(RTA_OIF)), "several"), nexthop ? fmt::format(", nexthop {}", nexthop) : "") + mtu_text(attribute(RTA_METRICS));
+      state[fmt::format("route to {}/{} in table {}, metric {}",
+                        target              ? address_text(target)
+                        : family == AF_INET ? "0.0.0.0"
+                                            : "::",
+                        one->rtm_dst_len, number(attribute(RTA_TABLE)), number(attribute(RTA_PRIORITY)))] =
+          fmt::format("type {} by {} on {}{}", one->rtm_type, address_text(attribute(RTA_GATEWAY)),
+                      name_of(links, number(attribute(RTA_OIF)), "several"),
+                      nexthop ? fmt::format(", nexthop {}", nexthop) : "") +
+          mtu_text(attribute(RTA_METRICS));
     });
   }
 }
@@ -91,7 +104,9 @@ void add_nexthops(Dumper& route, const Names& links, HostState& state) {
     if (one->nh_protocol != by_nobody && !by_people(one->nh_protocol)) return;
     auto attribute = [&](std::uint16_t type) { return find(message, sizeof *one, type); };
     state[fmt::format("nexthop {}", number(attribute(NHA_ID)))] =
-        attribute(NHA_GROUP) ? "group of" + group_text(attribute(NHA_GROUP)) : fmt::format("{} on {}", address_text(attribute(NHA_GATEWAY)), name_of(links, number(attribute(NHA_OIF)), "none"));
+        attribute(NHA_GROUP) ? "group of" + group_text(attribute(NHA_GROUP))
+                             : fmt::format("{} on {}", address_text(attribute(NHA_GATEWAY)),
+                                           name_of(links, number(attribute(NHA_OIF)), "none"));
   });
 }
 
@@ -101,7 +116,8 @@ void add_proxies(Dumper& route, const Names& links, HostState& state) {
   route.dump(RTM_GETNEIGH, bytes(request), [&](const nlmsghdr* message) {
     auto* one = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(message));
     if (!(one->ndm_flags & NTF_PROXY)) return;
-    state[fmt::format("proxy for {} on {}", address_text(find(message, sizeof *one, NDA_DST)), name_of(links, static_cast<std::uint32_t>(one->ndm_ifindex), "none"))] = "there";
+    state[fmt::format("proxy for {} on {}", address_text(find(message, sizeof *one, NDA_DST)),
+                      name_of(links, static_cast<std::uint32_t>(one->ndm_ifindex), "none"))] = "there";
   });
 }
 

@@ -1,4 +1,5 @@
-// What people configured of IP, for a host snapshot: addresses, nexthop objects, routes, neighbours that are proxied for.
+// What people configured of IP, for a host snapshot: addresses, nexthop objects, routes, neighbours that are
+// proxied for.
 #pragma once
 
 #include <map>
@@ -9,8 +10,8 @@
 
 namespace squall::snapshot {
 
-// `links` are the devices' names by their index. What routers, routing daemons, DHCP and the kernel itself make comes
-// and goes, and is left out.
+// `links` are the devices' names by their index. What routers, routing daemons, DHCP and the kernel itself
+// make comes and goes, and is left out.
 void add_ip(netlink::Dumper&, const std::map<int, std::string>& links, HostState&);
 
 }  // namespace squall::snapshot

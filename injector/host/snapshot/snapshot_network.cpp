@@ -13,9 +13,9 @@
 #include <cstring>
 #include <set>
 
-#include "injector/system/digest.hpp"
 #include "injector/host/netlink/netlink_dump.hpp"
 #include "injector/host/snapshot/snapshot_ip.hpp"
+#include "injector/system/digest.hpp"
 
 namespace squall::snapshot {
 namespace {

@@ -5,8 +5,8 @@
 
 namespace squall::snapshot {
 
-// Links with what is configured of IP on them, queueing disciplines, classes of the classful ones, and filters
-// (rtnetlink(7), tc(8)).
+// Links with what is configured of IP on them, queueing disciplines, classes of the classful ones, and
+// filters (rtnetlink(7), tc(8)).
 void add_devices(HostState&);
 
 // Tables with their chains, rules and sets, one digest a table (libnftnl's wire format; needs CAP_NET_ADMIN).

@@ -36,7 +36,7 @@ std::optional<Device> device_named(const std::string& name) {
 
 // The number of the file system of a path: by its mount, since files of an overlay may have another st_dev.
 std::optional<dev_t> file_system_of(const std::string& path, const std::vector<Mount>& mounts) {
-  struct statx info {};
+  struct statx info{};
   if (::statx(AT_FDCWD, path.c_str(), 0, STATX_MNT_ID, &info) != 0) return std::nullopt;
   if (info.stx_mask & STATX_MNT_ID)
     for (auto& mount : mounts)
@@ -49,14 +49,21 @@ void add_stack(const fs::path& sysfs, std::set<std::string>& names) {
   if (!names.insert(sysfs.filename()).second) return;
   for (auto& entry : entries(sysfs))
     if (fs::exists(entry / "partition", error)) add_stack(entry, names);
-  for (auto& holder : entries(sysfs / "holders")) add_stack(fs::canonical(holder, error), names);
+  for (auto& holder : entries(sysfs / "holders"))
+    add_stack(fs::canonical(holder, error), names);
 }
 
 }  // namespace
 
-std::string Device::id() const { return fmt::format("{}:{}", major, minor); }
-std::string Device::to_string() const { return fmt::format("{} ({})", name, id()); }
-dev_t Device::number() const { return makedev(major, minor); }
+std::string Device::id() const {
+  return fmt::format("{}:{}", major, minor);
+}
+std::string Device::to_string() const {
+  return fmt::format("{} ({})", name, id());
+}
+dev_t Device::number() const {
+  return makedev(major, minor);
+}
 
 std::optional<Device> device_of(dev_t number) {
   char target[PATH_MAX];
@@ -76,11 +83,12 @@ tl::expected<Device, std::string> find_device(const std::string& text) {
     if (auto device = device_named(text)) return *device;
     return tl::unexpected(fmt::format("no block device is called \"{}\"", text));
   }
-  struct stat info {};
+  struct stat info{};
   if (stat(text.c_str(), &info) != 0)
     return tl::unexpected(fmt::format("find the device \"{}\": {}", text, std::strerror(errno)));
   if (!S_ISBLK(info.st_mode))
-    return tl::unexpected(fmt::format("expected a block device, got \"{}\"; for a file or folder write path:", text));
+    return tl::unexpected(
+        fmt::format("expected a block device, got \"{}\"; for a file or folder write path:", text));
   if (auto device = device_of(info.st_rdev)) return *device;
   return tl::unexpected(fmt::format("\"{}\" names a device that does not exist", text));
 }
@@ -88,12 +96,14 @@ tl::expected<Device, std::string> find_device(const std::string& text) {
 tl::expected<Below, std::string> devices_below(const std::string& path) {
   const auto tables = all_mount_tables();
   const auto number = file_system_of(path, tables.front().mounts);
-  if (!number) return tl::unexpected(fmt::format("find the file system of \"{}\": {}", path, std::strerror(errno)));
+  if (!number)
+    return tl::unexpected(fmt::format("find the file system of \"{}\": {}", path, std::strerror(errno)));
   Below out{devices_holding(*number, tables), {}};
   std::string type = "?";
   for (auto& mount : tables.front().mounts)
     if (makedev(mount.major, mount.minor) == *number) type = mount.type;
-  if (out.devices.empty()) return tl::unexpected(fmt::format("the file system of \"{}\" ({}) lies on no block device", path, type));
+  if (out.devices.empty())
+    return tl::unexpected(fmt::format("the file system of \"{}\" ({}) lies on no block device", path, type));
   if (type == "overlay") {
     out.files.insert(*number);
     add_layers_above(out.files, tables);
@@ -125,7 +135,8 @@ std::set<dev_t> files_reaching(const Device& device) {
 }
 
 std::optional<Totals> parse_device_stat(std::string_view text) {
-  // read ops, merged, sectors, ms, write ops, merged, sectors, …; a sector is 512 bytes whatever the device's are.
+  // read ops, merged, sectors, ms, write ops, merged, sectors, …; a sector is 512 bytes whatever the device's
+  // are.
   std::array<std::uint64_t, 7> fields{};
   for (auto& field : fields) {
     text = trimmed(text);

@@ -27,9 +27,12 @@ std::string_view take_word(std::string_view& line) {
 
 }  // namespace
 
-std::string limit_text(Limit limit) { return limit ? std::to_string(*limit) : "no limit"; }
+std::string limit_text(Limit limit) {
+  return limit ? std::to_string(*limit) : "no limit";
+}
 
-DeviceLimit device_limit(Version version, const std::string& folder, const std::string& device, Limited what) {
+DeviceLimit device_limit(Version version, const std::string& folder, const std::string& device,
+                         Limited what) {
   static constexpr const char* fields[] = {"rbps", "wbps", "riops", "wiops"};
   static constexpr const char* files[] = {"read_bps", "write_bps", "read_iops", "write_iops"};
   auto index = static_cast<std::size_t>(what);
@@ -38,7 +41,8 @@ DeviceLimit device_limit(Version version, const std::string& folder, const std::
 }
 
 std::string DeviceLimit::to_string() const {
-  return field.empty() ? fmt::format("{} in {}", device, file) : fmt::format("{} of {} in {}", field, device, file);
+  return field.empty() ? fmt::format("{} in {}", device, file)
+                       : fmt::format("{} of {} in {}", field, device, file);
 }
 
 std::string DeviceLimit::line(Limit limit) const {
@@ -46,7 +50,8 @@ std::string DeviceLimit::line(Limit limit) const {
   return fmt::format("{} {}={}", device, field, limit ? std::to_string(*limit) : "max");
 }
 
-// v1: "8:0 1048576"; v2: "8:0 rbps=max wbps=1048576 riops=max wiops=max". A device without limits has no line.
+// v1: "8:0 1048576"; v2: "8:0 rbps=max wbps=1048576 riops=max wiops=max". A device without limits has no
+// line.
 Limit DeviceLimit::parse(std::string_view text) const {
   while (!text.empty()) {
     auto end = std::min(text.find('\n'), text.size());
@@ -55,7 +60,8 @@ Limit DeviceLimit::parse(std::string_view text) const {
     if (take_word(line) != device) continue;
     if (field.empty()) return number(take_word(line));
     while (!line.empty())
-      if (auto word = take_word(line); word.starts_with(field + "=")) return number(word.substr(field.size() + 1));
+      if (auto word = take_word(line); word.starts_with(field + "="))
+        return number(word.substr(field.size() + 1));
   }
   return std::nullopt;
 }
@@ -127,12 +133,13 @@ std::string describe(const boost::json::object& with) {
   return fmt::format("set {} back to {}", place(with).to_string(), cgroup::limit_text(before(with)));
 }
 
-// As it is now, whatever its group's name is; nothing where it is gone. With the folder, its limits went; and with the file, which
-// goes when its controller is disabled.
+// As it is now, whatever its group's name is; nothing where it is gone. With the folder, its limits went; and
+// with the file, which goes when its controller is disabled.
 std::optional<cgroup::DeviceLimit> find(const boost::json::object& with) {
   auto where = place(with);
   const auto end = where.file.rfind('/');
-  const auto folder = cgroup::find_again(where.file.substr(0, end), with.at("identity").to_number<std::uint64_t>());
+  const auto folder =
+      cgroup::find_again(where.file.substr(0, end), with.at("identity").to_number<std::uint64_t>());
   where.file = folder + where.file.substr(end);
   if (folder.empty() || (access(where.file.c_str(), F_OK) != 0 && errno == ENOENT)) return {};
   return where;
@@ -145,14 +152,16 @@ Undone carry_out(const boost::json::object& with) {
   auto previous = before(with);
   auto by_hand = fmt::format("echo \"{}\" > {}", where.line(previous), where.file);
   auto now = cgroup::read_limit(where);
-  if (!now) return {UndoOutcome::failed, fmt::format("read {}: {}", where.file, std::strerror(now.error())), by_hand};
+  if (!now)
+    return {UndoOutcome::failed, fmt::format("read {}: {}", where.file, std::strerror(now.error())), by_hand};
   if (*now == previous) return {UndoOutcome::already};
   cgroup::Ladder ladder(with.at("full").to_number<std::uint64_t>());
   if (!*now || !ladder.holds(**now))
-    return {UndoOutcome::conflict,
-            fmt::format("{} is {}, neither our {} nor the {} before it: somebody changed it since", where.to_string(),
-                        cgroup::limit_text(*now), ladder.full(), cgroup::limit_text(previous)),
-            by_hand};
+    return {
+        UndoOutcome::conflict,
+        fmt::format("{} is {}, neither our {} nor the {} before it: somebody changed it since",
+                    where.to_string(), cgroup::limit_text(*now), ladder.full(), cgroup::limit_text(previous)),
+        by_hand};
   try {
     cgroup::write_limit(where, previous);
   } catch (const std::exception& error) {

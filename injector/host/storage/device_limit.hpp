@@ -1,4 +1,5 @@
-// One limit that a cgroup puts on one block device: a field of io.max (v2) or a line of a blkio.throttle file (v1).
+// One limit that a cgroup puts on one block device: a field of io.max (v2) or a line of a blkio.throttle file
+// (v1).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 #include <tl/expected.hpp>
 
-#include "injector/host/cgroups/cgroup.hpp"
 #include "injector/change/transaction.hpp"
+#include "injector/host/cgroups/cgroup.hpp"
 
 namespace squall::cgroup {
 
@@ -22,11 +23,11 @@ std::string limit_text(Limit);  // "1048576", "no limit"
 // Where the limit stands.
 struct DeviceLimit {
   std::string file;
-  std::string device;  // "8:0"
-  std::string field;   // "wbps" in io.max, "" where a line has only the value
-  std::string to_string() const;              // "wbps of 8:0 in …/io.max"
-  std::string line(Limit) const;              // what to write: "8:0 wbps=max", "8:0 0"
-  Limit parse(std::string_view text) const;   // from what the file holds
+  std::string device;                        // "8:0"
+  std::string field;                         // "wbps" in io.max, "" where a line has only the value
+  std::string to_string() const;             // "wbps of 8:0 in …/io.max"
+  std::string line(Limit) const;             // what to write: "8:0 wbps=max", "8:0 0"
+  Limit parse(std::string_view text) const;  // from what the file holds
 };
 
 DeviceLimit device_limit(Version, const std::string& folder, const std::string& device, Limited);
@@ -35,9 +36,10 @@ DeviceLimit device_limit(Version, const std::string& folder, const std::string& 
 tl::expected<Limit, int> read_limit(const DeviceLimit&);
 void write_limit(const DeviceLimit&, Limit);  // throws std::system_error
 
-// The values that a limit takes on its way to the full dose: from the full value up in steps of a tenth, a thousand
-// times looser at the top. Undo must know our own values again even when the injector died half-way up a ramp. A range
-// would swallow any limit that an operator sets in between, so only these few odd values count as ours.
+// The values that a limit takes on its way to the full dose: from the full value up in steps of a tenth, a
+// thousand times looser at the top. Undo must know our own values again even when the injector died half-way
+// up a ramp. A range would swallow any limit that an operator sets in between, so only these few odd values
+// count as ours.
 class Ladder {
  public:
   explicit Ladder(std::uint64_t full) : full_(full) {}
@@ -52,8 +54,8 @@ class Ladder {
   std::uint64_t full_;
 };
 
-// Limits the device at `level` of the ladder. Its inverse puts the previous value of that field of that device back,
-// where what stands there is still one of ours.
+// Limits the device at `level` of the ladder. Its inverse puts the previous value of that field of that
+// device back, where what stands there is still one of ours.
 void limit_device(Transaction&, const DeviceLimit&, const Ladder&, double level, Limit before);
 
 }  // namespace squall::cgroup

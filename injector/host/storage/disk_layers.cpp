@@ -18,18 +18,21 @@ namespace squall::block {
 namespace {
 
 std::optional<dev_t> file_system_of(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   return ::stat(path.c_str(), &info) == 0 ? std::optional(info.st_dev) : std::nullopt;
 }
 
 // The device that a file system is mounted from.
 std::optional<dev_t> source_of(const Mount& mount, const MountTable& where) {
-  struct stat info {};
-  if (!mount.source.starts_with("/dev/") || ::stat((where.root + mount.source).c_str(), &info) != 0 || !S_ISBLK(info.st_mode)) return std::nullopt;
+  struct stat info{};
+  if (!mount.source.starts_with("/dev/") || ::stat((where.root + mount.source).c_str(), &info) != 0 ||
+      !S_ISBLK(info.st_mode))
+    return std::nullopt;
   return info.st_rdev;
 }
 
-// The values of an option that may come more than once: of "rw,lowerdir=/a:/b" and "lowerdir+=/a,lowerdir+=/b".
+// The values of an option that may come more than once: of "rw,lowerdir=/a:/b" and
+// "lowerdir+=/a,lowerdir+=/b".
 std::vector<std::string> values_of(const std::string& options, std::string_view key) {
   std::vector<std::string> out;
   for (std::size_t at = 0; at < options.size();) {
@@ -61,9 +64,10 @@ void add_split(const std::string& list, std::vector<std::string>& out) {
   take();
 }
 
-// The st_dev of a layer, whose path is as the one who mounted it saw it: in the namespace of the mount, or in another
-// one where the overlay has been made (as container engines do).
-std::optional<dev_t> layer_device(const std::string& layer, const MountTable& where, const std::vector<MountTable>& tables) {
+// The st_dev of a layer, whose path is as the one who mounted it saw it: in the namespace of the mount, or in
+// another one where the overlay has been made (as container engines do).
+std::optional<dev_t> layer_device(const std::string& layer, const MountTable& where,
+                                  const std::vector<MountTable>& tables) {
   if (!layer.starts_with('/')) return std::nullopt;
   if (auto found = file_system_of(where.root + layer)) return found;
   for (auto& table : tables)
@@ -71,7 +75,8 @@ std::optional<dev_t> layer_device(const std::string& layer, const MountTable& wh
   return std::nullopt;
 }
 
-void add_holding(dev_t number, const std::vector<MountTable>& tables, std::set<dev_t>& seen, std::vector<Device>& out) {
+void add_holding(dev_t number, const std::vector<MountTable>& tables, std::set<dev_t>& seen,
+                 std::vector<Device>& out) {
   if (!seen.insert(number).second) return;
   if (auto device = device_of(number)) return out.push_back(*device);
   for (auto& table : tables)
@@ -104,7 +109,8 @@ std::vector<Loop> loops() {
   return out;
 }
 
-bool lies_on(const Mount& mount, const MountTable& table, const std::vector<MountTable>& tables, const std::set<dev_t>& devices) {
+bool lies_on(const Mount& mount, const MountTable& table, const std::vector<MountTable>& tables,
+             const std::set<dev_t>& devices) {
   for (auto& layer : overlay_layers(mount))
     if (auto below = layer_device(layer, table, tables); below && devices.contains(*below)) return true;
   const auto source = source_of(mount, table);
@@ -116,7 +122,7 @@ bool lies_on(const Mount& mount, const MountTable& table, const std::vector<Moun
 std::vector<MountTable> all_mount_tables() {
   std::vector<MountTable> out;
   std::set<ino_t> known;
-  struct stat info {};
+  struct stat info{};
   if (::stat("/proc/self/ns/mnt", &info) == 0) known.insert(info.st_ino);
   out.push_back({"", read_mounts()});
   for (auto pid : all_processes())
@@ -128,9 +134,11 @@ std::vector<MountTable> all_mount_tables() {
 std::vector<std::string> overlay_layers(const Mount& mount) {
   std::vector<std::string> out;
   if (mount.type != "overlay") return out;
-  for (auto& upper : values_of(mount.super_options, "upperdir")) out.push_back(upper);
+  for (auto& upper : values_of(mount.super_options, "upperdir"))
+    out.push_back(upper);
   for (auto* key : {"lowerdir", "datadir"})
-    for (auto& list : values_of(mount.super_options, key)) add_split(list, out);
+    for (auto& list : values_of(mount.super_options, key))
+      add_split(list, out);
   return out;
 }
 
@@ -149,7 +157,8 @@ void add_layers_above(std::set<dev_t>& devices, const std::vector<MountTable>& t
       if (devices.contains(loop.backing)) devices.merge(devices_above(loop.device));
     for (auto& table : tables)
       for (auto& mount : table.mounts)
-        if (mount.major == 0 && !devices.contains(makedev(mount.major, mount.minor)) && lies_on(mount, table, tables, devices))
+        if (mount.major == 0 && !devices.contains(makedev(mount.major, mount.minor)) &&
+            lies_on(mount, table, tables, devices))
           devices.insert(makedev(mount.major, mount.minor));
   }
 }

@@ -15,15 +15,19 @@ namespace squall {
 namespace {
 
 constexpr std::uint32_t network = static_cast<std::uint32_t>(SKF_NET_OFF);
-// Words of the scratch memory: the transport protocol, 255 behind a fragment's first; whether it is one of those.
+// Words of the scratch memory: the transport protocol, 255 behind a fragment's first; whether it is one of
+// those.
 constexpr std::uint32_t protocol_of = 0, later_fragment = 1;
 constexpr std::uint32_t no_ports = 255;
 
-// Instructions with jumps to labels. A conditional jump reaches 255 instructions only, so each stands before an
-// unconditional one, which reaches all.
+// Instructions with jumps to labels. A conditional jump reaches 255 instructions only, so each stands before
+// an unconditional one, which reaches all.
 class Assembler {
  public:
-  void emit(std::uint16_t code, std::uint32_t k = 0, std::uint8_t jump_true = 0, std::uint8_t jump_false = 0) { code_.push_back({code, jump_true, jump_false, k}); }
+  void emit(std::uint16_t code, std::uint32_t k = 0, std::uint8_t jump_true = 0,
+            std::uint8_t jump_false = 0) {
+    code_.push_back({code, jump_true, jump_false, k});
+  }
   void go(const std::string& label) {
     references_.emplace_back(code_.size(), label);
     emit(BPF_JMP | BPF_JA);
@@ -39,8 +43,12 @@ class Assembler {
   void label(const std::string& name) { labels_[name] = code_.size(); }
 
   std::vector<sock_filter> done() {
-    if (code_.size() > BPF_MAXINSNS) throw std::runtime_error(fmt::format("so many addresses and ports need {} instructions of a filter, the kernel takes {}", code_.size(), BPF_MAXINSNS));
-    for (auto& [at, name] : references_) code_[at].k = static_cast<std::uint32_t>(labels_.at(name) - at - 1);
+    if (code_.size() > BPF_MAXINSNS)
+      throw std::runtime_error(
+          fmt::format("so many addresses and ports need {} instructions of a filter, the kernel takes {}",
+                      code_.size(), BPF_MAXINSNS));
+    for (auto& [at, name] : references_)
+      code_[at].k = static_cast<std::uint32_t>(labels_.at(name) - at - 1);
     return code_;
   }
 
@@ -69,22 +77,30 @@ class Program {
   }
 
  private:
-  void load(std::uint16_t size, std::uint32_t offset) { out_.emit(static_cast<std::uint16_t>(BPF_LD | size | BPF_ABS), network + offset); }
-  void load_transport(std::uint16_t size, std::uint32_t offset) { out_.emit(static_cast<std::uint16_t>(BPF_LD | size | BPF_IND), network + offset); }
+  void load(std::uint16_t size, std::uint32_t offset) {
+    out_.emit(static_cast<std::uint16_t>(BPF_LD | size | BPF_ABS), network + offset);
+  }
+  void load_transport(std::uint16_t size, std::uint32_t offset) {
+    out_.emit(static_cast<std::uint16_t>(BPF_LD | size | BPF_IND), network + offset);
+  }
   std::string fresh() { return fmt::format("l{}", ++fresh_); }
 
   void family(bool v6) {
     out_.label(v6 ? "v6" : "v4");
-    if (!match_.peers.empty() && std::none_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6; })) return out_.go("no");
+    if (!match_.peers.empty() &&
+        std::none_of(match_.peers.begin(), match_.peers.end(), [&](auto& peer) { return peer.v6 == v6; }))
+      return out_.go("no");
     protocol(v6);
     if (v6) spare_neighbour_discovery();
     spare_control();
     for (auto* spared : {&match_.exempt_peers, &match_.left_out})
       for (auto& peer : *spared)
         if (peer.v6 == v6)
-          for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U}) address(peer, offset, "no");
+          for (const std::uint32_t offset : {v6 ? 8U : 12U, v6 ? 24U : 16U})
+            address(peer, offset, "no");
     peers(v6);
-    for (auto& condition : match_.ports) ports(condition);
+    for (auto& condition : match_.ports)
+      ports(condition);
     out_.go("yes");
   }
 
@@ -97,7 +113,8 @@ class Program {
     const auto fits = fresh(), first = fresh();
     const auto wanted = protocols_of(match_, v6);
     recall(protocol_of);
-    for (auto one : wanted) out_.go_if_equal(one, fits);
+    for (auto one : wanted)
+      out_.go_if_equal(one, fits);
     if (!wanted.empty()) out_.go("no");
     out_.label(fits);
     recall(later_fragment);
@@ -117,7 +134,8 @@ class Program {
     out_.emit(BPF_LDX | BPF_B | BPF_MSH, network);
   }
 
-  // Past the headers between the first and the transport's. There are no loops: one step is written out for each.
+  // Past the headers between the first and the transport's. There are no loops: one step is written out for
+  // each.
   void find_transport_v6() {
     constexpr int steps = 6;
     const auto done = fresh();
@@ -129,7 +147,8 @@ class Program {
     for (int step = 0; step < steps; ++step) {
       const auto options = fresh(), fragment = fresh(), authentication = fresh(), next = fresh();
       recall(protocol_of);
-      for (auto one : {IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS}) out_.go_if_equal(static_cast<std::uint32_t>(one), options);
+      for (auto one : {IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS})
+        out_.go_if_equal(static_cast<std::uint32_t>(one), options);
       out_.go_if_equal(IPPROTO_FRAGMENT, fragment);
       if (match_.protocol != Protocol::ah) out_.go_if_equal(IPPROTO_AH, authentication);
       out_.go(done);
@@ -190,7 +209,8 @@ class Program {
     out_.label(tcp);
     for (std::uint32_t side : {0U, 2U}) {
       load_transport(BPF_H, side);
-      for (auto port : match_.exempt) out_.go_if_equal(port, "no");
+      for (auto port : match_.exempt)
+        out_.go_if_equal(port, "no");
     }
     out_.label(other);
   }
@@ -214,7 +234,8 @@ class Program {
     for (std::uint32_t word = 0; word < peer.bytes() / 4; ++word) {
       const auto bits = [&](const std::array<std::uint8_t, 16>& bytes) {
         const auto* at = bytes.data() + 4 * word;
-        return static_cast<std::uint32_t>(at[0]) << 24 | static_cast<std::uint32_t>(at[1]) << 16 | static_cast<std::uint32_t>(at[2]) << 8 | at[3];
+        return static_cast<std::uint32_t>(at[0]) << 24 | static_cast<std::uint32_t>(at[1]) << 16 |
+               static_cast<std::uint32_t>(at[2]) << 8 | at[3];
       };
       if (bits(mask) == 0) break;
       load(BPF_W, offset + 4 * word);
@@ -231,7 +252,8 @@ class Program {
     for (std::uint32_t side : {0U, 2U}) {
       if (condition.side == (side == 0 ? Side::destination : Side::source)) continue;
       load_transport(BPF_H, side);
-      for (auto port : condition.ports) out_.go_if_equal(port, fits);
+      for (auto port : condition.ports)
+        out_.go_if_equal(port, fits);
     }
     out_.go("no");
     out_.label(fits);
@@ -244,12 +266,15 @@ class Program {
 
 }  // namespace
 
-std::vector<sock_filter> packet_filter(const PacketMatch& match, std::uint32_t matched) { return Program{match}.write(matched); }
+std::vector<sock_filter> packet_filter(const PacketMatch& match, std::uint32_t matched) {
+  return Program{match}.write(matched);
+}
 
 std::vector<sock_filter> sampling_filter(unsigned one_in, std::uint32_t bytes) {
   if (one_in <= 1) return {BPF_STMT(BPF_RET | BPF_K, bytes)};
-  // The seventh and eighth byte of the transport's header vary from packet to packet: the low half of TCP's sequence
-  // number, the checksum of UDP, the number of an ICMP echo. A product spreads them evenly (Knuth, 6.4).
+  // The seventh and eighth byte of the transport's header vary from packet to packet: the low half of TCP's
+  // sequence number, the checksum of UDP, the number of an ICMP echo. A product spreads them evenly
+  // (Knuth, 6.4).
   Assembler out;
   out.emit(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PROTOCOL));
   out.go_if_equal(ETH_P_IPV6, "v6");

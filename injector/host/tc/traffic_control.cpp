@@ -20,13 +20,13 @@
 #include <linux/rtnetlink.h>
 #include <linux/tc_act/tc_mirred.h>
 
-#include <boost/crc.hpp>
 #include <fmt/format.h>
+#include <boost/crc.hpp>
 
-#include "injector/system/descriptor_limit.hpp"
 #include "injector/host/netlink/links.hpp"
 #include "injector/host/netlink/netlink.hpp"
 #include "injector/host/netlink/netlink_dump.hpp"
+#include "injector/system/descriptor_limit.hpp"
 #include "injector/system/network_namespace.hpp"
 #include "injector/system/read_file.hpp"
 
@@ -37,14 +37,17 @@ namespace {
 constexpr std::uint16_t first_priority = 40'000;  // tc(8) itself counts down from 49152
 constexpr std::uint32_t filter_handle = 1, ifb_queue = 1000;
 
-std::uint32_t parent_of(Hook hook) { return TC_H_MAKE(TC_H_CLSACT, hook == Hook::egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS); }
+std::uint32_t parent_of(Hook hook) {
+  return TC_H_MAKE(TC_H_CLSACT, hook == Hook::egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+}
 
 tcmsg filter_header(std::uint32_t interface, Hook hook, std::uint16_t priority) {
   tcmsg out{};
   out.tcm_ifindex = static_cast<int>(interface);
   out.tcm_parent = parent_of(hook);
   out.tcm_handle = priority ? filter_handle : 0;
-  out.tcm_info = TC_H_MAKE(static_cast<std::uint32_t>(priority) << 16, static_cast<std::uint32_t>(htons(priority ? ETH_P_ALL : 0)));
+  out.tcm_info = TC_H_MAKE(static_cast<std::uint32_t>(priority) << 16,
+                           static_cast<std::uint32_t>(htons(priority ? ETH_P_ALL : 0)));
   return out;
 }
 
@@ -86,19 +89,24 @@ std::vector<std::uint32_t> targets(const nlattr* actions) {
 
 void read_last_action(const nlattr* actions, Filter& into) {
   netlink::each_attribute(netlink::payload(actions), [&](const nlattr* action) {
-    into.to = netlink::value<tc_mirred>(netlink::find(netlink::find(action, TCA_ACT_OPTIONS), TCA_MIRRED_PARMS)).ifindex;
+    into.to =
+        netlink::value<tc_mirred>(netlink::find(netlink::find(action, TCA_ACT_OPTIONS), TCA_MIRRED_PARMS))
+            .ifindex;
     // Of mirred, what it could not pass on (tcf_mirred_act in net/sched/act_mirred.c).
-    into.dropped = netlink::value<gnet_stats_queue>(netlink::find(netlink::find(action, TCA_ACT_STATS), TCA_STATS_QUEUE)).overlimits;
+    into.dropped =
+        netlink::value<gnet_stats_queue>(netlink::find(netlink::find(action, TCA_ACT_STATS), TCA_STATS_QUEUE))
+            .overlimits;
   });
 }
 
-// Loaded by the kernel itself, the module makes an ifb0 and an ifb1 that nobody asked for. Built in, there is nothing to
-// load; where loading fails, making the device tells why.
+// Loaded by the kernel itself, the module makes an ifb0 and an ifb1 that nobody asked for. Built in, there is
+// nothing to load; where loading fails, making the device tells why.
 void load_ifb() {
   if (::access("/sys/module/ifb", F_OK) == 0) return;
   auto modprobe = std::string(trimmed(read_file("/proc/sys/kernel/modprobe").value_or("")));
   if (modprobe.empty()) return;
-  char* arguments[] = {modprobe.data(), const_cast<char*>("-q"), const_cast<char*>("ifb"), const_cast<char*>("numifbs=0"), nullptr};
+  char* arguments[] = {modprobe.data(), const_cast<char*>("-q"), const_cast<char*>("ifb"),
+                       const_cast<char*>("numifbs=0"), nullptr};
   char* environment[] = {nullptr};
   pid_t pid = 0;
   if (::posix_spawn(&pid, modprobe.c_str(), nullptr, nullptr, arguments, environment) != 0) return;
@@ -134,14 +142,20 @@ void make_ifb(const std::string& name, const std::string& alias) {
 }
 
 boost::json::object record(const Place& place, const std::string& device, std::uint32_t interface) {
-  return {{"netns", place.network_namespace}, {"pid", place.namespace_pid}, {"device", device}, {"index", interface}};
+  return {{"netns", place.network_namespace},
+          {"pid", place.namespace_pid},
+          {"device", device},
+          {"index", interface}};
 }
 
-void add(Transaction& transaction, const Place& place, std::string what, Inverse inverse, std::function<void()> act) {
+void add(Transaction& transaction, const Place& place, std::string what, Inverse inverse,
+         std::function<void()> act) {
   Change change;
   change.what = std::move(what);
   change.inverse = std::move(inverse);
-  change.act = [place, act = std::move(act)] { in_network_namespace(place.network_namespace, place.namespace_pid, act); };
+  change.act = [place, act = std::move(act)] {
+    in_network_namespace(place.network_namespace, place.namespace_pid, act);
+  };
   transaction.add(std::move(change));
 }
 
@@ -149,15 +163,19 @@ void add(Transaction& transaction, const Place& place, std::string what, Inverse
 
 namespace {
 bool has_tcx(std::uint32_t interface, Hook hook) {
-  constexpr std::uint32_t tcx_ingress = 46, tcx_egress = 47;  // BPF_TCX_INGRESS, BPF_TCX_EGRESS, which headers before 6.6 lack
+  constexpr std::uint32_t tcx_ingress = 46,
+                          tcx_egress = 47;  // BPF_TCX_INGRESS, BPF_TCX_EGRESS, which headers before 6.6 lack
   bpf_attr attribute{};
   attribute.query.target_fd = interface;
   attribute.query.attach_type = hook == Hook::egress ? tcx_egress : tcx_ingress;
-  return ::syscall(SYS_bpf, BPF_PROG_QUERY, &attribute, sizeof attribute) == 0 && attribute.query.prog_cnt > 0;
+  return ::syscall(SYS_bpf, BPF_PROG_QUERY, &attribute, sizeof attribute) == 0 &&
+         attribute.query.prog_cnt > 0;
 }
 }  // namespace
 
-bool classified(std::uint32_t interface, Hook hook) { return !filters(interface, hook).empty() || has_tcx(interface, hook); }
+bool classified(std::uint32_t interface, Hook hook) {
+  return !filters(interface, hook).empty() || has_tcx(interface, hook);
+}
 
 std::vector<Filter> filters(std::uint32_t interface, Hook hook) {
   std::vector<Filter> out;
@@ -188,7 +206,8 @@ std::string led_here(std::uint32_t interface) {
       if (link.index == interface) continue;
       for (auto& filter : filters(link.index, hook))
         if (std::find(filter.leads_to.begin(), filter.leads_to.end(), interface) != filter.leads_to.end())
-          return fmt::format("{} of {}, preference {}", hook == Hook::egress ? "egress" : "ingress", link.name, filter.priority);
+          return fmt::format("{} of {}, preference {}", hook == Hook::egress ? "egress" : "ingress",
+                             link.name, filter.priority);
     }
   return "";
 }
@@ -200,7 +219,8 @@ Anchor anchor(std::uint32_t interface) {
   tcmsg header{};
   header.tcm_ifindex = static_cast<int>(interface);
   header.tcm_parent = TC_H_CLSACT;
-  messages.begin(RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO, header);  // without the echo, kernels before 6.8 tell their listeners only
+  messages.begin(RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO,
+                 header);  // without the echo, kernels before 6.8 tell their listeners only
   route.exchange(messages, [&](const nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWQDISC) return;
     const auto kind = netlink::text(netlink::find(message, sizeof header, TCA_KIND));
@@ -210,33 +230,40 @@ Anchor anchor(std::uint32_t interface) {
   return out;
 }
 
-std::string alias_of_ifb(const std::string& alias, const std::string& name) { return alias + " " + name; }
+std::string alias_of_ifb(const std::string& alias, const std::string& name) {
+  return alias + " " + name;
+}
 
-void add_ifb(Transaction& transaction, const Place& place, const std::string& name, const std::string& alias) {
+void add_ifb(Transaction& transaction, const Place& place, const std::string& name,
+             const std::string& alias) {
   auto with = record(place, name, 0);
   // Also told by it where somebody gave it another name: no two are alike.
   const auto own_alias = alias_of_ifb(alias, name);
   with["alias"] = own_alias;
-  add(transaction, place, fmt::format("add the device {} (ifb)", name), {"ifb.delete", std::move(with)}, [=] { make_ifb(name, own_alias); });
+  add(transaction, place, fmt::format("add the device {} (ifb)", name), {"ifb.delete", std::move(with)},
+      [=] { make_ifb(name, own_alias); });
 }
 
-void add_clsact(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface) {
-  add(transaction, place, fmt::format("add clsact to {}", device), {"clsact.delete", record(place, device, interface)}, [=] {
-    netlink::Socket route{NETLINK_ROUTE};
-    netlink::Messages messages;
-    tcmsg header{};
-    header.tcm_ifindex = static_cast<int>(interface);
-    header.tcm_parent = TC_H_CLSACT;
-    header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-    messages.begin(RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, header);
-    messages.text(TCA_KIND, "clsact");
-    netlink::must(route, messages);
-  });
+void add_clsact(Transaction& transaction, const Place& place, const std::string& device,
+                std::uint32_t interface) {
+  add(transaction, place, fmt::format("add clsact to {}", device),
+      {"clsact.delete", record(place, device, interface)}, [=] {
+        netlink::Socket route{NETLINK_ROUTE};
+        netlink::Messages messages;
+        tcmsg header{};
+        header.tcm_ifindex = static_cast<int>(interface);
+        header.tcm_parent = TC_H_CLSACT;
+        header.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+        messages.begin(RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, header);
+        messages.text(TCA_KIND, "clsact");
+        netlink::must(route, messages);
+      });
 }
 
 std::optional<Filter> find(const Redirect& ours) {
   for (auto& filter : filters(ours.interface, ours.hook))
-    if (filter.priority == ours.priority && filter.kind == "bpf" && filter.digest == ours.digest) return filter;
+    if (filter.priority == ours.priority && filter.kind == "bpf" && filter.digest == ours.digest)
+      return filter;
   return {};
 }
 
@@ -251,28 +278,36 @@ void remove(const Redirect& ours) {
   route.exchange(messages);
 }
 
-Redirect add_redirect(Transaction& transaction, const Place& place, const std::string& device, std::uint32_t interface, Hook hook,
-                      const std::vector<sock_filter>& program, const std::string& to, const std::string& copy, const std::string& what) {
+Redirect add_redirect(Transaction& transaction, const Place& place, const std::string& device,
+                      std::uint32_t interface, Hook hook, const std::vector<sock_filter>& program,
+                      const std::string& to, const std::string& copy, const std::string& what) {
   std::uint16_t priority = first_priority;
   in_network_namespace(place.network_namespace, place.namespace_pid, [&] {
-    for (auto& other : filters(interface, hook)) priority = std::max<std::uint16_t>(priority, static_cast<std::uint16_t>(other.priority + 1));
+    for (auto& other : filters(interface, hook))
+      priority = std::max<std::uint16_t>(priority, static_cast<std::uint16_t>(other.priority + 1));
   });
   const std::string at = hook == Hook::egress ? "egress" : "ingress";
   // Those that are queued already, of the other direction on lo.
   for (auto& change : transaction.changes())
-    if (change.inverse && change.inverse->verb == "filter.delete" && change.inverse->with.at("index") == interface && change.inverse->with.at("hook") == boost::json::value(at))
-      priority = std::max<std::uint16_t>(priority, static_cast<std::uint16_t>(change.inverse->with.at("priority").to_number<std::uint16_t>() + 1));
+    if (change.inverse && change.inverse->verb == "filter.delete" &&
+        change.inverse->with.at("index") == interface &&
+        change.inverse->with.at("hook") == boost::json::value(at))
+      priority = std::max<std::uint16_t>(
+          priority,
+          static_cast<std::uint16_t>(change.inverse->with.at("priority").to_number<std::uint16_t>() + 1));
   const auto bytes = std::as_bytes(std::span(program));
   auto with = record(place, device, interface);
   with["hook"] = at;
   with["priority"] = priority;
   const Redirect out{interface, hook, priority, digest_of(bytes)};
   with["program"] = out.digest;
-  add(transaction, place, fmt::format("add a filter to {} {}, priority {}, that leads {} to {}", device, at, priority, what, to),
+  add(transaction, place,
+      fmt::format("add a filter to {} {}, priority {}, that leads {} to {}", device, at, priority, what, to),
       {"filter.delete", std::move(with)}, [=] {
         netlink::Socket route{NETLINK_ROUTE};
         netlink::Messages messages;
-        messages.begin(RTM_NEWTFILTER, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, filter_header(interface, hook, priority));
+        messages.begin(RTM_NEWTFILTER, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                       filter_header(interface, hook, priority));
         messages.text(TCA_KIND, "bpf");
         {
           auto options = messages.nest(TCA_OPTIONS);

@@ -1,5 +1,5 @@
-// Leads packets over a device of our own (ifb) by a filter behind clsact (tc(8)). A root qdisc of somebody else is never
-// touched: replacing one drops what waits in it.
+// Leads packets over a device of our own (ifb) by a filter behind clsact (tc(8)). A root qdisc of somebody
+// else is never touched: replacing one drops what waits in it.
 #pragma once
 
 #include <optional>
@@ -24,16 +24,18 @@ struct Filter {
   std::uint16_t priority = 0;
   std::uint32_t handle = 0;
   std::string kind;
-  std::string digest;           // of its classic BPF program
+  std::string digest;                   // of its classic BPF program
   std::vector<std::uint32_t> leads_to;  // devices that its actions copy packets or redirect them to
-  std::uint32_t to = 0;         // where its last action redirects to
-  std::uint64_t dropped = 0;    // packets that this action could not redirect, and that are lost: the device is gone or down
+  std::uint32_t to = 0;                 // where its last action redirects to
+  std::uint64_t dropped =
+      0;  // packets that this action could not redirect, and that are lost: the device is gone or down
 };
 std::vector<Filter> filters(std::uint32_t interface, Hook);
-// Where packets of other devices are led to this one, of whosever filters: "egress of eth0, preference 40000". "" where none are.
+// Where packets of other devices are led to this one, of whosever filters: "egress of eth0, preference
+// 40000". "" where none are.
 std::string led_here(std::uint32_t interface);
-// Whether others look at packets there before a filter of ours would: filters, or programs of tcx (Linux 6.6). One that
-// decides ends the classification.
+// Whether others look at packets there before a filter of ours would: filters, or programs of tcx
+// (Linux 6.6). One that decides ends the classification.
 bool classified(std::uint32_t interface, Hook);
 // Whether the device has clsact, or the older ingress in its place.
 enum class Anchor { none, clsact, ingress };
@@ -59,10 +61,11 @@ void add_ifb(Transaction&, const Place&, const std::string& name, const std::str
 std::string alias_of_ifb(const std::string& alias, const std::string& name);
 // Where the device has none. It is removed again once nobody's filters are left in it.
 void add_clsact(Transaction&, const Place&, const std::string& device, std::uint32_t interface);
-// A filter that comes after every other of that hook and leads what `program` matches to the device `to`, a copy of it to
-// the device `copy`.
-Redirect add_redirect(Transaction&, const Place&, const std::string& device, std::uint32_t interface, Hook, const std::vector<sock_filter>& program, const std::string& to,
-                      const std::string& copy, const std::string& what);
+// A filter that comes after every other of that hook and leads what `program` matches to the device `to`, a
+// copy of it to the device `copy`.
+Redirect add_redirect(Transaction&, const Place&, const std::string& device, std::uint32_t interface, Hook,
+                      const std::vector<sock_filter>& program, const std::string& to, const std::string& copy,
+                      const std::string& what);
 
 }  // namespace squall::traffic_control
 

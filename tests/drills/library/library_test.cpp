@@ -31,15 +31,16 @@ class Library : public testing::Test {
 
   void start(const std::string& drill) {
     const auto library = source_dir() + "/scenarios/library/";
-    squall.start({"run", library + drill + ".yaml", "--landscape", library + "landscape.yaml", "--state", squall.state().string(), "--runs",
-                  squall.runs().string()});
+    squall.start({"run", library + drill + ".yaml", "--landscape", library + "landscape.yaml", "--state",
+                  squall.state().string(), "--runs", squall.runs().string()});
   }
   json::object ends(int code, const std::string& verdict) {
     EXPECT_EQ(squall.wait(), code) << squall.output();
     auto report = squall.report();
     EXPECT_EQ(report.at("verdict").as_string(), verdict) << squall.output();
     EXPECT_TRUE(report.at("restored").at("clean").as_bool()) << json::serialize(report.at("restored"));
-    EXPECT_TRUE(report.at("faults").at(0).at("dose").at("verified").as_bool()) << json::serialize(report.at("faults"));
+    EXPECT_TRUE(report.at("faults").at(0).at("dose").at("verified").as_bool())
+        << json::serialize(report.at("faults"));
     EXPECT_TRUE(squall.journals_gone());
     return report;
   }
@@ -70,7 +71,9 @@ json::object alert(const json::object& report, std::string_view name) {
   return {};
 }
 
-double number(const json::object& object, std::string_view key) { return object.at(key).to_number<double>(); }
+double number(const json::object& object, std::string_view key) {
+  return object.at(key).to_number<double>();
+}
 
 // The median of round trips to Redis, by a client of the test's own.
 double redis_median_ms(unsigned count) {
@@ -87,7 +90,8 @@ double redis_median_ms(unsigned count) {
     for (unsigned i = 0; i < count; ++i) {
       const auto begin = std::chrono::steady_clock::now();
       if (::send(fd, "PING\r\n", 6, MSG_NOSIGNAL) != 6 || ::recv(fd, answer, sizeof answer, 0) <= 0) break;
-      trips.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+      trips.push_back(
+          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
       std::this_thread::sleep_for(std::chrono::milliseconds{20});
     }
   ::close(fd);
@@ -106,12 +110,14 @@ TEST_F(Library, an_edge_dies_and_users_do_not_notice) {
   const auto& measured = report.at("faults").at(0).at("dose").at("measured").as_object();
   EXPECT_GE(number(measured, "died"), 2) << "the master and its workers";
   EXPECT_GE(number(measured, "successors"), 1);
-  EXPECT_GT(number(service(report, "edge-1"), "time_to_recover_s"), 0) << "it was away, and counts from its death";
+  EXPECT_GT(number(service(report, "edge-1"), "time_to_recover_s"), 0)
+      << "it was away, and counts from its death";
 }
 
 TEST_F(Library, the_unsupervised_batch_service_stays_dead_and_nobody_is_told) {
   const auto report = run_drill("batch-unsupervised", 1, "fail");
-  EXPECT_THAT(violated(report), testing::ElementsAre("service batch recovers within 8s", HasSubstr("alert TopListsOld")));
+  EXPECT_THAT(violated(report),
+              testing::ElementsAre("service batch recovers within 8s", HasSubstr("alert TopListsOld")));
   const auto reasons = json::serialize(report.at("reasons"));
   EXPECT_THAT(reasons, HasSubstr("service batch recovers within 8s: not back in the "));
   EXPECT_THAT(reasons, HasSubstr("missing: did not fire"));
@@ -130,7 +136,8 @@ TEST_F(Library, redis_gets_slow_and_the_right_squad_is_paged) {
   EXPECT_EQ(json::serialize(told.at("reached")), R"(["cache"])");
   const auto& measured = report.at("faults").at(0).at("dose").at("measured").as_object();
   EXPECT_NEAR(number(measured, "delay_ms"), 80, 1 + 0.05 * 80);
-  EXPECT_NEAR(number(measured, "delay_ms"), trip, 0.05 * trip) << "an independent client sees what the report says";
+  EXPECT_NEAR(number(measured, "delay_ms"), trip, 0.05 * trip)
+      << "an independent client sees what the report says";
 }
 
 TEST_F(Library, the_raid_battery_dies_and_the_volume_crawls) {
@@ -140,7 +147,8 @@ TEST_F(Library, the_raid_battery_dies_and_the_volume_crawls) {
   const auto& dose = report.at("faults").at(0).at("dose");
   EXPECT_NEAR(number(dose.at("measured").as_object(), "write_bytes_per_s") / (128 << 10), 1, 0.25);
   const auto& plays = service(report, "plays");
-  EXPECT_LT(number(plays.at("windows").at("fault").as_object(), "availability"), 0.9) << "plays were not counted in time";
+  EXPECT_LT(number(plays.at("windows").at("fault").as_object(), "availability"), 0.9)
+      << "plays were not counted in time";
   EXPECT_FALSE(plays.at("time_to_recover_s").is_null());
 }
 

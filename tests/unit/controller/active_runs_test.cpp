@@ -22,12 +22,15 @@ class ActiveRuns : public ::testing::Test {
   const std::string kept = before ? before : "";
 
   void SetUp() override { ::setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1); }
-  void TearDown() override { before ? ::setenv("XDG_RUNTIME_DIR", kept.c_str(), 1) : ::unsetenv("XDG_RUNTIME_DIR"); }
+  void TearDown() override {
+    before ? ::setenv("XDG_RUNTIME_DIR", kept.c_str(), 1) : ::unsetenv("XDG_RUNTIME_DIR");
+  }
 
   fs::path registry() const { return folder.path() / "squall"; }
   static bool lists_this_process() {
     const auto found = running_drills();
-    return std::any_of(found.drills.begin(), found.drills.end(), [](auto& drill) { return drill.pid == ::getpid(); });
+    return std::any_of(found.drills.begin(), found.drills.end(),
+                       [](auto& drill) { return drill.pid == ::getpid(); });
   }
 };
 
@@ -35,7 +38,8 @@ TEST_F(ActiveRuns, are_found_while_they_run_with_who_started_them) {
   {
     const ActiveRun run{"slow", "runs/1"};
     const auto found = running_drills();
-    const auto own = std::find_if(found.drills.begin(), found.drills.end(), [](auto& drill) { return drill.pid == ::getpid(); });
+    const auto own = std::find_if(found.drills.begin(), found.drills.end(),
+                                  [](auto& drill) { return drill.pid == ::getpid(); });
     ASSERT_NE(own, found.drills.end());
     EXPECT_EQ(own->scenario, "slow");
     EXPECT_NE(own->started_by, "");
@@ -55,7 +59,8 @@ TEST_F(ActiveRuns, are_not_registered_through_somebodys_link) {
     const ActiveRun run{"slow", "runs/1"};  // where another folder is safe
     EXPECT_TRUE(lists_this_process());
   } catch (const std::exception& refused) {
-    EXPECT_NE(std::string(refused.what()).find("cannot be trusted: it is a symbolic link"), std::string::npos) << refused.what();
+    EXPECT_NE(std::string(refused.what()).find("cannot be trusted: it is a symbolic link"), std::string::npos)
+        << refused.what();
   }
   EXPECT_TRUE(fs::is_empty(folder.path() / "elsewhere"));
 }

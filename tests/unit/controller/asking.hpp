@@ -5,15 +5,16 @@
 #include <optional>
 #include <utility>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
 #include "controller/probes/probe.hpp"
 
 namespace squall::test {
 
 template <class Condition>
-bool run_until(boost::asio::io_context& loop, Condition reached, std::chrono::seconds patience = std::chrono::seconds(20)) {
+bool run_until(boost::asio::io_context& loop, Condition reached,
+               std::chrono::seconds patience = std::chrono::seconds(20)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!reached() && std::chrono::steady_clock::now() < deadline) {
     loop.restart();
@@ -31,6 +32,8 @@ inline ProbeAnswer ask(boost::asio::io_context& loop, Probe& probe) {
 }
 
 // "ok", or the error.
-inline std::string outcome(const ProbeAnswer& answer) { return answer.ok ? "ok" : answer.error; }
+inline std::string outcome(const ProbeAnswer& answer) {
+  return answer.ok ? "ok" : answer.error;
+}
 
 }  // namespace squall::test

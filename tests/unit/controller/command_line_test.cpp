@@ -13,7 +13,8 @@ struct Said {
 Said squall(std::vector<std::string> words) {
   words.insert(words.begin(), "squall");
   std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
+  for (auto& word : words)
+    argv.push_back(word.data());
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   const int code = command_line(static_cast<int>(argv.size()), argv.data());
@@ -23,8 +24,10 @@ Said squall(std::vector<std::string> words) {
 TEST(CommandLine, help_tells_every_command) {
   const auto said = squall({"help"});
   EXPECT_EQ(said.code, 0);
-  for (const char* command : {"run", "plan", "check", "halt", "runs", "inject", "faults", "doctor", "status", "undo", "report", "compare"})
-    EXPECT_NE(said.text.find(std::string("\n  ") + command + " "), std::string::npos) << command << " in\n" << said.text;
+  for (const char* command : {"run", "plan", "check", "halt", "runs", "inject", "faults", "doctor", "status",
+                              "undo", "report", "compare"})
+    EXPECT_NE(said.text.find(std::string("\n  ") + command + " "), std::string::npos) << command << " in\n"
+                                                                                      << said.text;
 }
 
 TEST(CommandLine, help_of_a_command_tells_how_it_is_used) {
@@ -41,7 +44,8 @@ TEST(CommandLine, an_unknown_command_is_wrong_input) {
 }
 
 TEST(CommandLine, a_misspelt_command_is_guessed) {
-  EXPECT_NE(squall({"rum", "x"}).text.find("no command is called \"rum\"; did you mean \"run\"?"), std::string::npos);
+  EXPECT_NE(squall({"rum", "x"}).text.find("no command is called \"rum\"; did you mean \"run\"?"),
+            std::string::npos);
   EXPECT_NE(squall({"run"}).text.find("`squall help run` tells how it is used"), std::string::npos);
 }
 
@@ -49,16 +53,20 @@ TEST(CommandLine, options_may_stand_before_the_command_and_the_fault_behind_its_
   const auto said = squall({"--output", "json", "faults", "process.kill"});
   EXPECT_EQ(said.code, 0);
   EXPECT_TRUE(said.text.starts_with("{\"fault\":\"process.kill\"")) << said.text;
-  const auto aimed = squall({"inject", "--on", "listens_on=21080", "process.kill", "signal=SIGNOTHING", "--plan"});
+  const auto aimed =
+      squall({"inject", "--on", "listens_on=21080", "process.kill", "signal=SIGNOTHING", "--plan"});
   EXPECT_EQ(aimed.code, 2);
   EXPECT_NE(aimed.text.find("process.kill: error: signal"), std::string::npos) << aimed.text;
-  EXPECT_EQ(squall({"inject", "signal=SIGNOTHING", "process.kill", "--plan", "--on", "listens_on=21080"}).text, aimed.text);
+  EXPECT_EQ(
+      squall({"inject", "signal=SIGNOTHING", "process.kill", "--plan", "--on", "listens_on=21080"}).text,
+      aimed.text);
 }
 
 TEST(CommandLine, helps_with_a_family_of_faults_and_with_files) {
   const auto family = squall({"help", "network"});
   EXPECT_EQ(family.code, 0);
-  for (auto* name : {"network.delay", "network.loss"}) EXPECT_NE(family.text.find(name), std::string::npos) << family.text;
+  for (auto* name : {"network.delay", "network.loss"})
+    EXPECT_NE(family.text.find(name), std::string::npos) << family.text;
   EXPECT_NE(squall({"help", "scenario"}).text.find("\n  blast_radius"), std::string::npos);
   EXPECT_NE(squall({"help", "landscape"}).text.find("\n  alert_sources"), std::string::npos);
 }

@@ -35,7 +35,8 @@ TEST_F(CommandProbe, exit_code_0_is_healthy_and_anything_else_is_told) {
   EXPECT_EQ(ask_once("true"), "ok");
   EXPECT_EQ(ask_once("test -d / && exit 0"), "ok");
   EXPECT_EQ(ask_once("exit 7"), "exit code 7");
-  EXPECT_EQ(ask_once("echo trying >&2; echo 'no route to host' >&2; exit 2"), "exit code 2: no route to host");
+  EXPECT_EQ(ask_once("echo trying >&2; echo 'no route to host' >&2; exit 2"),
+            "exit code 2: no route to host");
   EXPECT_EQ(ask_once("kill -9 $$"), "killed by signal 9");
   EXPECT_EQ(ask_once("no-such-program-here 2>/dev/null"), "exit code 127");
 }
@@ -46,12 +47,14 @@ TEST_F(CommandProbe, a_command_inherits_no_descriptor_of_ours) {
 }
 
 TEST_F(CommandProbe, giving_up_kills_the_whole_group_and_leaves_no_zombie) {
-  const auto probe = command_probe(
-      loop_, {.object = "cd " + directory_.path().string() + "; sh -c 'echo $$ > inner; sleep 1000' & echo $$ > outer; wait"});
+  const auto probe =
+      command_probe(loop_, {.object = "cd " + directory_.path().string() +
+                                      "; sh -c 'echo $$ > inner; sleep 1000' & echo $$ > outer; wait"});
   auto question = probe->ask([](auto) { FAIL() << "answered after it was given up"; });
   ASSERT_TRUE(run_until(loop_, [&] { return pid_in("inner") > 0 && pid_in("outer") > 0; }));
   question.reset();
-  EXPECT_TRUE(run_until(loop_, [&] { return ::kill(pid_in("outer"), 0) != 0; })) << "the shell is still there, or a zombie";
+  EXPECT_TRUE(run_until(loop_, [&] { return ::kill(pid_in("outer"), 0) != 0; }))
+      << "the shell is still there, or a zombie";
   EXPECT_TRUE(run_until(loop_, [&] {
     std::string state;
     std::ifstream stat("/proc/" + std::to_string(pid_in("inner")) + "/stat");

@@ -28,7 +28,8 @@ TEST_F(ConnectionProbes, tcp_is_healthy_while_somebody_accepts) {
   server.reset();
   EXPECT_EQ(ask_once(*by_address), "connection refused");
   EXPECT_EQ(ask_once(*by_name), "connection refused");
-  EXPECT_EQ(ask_once(*tcp_probe(loop_, {.object = "nowhere.invalid:1"})), "cannot resolve \"nowhere.invalid\"");
+  EXPECT_EQ(ask_once(*tcp_probe(loop_, {.object = "nowhere.invalid:1"})),
+            "cannot resolve \"nowhere.invalid\"");
 }
 
 TEST_F(ConnectionProbes, an_endpoint_without_a_port_is_refused_at_once) {
@@ -49,7 +50,8 @@ TEST_F(ConnectionProbes, each_question_is_a_new_user_unless_its_connection_is_ke
     EXPECT_EQ(server.connections(), i);
   }
   const auto one = redis_probe(loop_, {.object = server.address(), .connection = kept});
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(ask(loop_, *one).opened, i == 0);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(ask(loop_, *one).opened, i == 0);
   EXPECT_EQ(server.connections(), 5);
 }
 
@@ -62,7 +64,8 @@ TEST_F(ConnectionProbes, redis_pings_over_one_connection) {
     connection.send("+PONG\r\n");
   });
   const auto probe = redis_probe(loop_, {.object = server.address(), .connection = kept});
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(ask_once(*probe), "ok");
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(ask_once(*probe), "ok");
   EXPECT_EQ(pings, 4);
   EXPECT_EQ(server.connections(), 1);
 }
@@ -71,8 +74,10 @@ TEST_F(ConnectionProbes, redis_answers_that_are_no_pong_are_failures) {
   std::string reply;
   LoopbackServer server(loop_, [&](LoopbackServer::Connection& connection) {
     connection.received.clear();
-    if (reply.empty()) connection.close();
-    else connection.send(reply);
+    if (reply.empty())
+      connection.close();
+    else
+      connection.send(reply);
   });
   const auto probe = redis_probe(loop_, {.object = server.address()});
   reply = "-LOADING Redis is loading the dataset in memory\r\n";
@@ -109,25 +114,32 @@ TEST_F(ConnectionProbes, postgres_queries_over_one_connection_and_reconnects_aft
   EXPECT_EQ(ask_once(*session), "relation \"only_once\" already exists");  // the same session
   const auto probe = postgres_probe(loop_, {.object = uri, .connection = kept});
   const auto anew = postgres_probe(loop_, {.object = uri, .query = "create temporary table only_once()"});
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(ask_once(*anew), "ok") << "each in a session of its own";
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(ask_once(*anew), "ok") << "each in a session of its own";
   EXPECT_EQ(ask_once(*probe), "ok");
-  test::run({"psql", uri, "-c", "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'squall'"});
+  test::run({"psql", uri, "-c",
+             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'squall'"});
   EXPECT_EQ(ask_once(*probe), "terminating connection due to administrator command");
   EXPECT_EQ(ask_once(*probe), "ok");
   EXPECT_EQ(ask_once(*postgres_probe(loop_, {.object = uri, .query = "select * from missing"})),
             "relation \"missing\" does not exist");
   EXPECT_EQ(ask_once(*postgres_probe(loop_, {.object = uri, .query = "copy (select 1) to stdout"})),
             "the query copies data: expected one that returns rows");
-  EXPECT_EQ(ask_once(*postgres_probe(loop_, {.object = "postgresql://postgres@" + server.address() + "/shop"})),
-            "database \"shop\" does not exist");
+  EXPECT_EQ(
+      ask_once(*postgres_probe(loop_, {.object = "postgresql://postgres@" + server.address() + "/shop"})),
+      "database \"shop\" does not exist");
   const std::string by_name = "host=localhost user=postgres port=" + std::to_string(server.process->port());
   EXPECT_EQ(ask_once(*postgres_probe(loop_, {.object = by_name})), "ok");
   const auto slow = postgres_probe(loop_, {.object = uri, .query = "select pg_sleep(1000)"});
-  { const auto given_up = slow->ask([](auto) { FAIL(); }); loop_.run_for(std::chrono::milliseconds(100)); }
+  {
+    const auto given_up = slow->ask([](auto) { FAIL(); });
+    loop_.run_for(std::chrono::milliseconds(100));
+  }
   server.process->stop();
   EXPECT_EQ(ask_once(*probe), "terminating connection due to administrator command");
   EXPECT_EQ(ask_once(*probe), "connection refused");
-  EXPECT_EQ(ask_once(*postgres_probe(loop_, {.object = "host=nowhere.invalid"})), "cannot resolve \"nowhere.invalid\"");
+  EXPECT_EQ(ask_once(*postgres_probe(loop_, {.object = "host=nowhere.invalid"})),
+            "cannot resolve \"nowhere.invalid\"");
   EXPECT_THROW(postgres_probe(loop_, {.object = "postgresql://[::1"}), std::invalid_argument);
 }
 
@@ -142,7 +154,11 @@ TEST_F(ConnectionProbes, a_question_that_is_given_up_never_answers) {
     for (const auto wait : {0, 1, 20}) {
       const auto probe = make();
       bool answered = false;
-      { auto question = probe->ask([&](auto) { answered = true; }); loop_.restart(); loop_.run_for(std::chrono::milliseconds(wait)); }
+      {
+        auto question = probe->ask([&](auto) { answered = true; });
+        loop_.restart();
+        loop_.run_for(std::chrono::milliseconds(wait));
+      }
       const bool before = answered;
       loop_.restart();
       loop_.run_for(std::chrono::milliseconds(20));

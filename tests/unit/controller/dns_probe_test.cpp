@@ -63,9 +63,10 @@ TEST_F(DnsProbe, answers_to_other_questions_and_garbage_are_passed_over) {
 }
 
 TEST_F(DnsProbe, names_and_types_that_cannot_be_asked_for_are_refused_at_once) {
-  for (const ProbeSpec& spec : {ProbeSpec{.object = ""}, ProbeSpec{.object = "a..b"}, ProbeSpec{.object = std::string(64, 'a')},
-                                ProbeSpec{.object = std::string(127, 'a') + "." + std::string(127, 'b')},
-                                ProbeSpec{.object = "a.test", .type = "WEB"}, ProbeSpec{.object = "a.test", .server = "x:0"}})
+  for (const ProbeSpec& spec :
+       {ProbeSpec{.object = ""}, ProbeSpec{.object = "a..b"}, ProbeSpec{.object = std::string(64, 'a')},
+        ProbeSpec{.object = std::string(127, 'a') + "." + std::string(127, 'b')},
+        ProbeSpec{.object = "a.test", .type = "WEB"}, ProbeSpec{.object = "a.test", .server = "x:0"}})
     EXPECT_THROW(dns_probe(loop_, spec), std::invalid_argument) << spec.object;
 }
 
@@ -90,7 +91,9 @@ TEST(DnsMessage, a_reply_cut_off_anywhere_is_no_answer_and_any_bytes_are_harmles
   const auto question = *dns::make_question(7, "web.test", 1);
   const auto whole = answered(question, 2);
   for (std::size_t size = 0; size < whole.size(); ++size)
-    EXPECT_FALSE(dns::read_reply({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)}, question)) << size;
+    EXPECT_FALSE(
+        dns::read_reply({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)}, question))
+        << size;
   for (std::size_t at = 0; at < whole.size(); ++at)
     for (int value = 0; value < 256; ++value) {
       auto changed = whole;

@@ -2,8 +2,8 @@
 
 #include <chrono>
 
-#include <boost/asio/co_spawn.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/co_spawn.hpp>
 
 #include "controller/engine/together.hpp"
 
@@ -16,7 +16,8 @@ using Clock = std::chrono::steady_clock;
 Finished run(const std::string& script, std::chrono::nanoseconds limit = 60s) {
   boost::asio::io_context io;
   Finished out;
-  boost::asio::co_spawn(io, run_beside(io, {"sh", "-c", script}, limit), [&](std::exception_ptr, Finished done) { out = std::move(done); });
+  boost::asio::co_spawn(io, run_beside(io, {"sh", "-c", script}, limit),
+                        [&](std::exception_ptr, Finished done) { out = std::move(done); });
   io.run();
   return out;
 }
@@ -42,10 +43,12 @@ TEST(FarCommand, several_take_as_long_as_one) {
   std::vector<int> all{1, 2, 3, 4, 5, 6, 7, 8};
   int ended = 0;
   const auto start = Clock::now();
-  boost::asio::co_spawn(io, together(io, all, [&](int) -> boost::asio::awaitable<void> {
-                          co_await run_beside(io, {"sleep", "2"}, 60s);
-                          ++ended;
-                        }),
+  boost::asio::co_spawn(io,
+                        together(io, all,
+                                 [&](int) -> boost::asio::awaitable<void> {
+                                   co_await run_beside(io, {"sleep", "2"}, 60s);
+                                   ++ended;
+                                 }),
                         [](std::exception_ptr) {});
   io.run();
   EXPECT_EQ(ended, 8);
@@ -53,7 +56,8 @@ TEST(FarCommand, several_take_as_long_as_one) {
 }
 
 TEST(FarCommand, of_its_words_stays_what_matters) {
-  EXPECT_EQ(in_one_line("Warning: Permanently added 'h1' (ED25519) to the list of known hosts.\r\n\nssh: connect to host h1 port 22: No route to host\r\n"),
+  EXPECT_EQ(in_one_line("Warning: Permanently added 'h1' (ED25519) to the list of known hosts.\r\n\nssh: "
+                        "connect to host h1 port 22: No route to host\r\n"),
             "ssh: connect to host h1 port 22: No route to host");
   EXPECT_EQ(in_one_line("one\ntwo\none\n"), "one; two");
   const auto cut = in_one_line(std::string(2000, 'x'));

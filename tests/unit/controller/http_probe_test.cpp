@@ -20,8 +20,8 @@ class HttpProbe : public ::testing::Test {
 
 TEST_F(HttpProbe, accepts_200_to_399_unless_told_otherwise) {
   test::LoopbackServer server(loop_, test::http_answers([](const std::string& request) {
-    return test::http_answer(std::stoi(request.substr(request.find('/') + 1)));
-  }));
+                                return test::http_answer(std::stoi(request.substr(request.find('/') + 1)));
+                              }));
   EXPECT_EQ(ask_once({.object = server.url("/200")}), "ok");
   EXPECT_EQ(ask_once({.object = server.url("/302")}), "ok");
   EXPECT_EQ(ask_once({.object = server.url("/404")}), "status 404 (expected 200 to 399)");
@@ -51,9 +51,12 @@ TEST_F(HttpProbe, headers_credentials_and_a_body_arrive_and_are_read_when_they_a
 TEST_F(HttpProbe, a_server_that_asks_for_it_sees_the_clients_certificate) {
   test::TemporaryDirectory files;
   const std::string key = files.path() / "client.key", certificate = files.path() / "client.pem";
-  test::run({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=prober",
-             "-keyout", key, "-out", certificate});
-  const auto server = test::start_nginx("ssl_verify_client optional_no_ca; location / { if ($ssl_client_s_dn != \"CN=prober\") { return 403; } return 200 ok; }", true);
+  test::run({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-days", "2", "-subj", "/CN=prober", "-keyout", key, "-out", certificate});
+  const auto server = test::start_nginx(
+      "ssl_verify_client optional_no_ca; location / { if ($ssl_client_s_dn != \"CN=prober\") { return 403; } "
+      "return 200 ok; }",
+      true);
   ProbeSpec spec{.object = "https://" + server.address() + "/", .verify_tls = false};
   EXPECT_EQ(ask_once(spec), "status 403 (expected 200 to 399)");
   spec.access.certificate = certificate;
@@ -63,11 +66,12 @@ TEST_F(HttpProbe, a_server_that_asks_for_it_sees_the_clients_certificate) {
 
 TEST_F(HttpProbe, the_body_must_match_the_expression) {
   test::LoopbackServer server(loop_, test::http_answers([](auto&) {
-    return test::http_answer(200, std::string(500'000, 'x') + " status: green");
-  }));
+                                return test::http_answer(200, std::string(500'000, 'x') + " status: green");
+                              }));
   EXPECT_EQ(ask_once({.object = server.url(), .body = "status: (green|yellow)$"}), "ok");
   EXPECT_EQ(ask_once({.object = server.url(), .body = "status: red"}), "body does not match \"status: red\"");
-  EXPECT_EQ(ask_once({.object = server.url(), .body = "(x+x+)+y"}), "body: matching \"(x+x+)+y\" takes too long");
+  EXPECT_EQ(ask_once({.object = server.url(), .body = "(x+x+)+y"}),
+            "body: matching \"(x+x+)+y\" takes too long");
   EXPECT_THROW(http_probe(client_, {.body = "("}), std::invalid_argument);
 }
 

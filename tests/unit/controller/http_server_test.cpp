@@ -1,12 +1,12 @@
 // The server under short supply.
 #include <sys/resource.h>
 
+#include <gtest/gtest.h>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
-#include <gtest/gtest.h>
 
 #include "controller/http/server.hpp"
 
@@ -29,7 +29,10 @@ std::string ask(asio::io_context& io, tcp::socket& client) {
 TEST(HttpServer, listens_on_no_other_port_than_was_asked_for) {
   boost::asio::io_context io;
   for (auto* wrong : {"99999", "65536", "-1", "", "80x", " 80"})
-    EXPECT_THROW((http::Server{io, fmt::format("127.0.0.1:{}", wrong), [](const http::ServerRequest&) { return http::ServerAnswer{}; }}), std::runtime_error) << wrong;
+    EXPECT_THROW((http::Server{io, fmt::format("127.0.0.1:{}", wrong),
+                               [](const http::ServerRequest&) { return http::ServerAnswer{}; }}),
+                 std::runtime_error)
+        << wrong;
 }
 
 TEST(HttpServer, rests_while_there_are_no_descriptors_and_serves_when_there_are) {

@@ -2,9 +2,9 @@
 
 #include <csignal>
 
+#include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <gtest/gtest.h>
 
 namespace squall {
 namespace {
@@ -14,8 +14,10 @@ using namespace std::chrono_literals;
 // A link to a shell script that plays the injector, and what became of one request.
 struct Talk {
   explicit Talk(const std::string& script, Patience patience = {})
-      : link(loop, "web1", {"sh", "-c", script}, {[this](const auto& event) { events.push_back(event); },
-                                                  [this](const std::string& why) { closed = why; }}, patience) {
+      : link(loop, "web1", {"sh", "-c", script},
+             {[this](const auto& event) { events.push_back(event); },
+              [this](const std::string& why) { closed = why; }},
+             patience) {
     std::signal(SIGPIPE, SIG_IGN);  // as squall does
     link.request({{"do", "hello"}}, [this](Reply given) { reply = std::move(given); });
   }
@@ -67,7 +69,8 @@ TEST(Link, what_a_login_shell_prints_without_ending_its_line_is_passed_over) {
 TEST(Link, what_is_no_injector_is_told_with_what_it_printed) {
   Talk talk("echo 'you may not'");
   talk.run();
-  EXPECT_EQ(talk.closed, "the injector on web1 ended with exit code 0 before it spoke: it printed \"you may not\"");
+  EXPECT_EQ(talk.closed,
+            "the injector on web1 ended with exit code 0 before it spoke: it printed \"you may not\"");
 }
 
 TEST(Link, one_that_never_speaks_is_given_up) {
@@ -80,7 +83,8 @@ TEST(Link, one_that_never_speaks_is_given_up) {
 
 TEST(Link, one_that_stops_answering_is_given_up) {
   Talk talk(std::string(answer) + " sleep 60", {.answer = 300ms});
-  while (!talk.reply) talk.loop.run_one_for(10s);
+  while (!talk.reply)
+    talk.loop.run_one_for(10s);
   std::optional<Reply> second;
   talk.link.request({{"do", "snapshot"}}, [&](Reply given) { second = std::move(given); });
   talk.run();
@@ -90,7 +94,8 @@ TEST(Link, one_that_stops_answering_is_given_up) {
 
 TEST(Link, one_that_does_not_take_a_renewal_of_its_lease_is_given_up) {
   Talk talk(std::string(answer) + " sleep 60", {.sign_of_life = 300ms});
-  while (!talk.reply) talk.loop.run_one_for(10s);
+  while (!talk.reply)
+    talk.loop.run_one_for(10s);
   talk.link.keep_alive(50ms);
   talk.run();
   EXPECT_EQ(talk.closed, "the link to web1 was lost: no sign of life from its injector for 0.3 s");
@@ -98,10 +103,12 @@ TEST(Link, one_that_does_not_take_a_renewal_of_its_lease_is_given_up) {
 
 TEST(Link, a_message_that_cannot_be_read_is_an_error_for_whoever_waits) {
   Talk talk(std::string(answer) + " read request; echo '{\"id\":2,'; sleep 60");
-  while (!talk.reply) talk.loop.run_one_for(10s);
+  while (!talk.reply)
+    talk.loop.run_one_for(10s);
   std::optional<Reply> second;
   talk.link.request({{"do", "plan"}}, [&](Reply given) { second = std::move(given); });
-  while (!second) talk.loop.run_one_for(10s);
+  while (!second)
+    talk.loop.run_one_for(10s);
   ASSERT_FALSE(*second);
   EXPECT_EQ(second->error().text, "the injector on web1 said something that cannot be read: {\"id\":2,");
 }
@@ -134,7 +141,8 @@ TEST(Link, an_address_is_given_to_ssh_as_every_ssh_takes_it) {
     const auto command = injector_command(host, {}, "stdio");
     const auto start = std::find(command.begin(), command.end(), "-oServerAliveCountMax=3") + 1;
     std::string out;
-    for (auto word = start; *word != "squall-injector"; ++word) out += (out.empty() ? "" : " ") + *word;
+    for (auto word = start; *word != "squall-injector"; ++word)
+      out += (out.empty() ? "" : " ") + *word;
     return out;
   };
   EXPECT_EQ(words("ops@db1"), "-- ops@db1 sudo -n");
@@ -146,7 +154,8 @@ TEST(Link, an_address_is_given_to_ssh_as_every_ssh_takes_it) {
 
 TEST(Link, closing_it_is_no_loss) {
   Talk talk(std::string(answer) + " read more; exit 0");
-  while (!talk.reply) talk.loop.run_one_for(10s);
+  while (!talk.reply)
+    talk.loop.run_one_for(10s);
   talk.link.close();
   talk.run();
   EXPECT_EQ(talk.closed, "");

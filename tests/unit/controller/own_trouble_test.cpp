@@ -21,7 +21,8 @@ namespace {
 using test::ask;
 using test::LoopbackServer;
 
-std::vector<std::unique_ptr<Probe>> probes_of(boost::asio::io_context& loop, http::Client& client, const std::string& address) {
+std::vector<std::unique_ptr<Probe>> probes_of(boost::asio::io_context& loop, http::Client& client,
+                                              const std::string& address) {
   std::vector<std::unique_ptr<Probe>> out;
   out.push_back(tcp_probe(loop, {.object = address}));
   out.push_back(redis_probe(loop, {.object = address}));
@@ -74,11 +75,14 @@ void expect_nothing_is_asked_without_a_port() {
   for (auto& probe : probes_of(loop, client, server.address())) {
     const auto answer = ask(loop, *probe);
     EXPECT_TRUE(answer.unasked) << answer.error;
-    EXPECT_TRUE(answer.error.ends_with("cannot assign requested address") || answer.error.ends_with("Cannot assign requested address")) << answer.error;
+    EXPECT_TRUE(answer.error.ends_with("cannot assign requested address") ||
+                answer.error.ends_with("Cannot assign requested address"))
+        << answer.error;
   }
 }
 
-// In this order: the sanitizer needs a descriptor to look at an object of a class that it has not seen before, and fails without one.
+// In this order: the sanitizer needs a descriptor to look at an object of a class that it has not seen
+// before, and fails without one.
 TEST(OwnTrouble, without_a_port_or_a_descriptor_nothing_is_asked) {
   expect_nothing_is_asked_without_a_port();
   expect_nothing_is_asked_without_a_descriptor();

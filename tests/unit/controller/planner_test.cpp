@@ -17,7 +17,8 @@ namespace {
 
 Scenario scenario_with(int hosts, Selector on) {
   Scenario scenario;
-  for (int i = 1; i <= hosts; ++i) scenario.landscape.hosts[fmt::format("db{}", i)].labels["rack"] = i % 2 ? "odd" : "even";
+  for (int i = 1; i <= hosts; ++i)
+    scenario.landscape.hosts[fmt::format("db{}", i)].labels["rack"] = i % 2 ? "odd" : "even";
   Step step;
   step.name = "slow";
   step.fault = "network.delay";
@@ -30,7 +31,8 @@ Scenario scenario_with(int hosts, Selector on) {
 
 std::vector<std::string> hosts_of(const Plan& plan) {
   std::vector<std::string> out;
-  for (auto& fault : plan.faults) out.push_back(fault.host);
+  for (auto& fault : plan.faults)
+    out.push_back(fault.host);
   return out;
 }
 
@@ -59,13 +61,16 @@ TEST(Planner, steps_that_need_the_same_thing_at_the_same_time_are_refused) {
     Diagnostics wrong{"drill.yaml"};
     const auto plan = make_plan(scenario, 1, wrong);
     std::vector<std::vector<std::string>> claims;
-    for (auto& fault : plan.faults) claims.push_back({"packets of lo out", "packets of " + fault.host});
+    for (auto& fault : plan.faults)
+      claims.push_back({"packets of lo out", "packets of " + fault.host});
     check_claims(scenario, plan, claims, wrong);
     return wrong.render();
   };
   EXPECT_EQ(told(),
-            "drill.yaml:9:1: error: step \"slower\" (network.delay) needs \"packets of lo out\" on db1, which step \"slow\" (network.delay) holds at the same time\n"
-            "drill.yaml:9:1: error: step \"slower\" (network.delay) needs \"packets of lo out\" on db2, which step \"slow\" (network.delay) holds at the same time\n");
+            "drill.yaml:9:1: error: step \"slower\" (network.delay) needs \"packets of lo out\" on db1, "
+            "which step \"slow\" (network.delay) holds at the same time\n"
+            "drill.yaml:9:1: error: step \"slower\" (network.delay) needs \"packets of lo out\" on db2, "
+            "which step \"slow\" (network.delay) holds at the same time\n");
   scenario.method[1].at = Duration{3'999'000'000};
   EXPECT_NE(told(), "");
   scenario.method[1].at = Duration{4'000'000'000};
@@ -82,10 +87,13 @@ TEST(Planner, what_one_fault_does_in_one_step_is_told_where_two_cannot) {
   const auto told = [&](const std::string& second) {
     scenario.method[1].fault = second;
     Diagnostics wrong{"drill.yaml"};
-    check_claims(scenario, make_plan(scenario, 1, wrong), {{"packets of lo out"}, {"packets of lo out"}}, wrong);
+    check_claims(scenario, make_plan(scenario, 1, wrong), {{"packets of lo out"}, {"packets of lo out"}},
+                 wrong);
     return wrong.render();
   };
-  EXPECT_TRUE(told("network.loss").ends_with("holds at the same time; network.impair does both in one step\n")) << told("network.loss");
+  EXPECT_TRUE(
+      told("network.loss").ends_with("holds at the same time; network.impair does both in one step\n"))
+      << told("network.loss");
   EXPECT_TRUE(told("network.partition").ends_with("holds at the same time\n"));
 }
 
@@ -95,12 +103,16 @@ TEST(Planner, steps_that_need_the_same_of_different_peers_go_together) {
   scenario.method[1].name = "slower";
   const auto told = [&](const std::string& peers) {
     Diagnostics wrong{"drill.yaml"};
-    check_claims(scenario, make_plan(scenario, 1, wrong), {{"tcp connections to port 6379 with 10.0.0.0/8"}, {"tcp connections to port 6379" + peers}}, wrong);
+    check_claims(scenario, make_plan(scenario, 1, wrong),
+                 {{"tcp connections to port 6379 with 10.0.0.0/8"}, {"tcp connections to port 6379" + peers}},
+                 wrong);
     return wrong.render();
   };
   EXPECT_EQ(told(" with 192.0.2.7"), "");
-  EXPECT_NE(told(" with 192.0.2.7, 10.1.2.3").find("needs \"tcp connections to port 6379 with 192.0.2.7, 10.1.2.3\", which overlaps \"tcp connections to port 6379 with 10.0.0.0/8\" on db1, "
-                                                   "which step \"slow\" (network.delay) holds at the same time"),
+  EXPECT_NE(told(" with 192.0.2.7, 10.1.2.3")
+                .find("needs \"tcp connections to port 6379 with 192.0.2.7, 10.1.2.3\", which overlaps \"tcp "
+                      "connections to port 6379 with 10.0.0.0/8\" on db1, "
+                      "which step \"slow\" (network.delay) holds at the same time"),
             std::string::npos);
   EXPECT_NE(told(""), "");
 }
@@ -129,8 +141,10 @@ TEST(Planner, every_host_is_picked_about_as_often_as_any_other) {
   const auto scenario = scenario_with(4, on);
   std::map<std::string, int> picked;
   Diagnostics wrong;
-  for (std::uint64_t seed = 0; seed < 4000; ++seed) ++picked[make_plan(scenario, seed, wrong).faults.at(0).host];
-  for (auto& [host, times] : picked) EXPECT_NEAR(times, 1000, 120) << host;  // four standard deviations
+  for (std::uint64_t seed = 0; seed < 4000; ++seed)
+    ++picked[make_plan(scenario, seed, wrong).faults.at(0).host];
+  for (auto& [host, times] : picked)
+    EXPECT_NEAR(times, 1000, 120) << host;  // four standard deviations
 }
 
 TEST(Planner, more_hosts_than_the_blast_radius_are_refused) {
@@ -151,7 +165,8 @@ TEST(Planner, a_larger_share_than_the_blast_radius_is_refused) {
   Diagnostics wrong;
   make_plan(scenario, 1, wrong);
   ASSERT_EQ(wrong.errors().size(), 1u);
-  EXPECT_EQ(wrong.errors()[0].message, "the method touches 67% of the hosts (2 of 3), the blast radius allows 50%");
+  EXPECT_EQ(wrong.errors()[0].message,
+            "the method touches 67% of the hosts (2 of 3), the blast radius allows 50%");
 }
 
 TEST(Planner, a_share_is_a_bound_and_rounds_down) {
@@ -183,7 +198,9 @@ TEST(Planner, more_hosts_to_pick_than_there_are_is_told) {
   on.pick = 5;
   Diagnostics wrong;
   const auto scenario = scenario_with(4, on);
-  EXPECT_EQ(make_plan(scenario, 1, wrong).notes, std::vector<std::string>{"step \"slow\" is to pick 5 hosts, and only 4 match: it hits all of them"});
+  EXPECT_EQ(
+      make_plan(scenario, 1, wrong).notes,
+      std::vector<std::string>{"step \"slow\" is to pick 5 hosts, and only 4 match: it hits all of them"});
 }
 
 TEST(Planner, a_step_without_the_target_that_its_fault_needs_is_refused) {
@@ -192,7 +209,9 @@ TEST(Planner, a_step_without_the_target_that_its_fault_needs_is_refused) {
   Diagnostics wrong;
   make_plan(scenario, 1, wrong);
   ASSERT_EQ(wrong.errors().size(), 1u);
-  EXPECT_TRUE(wrong.errors()[0].message.starts_with("step \"slow\" has no target: process.kill needs a process")) << wrong.errors()[0].message;
+  EXPECT_TRUE(
+      wrong.errors()[0].message.starts_with("step \"slow\" has no target: process.kill needs a process"))
+      << wrong.errors()[0].message;
 }
 
 TEST(Foresight, tells_too_few_probes_and_a_notification_without_a_witness) {
@@ -210,8 +229,11 @@ TEST(Foresight, tells_too_few_probes_and_a_notification_without_a_witness) {
   scenario.expect = {of_service, of_alert};
   const auto told = foresee(scenario);
   ASSERT_EQ(told.size(), 2u);
-  EXPECT_EQ(told[0], "service web: availability >= 99% takes 100 probes to tell, and about 10 are due while the faults last: probe more often, or longer");
-  EXPECT_TRUE(told[1].starts_with("alert Slow: that it reaches db is witnessed by a webhook only")) << told[1];
+  EXPECT_EQ(told[0],
+            "service web: availability >= 99% takes 100 probes to tell, and about 10 are due while the "
+            "faults last: probe more often, or longer");
+  EXPECT_TRUE(told[1].starts_with("alert Slow: that it reaches db is witnessed by a webhook only"))
+      << told[1];
   scenario.landscape.services["web"].probes[0].every = Duration{50'000'000};
   EXPECT_EQ(foresee(scenario).size(), 1u);
 }
@@ -227,7 +249,9 @@ TEST(Planner, every_host_gets_the_delays_of_a_file_themselves) {
   const auto plan = make_plan(scenario, 1, wrong);
   EXPECT_EQ(wrong.render(), "");
   ASSERT_EQ(plan.faults.size(), 2u);
-  for (auto& fault : plan.faults) EXPECT_EQ(boost::json::serialize(fault_request("plan", fault).at("with")), R"({"samples":["12ms","1500ms"]})");
+  for (auto& fault : plan.faults)
+    EXPECT_EQ(boost::json::serialize(fault_request("plan", fault).at("with")),
+              R"({"samples":["12ms","1500ms"]})");
   std::filesystem::remove_all(folder);
 }
 

@@ -35,10 +35,12 @@ TEST(Presence, the_sleep_of_the_host_shows_between_the_clocks) {
 
 struct Watched {
   Watched(const ProbeSpec& spec)
-      : prober(loop, Clock::now(), [this](auto&, auto&, const ProbeSample& sample) { seen.push_back(sample); }),
+      : prober(loop, Clock::now(),
+               [this](auto&, auto&, const ProbeSample& sample) { seen.push_back(sample); }),
         presence(loop, [this](const Gap& gap, std::chrono::nanoseconds stalled) {
           gaps.push_back(gap);
-          for (auto& one : prober.stood_still(stalled)) skipped.push_back(one);
+          for (auto& one : prober.stood_still(stalled))
+            skipped.push_back(one);
         }) {
     prober.before_each([this] { presence.look(); });
     prober.add("shop", spec);
@@ -81,7 +83,8 @@ TEST(Presence, what_was_due_in_a_standstill_is_skipped_and_counted_and_what_was_
     }
     for (auto& one : drill.skipped) {
       not_asked += one.n;
-      for (std::int64_t i = 0; i < one.n; ++i) due.insert(one.due_ns + i * one.every_ns);
+      for (std::int64_t i = 0; i < one.n; ++i)
+        due.insert(one.due_ns + i * one.every_ns);
     }
     EXPECT_GE(not_asked, 70) << "1.5 s are 75 probes";
     // Each time that was due is accounted for, and only once.
@@ -122,7 +125,8 @@ TEST(Presence, those_still_unanswered_at_the_end_have_failed) {
   EXPECT_EQ(prober.waiting()[0].service, "shop");
   prober.give_up("no answer by the end of the drill");
   EXPECT_GE(seen.size(), 3u);
-  for (auto& sample : seen) EXPECT_EQ(sample.error, "no answer by the end of the drill");
+  for (auto& sample : seen)
+    EXPECT_EQ(sample.error, "no answer by the end of the drill");
   EXPECT_TRUE(prober.waiting().empty());
 }
 

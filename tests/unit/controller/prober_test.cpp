@@ -22,7 +22,9 @@ using test::LoopbackServer;
 using test::run_until;
 using Clock = std::chrono::steady_clock;
 
-Duration milliseconds(std::int64_t count) { return {count * 1'000'000}; }
+Duration milliseconds(std::int64_t count) {
+  return {count * 1'000'000};
+}
 
 class ProberTest : public ::testing::Test {
  protected:
@@ -32,7 +34,8 @@ class ProberTest : public ::testing::Test {
   };
 
   Prober prober() {
-    return {loop_, start_, [this](const std::string& service, const std::string& probe, const ProbeSample& sample) {
+    return {loop_, start_,
+            [this](const std::string& service, const std::string& probe, const ProbeSample& sample) {
               seen_.push_back({service, probe, sample});
             }};
   }
@@ -51,7 +54,8 @@ class ProberTest : public ::testing::Test {
   // By their due times, which differ.
   std::map<std::int64_t, ProbeSample> by_due() const {
     std::map<std::int64_t, ProbeSample> samples;
-    for (const Seen& seen : seen_) samples[seen.sample.due_ns] = seen.sample;
+    for (const Seen& seen : seen_)
+      samples[seen.sample.due_ns] = seen.sample;
     return samples;
   }
 
@@ -81,23 +85,29 @@ TEST_F(ProberTest, due_times_are_exact_multiples_of_the_period) {
   EXPECT_EQ(seen_[0].probe, "health");
 }
 
-// The server takes everything in and answers nothing for 500 ms. A prober that waits for each answer before it asks
-// again would see one slow answer here.
+// The server takes everything in and answers nothing for 500 ms. A prober that waits for each answer before
+// it asks again would see one slow answer here.
 TEST_F(ProberTest, probes_due_while_the_server_stalls_are_slow_each_by_what_was_left_of_the_stall) {
   bool stalled = false;
   std::vector<std::shared_ptr<LoopbackServer::Connection>> waiting;
   LoopbackServer server(loop_, [&](LoopbackServer::Connection& connection) {
     connection.received.clear();
-    if (stalled) waiting.push_back(connection.shared_from_this());
-    else connection.send(http_answer(200));
+    if (stalled)
+      waiting.push_back(connection.shared_from_this());
+    else
+      connection.send(http_answer(200));
   });
   Clock::time_point stall_began, stall_ended;
   boost::asio::steady_timer begin(loop_, 200ms), end(loop_, 700ms);
-  begin.async_wait([&](auto) { stalled = true; stall_began = Clock::now(); });
+  begin.async_wait([&](auto) {
+    stalled = true;
+    stall_began = Clock::now();
+  });
   end.async_wait([&](auto) {
     stalled = false;
     stall_ended = Clock::now();
-    for (const auto& connection : waiting) connection->send(http_answer(200));
+    for (const auto& connection : waiting)
+      connection->send(http_answer(200));
   });
   Prober prober = this->prober();
   prober.add("playlist", {.object = server.url(), .every = milliseconds(10), .timeout = milliseconds(5000)});
@@ -161,21 +171,25 @@ TEST_F(ProberTest, answers_that_came_while_the_loop_was_late_are_not_called_time
   boost::asio::steady_timer stall(loop_, 100ms);
   stall.async_wait([&](auto) { std::this_thread::sleep_for(505ms); });
   ASSERT_TRUE(probe_for(prober, 900ms));
-  for (const Seen& seen : seen_) EXPECT_TRUE(seen.sample.ok) << seen.sample.error;
+  for (const Seen& seen : seen_)
+    EXPECT_TRUE(seen.sample.ok) << seen.sample.error;
 }
 
 TEST_F(ProberTest, what_cannot_be_started_is_reported_and_not_skipped) {
   LoopbackServer server(loop_, [](auto&) {});
   Prober prober = this->prober();
   prober.add("playlist", {.object = server.url(), .every = milliseconds(10), .timeout = milliseconds(100)});
-  boost::asio::steady_timer stall(loop_, 50ms);  // longer than period and timeout: 30 are due at once, 12 may be asked
+  boost::asio::steady_timer stall(
+      loop_, 50ms);  // longer than period and timeout: 30 are due at once, 12 may be asked
   stall.async_wait([&](auto) { std::this_thread::sleep_for(300ms); });
   ASSERT_TRUE(probe_for(prober, 500ms));
   const auto samples = by_due();
   EXPECT_EQ(samples.size(), seen_.size());
-  EXPECT_EQ((samples.rbegin()->first - samples.begin()->first) / 10'000'000 + 1, static_cast<std::int64_t>(samples.size()));
+  EXPECT_EQ((samples.rbegin()->first - samples.begin()->first) / 10'000'000 + 1,
+            static_cast<std::int64_t>(samples.size()));
   std::set<std::string> errors;
-  for (const auto& [due, sample] : samples) errors.insert(sample.error);
+  for (const auto& [due, sample] : samples)
+    errors.insert(sample.error);
   EXPECT_EQ(errors, (std::set<std::string>{"not started: 12 still unanswered", "timed out after 100ms"}));
 }
 
@@ -189,7 +203,8 @@ TEST_F(ProberTest, finish_awaits_what_is_in_flight_and_starts_nothing_new) {
   const auto before = Clock::now() - start_;
   ASSERT_TRUE(finish(prober));
   EXPECT_GE(seen_.size(), 5u);
-  for (const Seen& seen : seen_) EXPECT_LE(std::chrono::nanoseconds(seen.sample.due_ns), before);
+  for (const Seen& seen : seen_)
+    EXPECT_LE(std::chrono::nanoseconds(seen.sample.due_ns), before);
 }
 
 TEST_F(ProberTest, destroying_it_in_flight_reports_nothing_more) {
@@ -197,7 +212,8 @@ TEST_F(ProberTest, destroying_it_in_flight_reports_nothing_more) {
   {
     Prober prober = this->prober();
     prober.add("playlist", {.object = server.url(), .every = milliseconds(5)});
-    prober.add("cache", {.kind = ProbeSpec::Kind::redis, .object = server.address(), .every = milliseconds(5)});
+    prober.add("cache",
+               {.kind = ProbeSpec::Kind::redis, .object = server.address(), .every = milliseconds(5)});
     prober.add("check", {.kind = ProbeSpec::Kind::command, .object = "sleep 100", .every = milliseconds(50)});
     prober.run();
     ASSERT_TRUE(run_until(loop_, [&] { return server.connections() >= 6; }));
@@ -209,7 +225,8 @@ TEST_F(ProberTest, destroying_it_in_flight_reports_nothing_more) {
 
 TEST_F(ProberTest, a_probe_that_cannot_be_understood_fails_with_the_reason) {
   Prober prober = this->prober();
-  prober.add("cache", {.kind = ProbeSpec::Kind::tcp, .name = "port", .object = "db1", .every = milliseconds(10)});
+  prober.add("cache",
+             {.kind = ProbeSpec::Kind::tcp, .name = "port", .object = "db1", .every = milliseconds(10)});
   ASSERT_TRUE(probe_for(prober, 50ms));
   ASSERT_FALSE(seen_.empty());
   EXPECT_EQ(seen_[0].sample.error, "expected host:port, got \"db1\"");
@@ -219,22 +236,27 @@ TEST_F(ProberTest, two_hundred_probes_a_second_of_a_real_server_reach_the_rate_t
   const test::Server nginx = test::start_nginx("location / { return 200 ok; }");
   Prober prober = this->prober();
   for (int i = 0; i < 20; ++i)
-    prober.add("playlist", {.name = std::to_string(i), .object = "http://" + nginx.address() + "/", .every = milliseconds(100)});
+    prober.add(
+        "playlist",
+        {.name = std::to_string(i), .object = "http://" + nginx.address() + "/", .every = milliseconds(100)});
   ASSERT_TRUE(probe_for(prober, 1500ms));
   EXPECT_GE(seen_.size(), 280u);  // of 300
   EXPECT_LE(seen_.size(), 320u);
-  const auto good = std::count_if(seen_.begin(), seen_.end(), [](const Seen& seen) { return seen.sample.ok; });
+  const auto good =
+      std::count_if(seen_.begin(), seen_.end(), [](const Seen& seen) { return seen.sample.ok; });
   EXPECT_GE(static_cast<double>(good), 0.99 * static_cast<double>(seen_.size()));
 }
 
 TEST(Spread, the_first_probe_is_due_at_once_and_the_others_are_far_from_each_other) {
   Spread spread;
   std::set<std::int64_t> offsets;
-  for (int i = 0; i < 1000; ++i) offsets.insert(spread.next(1s).count());
+  for (int i = 0; i < 1000; ++i)
+    offsets.insert(spread.next(1s).count());
   EXPECT_EQ(*offsets.begin(), 0);
   EXPECT_LT(*offsets.rbegin(), 1'000'000'000);
   std::int64_t previous = 0, widest = 0;
-  for (const auto offset : offsets) widest = std::max(widest, offset - std::exchange(previous, offset));
+  for (const auto offset : offsets)
+    widest = std::max(widest, offset - std::exchange(previous, offset));
   EXPECT_LE(widest, 2'700'000);  // perfect would be 1 ms
   EXPECT_EQ(spread.next(2s), 0s);
 }

@@ -29,7 +29,8 @@ TEST(ProcessProbe, a_target_that_cannot_be_read_is_told) {
   boost::asio::io_context loop;
   TargetSpec target;
   target.pidfile = "/no/such/file.pid";
-  EXPECT_NE(outcome(ask(loop, *process_probe(loop, {.process = target}))).find("/no/such/file.pid"), std::string::npos);
+  EXPECT_NE(outcome(ask(loop, *process_probe(loop, {.process = target}))).find("/no/such/file.pid"),
+            std::string::npos);
 }
 
 }  // namespace

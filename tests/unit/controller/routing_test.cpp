@@ -60,8 +60,10 @@ TEST(Routing, follows_the_tree_as_alertmanager_does) {
 
 TEST(Routing, knows_when_an_interval_is_over) {
   const auto routing = Routing::read(config);
-  EXPECT_TRUE(routing->match({{"squad", "cache"}}, sunday_morning + 6 * 3600 * s).at(0).route.muted_by.empty());
-  EXPECT_THAT(routing->match({{"squad", "cache"}}, sunday_morning + 30 * 3600 * s).at(0).route.muted_by, ElementsAre("weekdays"));
+  EXPECT_TRUE(
+      routing->match({{"squad", "cache"}}, sunday_morning + 6 * 3600 * s).at(0).route.muted_by.empty());
+  EXPECT_THAT(routing->match({{"squad", "cache"}}, sunday_morning + 30 * 3600 * s).at(0).route.muted_by,
+              ElementsAre("weekdays"));
 }
 
 TEST(Routing, that_cannot_be_understood_says_nothing) {
@@ -92,15 +94,20 @@ TEST(Lookout, tells_what_alertmanager_would_do) {
   const auto found = findings(reaching("cache"), {{"Slow", {}, 0, s}}, {&*routing, sunday_morning, {}});
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0], "Slow is muted now by the time interval nights of its route to cache");
-  EXPECT_EQ(found[1], "Slow is told of after 20s at the earliest (group_wait of the route to cache), longer than the faults last");
+  EXPECT_EQ(found[1],
+            "Slow is told of after 20s at the earliest (group_wait of the route to cache), longer than the "
+            "faults last");
   EXPECT_EQ(found[2], "a notification to cache holds one alert at most (max_alerts): Slow may be left out");
 }
 
 TEST(Lookout, tells_of_a_group_that_is_open_already) {
   const auto routing = Routing::read(config);
-  const auto found = findings(reaching("cache"), {{"Slow", {}, 0, s}}, {&*routing, sunday_morning + 6 * 3600 * s, {"cache 0/0 alertname=\"Slow\""}});
+  const auto found = findings(reaching("cache"), {{"Slow", {}, 0, s}},
+                              {&*routing, sunday_morning + 6 * 3600 * s, {"cache 0/0 alertname=\"Slow\""}});
   ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found[0], "another alert of its group fires already: Slow is told of after up to 25s (group_interval of the route to cache)");
+  EXPECT_EQ(found[0],
+            "another alert of its group fires already: Slow is told of after up to 25s (group_interval of "
+            "the route to cache)");
 }
 
 TEST(Lookout, tells_where_an_alert_goes_to_nobody_known) {

@@ -42,13 +42,16 @@ TEST(RunLog, what_others_say_is_harmless_on_a_terminal_and_holds_no_password) {
   Folder folder;
   RunLog log{folder.path, "drill"};
   std::string seen;
-  log.observe([&](const boost::json::object& event) { seen = std::string(event.at("labels").at("alertname").as_string()); });
-  log.add("alert", {{"labels", {{"alertname", "W\x1b[2J\xff"}, {"a\x1b", 1}}}, {"error", "postgresql://app:s3cret@db/x: no route"}});
+  log.observe([&](const boost::json::object& event) {
+    seen = std::string(event.at("labels").at("alertname").as_string());
+  });
+  log.add("alert", {{"labels", {{"alertname", "W\x1b[2J\xff"}, {"a\x1b", 1}}},
+                    {"error", "postgresql://app:s3cret@db/x: no route"}});
   EXPECT_EQ(seen, "W\\x1b[2J\\xff");
   const auto line = boost::json::parse(content(log.folder() + "/events.jsonl"));
   EXPECT_EQ(line.at("error").as_string(), "postgresql://app:REDACTED@db/x: no route");
   EXPECT_EQ(line.at("labels").at("a\\x1b").as_int64(), 1);
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat((log.folder() + "/events.jsonl").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
 }
@@ -67,7 +70,7 @@ TEST(RunLog, the_reserve_is_given_back_at_the_end) {
     file = log.folder() + "/events.jsonl";
     log.add("run.ended");
   }
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat(file.c_str(), &info), 0);
   EXPECT_LT(info.st_blocks * 512, 64 << 10);
 }
@@ -99,7 +102,8 @@ int fill_up() {
       ++lines;
     }
     if (log.trouble().empty()) return 1;
-    for (int i = 0; i < 100; ++i, ++lines) log.add("fault.undone", {{"padding", padding}});  // what the end still writes
+    for (int i = 0; i < 100; ++i, ++lines)
+      log.add("fault.undone", {{"padding", padding}});  // what the end still writes
     if (content(file) != log.text()) return 2;
   }
   const auto text = content(file);

@@ -20,7 +20,8 @@ TEST(ServerProcess, real_servers_answer_on_their_ports_until_they_are_stopped) {
 
 TEST(ServerProcess, a_server_that_ends_at_once_is_an_error_with_its_output) {
   try {
-    ServerProcess server({.command = {"sh", "-c", "echo no such configuration; exit 3"}, .port = free_port()});
+    ServerProcess server(
+        {.command = {"sh", "-c", "echo no such configuration; exit 3"}, .port = free_port()});
     FAIL() << "expected an error";
   } catch (const std::runtime_error& error) {
     EXPECT_NE(std::string(error.what()).find("no such configuration"), std::string::npos) << error.what();

@@ -14,30 +14,37 @@ using Deaf = std::map<std::string, std::vector<std::string>>;
 
 std::vector<std::string> names(std::size_t count) {
   std::vector<std::string> out;
-  for (std::size_t i = 0; i < count; ++i) out.push_back(fmt::format("n{:02}", i));
+  for (std::size_t i = 0; i < count; ++i)
+    out.push_back(fmt::format("n{:02}", i));
   return out;
 }
 
-std::set<std::string> heard_by(const std::string& host, const std::vector<std::string>& hosts, const Deaf& deaf) {
+std::set<std::string> heard_by(const std::string& host, const std::vector<std::string>& hosts,
+                               const Deaf& deaf) {
   std::set<std::string> out{hosts.begin(), hosts.end()};
   if (auto found = deaf.find(host); found != deaf.end())
-    for (auto& other : found->second) out.erase(other);
+    for (auto& other : found->second)
+      out.erase(other);
   return out;
 }
 
 bool loses(const Deaf& deaf, const std::string& host, const std::string& other) {
   auto found = deaf.find(host);
-  return found != deaf.end() && std::find(found->second.begin(), found->second.end(), other) != found->second.end();
+  return found != deaf.end() &&
+         std::find(found->second.begin(), found->second.end(), other) != found->second.end();
 }
 
 void expect_mutual(const std::vector<std::string>& hosts, const Deaf& deaf) {
   for (auto& a : hosts)
-    for (auto& b : hosts) EXPECT_EQ(loses(deaf, a, b), loses(deaf, b, a)) << a << " and " << b << " of " << hosts.size();
+    for (auto& b : hosts)
+      EXPECT_EQ(loses(deaf, a, b), loses(deaf, b, a)) << a << " and " << b << " of " << hosts.size();
 }
 
-void for_some(std::size_t least, const std::function<void(const std::vector<std::string>&, std::uint64_t)>& look) {
+void for_some(std::size_t least,
+              const std::function<void(const std::vector<std::string>&, std::uint64_t)>& look) {
   for (std::size_t count = least; count <= 12; ++count)
-    for (std::uint64_t seed = 1; seed <= 20; ++seed) look(names(count), seed);
+    for (std::uint64_t seed = 1; seed <= 20; ++seed)
+      look(names(count), seed);
 }
 
 TEST(Topology, isolate_one_leaves_one_host_alone) {
@@ -59,7 +66,8 @@ TEST(Topology, halves_hear_themselves_and_nobody_else) {
     const auto deaf = cannot_hear(Topology::halves, hosts, seed);
     expect_mutual(hosts, deaf);
     std::set<std::set<std::string>> halves;
-    for (auto& host : hosts) halves.insert(heard_by(host, hosts, deaf));
+    for (auto& host : hosts)
+      halves.insert(heard_by(host, hosts, deaf));
     ASSERT_EQ(halves.size(), 2U);
     const auto one = halves.begin()->size(), other = halves.rbegin()->size();
     EXPECT_EQ(one + other, hosts.size());
@@ -131,7 +139,8 @@ struct Read {
   std::string said;
 };
 
-Read read(const std::string& with, const std::string& hosts, const std::string& on = "{interface: any}", std::uint64_t seed = 7) {
+Read read(const std::string& with, const std::string& hosts, const std::string& on = "{interface: any}",
+          std::uint64_t seed = 7) {
   const auto text = fmt::format(R"(scenario: parted
 title: The hosts are parted
 squad: storage
@@ -155,7 +164,9 @@ expect:
   return out;
 }
 
-const std::string three = "  a: {link: ssh, address: root@10.0.0.1}\n  b: {addresses: [10.0.0.2, \"fd00::2\"]}\n  c: {addresses: 10.0.0.3}\n";
+const std::string three =
+    "  a: {link: ssh, address: root@10.0.0.1}\n  b: {addresses: [10.0.0.2, \"fd00::2\"]}\n  c: {addresses: "
+    "10.0.0.3}\n";
 
 TEST(PlannedTopology, each_host_gets_the_addresses_that_it_cannot_hear) {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
@@ -167,7 +178,9 @@ TEST(PlannedTopology, each_host_gets_the_addresses_that_it_cannot_hear) {
       const auto& other = fault.cannot_hear.front();
       EXPECT_EQ(fault.deafness(), fmt::format("{} cannot hear {}", fault.host, other));
       const auto with = boost::json::serialize(to_json(fault.with));
-      const auto* addresses = other == "a" ? R"(["10.0.0.1"])" : other == "b" ? R"(["10.0.0.2","fd00::2"])" : R"(["10.0.0.3"])";
+      const auto* addresses = other == "a"   ? R"(["10.0.0.1"])"
+                              : other == "b" ? R"(["10.0.0.2","fd00::2"])"
+                                             : R"(["10.0.0.3"])";
       EXPECT_EQ(with, fmt::format(R"({{"mode":"drop","to":{},"direction":"in"}})", addresses));
     }
   }
@@ -182,24 +195,39 @@ TEST(PlannedTopology, only_the_hosts_of_the_step_are_parted) {
 }
 
 TEST(PlannedTopology, what_cannot_be_parted_is_told_with_its_place) {
-  const auto said_first = [](const std::string& with, const std::string& hosts, const std::string& on = "{interface: any}") {
+  const auto said_first = [](const std::string& with, const std::string& hosts,
+                             const std::string& on = "{interface: any}") {
     const auto said = read(with, hosts, on).said;
     return said.substr(0, said.find('\n'));
   };
   EXPECT_EQ(said_first("{topology: halves}", three, "{interface: any, host: a}"),
             "drill.yaml:12:94: error: halves needs at least 2 hosts, step \"parted\" means 1");
   EXPECT_EQ(said_first("{topology: majority_ring}", three),
-            "drill.yaml:12:85: error: majority_ring needs at least 4 hosts (of fewer, whoever hears a majority on either side hears everybody), step \"parted\" means 3");
-  EXPECT_EQ(said_first("{topology: halfs}", three),
-            "drill.yaml:12:85: error: expected one of isolate_one, halves, majority_ring, one_way, got \"halfs\"");
-  EXPECT_EQ(said_first("{topology: halves, to: 10.0.0.1}", three), "drill.yaml:12:97: error: expected no to beside topology: it follows from who cannot hear whom");
-  EXPECT_EQ(said_first("{topology: halves, direction: out}", three), "drill.yaml:12:104: error: expected no direction beside topology: it follows from who cannot hear whom");
-  EXPECT_EQ(said_first("{topology: halves}", "  a: {addresses: 10.0.0.1}\n  b: {link: ssh, address: ops@b.staging}\n  c: {}\n"),
-            "drill.yaml:12:85: error: the addresses by which its peers know the host \"b\" are not known: add addresses: to it, such as b: {addresses: [10.0.0.7]}");
-  EXPECT_EQ(said_first("{topology: halves}", "  a: {addresses: \"fd88::2\"}\n  b: {addresses: \"fd88:0:0:0::2\"}\n  c: {addresses: 10.0.0.3}\n"),
-            "drill.yaml:12:85: error: the hosts \"a\" and \"b\" have the same address fd88::2: who cannot be heard could not be told");
-  EXPECT_EQ(said_first("{topology: halves}", "  a: {addresses: 10.0.0.1}\n  b: {addresses: 10.0.0.1}\n  c: {addresses: 10.0.0.3}\n"),
-            "drill.yaml:12:85: error: the hosts \"a\" and \"b\" have the same address 10.0.0.1: who cannot be heard could not be told");
+            "drill.yaml:12:85: error: majority_ring needs at least 4 hosts (of fewer, whoever hears a "
+            "majority on either side hears everybody), step \"parted\" means 3");
+  EXPECT_EQ(
+      said_first("{topology: halfs}", three),
+      "drill.yaml:12:85: error: expected one of isolate_one, halves, majority_ring, one_way, got \"halfs\"");
+  EXPECT_EQ(said_first("{topology: halves, to: 10.0.0.1}", three),
+            "drill.yaml:12:97: error: expected no to beside topology: it follows from who cannot hear whom");
+  EXPECT_EQ(said_first("{topology: halves, direction: out}", three),
+            "drill.yaml:12:104: error: expected no direction beside topology: it follows from who cannot "
+            "hear whom");
+  EXPECT_EQ(said_first("{topology: halves}",
+                       "  a: {addresses: 10.0.0.1}\n  b: {link: ssh, address: ops@b.staging}\n  c: {}\n"),
+            "drill.yaml:12:85: error: the addresses by which its peers know the host \"b\" are not known: "
+            "add addresses: to it, such as b: {addresses: [10.0.0.7]}");
+  EXPECT_EQ(
+      said_first(
+          "{topology: halves}",
+          "  a: {addresses: \"fd88::2\"}\n  b: {addresses: \"fd88:0:0:0::2\"}\n  c: {addresses: 10.0.0.3}\n"),
+      "drill.yaml:12:85: error: the hosts \"a\" and \"b\" have the same address fd88::2: who cannot be heard "
+      "could not be told");
+  EXPECT_EQ(
+      said_first("{topology: halves}",
+                 "  a: {addresses: 10.0.0.1}\n  b: {addresses: 10.0.0.1}\n  c: {addresses: 10.0.0.3}\n"),
+      "drill.yaml:12:85: error: the hosts \"a\" and \"b\" have the same address 10.0.0.1: who cannot be "
+      "heard could not be told");
 }
 
 }  // namespace

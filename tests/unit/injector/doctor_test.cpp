@@ -5,14 +5,33 @@
 namespace squall {
 namespace {
 
-const Capability queue{.mechanism = "userland queue", .possible = true, .chosen = true, .missing = "", .note = "not in the root: (mkdir /a && mount b)", .measures = "each packet"};
-const Capability netem{.mechanism = "netem", .possible = false, .chosen = false, .missing = "sch_netem", .note = "", .measures = "each packet"};
-const Capability proxy{.mechanism = "proxy", .possible = true, .chosen = true, .missing = "", .note = queue.note, .measures = "what passes"};
+const Capability queue{.mechanism = "userland queue",
+                       .possible = true,
+                       .chosen = true,
+                       .missing = "",
+                       .note = "not in the root: (mkdir /a && mount b)",
+                       .measures = "each packet"};
+const Capability netem{.mechanism = "netem",
+                       .possible = false,
+                       .chosen = false,
+                       .missing = "sch_netem",
+                       .note = "",
+                       .measures = "each packet"};
+const Capability proxy{.mechanism = "proxy",
+                       .possible = true,
+                       .chosen = true,
+                       .missing = "",
+                       .note = queue.note,
+                       .measures = "what passes"};
 
 TEST(Doctor, says_once_what_holds_for_several_faults) {
   auto unseen = netem;
   unseen.measures = "something else";
-  EXPECT_EQ(doctor_text({{"network.delay", {netem, queue}}, {"tcp.latency", {proxy}}, {"network.loss", {netem, queue}}, {"tcp.down", {netem}}, {"tcp.reset_peer", {unseen}}}),
+  EXPECT_EQ(doctor_text({{"network.delay", {netem, queue}},
+                         {"tcp.latency", {proxy}},
+                         {"network.loss", {netem, queue}},
+                         {"tcp.down", {netem}},
+                         {"tcp.reset_peer", {unseen}}}),
             "✓ network.delay, network.loss\n"
             "    ✗ netem, missing [2]\n"
             "    ✓ userland queue ← would be used, note [1]\n"
@@ -30,13 +49,19 @@ TEST(Doctor, says_once_what_holds_for_several_faults) {
 TEST(Doctor, keeps_to_100_columns_and_a_command_on_one_line) {
   auto long_one = netem;
   const std::string command = "(mkdir /run/net_cls && mount -t cgroup -o net_cls net_cls /run/net_cls)";
-  long_one.missing = "a controller that tells the processes apart, which this machine has not mounted anywhere at this moment " + command;
+  long_one.missing =
+      "a controller that tells the processes apart, which this machine has not mounted anywhere at this "
+      "moment " +
+      command;
   std::vector<Examined> all;
-  for (auto* fault : {"network.delay", "network.loss", "network.duplicate", "network.corrupt", "network.reorder", "network.rate", "network.impair"}) all.push_back({fault, {long_one}});
+  for (auto* fault : {"network.delay", "network.loss", "network.duplicate", "network.corrupt",
+                      "network.reorder", "network.rate", "network.impair"})
+    all.push_back({fault, {long_one}});
   const auto text = doctor_text(all);
   EXPECT_NE(text.find("        " + command + "\n"), std::string::npos) << text;
   EXPECT_NE(text.find("\n  network."), std::string::npos) << text;
-  for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) EXPECT_LE(text.find('\n', at) - at, 104U) << text;  // bytes: a mark has three
+  for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1)
+    EXPECT_LE(text.find('\n', at) - at, 104U) << text;  // bytes: a mark has three
 }
 
 TEST(Doctor, tells_each_fault_in_full_to_machines) {

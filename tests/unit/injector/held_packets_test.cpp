@@ -22,7 +22,8 @@ TEST(HeldPackets, leave_soonest_first_and_in_the_order_of_arrival_where_two_are_
   std::mt19937_64 random{11};
   HeldPackets held;
   std::vector<std::pair<std::int64_t, std::uint64_t>> expected;
-  // More than its line takes at first; most in order, some overtake, some come back because they could not go.
+  // More than its line takes at first; most in order, some overtake, some come back because they could not
+  // go.
   for (std::uint64_t i = 1; i <= 5000; ++i) {
     const auto due = static_cast<std::int64_t>(i * 10 - (random() % 8 == 0 ? random() % 5000 : 0));
     expected.emplace_back(due, i);
@@ -52,7 +53,8 @@ TEST(HeldPackets, know_who_goes_by_a_time) {
   HeldPackets held;
   EXPECT_EQ(held.last_due_by(100), 0);
   std::uint64_t order = 0;
-  for (const std::int64_t due : {10, 20, 20, 40}) held.add(due_at(due, ++order));
+  for (const std::int64_t due : {10, 20, 20, 40})
+    held.add(due_at(due, ++order));
   EXPECT_EQ(held.last_due_by(9), 0);
   EXPECT_EQ(held.last_due_by(10), 10);
   EXPECT_EQ(held.last_due_by(39), 20);

@@ -1,4 +1,5 @@
-// The undo journal as a dead injector leaves it: whole, torn at any byte, damaged; and what carrying it out does.
+// The undo journal as a dead injector leaves it: whole, torn at any byte, damaged; and what carrying it out
+// does.
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -22,19 +23,27 @@ std::vector<std::string> done;
 
 Undone carry_out_test(const boost::json::object& with) {
   ++tries;
-  if (with.contains("conflict")) return {UndoOutcome::conflict, "somebody changed it since", "echo 1 > /there"};
+  if (with.contains("conflict"))
+    return {UndoOutcome::conflict, "somebody changed it since", "echo 1 > /there"};
   if (failures-- > 0) return {UndoOutcome::failed, "the disk said no", "echo 2 > /there"};
   done.emplace_back(with.at("name").as_string());
   return {};
 }
-Undone throw_always(const boost::json::object&) { throw std::runtime_error("out of luck"); }
+Undone throw_always(const boost::json::object&) {
+  throw std::runtime_error("out of luck");
+}
 
 const UndoVerb test_verb{"test", [](const boost::json::object&) { return std::string{}; }, carry_out_test};
-const UndoVerb throwing_verb{"throwing", [](const boost::json::object&) { return std::string{}; }, throw_always};
+const UndoVerb throwing_verb{"throwing", [](const boost::json::object&) { return std::string{}; },
+                             throw_always};
 
-const UndoVerb* find_test_verb(std::string_view name) { return name == "test" ? &test_verb : name == "throwing" ? &throwing_verb : nullptr; }
+const UndoVerb* find_test_verb(std::string_view name) {
+  return name == "test" ? &test_verb : name == "throwing" ? &throwing_verb : nullptr;
+}
 
-Inverse inverse(const std::string& name) { return {"test", {{"name", name}}}; }
+Inverse inverse(const std::string& name) {
+  return {"test", {{"name", name}}};
+}
 
 class JournalTest : public testing::Test {
  protected:
@@ -46,7 +55,8 @@ class JournalTest : public testing::Test {
   // Three changes of one step, as an injector that was killed leaves them.
   std::string left_behind() const {
     Journal journal{state(), "0badcafe"};
-    for (auto* name : {"first", "second", "third"}) journal.append({intent_record(journal.next_seq(), "step", inverse(name))});
+    for (auto* name : {"first", "second", "third"})
+      journal.append({intent_record(journal.next_seq(), "step", inverse(name))});
     return journal.path();
   }
   static std::string bytes_of(const std::string& path) {
@@ -54,7 +64,9 @@ class JournalTest : public testing::Test {
     out << std::ifstream{path}.rdbuf();
     return out.str();
   }
-  static void write(const std::string& path, const std::string& bytes) { std::ofstream{path, std::ios::trunc} << bytes; }
+  static void write(const std::string& path, const std::string& bytes) {
+    std::ofstream{path, std::ios::trunc} << bytes;
+  }
   test::TemporaryDirectory folder;
 };
 
@@ -110,7 +122,8 @@ TEST_F(JournalTest, with_any_bit_of_its_last_record_flipped_loses_nothing_withou
 
 TEST_F(JournalTest, that_is_no_journal_is_told) {
   const auto path = left_behind();
-  for (auto& garbage : {std::string{}, std::string(4096, '\0'), std::string("not a journal\n"), std::string(1 << 20, 'x')}) {
+  for (auto& garbage :
+       {std::string{}, std::string(4096, '\0'), std::string("not a journal\n"), std::string(1 << 20, 'x')}) {
     write(path, garbage);
     EXPECT_EQ(carry_out_journal(path, find_test_verb).size(), 1u);
   }
@@ -157,7 +170,8 @@ TEST_F(JournalTest, damaged_in_the_middle_says_so_and_undoes_the_rest) {
 
 TEST_F(JournalTest, of_garbage_is_nobodys) {
   const auto path = left_behind();
-  for (auto& garbage : {std::string{}, std::string(4096, '\0'), std::string("not a journal\n"), std::string(1 << 20, 'x')}) {
+  for (auto& garbage :
+       {std::string{}, std::string(4096, '\0'), std::string("not a journal\n"), std::string(1 << 20, 'x')}) {
     write(path, garbage);
     EXPECT_NO_THROW(carry_out_journal(path, find_test_verb));
     EXPECT_TRUE(done.empty());

@@ -1,4 +1,5 @@
-// What systemd would say is read from a fixture, as `systemctl show` of systemd 252 prints it; systemctl itself is a script here.
+// What systemd would say is read from a fixture, as `systemctl show` of systemd 252 prints it; systemctl
+// itself is a script here.
 #include "injector/faults/process/killed_units.hpp"
 
 #include <cstdlib>
@@ -12,9 +13,13 @@ namespace squall::faults {
 namespace {
 
 const std::string shown =
-    "Restart=always\nRestartUSec=100ms\nResult=success\nActiveState=active\nStartLimitIntervalUSec=10s\nStartLimitBurst=5\n";
+    "Restart=always\nRestartUSec=100ms\nResult=success\nActiveState=active\nStartLimitIntervalUSec="
+    "10s\nStartLimitBurst=5\n";
 
-systemd::Unit web() { return systemd::read_properties({.name = "web.service", .manager = {}, .active = "", .result = "", .restart = ""}, shown); }
+systemd::Unit web() {
+  return systemd::read_properties(
+      {.name = "web.service", .manager = {}, .active = "", .result = "", .restart = ""}, shown);
+}
 
 Process in_cgroup(const std::string& path) {
   Process out;
@@ -26,7 +31,8 @@ Process in_cgroup(const std::string& path) {
 class Systemctl {
  public:
   Systemctl() : before_(std::getenv("PATH")) {
-    const auto script = folder_.write("systemctl", "#!/bin/sh\nexec cat " + (folder_.path() / "shown").string() + "\n");
+    const auto script =
+        folder_.write("systemctl", "#!/bin/sh\nexec cat " + (folder_.path() / "shown").string() + "\n");
     std::filesystem::permissions(script, std::filesystem::perms::owner_all);
     ::setenv("PATH", (folder_.path().string() + ":" + before_).c_str(), 1);
   }
@@ -39,9 +45,12 @@ class Systemctl {
 };
 
 TEST(KilledUnits, are_known_by_their_cgroup) {
-  EXPECT_EQ(systemd::unit_of(in_cgroup("/system.slice/web.service"))->command("start"), "systemctl start web.service");
+  EXPECT_EQ(systemd::unit_of(in_cgroup("/system.slice/web.service"))->command("start"),
+            "systemctl start web.service");
   EXPECT_EQ(systemd::unit_of(in_cgroup("/system.slice/web.service/worker"))->name, "web.service");
-  EXPECT_EQ(systemd::unit_of(in_cgroup("/user.slice/user-1000.slice/user@1000.service/app.slice/web.service"))->command("start"), "systemctl --user --machine=1000@.host start web.service");
+  EXPECT_EQ(systemd::unit_of(in_cgroup("/user.slice/user-1000.slice/user@1000.service/app.slice/web.service"))
+                ->command("start"),
+            "systemctl --user --machine=1000@.host start web.service");
   EXPECT_FALSE(systemd::unit_of(in_cgroup("/user.slice/user-1000.slice/session-3.scope")));
   auto v1 = in_cgroup("");
   v1.cgroups["name=systemd"] = "/system.slice/web.service";
@@ -73,11 +82,14 @@ TEST(KilledUnits, read_times_as_systemd_writes_them) {
 TEST(KilledUnits, that_systemd_has_given_up_are_told_as_left) {
   const Systemctl systemctl;
   systemctl.says(shown);
-  const auto units = units_of({in_cgroup("/system.slice/web.service"), in_cgroup("/system.slice/web.service")});
+  const auto units =
+      units_of({in_cgroup("/system.slice/web.service"), in_cgroup("/system.slice/web.service")});
   ASSERT_EQ(units.size(), 1U);
   const auto watch = watch_unit(units.front());
   EXPECT_EQ(watch.release().outcome, UndoOutcome::already);
-  systemctl.says("Restart=always\nRestartUSec=100ms\nResult=signal\nActiveState=failed\nStartLimitIntervalUSec=10s\nStartLimitBurst=5\n");
+  systemctl.says(
+      "Restart=always\nRestartUSec=100ms\nResult=signal\nActiveState=failed\nStartLimitIntervalUSec="
+      "10s\nStartLimitBurst=5\n");
   const auto left = watch.release();
   EXPECT_EQ(left.outcome, UndoOutcome::conflict);
   EXPECT_EQ(left.detail, "systemd has given up web.service (signal): it stays dead");

@@ -10,7 +10,8 @@ namespace {
 HoldTimes held(const DelayShape& shape, int count, std::int64_t late_ns = 50'000) {
   DelaySampler sampler{shape, 5};
   HoldTimes out;
-  for (int i = 0; i < count; ++i) out.add(sampler.next_ns() + late_ns);
+  for (int i = 0; i < count; ++i)
+    out.add(sampler.next_ns() + late_ns);
   return out;
 }
 
@@ -30,14 +31,17 @@ TEST(PacketDose, of_recorded_delays_is_judged_by_them_and_not_by_their_outliers)
   EXPECT_TRUE(dose.verified) << dose.reason;
   EXPECT_EQ(dose.prescribed.at("delay_ms").as_double(), 10);
   HoldTimes wrong;
-  for (int i = 0; i < 1'000; ++i) wrong.add(14'000'000);
+  for (int i = 0; i < 1'000; ++i)
+    wrong.add(14'000'000);
   dose = dose_of(asked, wrong);
   EXPECT_FALSE(dose.verified);
   EXPECT_EQ(dose.reason, "expected a median of 10.000 ms, measured 14.008 ms over 1000 packets");
 }
 
 TEST(PacketDose, of_jitter_is_its_spread_beside_the_prescribed_one) {
-  for (auto [distribution, spread] : {std::pair{Distribution::uniform, 13.6}, std::pair{Distribution::normal, 20.0}, std::pair{Distribution::pareto, 13.9}, std::pair{Distribution::paretonormal, 16.0}}) {
+  for (auto [distribution, spread] :
+       {std::pair{Distribution::uniform, 13.6}, std::pair{Distribution::normal, 20.0},
+        std::pair{Distribution::pareto, 13.9}, std::pair{Distribution::paretonormal, 16.0}}) {
     DelayShape asked{100'000'000, 20'000'000, distribution, 0, {}};
     const auto dose = dose_of(asked, held(asked, 4'000));
     EXPECT_TRUE(dose.verified) << dose.reason;
@@ -49,11 +53,14 @@ TEST(PacketDose, of_jitter_is_its_spread_beside_the_prescribed_one) {
 }
 
 TEST(PacketDose, of_a_jitter_that_is_dead_is_not_verified) {
-  const DelayShape asked{100'000'000, 20'000'000, Distribution::normal, 0, {}}, dead{100'000'000, 0, Distribution::normal, 0, {}};
+  const DelayShape asked{100'000'000, 20'000'000, Distribution::normal, 0, {}},
+      dead{100'000'000, 0, Distribution::normal, 0, {}};
   for (const int count : {60, 1'000}) {
     const auto dose = dose_of(asked, held(dead, count));
     EXPECT_FALSE(dose.verified);
-    EXPECT_TRUE(dose.reason.starts_with("expected the middle 68 % of the delays to spread over ±19.971 ms, measured ±0.000 ms")) << dose.reason;
+    EXPECT_TRUE(dose.reason.starts_with(
+        "expected the middle 68 % of the delays to spread over ±19.971 ms, measured ±0.000 ms"))
+        << dose.reason;
   }
   // Of very few nothing can be said.
   EXPECT_TRUE(dose_of(asked, held(asked, 5)).verified);
@@ -76,7 +83,8 @@ TEST(PacketDose, that_lost_many_besides_is_not_verified) {
   Impairment what;
   what.delay.delay_ns = 10'000'000;
   HoldTimes times;
-  for (int i = 0; i < 400; ++i) times.add(10'000'000);
+  for (int i = 0; i < 400; ++i)
+    times.add(10'000'000);
   PacketsSeen seen;
   seen.ways.push_back({Way::in, &times, times.count(), 0, {}, 0});
   seen.lost = 2;
@@ -84,7 +92,8 @@ TEST(PacketDose, that_lost_many_besides_is_not_verified) {
   seen.lost = 20;
   const auto dose = packet_dose(what, seen);
   EXPECT_FALSE(dose.verified);
-  EXPECT_TRUE(dose.reason.starts_with("20 packets, 4.8 % of 420, were lost besides, which nobody asked for")) << dose.reason;
+  EXPECT_TRUE(dose.reason.starts_with("20 packets, 4.8 % of 420, were lost besides, which nobody asked for"))
+      << dose.reason;
 }
 
 TEST(PacketDose, of_corruption_that_cannot_be_counted_says_so) {

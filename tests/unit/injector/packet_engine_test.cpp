@@ -1,4 +1,5 @@
-// When the engine lets packets go and what it tells of that, and who notices that it hangs. With sources of the test's own.
+// When the engine lets packets go and what it tells of that, and who notices that it hangs. With sources of
+// the test's own.
 #include "injector/host/packets/packet_engine.hpp"
 
 #include <algorithm>
@@ -32,7 +33,7 @@ class GivenSource : public PacketSource {
     std::vector<HeldPacket> given;
     std::vector<Gone> gone;
     bool header_is_checked = false, stamps = true;
-    std::int64_t busy_ns = 0;  // that each one takes to send
+    std::int64_t busy_ns = 0;      // that each one takes to send
     std::atomic<int> blocked = 0;  // flushes that do not let what is gathered go
     Fd event{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 
@@ -79,9 +80,11 @@ class GivenSource : public PacketSource {
 
  private:
   bool tell(const HeldPacket& packet, bool discarded) {
-    for (const auto until = monotonic_ns() + told_->busy_ns; monotonic_ns() < until;) continue;
+    for (const auto until = monotonic_ns() + told_->busy_ns; monotonic_ns() < until;)
+      continue;
     std::lock_guard lock{told_->mutex};
-    told_->gone.push_back({packet.id, monotonic_ns(), discarded, packet.copy, packet.frame ? std::string(packet.frame.get(), packet.size) : ""});
+    told_->gone.push_back({packet.id, monotonic_ns(), discarded, packet.copy,
+                           packet.frame ? std::string(packet.frame.get(), packet.size) : ""});
     return true;
   }
   std::shared_ptr<Told> told_;
@@ -124,7 +127,8 @@ TEST(PacketEngine, a_rate_far_above_the_traffic_loses_none_of_packets_whose_dela
   what.rate = RateShape{125e6, 1'250'000, 12'500'000};
   Running running{what};
   // A burst of 300 kB on a path of 125 MB/s.
-  for (std::uint32_t i = 0; i < 3'000; ++i) running.told->give(packet(i, 100));
+  for (std::uint32_t i = 0; i < 3'000; ++i)
+    running.told->give(packet(i, 100));
   running.told->ring();
   ASSERT_TRUE(running.wait_for(3'000));
   EXPECT_EQ(running.told->passed(true).size(), 0U);
@@ -158,7 +162,8 @@ TEST(PacketEngine, many_go_in_groups_and_hardly_before_their_time) {
     held.push_back(gone[i].at - entered[i]);
   }
   std::sort(held.begin(), held.end());
-  EXPECT_GE(held.front(), what.delay.delay_ns - 401'000) << "half of a group, and the time that it takes to send";
+  EXPECT_GE(held.front(), what.delay.delay_ns - 401'000)
+      << "half of a group, and the time that it takes to send";
   EXPECT_LE(held[count / 2], what.delay.delay_ns + 200'000'000) << "a machine with other work is late";
 }
 
@@ -171,7 +176,8 @@ TEST(PacketEngine, tries_again_soon_where_what_is_gathered_cannot_go) {
   running.told->give(packet(1, 100));
   running.told->ring();
   // Nothing else comes that would wake it.
-  for (int i = 0; i < 10'000 && running.told->blocked > 0; ++i) ::usleep(1'000);
+  for (int i = 0; i < 10'000 && running.told->blocked > 0; ++i)
+    ::usleep(1'000);
   EXPECT_EQ(running.told->blocked, 0);
   EXPECT_LT(monotonic_ns() - begin, 20 * 100'000'000) << "it waits for its next look each time";
   EXPECT_EQ(running.engine.measure().of(Way::out).packets, 1U);
@@ -194,15 +200,17 @@ std::pair<double, double> told_and_true_delay() {
   }
   EXPECT_TRUE(running.wait_for(count));
   std::vector<std::int64_t> held;
-  for (auto& one : running.told->passed()) held.push_back(one.at - came[one.id]);
+  for (auto& one : running.told->passed())
+    held.push_back(one.at - came[one.id]);
   std::sort(held.begin(), held.end());
   ::usleep(20'000);
-  return {running.engine.measure().of(Way::out).at_full_level.quantile_ms(0.5), static_cast<double>(held[held.size() / 2]) / 1e6};
+  return {running.engine.measure().of(Way::out).at_full_level.quantile_ms(0.5),
+          static_cast<double>(held[held.size() / 2]) / 1e6};
 }
 
 TEST(PacketEngine, tells_how_long_packets_were_held_that_lay_unread_for_a_while) {
-  // To send what came takes two thirds of the time, in which more comes. On a busy machine packets pile up: then nothing is told
-  // of those that do not.
+  // To send what came takes two thirds of the time, in which more comes. On a busy machine packets pile up:
+  // then nothing is told of those that do not.
   bool judged = false;
   double told = 0, is = 0;
   for (int attempt = 0; attempt < 8; ++attempt) {
@@ -221,11 +229,13 @@ TEST(PacketEngine, a_limited_rate_is_kept_behind_delays_that_vary) {
   what.rate = RateShape{1e6, 2'000, 1'000'000};
   Running running{what};
   const auto begin = monotonic_ns();
-  for (std::uint32_t i = 0; i < 400; ++i) running.told->give(packet(i, 1'000));
+  for (std::uint32_t i = 0; i < 400; ++i)
+    running.told->give(packet(i, 1'000));
   running.told->ring();
   ASSERT_TRUE(running.wait_for(400));
   const auto gone = running.told->passed();
-  // 400 kB at 1 MB/s, of which 2 kB pass at once; a busy machine is late, with the first ones too, never early.
+  // 400 kB at 1 MB/s, of which 2 kB pass at once; a busy machine is late, with the first ones too, never
+  // early.
   EXPECT_GE(gone.back().at - begin, 390'000'000);
   ::usleep(20'000);
   const auto measured = running.engine.measure().of(Way::out);
@@ -268,7 +278,8 @@ TEST(PacketEngine, directions_draw_differently_and_again_the_same) {
     running.told->ring();
     EXPECT_TRUE(running.wait_for(64));
     std::vector<std::uint32_t> out;
-    for (auto& one : running.told->passed(true)) out.push_back(one.id);
+    for (auto& one : running.told->passed(true))
+      out.push_back(one.id);
     return out;
   };
   EXPECT_EQ(lost(Way::out), lost(Way::out));
@@ -312,12 +323,14 @@ TEST(PacketEngine, an_undo_lets_go_in_order_and_not_in_one_burst) {
     running.told->give(std::move(one));
   }
   running.told->ring();
-  for (int i = 0; i < 1'000 && running.engine.measure().of(Way::out).holding == 0; ++i) ::usleep(1'000);
+  for (int i = 0; i < 1'000 && running.engine.measure().of(Way::out).holding == 0; ++i)
+    ::usleep(1'000);
   running.engine.release();
   const auto took = monotonic_ns() - now;
   const auto gone = running.told->passed();
   ASSERT_EQ(gone.size(), 350U);
-  for (std::uint32_t i = 0; i < 350; ++i) EXPECT_EQ(gone[i].id, i);
+  for (std::uint32_t i = 0; i < 350; ++i)
+    EXPECT_EQ(gone[i].id, i);
   EXPECT_GT(running.engine.measure().of(Way::out).released, 0U);
   // 350 ms of traffic at five times its pace; what a busy machine adds comes on top.
   EXPECT_GT(gone.back().at - gone.front().at, 50'000'000);
@@ -338,7 +351,8 @@ TEST(PacketEngine, damages_nothing_before_what_a_kernel_still_checks) {
     std::copy_n(bytes.data(), size, one.frame.get());
     running.told->give(std::move(one));
   };
-  for (std::uint32_t i = 0; i < 500; ++i) give(48, i);
+  for (std::uint32_t i = 0; i < 500; ++i)
+    give(48, i);
   give(20, 500);  // nothing behind its header
   running.told->ring();
   ASSERT_TRUE(running.wait_for(501));
@@ -418,7 +432,9 @@ TEST(HeldCount, can_be_read_by_whoever_is_left) {
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(HeldCount::take(name), 217U);
   EXPECT_FALSE(HeldCount::take(name)) << "once";
-  { HeldCount gone{name}; }
+  {
+    HeldCount gone{name};
+  }
   EXPECT_FALSE(HeldCount::take(name));
 }
 

@@ -11,7 +11,9 @@ TEST(Prefix, reads_addresses_and_networks_and_clears_what_does_not_count) {
   EXPECT_EQ(to_string(*parse_prefix("fd00:1::1/17")), "fd00::/17");
   EXPECT_EQ(to_string(*parse_prefix("0.0.0.0/0")), "0.0.0.0/0");
   for (auto* wrong : {"", "10.0.0", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/8x", "::1/-1"})
-    EXPECT_EQ(parse_prefix(wrong).error(), std::string("expected an address or a network such as 10.0.0.0/8 or fd00::/8, got \"") + wrong + "\"");
+    EXPECT_EQ(parse_prefix(wrong).error(),
+              std::string("expected an address or a network such as 10.0.0.0/8 or fd00::/8, got \"") + wrong +
+                  "\"");
 }
 
 TEST(Prefix, an_ipv4_address_within_ipv6_is_that_address) {
@@ -24,7 +26,9 @@ TEST(Prefix, an_ipv4_address_within_ipv6_is_that_address) {
 }
 
 TEST(Prefix, covers_what_is_within_it) {
-  const auto covers = [](const char* network, const char* other) { return parse_prefix(network)->covers(*parse_prefix(other)); };
+  const auto covers = [](const char* network, const char* other) {
+    return parse_prefix(network)->covers(*parse_prefix(other));
+  };
   EXPECT_TRUE(covers("169.254.0.0/16", "169.254.169.254"));
   EXPECT_TRUE(covers("0.0.0.0/0", "169.254.169.254"));
   EXPECT_TRUE(covers("fd00::/9", "fd00:ec2::254"));

@@ -28,16 +28,19 @@ Drawn draw(const LossShape& shape, int packets, double level = 1) {
     }
   }
   int runs = 0;
-  for (auto& [length, count] : out.runs) runs += count;
+  for (auto& [length, count] : out.runs)
+    runs += count;
   out.share = static_cast<double>(lost) / packets;
   out.burst = runs ? static_cast<double>(lost) / runs : 0;
   return out;
 }
 
 TEST(LossModel, each_model_keeps_its_word) {
-  LossShape elliott{.worsens = 0.05, .recovers = 0.2, .when_bad = 0.75, .when_good = 0.02, .markov = {}, .every = 0};
+  LossShape elliott{
+      .worsens = 0.05, .recovers = 0.2, .when_bad = 0.75, .when_good = 0.02, .markov = {}, .every = 0};
   LossShape four{.markov = MarkovLoss{0.1, 0.3, 0.2, 0.4, 0.02}};
-  for (auto& shape : {LossShape::independent(0.05), LossShape::in_bursts(0.1, 6), LossShape::correlated(0.3, 0.5), elliott, four}) {
+  for (auto& shape : {LossShape::independent(0.05), LossShape::in_bursts(0.1, 6),
+                      LossShape::correlated(0.3, 0.5), elliott, four}) {
     const auto drawn = draw(shape, 400'000);
     EXPECT_NEAR(drawn.share, shape.share(), 0.03 * shape.share());
     EXPECT_NEAR(drawn.burst, shape.mean_burst(), 0.03 * shape.mean_burst());
@@ -57,7 +60,8 @@ TEST(LossModel, bursts_are_as_long_as_gilbert_says) {
   const auto shape = LossShape::in_bursts(0.2, 4);
   const auto drawn = draw(shape, 200'000);
   int all = 0;
-  for (auto& [length, count] : drawn.runs) all += count;
+  for (auto& [length, count] : drawn.runs)
+    all += count;
   double square = 0;
   int cells = 0, rest = all;
   double rest_expected = all;
@@ -76,7 +80,8 @@ TEST(LossModel, every_and_all) {
   const LossShape third{.every = 3};
   LossSampler sampler{third, 1};
   std::string said;
-  for (int i = 0; i < 9; ++i) said += sampler.next(1) ? 'x' : '.';
+  for (int i = 0; i < 9; ++i)
+    said += sampler.next(1) ? 'x' : '.';
   EXPECT_EQ(said, "..x..x..x");
   EXPECT_EQ(draw(LossShape::independent(1), 1000).share, 1);
   EXPECT_EQ(draw(LossShape::independent(0.5), 1000, 0).share, 0);
@@ -108,9 +113,11 @@ TEST(RateLimit, lets_the_bucket_pass_and_then_the_rate) {
   EXPECT_EQ(line.pass(start, 1'000, 1), start);
   EXPECT_EQ(line.pass(start, 1'000, 1), start + 1 * ms);
   EXPECT_EQ(line.pass(start, 1'000, 1), start + 2 * ms);
-  for (int i = 0; i < 9; ++i) EXPECT_TRUE(line.pass(start, 1'000, 1));
+  for (int i = 0; i < 9; ++i)
+    EXPECT_TRUE(line.pass(start, 1'000, 1));
   EXPECT_FALSE(line.pass(start, 1'000, 1)) << "the queue is full";
-  EXPECT_EQ(line.pass(start + 1'000 * ms, 1'000, 1), start + 1'000 * ms) << "after a pause the bucket is full again";
+  EXPECT_EQ(line.pass(start + 1'000 * ms, 1'000, 1), start + 1'000 * ms)
+      << "after a pause the bucket is full again";
 }
 
 TEST(RateLimit, half_of_the_dose_is_twice_the_rate) {
@@ -122,10 +129,12 @@ TEST(RateLimit, half_of_the_dose_is_twice_the_rate) {
 // Kolmogorov and Smirnov: the distance of 5,000 drawn delays from those that were recorded.
 TEST(RecordedDelays, are_replayed_in_their_distribution) {
   std::vector<std::int64_t> samples;
-  for (int i = 1; i <= 1000; ++i) samples.push_back(static_cast<std::int64_t>(2e6 * -std::log(1 - (i - 0.5) / 1000)));
+  for (int i = 1; i <= 1000; ++i)
+    samples.push_back(static_cast<std::int64_t>(2e6 * -std::log(1 - (i - 0.5) / 1000)));
   DelaySampler sampler{recorded_delays(samples), 11};
   std::vector<std::int64_t> drawn;
-  for (int i = 0; i < 5'000; ++i) drawn.push_back(sampler.next_ns());
+  for (int i = 0; i < 5'000; ++i)
+    drawn.push_back(sampler.next_ns());
   std::sort(drawn.begin(), drawn.end());
   double distance = 0;
   for (std::size_t i = 0; i < drawn.size(); ++i) {
@@ -138,7 +147,8 @@ TEST(RecordedDelays, are_replayed_in_their_distribution) {
 std::vector<std::int64_t> drawn(const DelayShape& shape, int count) {
   DelaySampler sampler{shape, 11};
   std::vector<std::int64_t> out;
-  for (int i = 0; i < count; ++i) out.push_back(sampler.next_ns());
+  for (int i = 0; i < count; ++i)
+    out.push_back(sampler.next_ns());
   return out;
 }
 
@@ -153,15 +163,18 @@ TEST(RecordedDelays, keep_their_values_beside_an_outlier) {
     outliers += delay > 400'000;
   }
   EXPECT_NEAR(outliers, 20, 18);
-  EXPECT_EQ(netem_table_is_off(shape), "its table is too coarse for these samples: of 0.4 ms it would make a median of 1.316 ms");
+  EXPECT_EQ(netem_table_is_off(shape),
+            "its table is too coarse for these samples: of 0.4 ms it would make a median of 1.316 ms");
 }
 
 TEST(RecordedDelays, can_each_come) {
   std::vector<std::int64_t> samples;
-  for (int i = 0; i < 65'536; ++i) samples.push_back(i * 1'000);
+  for (int i = 0; i < 65'536; ++i)
+    samples.push_back(i * 1'000);
   const auto shape = recorded_delays(samples);
   std::set<std::int64_t> seen;
-  for (const auto delay : drawn(shape, 65'536)) seen.insert(delay);
+  for (const auto delay : drawn(shape, 65'536))
+    seen.insert(delay);
   EXPECT_NEAR(static_cast<double>(seen.size()), 65'536 * (1 - std::exp(-1)), 1'000);
   EXPECT_EQ(netem_table_is_off(shape), "");
 }

@@ -16,7 +16,8 @@ namespace {
 constexpr std::uint32_t lo = 1, eth = 2;
 
 std::string ports(std::uint16_t source, std::uint16_t destination) {
-  return {static_cast<char>(source >> 8), static_cast<char>(source), static_cast<char>(destination >> 8), static_cast<char>(destination)};
+  return {static_cast<char>(source >> 8), static_cast<char>(source), static_cast<char>(destination >> 8),
+          static_cast<char>(destination)};
 }
 
 std::string v4(std::uint8_t protocol, const std::string& content, std::size_t words = 5) {
@@ -58,7 +59,8 @@ TEST(PacketHeaders, tell_of_which_packet_one_is_a_piece) {
   EXPECT_FALSE(piece_of(later)->first);
   EXPECT_EQ(piece_of(first)->packet, piece_of(later)->packet);
   EXPECT_NE(piece_of(first)->packet, piece_of(other)->packet);
-  const std::string more{IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 9}, last{IPPROTO_UDP, 0, 5, 0, 0, 0, 0, 9}, alone{IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 9};
+  const std::string more{IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 9}, last{IPPROTO_UDP, 0, 5, 0, 0, 0, 0, 9},
+      alone{IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 9};
   EXPECT_TRUE(piece_of(v6(IPPROTO_FRAGMENT, more))->first);
   EXPECT_FALSE(piece_of(v6(IPPROTO_FRAGMENT, last))->first);
   EXPECT_EQ(piece_of(v6(IPPROTO_FRAGMENT, more))->packet, piece_of(v6(IPPROTO_FRAGMENT, last))->packet);

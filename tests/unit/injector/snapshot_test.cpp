@@ -11,7 +11,8 @@ TEST(Snapshot, two_alike_differ_in_nothing) {
 }
 
 TEST(Snapshot, a_difference_says_what_was_and_what_is) {
-  HostState before{{"qdisc root of eth0", "noqueue 0:"}, {"nftables table ip nat", "2 chains, 3 rules, 0 sets"}};
+  HostState before{{"qdisc root of eth0", "noqueue 0:"},
+                   {"nftables table ip nat", "2 chains, 3 rules, 0 sets"}};
   HostState after{{"qdisc root of eth0", "htb 1:"}, {"link sqifb0", "ifb up, mtu 1500"}};
   EXPECT_EQ(differences(before, after),
             (std::vector<std::string>{"link sqifb0 is new: ifb up, mtu 1500",
@@ -27,7 +28,9 @@ TEST(Snapshot, a_limit_without_a_line_is_at_its_default) {
 }
 
 TEST(Snapshot, what_differs_can_be_looked_at) {
-  const HostState before{{"link eth0", "device up"}, {"cgroup /sys/fs/cgroup/a cpu.max", "20000 100000"}, {"sysctl vm.swappiness", "60"}};
+  const HostState before{{"link eth0", "device up"},
+                         {"cgroup /sys/fs/cgroup/a cpu.max", "20000 100000"},
+                         {"sysctl vm.swappiness", "60"}};
   const HostState after{{"link eth0", "device down"},
                         {"sysctl vm.swappiness", "60"},
                         {"route to 10.70.0.0/16 in table 254, metric 0", "type 1"},
@@ -36,9 +39,11 @@ TEST(Snapshot, what_differs_can_be_looked_at) {
                         {"nftables table inet theirs", "1 chains"},
                         {"process redis-server (old)[12]", "stopped"}};
   EXPECT_EQ(commands_that_show_differences(before, after),
-            (std::vector<std::string>{"cat '/sys/fs/cgroup/a/cpu.max'", "tc filter show dev eth0; tc filter show dev eth0 ingress; tc filter show dev eth0 egress",
-                                      "ip -d link show eth0", "nft list table inet theirs", "ps -o pid,stat,lstart,args -p 12",
-                                      "ip route show table all; ip -6 route show table all"}));
+            (std::vector<std::string>{
+                "cat '/sys/fs/cgroup/a/cpu.max'",
+                "tc filter show dev eth0; tc filter show dev eth0 ingress; tc filter show dev eth0 egress",
+                "ip -d link show eth0", "nft list table inet theirs", "ps -o pid,stat,lstart,args -p 12",
+                "ip route show table all; ip -6 route show table all"}));
 }
 
 TEST(Snapshot, leaves_out_what_other_sessions_made) {

@@ -23,7 +23,8 @@ TEST(Successors, stand_in_for_the_one_that_died_first) {
   EXPECT_EQ(all.seen(process(11), {300 * ms, 300 * ms})->victim.pid, 1);
   EXPECT_EQ(all.seen(process(12), {400 * ms, 400 * ms})->victim.pid, 2);
   EXPECT_FALSE(all.missing());
-  for (auto& pair : all.pairs()) EXPECT_EQ(pair.after_ns, 200 * ms);
+  for (auto& pair : all.pairs())
+    EXPECT_EQ(pair.after_ns, 200 * ms);
 }
 
 // Killed again and again: who stood in for one that died does not stay unknown until another has died.

@@ -20,7 +20,8 @@ TEST(Targets, a_process_that_only_is_called_so_is_told) {
     ::prctl(PR_SET_NAME, "sq-called-so");
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     [[maybe_unused]] const auto written = ::write(ready[1], "x", 1);
-    for (;;) ::pause();
+    for (;;)
+      ::pause();
   }
   char byte;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
@@ -28,7 +29,9 @@ TEST(Targets, a_process_that_only_is_called_so_is_told) {
   target.exe = "sq-called-so";
   EXPECT_EQ(find_processes(target)->size(), 0U);
   const auto told = none_matches(target);
-  EXPECT_TRUE(told.starts_with("no process matches exe=sq-called-so; sq-called-so[" + std::to_string(child) + "] runs /")) << told;
+  EXPECT_TRUE(told.starts_with("no process matches exe=sq-called-so; sq-called-so[" + std::to_string(child) +
+                               "] runs /"))
+      << told;
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(none_matches(target), "no process matches exe=sq-called-so");

@@ -13,16 +13,27 @@ const std::string expected =
     "  - {alert: Slow, labels: {squad: storage}, fires_within: 10s, resolves_within: 10s, reaches: storage}\n"
     "  - {other_alerts: none}\n";
 
-MadeRecord drill() { return MadeRecord{expected}.healthy(); }
+MadeRecord drill() {
+  return MadeRecord{expected}.healthy();
+}
 
-AlertVerdict first(const Verdict& verdict) { return verdict.alerts.at(0); }
+AlertVerdict first(const Verdict& verdict) {
+  return verdict.alerts.at(0);
+}
 
 TEST(Alert, that_fires_in_time_reaches_its_squad_and_resolves_is_caught) {
-  const auto verdict = drill().alert(13, AlertState::pending).alert(15, AlertState::firing)
-                           .alert(16, AlertState::notified, "Slow", "storage", "storage").alert(34, AlertState::resolved).end().judged();
+  const auto verdict = drill()
+                           .alert(13, AlertState::pending)
+                           .alert(15, AlertState::firing)
+                           .alert(16, AlertState::notified, "Slow", "storage", "storage")
+                           .alert(34, AlertState::resolved)
+                           .end()
+                           .judged();
   const auto alert = first(verdict);
   EXPECT_EQ(alert.outcome, AlertOutcome::caught) << alert.text;
-  EXPECT_EQ(alert.text, "fired 5.0 s after the first fault, reached storage after 6.0 s, resolved 4.0 s after the last fault's end");
+  EXPECT_EQ(alert.text,
+            "fired 5.0 s after the first fault, reached storage after 6.0 s, resolved 4.0 s after the last "
+            "fault's end");
   EXPECT_DOUBLE_EQ(*alert.pending_after_s, 3);
   EXPECT_EQ(alert.reached, std::vector<std::string>{"storage"});
   EXPECT_EQ(verdict.kind, Verdict::Kind::pass);
@@ -35,7 +46,8 @@ TEST(Alert, that_fires_in_time_reaches_its_squad_and_resolves_is_caught) {
 TEST(Alert, that_never_fires_is_missing) {
   const auto verdict = drill().alert(13, AlertState::pending).alert(14, AlertState::resolved).end().judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::missing);
-  EXPECT_EQ(first(verdict).text, "did not fire in the 40.0 s after the first fault; it was pending from 3.0 s on");
+  EXPECT_EQ(first(verdict).text,
+            "did not fire in the 40.0 s after the first fault; it was pending from 3.0 s on");
   EXPECT_EQ(verdict.kind, Verdict::Kind::fail);
   EXPECT_EQ(verdict.score.missed, 1);
   EXPECT_EQ(verdict.score.recall, 0.0);
@@ -43,22 +55,32 @@ TEST(Alert, that_never_fires_is_missing) {
 }
 
 TEST(Alert, that_fires_after_its_deadline_is_late) {
-  const auto verdict = drill().alert(22, AlertState::firing).alert(23, AlertState::notified, "Slow", "storage", "storage").end().judged();
+  const auto verdict = drill()
+                           .alert(22, AlertState::firing)
+                           .alert(23, AlertState::notified, "Slow", "storage", "storage")
+                           .end()
+                           .judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::late);
   EXPECT_EQ(first(verdict).text, "fired 12.0 s after the first fault, 2.0 s too late");
   EXPECT_EQ(verdict.score.mean_detection_s, 12.0) << "a late alert is a slow detection, not none";
 }
 
 TEST(Alert, that_reaches_another_squad_went_to_the_wrong_one) {
-  const auto verdict = drill().alert(15, AlertState::firing).alert(16, AlertState::notified, "Slow", "storage", "playlists-pager").end().judged();
+  const auto verdict = drill()
+                           .alert(15, AlertState::firing)
+                           .alert(16, AlertState::notified, "Slow", "storage", "playlists-pager")
+                           .end()
+                           .judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::wrong_squad);
-  EXPECT_EQ(first(verdict).text, "fired 5.0 s after the first fault, but reached playlists instead of storage");
+  EXPECT_EQ(first(verdict).text,
+            "fired 5.0 s after the first fault, but reached playlists instead of storage");
 }
 
 TEST(Alert, that_fires_with_another_squads_label_went_to_the_wrong_one) {
   const auto verdict = drill().alert(15, AlertState::firing, "Slow", "playlists").end().judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::wrong_squad);
-  EXPECT_EQ(first(verdict).text, "fired only with other labels: {squad=\"playlists\"}, expected {squad=\"storage\"}");
+  EXPECT_EQ(first(verdict).text,
+            "fired only with other labels: {squad=\"playlists\"}, expected {squad=\"storage\"}");
 }
 
 TEST(Alert, that_reaches_nobody_is_not_caught) {
@@ -68,20 +90,31 @@ TEST(Alert, that_reaches_nobody_is_not_caught) {
 }
 
 TEST(Alert, that_a_silence_kept_from_everybody_is_silenced) {
-  const auto verdict = drill().alert(15, AlertState::firing).alert(15.1, AlertState::silenced, "Slow", "storage", "", "alertmanager").end().judged();
+  const auto verdict = drill()
+                           .alert(15, AlertState::firing)
+                           .alert(15.1, AlertState::silenced, "Slow", "storage", "", "alertmanager")
+                           .end()
+                           .judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::silenced);
 }
 
 TEST(Alert, that_stays_on_is_unresolved) {
-  const auto verdict = drill().alert(15, AlertState::firing).alert(16, AlertState::notified, "Slow", "storage", "storage").end().judged();
+  const auto verdict = drill()
+                           .alert(15, AlertState::firing)
+                           .alert(16, AlertState::notified, "Slow", "storage", "storage")
+                           .end()
+                           .judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::unresolved);
   EXPECT_EQ(verdict.kind, Verdict::Kind::fail);
   EXPECT_EQ(verdict.score.caught, 1) << "it was noticed in time all the same";
 }
 
 TEST(Alert, that_was_firing_before_the_fault_is_a_finding_not_a_catch) {
-  const auto verdict = drill().alert(-60, AlertState::firing, "Slow", "storage", "", "prometheus", true)
-                           .alert(16, AlertState::notified, "Slow", "storage", "storage").end().judged();
+  const auto verdict = drill()
+                           .alert(-60, AlertState::firing, "Slow", "storage", "", "prometheus", true)
+                           .alert(16, AlertState::notified, "Slow", "storage", "storage")
+                           .end()
+                           .judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::preexisting);
   EXPECT_FALSE(first(verdict).fired);
   EXPECT_EQ(verdict.kind, Verdict::Kind::fail);
@@ -90,15 +123,25 @@ TEST(Alert, that_was_firing_before_the_fault_is_a_finding_not_a_catch) {
 }
 
 TEST(Alert, that_ended_before_the_fault_and_fires_again_is_a_catch) {
-  const auto verdict = drill().alert(-60, AlertState::firing, "Slow", "storage", "", "prometheus", true).alert(5, AlertState::resolved)
-                           .alert(15, AlertState::firing).alert(16, AlertState::notified, "Slow", "storage", "storage")
-                           .alert(33, AlertState::resolved).end().judged();
+  const auto verdict = drill()
+                           .alert(-60, AlertState::firing, "Slow", "storage", "", "prometheus", true)
+                           .alert(5, AlertState::resolved)
+                           .alert(15, AlertState::firing)
+                           .alert(16, AlertState::notified, "Slow", "storage", "storage")
+                           .alert(33, AlertState::resolved)
+                           .end()
+                           .judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::caught) << first(verdict).text;
 }
 
 TEST(Alert, that_nobody_expected_is_unexpected_where_none_may_fire) {
-  const auto verdict = drill().alert(15, AlertState::firing).alert(16, AlertState::notified, "Slow", "storage", "storage")
-                           .alert(34, AlertState::resolved).alert(18, AlertState::firing, "Other", "playlists").end().judged();
+  const auto verdict = drill()
+                           .alert(15, AlertState::firing)
+                           .alert(16, AlertState::notified, "Slow", "storage", "storage")
+                           .alert(34, AlertState::resolved)
+                           .alert(18, AlertState::firing, "Other", "playlists")
+                           .end()
+                           .judged();
   ASSERT_EQ(verdict.alerts.size(), 2u);
   EXPECT_EQ(verdict.alerts[1].outcome, AlertOutcome::unexpected);
   EXPECT_EQ(verdict.kind, Verdict::Kind::fail);
@@ -107,8 +150,13 @@ TEST(Alert, that_nobody_expected_is_unexpected_where_none_may_fire) {
 }
 
 TEST(Alert, that_nobody_expected_may_have_fired_before) {
-  const auto verdict = drill().alert(15, AlertState::firing).alert(16, AlertState::notified, "Slow", "storage", "storage")
-                           .alert(34, AlertState::resolved).alert(-5, AlertState::firing, "Old", "playlists", "", "prometheus", true).end().judged();
+  const auto verdict = drill()
+                           .alert(15, AlertState::firing)
+                           .alert(16, AlertState::notified, "Slow", "storage", "storage")
+                           .alert(34, AlertState::resolved)
+                           .alert(-5, AlertState::firing, "Old", "playlists", "", "prometheus", true)
+                           .end()
+                           .judged();
   EXPECT_EQ(verdict.kind, Verdict::Kind::pass);
   EXPECT_EQ(verdict.alerts[1].outcome, AlertOutcome::preexisting);
 }
@@ -116,7 +164,9 @@ TEST(Alert, that_nobody_expected_may_have_fired_before) {
 TEST(Alert, whose_source_was_down_is_inconclusive_not_missing) {
   const auto verdict = drill().source("prometheus", false, 9).end().judged();
   EXPECT_EQ(first(verdict).outcome, AlertOutcome::unseen);
-  EXPECT_EQ(first(verdict).text, "was not seen to fire, but could not be seen: prometheus x did not answer for 10.0 s: connection refused");
+  EXPECT_EQ(first(verdict).text,
+            "was not seen to fire, but could not be seen: prometheus x did not answer for 10.0 s: connection "
+            "refused");
   EXPECT_EQ(verdict.expectations[1].outcome, Outcome::inconclusive);
   EXPECT_EQ(verdict.kind, Verdict::Kind::inconclusive);
 }
@@ -137,7 +187,8 @@ TEST(Receiver, belongs_to_the_squad_that_it_names_as_a_word) {
 
 TEST(Receiver, that_names_no_squad_leaves_it_to_the_label) {
   EXPECT_EQ(squad_of("webhook", {{"squad", "storage"}}, {"storage"}), "storage");
-  EXPECT_EQ(squad_of("playlists", {{"squad", "storage"}}, {"storage", "playlists"}), "playlists") << "where it went counts, not where it should";
+  EXPECT_EQ(squad_of("playlists", {{"squad", "storage"}}, {"storage", "playlists"}), "playlists")
+      << "where it went counts, not where it should";
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A tcp probe of a port that a fault's proxy holds is answered by the proxy: its word is no word of the service.
+// A tcp probe of a port that a fault's proxy holds is answered by the proxy: its word is no word of the
+// service.
 #include "reports/record/proxied.hpp"
 
 #include <gtest/gtest.h>
@@ -10,19 +11,24 @@ namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
 
-// A service with a tcp probe, one with an http probe and one elsewhere; a fault from 10 s to 20 s with these keys.
+// A service with a tcp probe, one with an http probe and one elsewhere; a fault from 10 s to 20 s with these
+// keys.
 RunRecord made(const std::string& fault, const std::string& on, bool service = false) {
   RunRecord out;
   auto& services = out.scenario.landscape.services;
   services["port"].processes.listens_on = 8080;
-  services["port"].probes.push_back({.kind = ProbeSpec::Kind::tcp, .name = "tcp", .object = "127.0.0.1:8080"});
+  services["port"].probes.push_back(
+      {.kind = ProbeSpec::Kind::tcp, .name = "tcp", .object = "127.0.0.1:8080"});
   services["port"].probes.push_back({.name = "http", .object = "http://127.0.0.1:8080/"});
-  services["other"].probes.push_back({.kind = ProbeSpec::Kind::tcp, .name = "tcp", .object = "127.0.0.1:9090"});
+  services["other"].probes.push_back(
+      {.kind = ProbeSpec::Kind::tcp, .name = "tcp", .object = "127.0.0.1:9090"});
   Step step;
   step.name = "slow";
   step.fault = fault;
-  if (service) step.on.service = on;
-  else if (!on.empty()) step.on.target.listens_on = static_cast<std::uint16_t>(std::stoi(on));
+  if (service)
+    step.on.service = on;
+  else if (!on.empty())
+    step.on.target.listens_on = static_cast<std::uint16_t>(std::stoi(on));
   out.scenario.method.push_back(step);
   FaultRecord applied;
   applied.step = "slow";
@@ -33,7 +39,9 @@ RunRecord made(const std::string& fault, const std::string& on, bool service = f
   for (auto& [name, spec] : services)
     for (auto& probe : spec.probes) {
       ProbeSeries series{name, probe.name, {}};
-      for (int i = 0; i < 30; ++i) series.samples.push_back({.due_ns = i * second, .latency_ns = second / 1000, .ok = true, .error = ""});
+      for (int i = 0; i < 30; ++i)
+        series.samples.push_back(
+            {.due_ns = i * second, .latency_ns = second / 1000, .ok = true, .error = ""});
       out.probes.push_back(series);
     }
   out.last_t = 30 * second;
@@ -44,7 +52,8 @@ RunRecord made(const std::string& fault, const std::string& on, bool service = f
 std::ptrdiff_t unseen(const RunRecord& record, const std::string& service, const std::string& probe) {
   for (auto& series : record.probes)
     if (series.service == service && series.probe == probe)
-      return std::count_if(series.samples.begin(), series.samples.end(), [](auto& sample) { return sample.unseen; });
+      return std::count_if(series.samples.begin(), series.samples.end(),
+                           [](auto& sample) { return sample.unseen; });
   return -1;
 }
 

@@ -19,7 +19,10 @@ struct Drill {
       : record(MadeRecord{"  - {service: playlist, availability: \">= 90%\"}\n"
                           "  - {alert: Slow, labels: {part: a}, fires_within: 4s}\n"
                           "  - {alert: Slow, labels: {part: b}, fires_within: 4s}\n"
-                          "  - {other_alerts: none}\n"}.healthy().end().record()),
+                          "  - {other_alerts: none}\n"}
+                   .healthy()
+                   .end()
+                   .record()),
         verdict(judge(record)) {}
   RunRecord record;
   Verdict verdict;
@@ -29,8 +32,10 @@ struct Drill {
 std::size_t cells(const std::string& row) {
   std::size_t bars = 0;
   for (std::size_t i = 0; i < row.size(); ++i)
-    if (row[i] == '\\') ++i;
-    else bars += row[i] == '|';
+    if (row[i] == '\\')
+      ++i;
+    else
+      bars += row[i] == '|';
   return bars - 1;
 }
 

@@ -18,7 +18,10 @@ TEST(IncompleteBeta, agrees_with_its_closed_forms) {
 }
 
 TEST(Binomial, agrees_with_the_sum_of_its_terms) {
-  auto term = [](int k, int n, double p) { return std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) + k * std::log(p) + (n - k) * std::log1p(-p)); };
+  auto term = [](int k, int n, double p) {
+    return std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) + k * std::log(p) +
+                    (n - k) * std::log1p(-p));
+  };
   for (double p : {0.01, 0.37, 0.999}) {
     double sum = 0;
     for (int k = 0; k <= 50; ++k) {
@@ -37,7 +40,7 @@ TEST(ProportionInterval, agrees_with_published_values) {
     EXPECT_NEAR(interval.low, low, 5e-5) << hits << " of " << n;
     EXPECT_NEAR(interval.high, high, 5e-5) << hits << " of " << n;
   };
-  near(0, 10, 0, 0.3085);    // 1 - 0.025^(1/10)
+  near(0, 10, 0, 0.3085);  // 1 - 0.025^(1/10)
   near(10, 10, 0.6915, 1);
   near(5, 10, 0.1871, 0.8129);
   near(1, 10, 0.0025, 0.4450);
@@ -67,7 +70,8 @@ TEST(Quantile, is_the_smallest_value_that_so_many_do_not_exceed) {
   EXPECT_EQ(quantile({7}, 0.99), 7);
 }
 
-// Conover, Practical Nonparametric Statistics: the 95 % interval of a median of 100 goes from the 40th to the 61st value.
+// Conover, Practical Nonparametric Statistics: the 95 % interval of a median of 100 goes from the 40th to the
+// 61st value.
 TEST(QuantileInterval, of_a_median_agrees_with_published_ranks) {
   const auto interval = quantile_interval(up_to(100), 0.5);
   EXPECT_EQ(interval.low, 40);

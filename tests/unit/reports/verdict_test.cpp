@@ -23,25 +23,40 @@ TEST(Verdict, passes_when_every_expectation_held) {
 }
 
 TEST(Verdict, fails_when_one_expectation_is_violated) {
-  const auto verdict = MadeRecord{availability}.probes(0, 12, 5).probes(12, 20, 1, false, "connection refused").probes(20, 50, 5)
-                           .fault().restored().end().judged();
+  const auto verdict = MadeRecord{availability}
+                           .probes(0, 12, 5)
+                           .probes(12, 20, 1, false, "connection refused")
+                           .probes(20, 50, 5)
+                           .fault()
+                           .restored()
+                           .end()
+                           .judged();
   EXPECT_EQ(verdict.kind, Verdict::Kind::fail);
   ASSERT_EQ(verdict.expectations.size(), 1u);
   EXPECT_EQ(verdict.expectations[0].outcome, Outcome::violated);
-  EXPECT_EQ(verdict.expectations[0].evidence, "60% (120 of 200 probes, 95% CI 52.9–66.8%, mostly \"connection refused\")");
+  EXPECT_EQ(verdict.expectations[0].evidence,
+            "60% (120 of 200 probes, 95% CI 52.9–66.8%, mostly \"connection refused\")");
   EXPECT_EQ(exit_code(verdict), 1);
 }
 
 TEST(Verdict, too_few_samples_are_inconclusive_never_a_pass) {
-  const auto verdict = MadeRecord{"  - {service: playlist, availability: \">= 99.9%\"}\n"}.healthy().end().judged();
+  const auto verdict =
+      MadeRecord{"  - {service: playlist, availability: \">= 99.9%\"}\n"}.healthy().end().judged();
   EXPECT_EQ(verdict.kind, Verdict::Kind::inconclusive);
-  EXPECT_NE(verdict.expectations[0].evidence.find("it takes 1,000 probes to tell"), std::string::npos) << verdict.expectations[0].evidence;
+  EXPECT_NE(verdict.expectations[0].evidence.find("it takes 1,000 probes to tell"), std::string::npos)
+      << verdict.expectations[0].evidence;
   EXPECT_EQ(exit_code(verdict), 3);
 }
 
 TEST(Verdict, a_dose_that_was_not_measured_makes_everything_inconclusive) {
-  const auto verdict = MadeRecord{availability}.probes(0, 10, 5).probes(10, 30, 5, false, "status 503").probes(30, 50, 5)
-                           .fault(false, "no packet was delayed").restored().end().judged();
+  const auto verdict = MadeRecord{availability}
+                           .probes(0, 10, 5)
+                           .probes(10, 30, 5, false, "status 503")
+                           .probes(30, 50, 5)
+                           .fault(false, "no packet was delayed")
+                           .restored()
+                           .end()
+                           .judged();
   EXPECT_EQ(verdict.kind, Verdict::Kind::inconclusive);
   ASSERT_EQ(verdict.reasons.size(), 1u);
   EXPECT_EQ(verdict.reasons[0], "slow (network.delay) on here: no packet was delayed");
@@ -51,13 +66,21 @@ TEST(Verdict, a_dose_that_was_not_measured_makes_everything_inconclusive) {
 
 TEST(Verdict, where_others_changed_a_host_it_says_how_to_go_on) {
   MadeRecord made{availability};
-  made.probes(0, 50, 5).fault().line(30.5, "restored", {{"host", "here"}, {"clean", false}, {"differences", boost::json::array{"link eth0: was up, is down"}}, {"see", boost::json::array{"ip -d link show eth0"}}, {"left", boost::json::array{}}});
+  made.probes(0, 50, 5).fault().line(30.5, "restored",
+                                     {{"host", "here"},
+                                      {"clean", false},
+                                      {"differences", boost::json::array{"link eth0: was up, is down"}},
+                                      {"see", boost::json::array{"ip -d link show eth0"}},
+                                      {"left", boost::json::array{}}});
   const auto verdict = made.end().judged();
   EXPECT_EQ(exit_code(verdict), 6);
   ASSERT_EQ(verdict.next_steps.size(), 3u);
-  EXPECT_EQ(verdict.next_steps[0], "every change of Squall's own is undone; these are none of them: somebody else's, or what a fault brought about");
+  EXPECT_EQ(verdict.next_steps[0],
+            "every change of Squall's own is undone; these are none of them: somebody else's, or what a "
+            "fault brought about");
   EXPECT_EQ(verdict.next_steps[1], "see on here: ip -d link show eth0");
-  EXPECT_NE(render_terminal(made.record(), verdict, false).find("  → see on here: ip -d link show eth0\n"), std::string::npos);
+  EXPECT_NE(render_terminal(made.record(), verdict, false).find("  → see on here: ip -d link show eth0\n"),
+            std::string::npos);
 }
 
 TEST(Verdict, a_host_that_is_not_as_found_decides_the_exit_code) {
@@ -72,19 +95,27 @@ TEST(Verdict, a_host_that_is_not_as_found_decides_the_exit_code) {
 
 TEST(Verdict, what_others_changed_meanwhile_is_a_note_and_the_exit_code_is_the_verdicts) {
   MadeRecord made{availability};
-  made.probes(0, 50, 5).fault().line(30.5, "restored", {{"host", "here"}, {"clean", true}, {"meanwhile", boost::json::array{"link veth7 is new: veth 7 up"}}});
+  made.probes(0, 50, 5).fault().line(
+      30.5, "restored",
+      {{"host", "here"}, {"clean", true}, {"meanwhile", boost::json::array{"link veth7 is new: veth 7 up"}}});
   const auto verdict = made.end().judged();
   EXPECT_EQ(exit_code(verdict), 0);
-  EXPECT_EQ(verdict.findings, std::vector<std::string>{"here: others changed something meanwhile that no fault had to do with: link veth7 is new: veth 7 up"});
+  EXPECT_EQ(verdict.findings, std::vector<std::string>{"here: others changed something meanwhile that no "
+                                                       "fault had to do with: link veth7 is new: veth 7 up"});
 }
 
 TEST(AtOnce, a_step_that_never_was_in_force_on_all_its_hosts_is_not_verified) {
   const auto judged = [](double second_begins) {
     MadeRecord made{availability};
     made.probes(0, 50, 5).fault().restored();
-    const boost::json::object dose{{"prescribed", {{"delay_ms", 80}}}, {"measured", {{"delay_ms", 80}}}, {"samples", 9}, {"verified", true}};
-    made.line(second_begins, "fault.applied", {{"step", "slow"}, {"fault", "network.delay"}, {"host", "there"}, {"act", false}});
-    made.line(second_begins + 20, "fault.undone", {{"step", "slow"}, {"host", "there"}, {"clean", true}, {"dose", dose}});
+    const boost::json::object dose{{"prescribed", {{"delay_ms", 80}}},
+                                   {"measured", {{"delay_ms", 80}}},
+                                   {"samples", 9},
+                                   {"verified", true}};
+    made.line(second_begins, "fault.applied",
+              {{"step", "slow"}, {"fault", "network.delay"}, {"host", "there"}, {"act", false}});
+    made.line(second_begins + 20, "fault.undone",
+              {{"step", "slow"}, {"host", "there"}, {"clean", true}, {"dose", dose}});
     made.line(49, "restored", {{"host", "there"}, {"clean", true}});
     return made.end(52).record();
   };
@@ -95,14 +126,20 @@ TEST(AtOnce, a_step_that_never_was_in_force_on_all_its_hosts_is_not_verified) {
   }
   for (auto& fault : never.faults) {
     EXPECT_FALSE(fault.dose->verified);
-    EXPECT_EQ(fault.dose->reason, "it was never in force on all 2 hosts at once: it began on there 1.5 s after it had ended on here");
+    EXPECT_EQ(
+        fault.dose->reason,
+        "it was never in force on all 2 hosts at once: it began on there 1.5 s after it had ended on here");
   }
   EXPECT_EQ(judge(never).kind, Verdict::Kind::inconclusive);
 }
 
 TEST(Verdict, a_halted_drill_is_halted_and_what_held_until_then_is_not_said_to_hold) {
   MadeRecord made{availability};
-  made.probes(0, 40, 5).fault().restored().line(20, "halt", {{"reason", "service playlist: availability 0%"}, {"by", "condition"}}).end();
+  made.probes(0, 40, 5)
+      .fault()
+      .restored()
+      .line(20, "halt", {{"reason", "service playlist: availability 0%"}, {"by", "condition"}})
+      .end();
   const auto verdict = made.judged();
   EXPECT_EQ(verdict.kind, Verdict::Kind::halted);
   EXPECT_EQ(exit_code(verdict), 4);
@@ -147,16 +184,30 @@ TEST(Verdict, an_empty_record_is_an_error) {
 
 TEST(Comparison, tells_better_and_worse_by_the_intervals) {
   const auto good = MadeRecord{availability}.probes(0, 50, 5).fault().restored().end().record();
-  const auto bad = MadeRecord{availability}.probes(0, 10, 5).probes(10, 20, 2, false, "status 503").probes(20, 50, 5).fault().restored().end().record();
+  const auto bad = MadeRecord{availability}
+                       .probes(0, 10, 5)
+                       .probes(10, 20, 2, false, "status 503")
+                       .probes(20, 50, 5)
+                       .fault()
+                       .restored()
+                       .end()
+                       .record();
   const auto told = differences_between(good, judge(good), bad, judge(bad));
-  const auto has = [&](const std::string& line) { return std::find(told.begin(), told.end(), line) != told.end(); };
-  EXPECT_TRUE(has("service playlist, during the faults: availability 100% → 50%: worse")) << ::testing::PrintToString(told);
-  EXPECT_TRUE(has("service playlist, during the faults: p50 5 ms → 5 ms: no difference that could not be chance")) << ::testing::PrintToString(told);
-  EXPECT_EQ(differences_between(bad, judge(bad), good, judge(good)).at(1), "service playlist, during the faults: availability 50% → 100%: better");
+  const auto has = [&](const std::string& line) {
+    return std::find(told.begin(), told.end(), line) != told.end();
+  };
+  EXPECT_TRUE(has("service playlist, during the faults: availability 100% → 50%: worse"))
+      << ::testing::PrintToString(told);
+  EXPECT_TRUE(
+      has("service playlist, during the faults: p50 5 ms → 5 ms: no difference that could not be chance"))
+      << ::testing::PrintToString(told);
+  EXPECT_EQ(differences_between(bad, judge(bad), good, judge(good)).at(1),
+            "service playlist, during the faults: availability 50% → 100%: better");
 }
 
 TEST(SteadyState, is_the_slo_and_what_is_expected_whichever_is_stricter) {
-  const auto record = MadeRecord{"  - {service: playlist, availability: \">= 99%\", latency_p99: \"<= 100ms\"}\n"}.record();
+  const auto record =
+      MadeRecord{"  - {service: playlist, availability: \">= 99%\", latency_p99: \"<= 100ms\"}\n"}.record();
   const auto steady = steady_state(record.scenario, "playlist");
   EXPECT_EQ(to_string(*steady.availability), ">= 99.9%");
   EXPECT_EQ(to_string(*steady.latency_p99), "<= 100ms");
@@ -171,15 +222,20 @@ TEST(SteadyState, that_does_not_hold_is_told_with_its_numbers) {
   const auto record = MadeRecord{availability}.probes(0, 5, 5).probes(5, 10, 2, false, "status 503").record();
   const auto problems = steady_state_problems(record);
   ASSERT_EQ(problems.size(), 1u);
-  EXPECT_EQ(problems[0], "service playlist: availability >= 99.9%: 50% (50 of 100 probes, 95% CI 39.8–60.2%, mostly \"status 503\")");
+  EXPECT_EQ(problems[0],
+            "service playlist: availability >= 99.9%: 50% (50 of 100 probes, 95% CI 39.8–60.2%, mostly "
+            "\"status 503\")");
 }
 
 TEST(SteadyState, one_unlucky_probe_of_a_hundred_keeps_no_drill_from_starting) {
-  EXPECT_TRUE(steady_state_problems(MadeRecord{availability}.probes(0, 9.9, 5).probe(9.9, 2, false, "status 503").record()).empty());
+  EXPECT_TRUE(steady_state_problems(
+                  MadeRecord{availability}.probes(0, 9.9, 5).probe(9.9, 2, false, "status 503").record())
+                  .empty());
 }
 
 TEST(SteadyState, a_service_that_never_answers_does_not_hold_it) {
-  EXPECT_EQ(steady_state_problems(MadeRecord{availability}.record()), std::vector<std::string>{"service playlist: no probe was answered"});
+  EXPECT_EQ(steady_state_problems(MadeRecord{availability}.record()),
+            std::vector<std::string>{"service playlist: no probe was answered"});
 }
 
 TEST(Recovers, counts_from_the_last_faults_end_to_the_first_good_answer_that_stays) {
@@ -193,11 +249,26 @@ TEST(Recovers, counts_from_the_last_faults_end_to_the_first_good_answer_that_sta
 
 TEST(Recovers, not_when_it_is_back_too_late_or_never) {
   const std::string expect = "  - {service: playlist, recovers_within: 2s}\n";
-  const auto late = MadeRecord{expect}.probes(0, 10, 5).probes(10, 33, 900).probes(33, 50, 5).fault().restored().end().judged();
+  const auto late = MadeRecord{expect}
+                        .probes(0, 10, 5)
+                        .probes(10, 33, 900)
+                        .probes(33, 50, 5)
+                        .fault()
+                        .restored()
+                        .end()
+                        .judged();
   EXPECT_EQ(late.kind, Verdict::Kind::fail);
-  const auto never = MadeRecord{expect}.probes(0, 10, 5).probes(10, 50, 1, false, "connection refused").fault().restored().end().judged();
+  const auto never = MadeRecord{expect}
+                         .probes(0, 10, 5)
+                         .probes(10, 50, 1, false, "connection refused")
+                         .fault()
+                         .restored()
+                         .end()
+                         .judged();
   EXPECT_EQ(never.kind, Verdict::Kind::fail);
-  EXPECT_EQ(never.expectations[0].evidence, "not back in the 20.0 s watched after the last fault's end (200 of 200 probes after it were bad)");
+  EXPECT_EQ(
+      never.expectations[0].evidence,
+      "not back in the 20.0 s watched after the last fault's end (200 of 200 probes after it were bad)");
 }
 
 TEST(Recovers, a_service_that_was_good_all_along_is_not_called_down_where_the_drill_ends_early) {
@@ -209,28 +280,45 @@ TEST(Recovers, a_service_that_was_good_all_along_is_not_called_down_where_the_dr
 
 TEST(Recovers, a_short_spell_of_good_answers_is_no_recovery) {
   const std::string expect = "  - {service: playlist, recovers_within: 5s}\n";
-  const auto verdict = MadeRecord{expect}.probes(0, 10, 5).probes(10, 31, 900).probes(31, 32, 5).probes(32, 40, 900).probes(40, 50, 5)
-                           .fault().restored().end().judged();
+  const auto verdict = MadeRecord{expect}
+                           .probes(0, 10, 5)
+                           .probes(10, 31, 900)
+                           .probes(31, 32, 5)
+                           .probes(32, 40, 900)
+                           .probes(40, 50, 5)
+                           .fault()
+                           .restored()
+                           .end()
+                           .judged();
   EXPECT_NEAR(*verdict.services.at(0).time_to_recover_s, 10.005, 0.001);
   EXPECT_EQ(verdict.kind, Verdict::Kind::fail);
 }
 
 TEST(Recovers, watched_for_less_than_expected_is_inconclusive) {
   const std::string expect = "  - {service: playlist, recovers_within: 60s}\n";
-  const auto verdict = MadeRecord{expect}.probes(0, 10, 5).probes(10, 50, 900).fault().restored().end().judged();
+  const auto verdict =
+      MadeRecord{expect}.probes(0, 10, 5).probes(10, 50, 900).fault().restored().end().judged();
   EXPECT_EQ(verdict.kind, Verdict::Kind::inconclusive);
 }
 
 TEST(Recovers, an_act_is_over_once_it_is_done_not_when_its_window_ends) {
   MadeRecord made{"  - {service: playlist, recovers_within: 5s}\n"};
-  made.probes(0, 10, 5).probes(10, 13, 1, false, "connection refused").probes(13, 50, 5).fault(true, "", true).restored().end();
+  made.probes(0, 10, 5)
+      .probes(10, 13, 1, false, "connection refused")
+      .probes(13, 50, 5)
+      .fault(true, "", true)
+      .restored()
+      .end();
   const auto verdict = made.judged();
   EXPECT_NEAR(*verdict.services.at(0).time_to_recover_s, 3.005, 0.001);
 }
 
 TEST(Latency, a_timeout_is_a_slow_answer_and_a_refusal_is_none) {
   MadeRecord made{"  - {service: playlist, latency_p99: \"<= 400ms\"}\n"};
-  made.probes(0, 10, 5).probes(10, 20, 1000, false, "timed out after 1s").probes(20, 25, 0.2, false, "connection refused").probes(25, 50, 5);
+  made.probes(0, 10, 5)
+      .probes(10, 20, 1000, false, "timed out after 1s")
+      .probes(20, 25, 0.2, false, "connection refused")
+      .probes(25, 50, 5);
   const auto verdict = made.fault().restored().end().judged();
   auto& during = verdict.services.at(0).windows.at("fault");
   EXPECT_EQ(during.probes, 200);

@@ -26,7 +26,8 @@ TEST(Diagnostics, nothing_in_a_file_reaches_the_terminals_controls) {
   Diagnostics diagnostics{"a.yaml", "\x1b[31m\tred \xc2\x9b\xff\n"};
   diagnostics.error({1, 1}, "expected X, got " + quote("\x1b[31m\n\xc2\x9b\xff"));
   EXPECT_EQ(diagnostics.render(),
-            "a.yaml:1:1: error: expected X, got \"\\x1b[31m\\n\\x9b\xef\xbf\xbd\"\n     [31m red  \xef\xbf\xbd\n    ^\n");
+            "a.yaml:1:1: error: expected X, got \"\\x1b[31m\\n\\x9b\xef\xbf\xbd\"\n     [31m red  "
+            "\xef\xbf\xbd\n    ^\n");
 }
 
 TEST(Diagnostics, a_long_line_is_shown_around_the_caret) {
@@ -44,7 +45,8 @@ TEST(Diagnostics, a_place_beyond_the_text_is_harmless) {
   Diagnostics diagnostics{"a.yaml", "one\n"};
   diagnostics.error({1, 100}, "far right");
   diagnostics.error({100, 1}, "far down");
-  EXPECT_EQ(diagnostics.render(), "a.yaml:1:4: error: far right\n    one\n       ^\na.yaml:100:1: error: far down\n");
+  EXPECT_EQ(diagnostics.render(),
+            "a.yaml:1:4: error: far right\n    one\n       ^\na.yaml:100:1: error: far down\n");
 }
 
 TEST(Diagnostics, the_nearest_name_is_one_that_could_have_been_meant) {

@@ -23,7 +23,8 @@ Value parsed(std::string_view text) {
 
 std::string repeated(std::string_view text, int times) {
   std::string out;
-  for (int i = 0; i < times; ++i) out += text;
+  for (int i = 0; i < times; ++i)
+    out += text;
   return out;
 }
 
@@ -83,7 +84,8 @@ TEST(Document, a_bomb_of_long_texts_is_defused) {
 
 TEST(Document, a_staircase_of_aliases_is_refused) {
   std::string text = "a0: &a0 " + std::string(60, '[') + std::string(60, ']') + "\n";
-  for (int i = 1; i < 1000; ++i) text += fmt::format("a{0}: &a{0} [*a{1}]\n", i, i - 1);
+  for (int i = 1; i < 1000; ++i)
+    text += fmt::format("a{0}: &a{0} [*a{1}]\n", i, i - 1);
   EXPECT_NE(said_about(text).find("nested deeper than 64 levels"), std::string::npos);
 }
 
@@ -92,20 +94,24 @@ TEST(Document, deep_nesting_is_refused) {
             "a.yaml:1:65: error: nested deeper than 64 levels");
   EXPECT_NE(said_about(repeated("{a: ", 50'000)).find("nested deeper than 64 levels"), std::string::npos);
   std::string block;
-  for (int i = 0; i < 2000; ++i) block += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
+  for (int i = 0; i < 2000; ++i)
+    block += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
   EXPECT_NE(said_about(block).find("nested deeper than 64 levels"), std::string::npos);
   EXPECT_NE(said_about(repeated("- ", 50'000)).find("nested deeper than 64 levels"), std::string::npos);
 }
 
 TEST(Document, a_huge_file_is_refused) {
-  EXPECT_EQ(said_about(std::string((4 << 20) + 1, 'x')), "a.yaml: error: the file has more than the 4194304 bytes that are read");
-  EXPECT_NE(said_about(repeated("- x\n", 200'001)).find("the document grows beyond 200000 values here"), std::string::npos);
+  EXPECT_EQ(said_about(std::string((4 << 20) + 1, 'x')),
+            "a.yaml: error: the file has more than the 4194304 bytes that are read");
+  EXPECT_NE(said_about(repeated("- x\n", 200'001)).find("the document grows beyond 200000 values here"),
+            std::string::npos);
 }
 
 TEST(Document, many_keys_and_many_quotes_take_linear_time) {
   auto seconds = [](int keys) {
     std::string text;
-    for (int i = 0; i < keys; ++i) text += fmt::format("key{}: \"value\"\n", i);
+    for (int i = 0; i < keys; ++i)
+      text += fmt::format("key{}: \"value\"\n", i);
     const auto start = std::chrono::steady_clock::now();
     parsed(text);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -117,11 +123,15 @@ TEST(Document, many_keys_and_many_quotes_take_linear_time) {
 }
 
 TEST(Document, bytes_that_are_no_text_are_named) {
-  EXPECT_EQ(said_about(std::string_view("a: \0", 4)), "a.yaml:1:4: error: expected text, got the control character 0x00");
+  EXPECT_EQ(said_about(std::string_view("a: \0", 4)),
+            "a.yaml:1:4: error: expected text, got the control character 0x00");
   EXPECT_EQ(said_about("a: \xc3("), "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xc3");
-  EXPECT_EQ(said_about("a: \xed\xa0\x80"), "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xed");      // a surrogate
-  EXPECT_EQ(said_about("a: \xc0\xaf"), "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xc0");          // overlong
-  EXPECT_EQ(said_about("a: \xf4\x90\x80\x80"), "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xf4");  // too high
+  EXPECT_EQ(said_about("a: \xed\xa0\x80"),
+            "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xed");  // a surrogate
+  EXPECT_EQ(said_about("a: \xc0\xaf"),
+            "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xc0");  // overlong
+  EXPECT_EQ(said_about("a: \xf4\x90\x80\x80"),
+            "a.yaml:1:4: error: expected UTF-8 text, got the byte 0xf4");  // too high
 }
 
 TEST(Document, json_survives_the_way_there_and_back) {
@@ -129,7 +139,8 @@ TEST(Document, json_survives_the_way_there_and_back) {
   const auto value = from_json(json);
   EXPECT_EQ(value.find("a")->items.at(1).text, "1.5");
   EXPECT_EQ(value.find("a")->items.at(2).text, "true");
-  EXPECT_EQ(to_json(value), boost::json::parse(R"({"a": ["1", "1.5", "true", null, "x"], "b": {"c": "-2"}})"));
+  EXPECT_EQ(to_json(value),
+            boost::json::parse(R"({"a": ["1", "1.5", "true", null, "x"], "b": {"c": "-2"}})"));
 }
 
 TEST(Document, arguments_are_a_mapping) {

@@ -25,13 +25,19 @@ std::string problem(const std::string& keys, ProbeSpec* out = nullptr) {
 }
 
 TEST(HttpAccess, secrets_come_from_the_environment_or_a_file) {
-  const auto path = std::string(std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp") + "/squall-secret-" + std::to_string(::getpid());
+  const auto path = std::string(std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp") + "/squall-secret-" +
+                    std::to_string(::getpid());
   std::ofstream(path) << "opensesame\n";
   ::setenv("SQUALL_TEST_TOKEN", "t0ken", 1);
   ProbeSpec probe;
-  ASSERT_EQ(problem("headers: {X-Who: me, X-Api-Key: {env: SQUALL_TEST_TOKEN}}, basic: {user: Aladdin, password: {file: \"" + path + "\"}}", &probe), "");
+  ASSERT_EQ(problem("headers: {X-Who: me, X-Api-Key: {env: SQUALL_TEST_TOKEN}}, basic: {user: Aladdin, "
+                    "password: {file: \"" +
+                        path + "\"}}",
+                    &probe),
+            "");
   EXPECT_EQ(probe.access.header_lines(),
-            (std::vector<std::string>{"X-Api-Key: t0ken", "X-Who: me", "Authorization: Basic QWxhZGRpbjpvcGVuc2VzYW1l"}));
+            (std::vector<std::string>{"X-Api-Key: t0ken", "X-Who: me",
+                                      "Authorization: Basic QWxhZGRpbjpvcGVuc2VzYW1l"}));
   ASSERT_EQ(problem("bearer: {env: SQUALL_TEST_TOKEN}", &probe), "");
   EXPECT_EQ(probe.access.header_lines(), std::vector<std::string>{"Authorization: Bearer t0ken"});
   std::remove(path.c_str());
@@ -50,10 +56,13 @@ TEST(HttpAccess, a_secret_that_cannot_be_had_is_named_and_not_guessed) {
 
 TEST(HttpAccess, secrets_in_the_file_itself_and_halves_of_things_are_refused) {
   EXPECT_NE(problem("bearer: t0ken").find("so that the secret stays out of"), std::string::npos);
-  EXPECT_NE(problem("headers: {Authorization: Bearer t0ken}").find("Authorization: expected {env: NAME}"), std::string::npos);
-  EXPECT_NE(problem("basic: {user: a, password: b}").find("so that the secret stays out of"), std::string::npos);
+  EXPECT_NE(problem("headers: {Authorization: Bearer t0ken}").find("Authorization: expected {env: NAME}"),
+            std::string::npos);
+  EXPECT_NE(problem("basic: {user: a, password: b}").find("so that the secret stays out of"),
+            std::string::npos);
   EXPECT_NE(problem("certificate: me.pem").find("certificate and key together"), std::string::npos);
-  EXPECT_NE(problem("bearer: {env: A, file: b}").find("expected a text, {env: NAME} or {file: PATH}"), std::string::npos);
+  EXPECT_NE(problem("bearer: {env: A, file: b}").find("expected a text, {env: NAME} or {file: PATH}"),
+            std::string::npos);
   EXPECT_NE(problem("send: \"{}\"").find("add method:"), std::string::npos);
   EXPECT_EQ(problem("send: \"{}\", method: POST"), "");
 }

@@ -32,9 +32,11 @@ TEST(JsonSchema, says_which_draft_it_is) {
 
 TEST(JsonSchema, knows_each_faults_parameters) {
   EXPECT_EQ(said_about_step("{fault: network.delay, with: {delay: 80ms}, for: 30s}"), "");
-  EXPECT_EQ(said_about_step("{fault: network.delay, with: {write_rate: 1MB/s}, for: 30s}"), "/method/0/with/write_rate: not allowed; /method/0/with: missing delay");
+  EXPECT_EQ(said_about_step("{fault: network.delay, with: {write_rate: 1MB/s}, for: 30s}"),
+            "/method/0/with/write_rate: not allowed; /method/0/with: missing delay");
   EXPECT_EQ(said_about_step("{fault: disk.throttle, with: {write_rate: 1MB/s}, for: 30s}"), "");
-  EXPECT_EQ(said_about_step("{fault: disk.throttle, with: {write_rate: 1MB}, for: 30s}"), "/method/0/with/write_rate: wrong pattern");
+  EXPECT_EQ(said_about_step("{fault: disk.throttle, with: {write_rate: 1MB}, for: 30s}"),
+            "/method/0/with/write_rate: wrong pattern");
   EXPECT_EQ(said_about_step("{fault: network.delay, for: 30s}"), "/method/0: missing with");
 }
 
@@ -46,7 +48,9 @@ TEST(JsonSchema, knows_the_faults_and_what_they_are_aimed_with) {
 }
 
 TEST(JsonSchema, refuses_unknown_keys_and_wrong_kinds) {
-  auto refused = [](std::string_view text) { return !test::schema_errors(landscape_json_schema(), document(text)).empty(); };
+  auto refused = [](std::string_view text) {
+    return !test::schema_errors(landscape_json_schema(), document(text)).empty();
+  };
   EXPECT_FALSE(refused("{services: {a: {probes: [{tcp: \"a:1\"}]}}}"));
   EXPECT_TRUE(refused("{services: {a: {probes: [{tcp: \"a:1\", http: \"http://a/\"}]}}}"));
   EXPECT_TRUE(refused("{services: {a: {probes: [{every: 1s}]}}}"));

@@ -125,16 +125,20 @@ TEST(Reader, a_scenarios_own_sections_are_merged_over_the_landscapes) {
 
 TEST(Reader, expectations_read_as_reports_print_them) {
   const auto drill = scenario();
-  EXPECT_EQ(describe(drill.expect.at(0)), (std::vector<std::string>{"service playlist: availability >= 99%",
-                                                                     "service playlist: p99 latency <= 400ms"}));
+  EXPECT_EQ(describe(drill.expect.at(0)),
+            (std::vector<std::string>{"service playlist: availability >= 99%",
+                                      "service playlist: p99 latency <= 400ms"}));
   EXPECT_EQ(describe(drill.expect.at(1)), std::vector<std::string>{"service playlist recovers within 10s"});
   EXPECT_EQ(describe(drill.expect.at(2)),
-            std::vector<std::string>{"alert StorageWritesSlow{squad=\"storage\"} fires within 30s, reaches storage and resolves within 1m"});
-  EXPECT_EQ(describe(Expectation{.alert = "Slow", .fires_within = Duration{1'000'000'000}, .reaches = "edge"}),
-            std::vector<std::string>{"alert Slow fires within 1s and reaches edge"});
+            std::vector<std::string>{"alert StorageWritesSlow{squad=\"storage\"} fires within 30s, reaches "
+                                     "storage and resolves within 1m"});
+  EXPECT_EQ(
+      describe(Expectation{.alert = "Slow", .fires_within = Duration{1'000'000'000}, .reaches = "edge"}),
+      std::vector<std::string>{"alert Slow fires within 1s and reaches edge"});
   EXPECT_EQ(describe(Expectation{.alert = "Slow"}), std::vector<std::string>{"alert Slow fires"});
   EXPECT_EQ(describe(drill.expect.at(3)), std::vector<std::string>{"no other alert fires"});
-  EXPECT_EQ(describe(drill.halt_when.at(0)), "service playlist: availability < 90% or p99 latency > 2s over 5s");
+  EXPECT_EQ(describe(drill.halt_when.at(0)),
+            "service playlist: availability < 90% or p99 latency > 2s over 5s");
 }
 
 }  // namespace

@@ -15,17 +15,20 @@ constexpr double most_milliseconds = 1000;  // with sanitizers
 std::string long_scenario(int lines) {
   std::string text = "scenario: long\nmethod:\n";
   for (int i = 0; i < lines / 12; ++i)
-    text += fmt::format("  - name: step-{}\n    fault: network.delay\n    on: {{service: service-{}, interface: lo}}\n"
-                        "    with: {{delay: 80ms, jitter: 5ms}}\n    for: 30s\n{}",
-                        i, i, i ? fmt::format("    after: step-{}\n", i - 1) : "");
+    text += fmt::format(
+        "  - name: step-{}\n    fault: network.delay\n    on: {{service: service-{}, interface: lo}}\n"
+        "    with: {{delay: 80ms, jitter: 5ms}}\n    for: 30s\n{}",
+        i, i, i ? fmt::format("    after: step-{}\n", i - 1) : "");
   text += "expect:\n";
   for (int i = 0; i < lines / 12; ++i)
-    text += fmt::format("  - {{service: service-{}, availability: \">= 99%\", latency_p99: \"<= 400ms\"}}\n", i);
+    text +=
+        fmt::format("  - {{service: service-{}, availability: \">= 99%\", latency_p99: \"<= 400ms\"}}\n", i);
   text += "services:\n";
   for (int i = 0; i < lines / 12; ++i)
-    text += fmt::format("  service-{0}:\n    probes:\n      - {{http: \"http://127.0.0.1:{1}/healthz\", every: 100ms}}\n"
-                        "    slo:\n      availability: 99.9%\n",
-                        i, 1024 + i % 60'000);
+    text += fmt::format(
+        "  service-{0}:\n    probes:\n      - {{http: \"http://127.0.0.1:{1}/healthz\", every: 100ms}}\n"
+        "    slo:\n      availability: 99.9%\n",
+        i, 1024 + i % 60'000);
   return text;
 }
 
@@ -38,7 +41,8 @@ double milliseconds(const std::string& text, bool good = true) {
     read_scenario(text, {}, test::small_vocabulary(), diagnostics);
     const auto said = diagnostics.render();
     EXPECT_EQ(said.empty(), good) << said.substr(0, 1000);
-    least = std::min(least, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    least = std::min(
+        least, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   return least;
 }
@@ -59,8 +63,10 @@ TEST(ReadingTime, grows_with_the_lines) {
 TEST(ReadingTime, grows_with_the_lines_of_a_file_full_of_mistakes) {
   auto wrong = [](int lines) {
     auto text = long_scenario(lines);
-    for (std::size_t at = 0; (at = text.find("delay: 80ms", at)) != std::string::npos; ++at) text.replace(at, 5, "dleay");
-    for (std::size_t at = 0; (at = text.find("service: service-", at)) != std::string::npos; ++at) text.replace(at, 8, "servcie:");
+    for (std::size_t at = 0; (at = text.find("delay: 80ms", at)) != std::string::npos; ++at)
+      text.replace(at, 5, "dleay");
+    for (std::size_t at = 0; (at = text.find("service: service-", at)) != std::string::npos; ++at)
+      text.replace(at, 8, "servcie:");
     return text;
   };
   const auto few = milliseconds(wrong(1000), false), many = milliseconds(wrong(8000), false);

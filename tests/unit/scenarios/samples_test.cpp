@@ -23,7 +23,8 @@ TEST(Samples, one_a_line_in_any_unit_or_milliseconds) {
   std::string said;
   const auto delays = read("# a comment\n12ms\n\n1.5s # slow\r\n\t250us\n7\n0.25\n0\n1h", said);
   EXPECT_EQ(said, "");
-  const std::vector<Duration> expected{{12'000'000}, {1'500'000'000}, {250'000}, {7'000'000}, {250'000}, {0}, {3'600'000'000'000}};
+  const std::vector<Duration> expected{{12'000'000}, {1'500'000'000},    {250'000}, {7'000'000}, {250'000},
+                                       {0},          {3'600'000'000'000}};
   EXPECT_EQ(delays, expected);
 }
 
@@ -31,7 +32,8 @@ TEST(Samples, a_mistake_is_told_with_its_line_and_column) {
   std::string said;
   read("12ms\n  2 bananas\n61m\n", said);
   EXPECT_EQ(said,
-            "rtt.txt:2:3: error: expected a duration such as 40ms, got \"2 bananas\": unknown unit \"bananas\" (one of ns, us, ms, s, m, h, d)\n"
+            "rtt.txt:2:3: error: expected a duration such as 40ms, got \"2 bananas\": unknown unit "
+            "\"bananas\" (one of ns, us, ms, s, m, h, d)\n"
             "      2 bananas\n"
             "      ^\n"
             "rtt.txt:3:1: error: expected a delay of 0 to 1h, got 61m\n"
@@ -41,7 +43,8 @@ TEST(Samples, a_mistake_is_told_with_its_line_and_column) {
 
 TEST(Samples, from_two_to_so_many) {
   std::string many, said;
-  for (std::size_t i = 0; i < Samples::most; ++i) many += "1\n";
+  for (std::size_t i = 0; i < Samples::most; ++i)
+    many += "1\n";
   EXPECT_EQ(read(many, said).size(), Samples::most);
   EXPECT_EQ(said, "");
   read(many + "\n2\n3\n", said);
@@ -53,17 +56,21 @@ TEST(Samples, from_two_to_so_many) {
 }
 
 TEST(Samples, are_summed_up_instead_of_listed) {
-  EXPECT_EQ(describe(SampleFile{"rtt.txt", {{40'000'000}, {12'500'000}, {1'000'000}}}), "3 recorded delays of rtt.txt, median 12.5 ms");
+  EXPECT_EQ(describe(SampleFile{"rtt.txt", {{40'000'000}, {12'500'000}, {1'000'000}}}),
+            "3 recorded delays of rtt.txt, median 12.5 ms");
 }
 
 TEST(Samples, take_the_place_of_their_file) {
   const auto folder = std::filesystem::temp_directory_path() / fmt::format("squall-samples-{}", ::getpid());
   std::filesystem::create_directory(folder);
   std::ofstream{folder / "rtt.txt"} << "1.000001ms\n2\n";
-  auto parameters = [](const std::string& file) { return Value::map({{"delay", {}, Value::scalar("1ms")}, {"samples", {}, Value::scalar(file)}}); };
+  auto parameters = [](const std::string& file) {
+    return Value::map({{"delay", {}, Value::scalar("1ms")}, {"samples", {}, Value::scalar(file)}});
+  };
   const auto& known = *test::small_vocabulary().parameters("network.delay");
   // Relative to the folder, or absolute whatever the folder.
-  for (auto& [named, beside] : {std::pair{std::string("rtt.txt"), folder.string()}, {(folder / "rtt.txt").string(), std::string("/elsewhere")}}) {
+  for (auto& [named, beside] : {std::pair{std::string("rtt.txt"), folder.string()},
+                                {(folder / "rtt.txt").string(), std::string("/elsewhere")}}) {
     auto with = parameters(named);
     Diagnostics unreadable;
     std::string errors;
