@@ -32,15 +32,21 @@ std::vector<Process> processes_of(const std::vector<pid_t>& pids) {
   return out;
 }
 
-std::vector<Process> members_of(const Reach::Cgroup& group) {
-  auto out = processes_of(cgroup::processes({"", group.folder}));
+// But for those that were asked about already.
+std::vector<Process> members_of(const Reach::Cgroup& group, const std::set<pid_t>& asked) {
+  std::vector<Process> out;
+  const auto add = [&](const std::string& folder) {
+    auto pids = cgroup::processes({"", folder});
+    std::erase_if(pids, [&](pid_t pid) { return asked.contains(pid); });
+    for (auto& process : processes_of(pids))
+      out.push_back(std::move(process));
+  };
+  add(group.folder);
   if (!group.below) return out;
   std::error_code error;
   for (fs::recursive_directory_iterator it{group.folder, error}, end; !error && it != end;
        it.increment(error))
-    if (std::error_code gone; it->is_directory(gone))
-      for (auto& process : processes_of(cgroup::processes({"", it->path().string()})))
-        out.push_back(std::move(process));
+    if (std::error_code gone; it->is_directory(gone)) add(it->path().string());
   return out;
 }
 
@@ -160,12 +166,12 @@ std::string Policy::refuses_listeners(const Reach::Devices& devices) const {
 }
 
 std::string Policy::refuses_processes(const Reach& reach) const {
-  std::vector<pid_t> pids;
+  std::set<pid_t> pids;
   for (auto& process : reach.processes)
-    if (is_alive(process)) pids.push_back(process.pid);
-  if (auto rule = refuses(processes_of(pids)); !rule.empty()) return rule;
+    if (is_alive(process)) pids.insert(process.pid);
+  if (auto rule = refuses(processes_of({pids.begin(), pids.end()})); !rule.empty()) return rule;
   for (auto& group : reach.cgroups)
-    if (auto rule = refuses(members_of(group)); !rule.empty())
+    if (auto rule = refuses(members_of(group, pids)); !rule.empty())
       return fmt::format(
           "{}, and is in the cgroup {}, which the fault acts on: run the target in a cgroup of its own", rule,
           group.folder);

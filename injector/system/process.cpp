@@ -54,7 +54,9 @@ std::int64_t boot_ns_of(std::uint64_t start_ticks) {
   return static_cast<std::int64_t>(start_ticks) * tick_ns;
 }
 
-std::vector<pid_t> own_line() {
+namespace {
+
+std::vector<pid_t> read_own_line() {
   std::vector<pid_t> out;
   for (pid_t pid = ::getpid(); pid > 1;) {
     out.push_back(pid);
@@ -64,6 +66,22 @@ std::vector<pid_t> own_line() {
   }
   out.push_back(1);
   return out;
+}
+
+}  // namespace
+
+// Whoever inherits a process is an ancestor of it already (PR_SET_CHILD_SUBREAPER in prctl(2)), so that those
+// of before are all of now and some that died: their numbers may be another's after a while.
+std::vector<pid_t> own_line() {
+  constexpr std::int64_t kept_for_ns = 1'000'000'000;
+  thread_local std::vector<pid_t> line;
+  thread_local std::int64_t read_at = 0;
+  const auto now = monotonic_ns();
+  if (line.empty() || line.front() != ::getpid() || now - read_at > kept_for_ns) {
+    line = read_own_line();
+    read_at = now;
+  }
+  return line;
 }
 
 Fd open_process(pid_t pid, std::uint64_t start_ticks) {
