@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "injector/host/processes/worker.hpp"
 #include "injector/session/doctor.hpp"
 #include "injector/session/maintenance.hpp"
 #include "injector/session/session.hpp"
@@ -39,12 +40,16 @@ int main(int argc, char** argv) {
   guardian->add_option("--journal", journal)->required();
   guardian->add_option("--pid", pid)->required();
   guardian->add_option("--ticks", ticks)->required();
+  std::vector<std::string> work;
+  auto* worker = app.add_subcommand("worker", "")->group("");  // started by faults that need one
+  worker->add_option("work", work)->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   try {
+    if (*worker) return squall::work(work);
     if (*guardian) return squall::guard(journal, static_cast<pid_t>(pid), ticks);
     if (*status) return squall::show_status(state, output == "json");
     if (*undo) return squall::undo_host(state, output == "json");

@@ -55,7 +55,10 @@ void describe(const FaultType& fault) {
                notes);
     if (field.type == "mapping") describe_inner(schema, field.name, wide);
   }
-  fmt::print("\naimed with (on:, or --on key=value)\n  {}\n", fmt::join(fault.aims, ", "));
+  if (fault.aims.empty())
+    fmt::print("\naimed at the host as a whole\n");
+  else
+    fmt::print("\naimed with (on:, or --on key=value)\n  {}\n", fmt::join(fault.aims, ", "));
   fmt::print("\nundo\n  {}\n", fault.undo);
   if (!fault.lasting)
     fmt::print("  It is an act: over at once. `for:` says how long its effect is observed (10s).\n");

@@ -1,6 +1,10 @@
 // Every fault there is, on one screen.
 #include "injector/faults/fault.hpp"
 
+#include <cmath>
+
+#include <fmt/format.h>
+
 namespace squall {
 namespace faults {
 extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder,
@@ -11,8 +15,9 @@ extern const FaultType tcp_latency, tcp_bandwidth, tcp_slow_close, tcp_timeout, 
     tcp_limit_data, tcp_down;
 extern const FaultType http_abort, http_delay, http_headers, http_body, http_truncate;
 extern const FaultType dns_fail, dns_delay, dns_answer;
-extern const FaultType process_kill;
-extern const FaultType disk_throttle;
+extern const FaultType process_kill, process_pause, process_keep_dead, process_limit;
+extern const FaultType cpu_burn, cpu_throttle, memory_fill, memory_limit;
+extern const FaultType disk_throttle, disk_freeze, disk_fill, disk_inodes;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -32,7 +37,12 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::http_headers,      &faults::http_body,
       &faults::http_truncate,     &faults::dns_fail,
       &faults::dns_delay,         &faults::dns_answer,
-      &faults::process_kill,      &faults::disk_throttle,
+      &faults::process_kill,      &faults::process_pause,
+      &faults::process_keep_dead, &faults::process_limit,
+      &faults::cpu_burn,          &faults::cpu_throttle,
+      &faults::memory_fill,       &faults::memory_limit,
+      &faults::disk_throttle,     &faults::disk_freeze,
+      &faults::disk_fill,         &faults::disk_inodes,
   };
   return catalogue;
 }
@@ -54,6 +64,21 @@ boost::json::object Witness::json() const {
   boost::json::object out{{"service", service}, {"met", met}, {"passed", passed}};
   if (unseen) out["unseen"] = unseen;
   return out;
+}
+
+void Dose::expect(std::string_view name, double wanted, double found, double tolerance) {
+  const bool holds = std::abs(found - wanted) <= tolerance * std::abs(wanted) + 1e-9;
+  verified = holds && (prescribed.empty() || verified);
+  prescribed[name] = wanted;
+  measured[name] = found;
+  ++samples;
+  if (!holds && reason.empty())
+    reason = fmt::format("{} is {:.6g}, and {:.6g} was prescribed", name, found, wanted);
+}
+
+void Dose::doubt(std::string why) {
+  verified = false;
+  if (reason.empty()) reason = std::move(why);
 }
 
 boost::json::object Dose::json() const {

@@ -56,6 +56,13 @@ struct Dose {
   std::optional<Witness> witness;
   std::vector<Share> shares;  // a fault that passed most of its target by is not verified
   boost::json::object json() const;
+  // One more figure, on both sides. The dose is verified as long as each of them is within `tolerance` (a
+  // share of what was prescribed); the first that is not gives the reason, unless there is one.
+  void expect(std::string_view name, double prescribed, double measured_value, double tolerance = 0);
+  // One more figure that nothing was prescribed for.
+  void note(std::string_view name, boost::json::value value) { measured[name] = std::move(value); }
+  // Not verified, whatever else was seen.
+  void doubt(std::string why);
 };
 
 // Something worth a line in the record while a fault is in force: {"event": "process.died", "pid": 12, …}.

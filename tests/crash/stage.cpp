@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "injector/faults/fault.hpp"
+#include "injector/host/cgroups/value.hpp"
 #include "injector/system/mounts.hpp"
 
 namespace squall::crash {
@@ -145,6 +146,12 @@ Stage::Stage(bool visited) : group_("crash"), visited_(visited) {
   const auto mounts = read_mounts();
   if (std::any_of(mounts.begin(), mounts.end(), [](auto& mount) { return mount.type == "cgroup2"; }))
     sockets_.emplace();
+  for (auto* controller : {"cpu", "memory"})
+    if (const auto found = cgroup::hierarchy_with(controller);
+        found && found->version == cgroup::Version::v1) {
+      limited_.push_back(fmt::format("{}/squall-test-{}", found->point, ::getpid()));
+      std::filesystem::create_directory(limited_.back());
+    }
   start_process();
   if (!visited) return;
   visitor_ = ::fork();
@@ -163,12 +170,14 @@ Stage::~Stage() {
   }
   ::kill(process_, SIGKILL);
   ::waitpid(process_, nullptr, 0);
+  for (auto& folder : limited_)
+    ::rmdir(folder.c_str());
 }
 
 void Stage::start_process() {
   int ready[2];
   if (::pipe2(ready, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
-  std::vector<std::string> groups;
+  auto groups = limited_;
   if (sockets_) groups.push_back(sockets_->folder);
   groups.push_back(group_.group().folder);  // last: there may be one hierarchy for both
   process_ = ::fork();

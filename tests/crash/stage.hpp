@@ -42,6 +42,8 @@ class Stage {
   testing::OwnCgroup group_;
   std::optional<testing::OwnGroup>
       sockets_;  // by which the kernel knows its sockets; none where only net_cls does
+  std::vector<std::string>
+      limited_;  // groups of cgroup v1 with the controllers cpu and memory; v2 has one for all
   pid_t process_ = -1, visitor_ = -1;
   bool visited_;
 };

@@ -68,7 +68,7 @@ OwnDisk::OwnDisk() : mount_(files_.path() / "mount") {
   auto image = (files_.path() / "image").string();
   test::run({"truncate", "-s", "256M", image});
   // Nothing is left for the file system's own threads to write later.
-  test::run({"mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image});
+  test::run({"mkfs.ext4", "-q", "-N", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", image});
   held_ = attach(image, device_);
   std::filesystem::create_directory(mount_);
   if (mount(device_.c_str(), mount_.c_str(), "ext4", 0, nullptr) != 0) fail("mount " + device_);

@@ -1,0 +1,117 @@
+// memory.fill: occupies memory, at once or like a leak.
+#include <sstream>
+
+#include "injector/faults/shape/value_fault.hpp"
+#include "injector/host/processes/worker.hpp"
+#include "injector/system/process.hpp"
+#include "injector/system/read_file.hpp"
+
+namespace squall::faults {
+namespace {
+
+// "MemTotal:   8000000 kB" of a file of /proc; 0 where it has no such line.
+std::int64_t kib_of(const std::string& file, const std::string& key) {
+  std::istringstream lines{read_file(file).value_or("")};
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(key + ":")) return std::atoll(line.c_str() + key.size() + 1);
+  return 0;
+}
+
+struct Fill {
+  struct With {
+    std::optional<Size> amount;
+    std::optional<Percent> share;
+    std::optional<Rate> rate;
+    bool killable = false;
+  };
+  static const Object<With>& parameters() {
+    static const auto all =
+        Object<With>{"occupies memory"}
+            .optional("amount", &With::amount, "how much")
+            .between(&With::amount, Size{1 << 20}, Size{std::int64_t{1} << 46})
+            .optional("share", &With::share, "or a share of the host's memory")
+            .between(&With::share, Percent{0.1}, Percent{95})
+            .optional("rate", &With::rate, "so fast, like a leak; all at once where it is not given")
+            .between(&With::rate, Rate{4096}, Rate{std::int64_t{1} << 40})
+            .optional("killable", &With::killable,
+                      "offered first to the kernel when memory runs out; otherwise kept from being killed",
+                      "false")
+            .rule([](const With& with, const Value& value, Diagnostics& diagnostics) {
+              if (with.amount.has_value() == with.share.has_value())
+                diagnostics.error(value.place, "expected either amount or share");
+            });
+    return all;
+  }
+
+  Fill(const With& with, Target& target)
+      : with(with),
+        bytes(wanted(with)),
+        worker({"hold", std::to_string(bytes), std::to_string(with.rate ? with.rate->bytes_per_second : 0),
+                with.killable ? "1000" : "-1000"}) {
+    if (!target.spec().empty()) throw Unfit("it takes memory of the whole host: it is aimed at nothing else");
+    const auto available = kib_of("/proc/meminfo", "MemAvailable") * 1024;
+    if (!with.killable && bytes > available)
+      throw Unfit(
+          fmt::format("{} bytes are asked for and {} are available: others would be killed for it; "
+                      "killable=true offers it first",
+                      bytes, available));
+  }
+  std::string mechanism() const { return "a process of its own, resident"; }
+  std::vector<std::string> targets() const { return {fmt::format("{} bytes of the host's memory", bytes)}; }
+  std::vector<std::string> claims() const { return {"memory of the host"}; }
+  Reach reach() const { return {}; }
+
+  void apply(Transaction& host) {
+    start_worker(host, worker, fmt::format("start a process that holds {} bytes", bytes));
+    began_ns = monotonic_ns();
+  }
+  // What the kernel counts as that process's own memory.
+  void measure(Dose& dose) {
+    const auto status = fmt::format("/proc/{}/status", worker.pid());
+    const auto held = (kib_of(status, "RssAnon") + kib_of(status, "VmSwap")) * 1024;
+    const auto seconds = static_cast<double>(monotonic_ns() - began_ns) / 1e9;
+    const auto due = with.rate ? std::min(static_cast<double>(bytes),
+                                          seconds * static_cast<double>(with.rate->bytes_per_second))
+                               : static_cast<double>(bytes);
+    if (with.rate) dose.note("bytes_at_the_end", bytes);
+    // What it has of its own besides, and a moment of the rate.
+    const auto slack = 1 << 20;
+    const auto late = with.rate ? 0.1 * static_cast<double>(with.rate->bytes_per_second) : 0;
+    dose.expect("bytes", due, static_cast<double>(held), due > 0 ? 0.01 + (slack + late) / due : 0);
+    if (!worker.alive())
+      dose.doubt("the process that holds it is gone: killed for want of memory, or by somebody");
+    else if (!with.rate && !dose.verified && seconds < 2)
+      dose.reason = "it has only just begun";
+  }
+
+ private:
+  static std::int64_t wanted(const With& with) {
+    if (with.amount) return with.amount->bytes;
+    return static_cast<std::int64_t>(with.share->fraction() * 1024 *
+                                     static_cast<double>(kib_of("/proc/meminfo", "MemTotal")));
+  }
+  With with;
+  std::int64_t bytes;
+  Worker worker;
+  std::int64_t began_ns = 0;
+};
+
+}  // namespace
+
+extern const FaultType memory_fill;
+const FaultType memory_fill = fault<Fill>({
+    .name = "memory.fill",
+    .sentence = "occupies memory, at once or at a rate, like a leak",
+    .undo = "the process that holds it is ended; pages that others lost to swap or to disk come back when "
+            "they are used",
+    .examples = {"amount=64MiB --for 10s", "share=1% rate=10MiB/s --for 30s"},
+    .doctor =
+        [] {
+          return std::vector<Capability>{{.mechanism = "a process of its own, resident",
+                                          .possible = true,
+                                          .chosen = true,
+                                          .measures = "what the kernel counts as its memory"}};
+        },
+});
+
+}  // namespace squall::faults
