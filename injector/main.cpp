@@ -9,8 +9,19 @@
 #include "injector/session/doctor.hpp"
 #include "injector/session/maintenance.hpp"
 #include "injector/session/session.hpp"
+#include "injector/system/host_log.hpp"
 #include "injector/system/host_text.hpp"
 #include "injector/undo/guardian.hpp"
+
+namespace {
+
+void add_log_options(CLI::App* sub, squall::LogOptions& log) {
+  sub->add_option("--log-level", log.level, "what the host's log is told: debug, info, warning, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
+  sub->add_option("--log-file", log.file, "a file that the log is appended to, beside the host's syslog");
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{
@@ -19,12 +30,14 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("squall-injector ") + SQUALL_VERSION);
   std::string state = "/var/lib/squall", policy, output = "text", journal, session;
+  squall::LogOptions log;
   std::int64_t pid = 0;
   std::uint64_t ticks = 0;
   auto add = [&](const char* name, const char* sentence) {
     auto* sub = app.add_subcommand(name, sentence);
     sub->add_option("--state", state, "where the undo journal is kept");
     sub->add_option("--output", output, "text or json")->check(CLI::IsMember({"text", "json"}));
+    add_log_options(sub, log);
     return sub;
   };
   auto* stdio = add("stdio", "serve one caller over standard input and output");
@@ -43,10 +56,16 @@ int main(int argc, char** argv) {
   std::vector<std::string> work;
   auto* worker = app.add_subcommand("worker", "")->group("");  // started by faults that need one
   worker->add_option("work", work)->required();
+  add_log_options(guardian, log);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (*guardian) log.name = "squall-guardian";
+  if (const auto error = squall::open_log(log); !error.empty() && !*guardian) {
+    fmt::print(stderr, "squall-injector: error: {}\n", error);
+    if (*stdio) return 5;  // whoever undoes goes on without
   }
   try {
     if (*worker) return squall::work(work);
@@ -77,10 +96,10 @@ int main(int argc, char** argv) {
     options.state = state;
     options.policy =
         squall::read_policy(policy.empty() ? "/etc/squall/policy.yaml" : policy, !policy.empty());
-    (void)stdio;
     return squall::serve(options);
   } catch (const std::exception& e) {
     fmt::print(stderr, "squall-injector: error: {}\n", e.what());
+    squall::log_line(squall::LogLevel::error, e.what());
     return 5;
   }
 }

@@ -10,6 +10,7 @@
 
 #include "controller/commands/input.hpp"
 #include "injector/faults/fault.hpp"
+#include "injector/system/host_log.hpp"
 
 namespace squall {
 namespace {
@@ -39,6 +40,9 @@ constexpr const char* footer = R"(
 exit codes
   0 pass   1 fail   2 the input is wrong   3 inconclusive   4 halted   5 could not run
   6 a host is not as found (the message says what is left and how to remove it)
+
+What was done to a host is in its syslog, or journal, by squall-injector and squall-guardian
+(journalctl -t squall-injector -t squall-guardian); --log-file FILE has what squall itself did.
 
 A first look:  squall plan FILE     what would be done, host by host; changes nothing
                squall doctor        which faults this host can take
@@ -91,7 +95,7 @@ class CommandLine {
     faults_first(arguments_);
     if (app_.got_subcommand("help")) return help();
     try {
-      return command_ ? command_(arguments_) : exit_input;
+      return command_ ? carry_out(words.front()) : exit_input;
     } catch (const std::system_error& e) {
       if (e.code() != std::errc::broken_pipe) throw;
       return command_ == inject_command ? exit_could_not_run
@@ -125,7 +129,25 @@ class CommandLine {
         ->check(CLI::IsMember({"text", "json"}));
     sub->add_option("--color", arguments_.color, "auto, always or never (NO_COLOR is respected)")
         ->check(CLI::IsMember({"auto", "always", "never"}));
+    sub->add_option("--log-file", arguments_.log_file,
+                    "a file that links to hosts, what was refused and the outcome are appended to")
+        ->type_name("FILE");
+    sub->add_option("--log-level", arguments_.log_level, "debug, info, warning, error or off")
+        ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
     return sub;
+  }
+
+  // The hosts' own logs are told by their injectors, and guardians, whatever is asked for here.
+  int carry_out(const std::string& name) {
+    if (const auto error = open_log({"squall", arguments_.log_level, arguments_.log_file, ""});
+        !error.empty()) {
+      complain(error);
+      return exit_input;
+    }
+    log_line(LogLevel::info, fmt::format("{} begins", name));
+    const int code = command_(arguments_);
+    log_line(LogLevel::info, fmt::format("{} ends with exit code {}", name, code));
+    return code;
   }
   void with_landscape(CLI::App* sub) {
     sub->add_option("--landscape", arguments_.landscape,

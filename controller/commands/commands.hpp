@@ -42,6 +42,8 @@ struct Arguments {
   std::string listen = "localhost:8474";  // of toxiproxy
   std::string config;                     // of toxiproxy
   bool metrics = false;                   // of toxiproxy
+  std::string log_level = "info";         // debug | info | warning | error | off
+  std::string log_file;                   // of squall itself; "" for none
   std::string color = "auto";             // auto | always | never
   bool json() const { return output == "json"; }
 };

@@ -22,6 +22,7 @@
 #include "controller/hosts/child.hpp"
 #include "controller/hosts/far_command.hpp"
 #include "injector/session/protocol.hpp"
+#include "injector/system/host_log.hpp"
 #include "scenarios/text/utf8.hpp"
 
 namespace squall {
@@ -148,6 +149,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     waiting.erase(found);
     auto* ok = object.if_contains("ok");
     if (ok && ok->is_bool() && ok->get_bool()) return handler(std::move(object));
+    log(LogLevel::warning, "refused: " + text(object, "error", "without a reason"));
     handler(tl::unexpected(
         Refusal{text(object, "kind", "failed"), text(object, "error", "refused without a reason")}));
   }
@@ -241,6 +243,10 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     return "";
   }
 
+  void log(LogLevel level, const std::string& what) const {
+    log_line(level, fmt::format("{}: {}", host, what));
+  }
+
   // What carries the link is ended: an injector that hangs is killed, so that its guardian undoes.
   void give_up(const std::string& why, int signal) {
     if (ended) return;
@@ -287,6 +293,7 @@ struct Link::State : std::enable_shared_from_this<Link::State> {
     for (auto* end : {&in, &out, &err, &process})
       end->close(ignored);
     refuse_all({"lost", why});
+    log(closing ? LogLevel::debug : LogLevel::warning, why);
     if (!closing && sinks.closed) sinks.closed(why);
   }
 

@@ -4,6 +4,7 @@
 
 #include "injector/faults/claims.hpp"
 #include "injector/session/request.hpp"
+#include "injector/system/host_log.hpp"
 #include "injector/system/network_namespace.hpp"
 #include "injector/undo/host_sessions.hpp"
 
@@ -58,6 +59,15 @@ std::vector<FaultEvent> events_of(Fault& fault) {
   } catch (const std::exception& e) {
     return {{"fault.error", wall_ns(), {{"text", e.what()}}}};
   }
+}
+
+void log_ended(const std::string& session, const std::string& step, const std::string& why,
+               const std::vector<Left>& left) {
+  if (left.empty())
+    log_line(LogLevel::info, fmt::format("session {} step \"{}\": undone: {}", session, step, why));
+  for (auto& one : left)
+    log_line(LogLevel::error, fmt::format("session {} step \"{}\": not undone: {} (by hand: {})", session,
+                                          step, one.detail, one.by_hand));
 }
 
 std::string until_text(std::int64_t until) {
@@ -159,6 +169,9 @@ json::object InForce::apply(Order order) {
   const auto apply_ns = monotonic_ns() - running->order.received;
   looked();
   at_.safeguard.hold(true);
+  log_line(LogLevel::info,
+           fmt::format("session {} step \"{}\": {} by {} is in force {}", at_.session, step,
+                       running->order.type->name, fault.mechanism(), until_text(running->until)));
   running->number = ++order_;
   auto& kept = *(running_[step] = std::move(running));
   try {
@@ -303,6 +316,7 @@ std::vector<InForce::Running*> InForce::in_order_of_undo(const std::vector<std::
 
 void InForce::end(const std::vector<std::string>& steps, const std::string& why, const Told& told) {
   look();
+  const HoldLogFile what_is_undone_comes_first;
   const auto begin = monotonic_ns();
   const auto order = in_order_of_undo(steps);
   std::size_t changes = 0;
@@ -355,6 +369,7 @@ json::object InForce::undo(Running& running, std::int64_t begin, const std::stri
   const auto step = running.order.step;
   const auto left = running.applied->undo({ended_record(step)}, records);
   const auto undo_ns = monotonic_ns() - begin;
+  log_ended(at_.session, step, why, left);
   say_events(running);
   json::object told{{"step", step},
                     {"undone_at", wall_ns()},

@@ -7,7 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -25,6 +24,7 @@
 #include "injector/session/safeguard.hpp"
 #include "injector/session/touched.hpp"
 #include "injector/system/descriptor_limit.hpp"
+#include "injector/system/host_log.hpp"
 #include "injector/system/host_text.hpp"
 #include "injector/system/last_descriptors.hpp"
 #include "injector/undo/host_sessions.hpp"
@@ -188,13 +188,21 @@ class Session {
     utsname kernel{};
     ::uname(&kernel);
     welcome_ = true;
+    log_line(run_.empty() ? LogLevel::debug : LogLevel::info,
+             fmt::format("session {}: begins, for the run \"{}\" of uid {}", name_, run_, caller()));
     for (auto& finding : policy_.findings()) {
       link_.send({{"event", "log"}, {"level", "warning"}, {"text", "the host's policy: " + finding}});
-      if (!run_.empty()) ::syslog(LOG_WARNING, "%s", finding.c_str());
+      if (!run_.empty()) log_line(LogLevel::warning, finding);
     }
     return {{"version", protocol_version},    {"host", kernel.nodename}, {"boot_id", boot_id()},
             {"kernel", kernel.release},       {"pid", ::getpid()},       {"session", name_},
             {"capabilities", capabilities()}, {"clock", wall_ns()}};
+  }
+
+  // Who asked sudo(8) for us, where somebody did.
+  static std::string caller() {
+    const char* by_sudo = ::getenv("SUDO_UID");
+    return by_sudo ? by_sudo : std::to_string(::getuid());
   }
 
   static json::array capabilities() {
@@ -359,6 +367,8 @@ class Session {
     link_.close();
     in_force_.undo_all(why, true);
     end_afterwards();
+    log_line(run_.empty() ? LogLevel::debug : LogLevel::info,
+             fmt::format("session {}: ends: {}", name_, why));
     safeguard_.end(in_force_.clean());
     io_.stop();
   }

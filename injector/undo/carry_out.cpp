@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "injector/system/host_log.hpp"
 #include "injector/system/read_file.hpp"
 #include "injector/undo/host_sessions.hpp"
 
@@ -110,18 +111,41 @@ struct CarriedOut {
   std::vector<std::uint64_t> undone;
 };
 
+std::string described(const Inverse& inverse, FindUndoVerb find) {
+  try {
+    if (auto* verb = find(inverse.verb)) return verb->describe(inverse.with);
+  } catch (const std::exception&) {
+  }
+  return inverse.verb;
+}
+
+// What a dead session's journal came to; nothing that is undone depends on it.
+void log_undone(const JournalContent& journal, const JournalledInverse& one, const Left* left,
+                FindUndoVerb find) noexcept try {
+  const auto who = fmt::format("session {} step \"{}\"", journal.session, one.step);
+  if (left)
+    log_line(LogLevel::error, fmt::format("{}: not undone: {}: {} (by hand: {})", who,
+                                          described(one.inverse, find), left->detail, left->by_hand));
+  else
+    log_line(LogLevel::info, fmt::format("{}: undone: {}", who, described(one.inverse, find)));
+} catch (const std::exception&) {
+}
+
 CarriedOut replay(const JournalContent& journal, FindUndoVerb find) {
+  const HoldLogFile what_is_undone_comes_first;
   const bool same_boot = journal.boot.empty() || journal.boot == boot_id();
   CarriedOut out;
   std::vector<Cost> costs;
   for (auto it = journal.open.rbegin(); it != journal.open.rend(); ++it) {
     const bool survives = same_boot || it->inverse.verb.starts_with("file.");
     auto remains = survives ? carry_out(it->step, it->inverse, find, &costs) : std::nullopt;
+    log_undone(journal, *it, remains ? &*remains : nullptr, find);
     if (remains)
       out.left.push_back(std::move(*remains));
     else
       out.undone.push_back(it->seq);
   }
+  if (journal.damaged > 0) log_line(LogLevel::error, damage(journal));
   if (journal.damaged > 0)
     out.left.push_back({"", damage(journal), fmt::format("look the host over, then rm '{}'", journal.path)});
   note_costs(journal.path, costs);

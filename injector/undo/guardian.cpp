@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "injector/system/descriptor_limit.hpp"
+#include "injector/system/host_log.hpp"
 #include "injector/system/passed_descriptor.hpp"
 #include "injector/system/read_file.hpp"
 #include "injector/system/suspended.hpp"
@@ -112,9 +113,13 @@ Guardian::Guardian(const std::string& journal) {
   auto [beats, beats_in] = make_socket();
   auto [armed, armed_in] = make_pipe();
   const auto self = read_process_stat(::getpid());
-  pid_ = start({"squall-injector", "guardian", "--journal", journal, "--pid", std::to_string(::getpid()),
-                "--ticks", std::to_string(self ? self->start_ticks : 0)},
-               beats.get(), armed_in.get());
+  std::vector<std::string> command{"squall-injector", "guardian",
+                                   "--journal",       journal,
+                                   "--pid",           std::to_string(::getpid()),
+                                   "--ticks",         std::to_string(self ? self->start_ticks : 0)};
+  for (auto& word : log_arguments())
+    command.push_back(std::move(word));
+  pid_ = start(command, beats.get(), armed_in.get());
   socket_ = std::move(beats_in);
   armed_in.reset();
   if (auto stat = read_process_stat(pid_)) pidfd_ = open_process(pid_, stat->start_ticks);
@@ -157,10 +162,13 @@ int guard(const std::string& path, pid_t injector, std::uint64_t start_ticks) {
   be_spared_by_the_oom_killer();
   const auto pidfd = open_process(injector, start_ticks);
   if (!pidfd || ::write(STDOUT_FILENO, &armed_byte, 1) != 1) return 5;
+  log_line(LogLevel::debug, fmt::format("guards squall-injector[{}]", injector));
   ::close(STDOUT_FILENO);
   ::open("/dev/null", O_WRONLY);
   Fd journal;
   if (!watch(pidfd, journal)) return 0;
+  log_line(LogLevel::warning,
+           fmt::format("squall-injector[{}] died or hangs: what it has changed is put back", injector));
   // Its end of the pipe is closed: it is dying. Nobody may act on the host beside us.
   if (!wait_for_end(pidfd, 200)) {
     signal_process(pidfd, SIGKILL);

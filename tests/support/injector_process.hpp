@@ -23,9 +23,11 @@ namespace squall::test {
 class InjectorProcess {
  public:
   // In the network namespace of the calling thread.
-  explicit InjectorProcess(const std::string& state, const std::string& policy_file = "") {
+  explicit InjectorProcess(const std::string& state, const std::string& policy_file = "",
+                           const std::vector<std::string>& more = {}) {
     std::vector<std::string> command{bin_dir() + "/squall-injector", "stdio", "--state", state};
     if (!policy_file.empty()) command.insert(command.end(), {"--policy", policy_file});
+    command.insert(command.end(), more.begin(), more.end());
     pid_ = squall::spawn(command, to_.read, from_.write, -1);
     ::close(Pipe::take(to_.read));
     ::close(Pipe::take(from_.write));
