@@ -11,7 +11,7 @@ extern const FaultType tcp_latency, tcp_bandwidth, tcp_slow_close, tcp_timeout, 
     tcp_limit_data, tcp_down;
 extern const FaultType http_abort, http_delay, http_headers, http_body, http_truncate;
 extern const FaultType dns_fail, dns_delay, dns_answer;
-extern const FaultType process_kill;
+extern const FaultType process_kill, process_pause;
 extern const FaultType disk_throttle;
 }  // namespace faults
 
@@ -32,7 +32,8 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::http_headers,      &faults::http_body,
       &faults::http_truncate,     &faults::dns_fail,
       &faults::dns_delay,         &faults::dns_answer,
-      &faults::process_kill,      &faults::disk_throttle,
+      &faults::process_kill,      &faults::process_pause,
+      &faults::disk_throttle,
   };
   return catalogue;
 }

@@ -7,8 +7,10 @@
 namespace squall {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> needs{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> needs{{
     {"process.kill",
+     "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)"},
+    {"process.pause",
      "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)"},
     {"disk.throttle", "a disk, or who uses it (on: path, device, or a process)"},
     {"network.mtu", "one device (on: interface)"},

@@ -6,15 +6,16 @@
 namespace squall {
 namespace undo {
 extern const UndoVerb cgroup_class, cgroup_controller, cgroup_device_limit;
-extern const UndoVerb clsact_delete, filter_delete, ifb_delete, interface_mtu, interface_up, link_delete,
-    nft_table;
+extern const UndoVerb clsact_delete, filter_delete, ifb_delete, interface_mtu, interface_up,
+    kernel_file_restore, link_delete, nft_table, process_continue;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
   static const std::vector<const UndoVerb*> verbs{
-      &undo::cgroup_class,  &undo::cgroup_controller, &undo::cgroup_device_limit, &undo::clsact_delete,
-      &undo::filter_delete, &undo::ifb_delete,        &undo::interface_mtu,       &undo::interface_up,
-      &undo::link_delete,   &undo::nft_table,
+      &undo::cgroup_class,  &undo::cgroup_controller, &undo::cgroup_device_limit,
+      &undo::clsact_delete, &undo::filter_delete,     &undo::ifb_delete,
+      &undo::interface_mtu, &undo::interface_up,      &undo::kernel_file_restore,
+      &undo::link_delete,   &undo::nft_table,         &undo::process_continue,
   };
   return verbs;
 }
