@@ -1,10 +1,6 @@
 // Every fault there is, on one screen.
 #include "injector/faults/fault.hpp"
 
-#include <cmath>
-
-#include <fmt/format.h>
-
 namespace squall {
 namespace faults {
 extern const FaultType network_delay, network_loss, network_duplicate, network_corrupt, network_reorder,
@@ -64,16 +60,6 @@ boost::json::object Witness::json() const {
   boost::json::object out{{"service", service}, {"met", met}, {"passed", passed}};
   if (unseen) out["unseen"] = unseen;
   return out;
-}
-
-void Dose::expect(std::string_view name, double wanted, double found, double tolerance) {
-  const bool holds = std::abs(found - wanted) <= tolerance * std::abs(wanted) + 1e-9;
-  verified = holds && (prescribed.empty() || verified);
-  prescribed[name] = wanted;
-  measured[name] = found;
-  ++samples;
-  if (!holds && reason.empty())
-    reason = fmt::format("{} is {:.6g}, and {:.6g} was prescribed", name, found, wanted);
 }
 
 void Dose::doubt(std::string why) {

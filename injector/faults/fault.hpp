@@ -54,15 +54,19 @@ struct Dose {
   bool verified = false;           // the effect was seen
   std::string reason;              // where it is not verified: why, for a person
   std::optional<Witness> witness;
+  // Both sides of one figure: verified as long as each lies within `tolerance` (a share of what was
+  // prescribed) of it; the reason names those that do not.
+  template <class Prescribed, class Measured>
+  void expect(std::string_view name, Prescribed wanted, Measured seen, double tolerance = 0) {
+    expect_number(name, static_cast<double>(wanted), static_cast<double>(seen), tolerance);
+  }
+  // A figure without a counterpart.
+  void note(std::string_view name, boost::json::value figure) { measured[name] = std::move(figure); }
   std::vector<Share> shares;  // a fault that passed most of its target by is not verified
   boost::json::object json() const;
-  // One more figure, on both sides. The dose is verified as long as each of them is within `tolerance` (a
-  // share of what was prescribed); the first that is not gives the reason, unless there is one.
-  void expect(std::string_view name, double prescribed, double measured_value, double tolerance = 0);
-  // One more figure that nothing was prescribed for.
-  void note(std::string_view name, boost::json::value value) { measured[name] = std::move(value); }
-  // Not verified, whatever else was seen.
+  // Not verified, whatever else was seen; the first reason stands.
   void doubt(std::string why);
+  void expect_number(std::string_view name, double wanted, double seen, double tolerance);
 };
 
 // Something worth a line in the record while a fault is in force: {"event": "process.died", "pid": 12, …}.
@@ -146,9 +150,9 @@ struct FaultType {
   std::string_view undo;      // a sentence: how it is undone, or why it cannot be
   std::vector<std::string> examples;  // arguments after `squall inject NAME`
   // Checks and resolves; on errors reports them and returns nullptr. Changes nothing.
-  std::unique_ptr<Fault> (*prepare)(const Value& with, const TargetSpec& on, const Setting&,
-                                    Diagnostics&) = nullptr;
-  std::vector<Capability> (*doctor)() = nullptr;
+  std::function<std::unique_ptr<Fault>(const Value& with, const TargetSpec& on, const Setting&, Diagnostics&)>
+      prepare = nullptr;
+  std::function<std::vector<Capability>()> doctor = nullptr;
 };
 
 // The catalogue, in catalogue.cpp.

@@ -7,10 +7,19 @@
 namespace squall {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> needs{{
-    {"process.kill",
-     "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)"},
+constexpr std::string_view a_process =
+    "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)";
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> needs{{
+    {"process.kill", a_process},
+    {"process.pause", a_process},
+    {"process.keep_dead", a_process},
+    {"process.limit", a_process},
+    {"cpu.throttle", a_process},
+    {"memory.limit", a_process},
     {"disk.throttle", "a disk, or who uses it (on: path, device, or a process)"},
+    {"disk.freeze", "a file system (on: path)"},
+    {"disk.fill", "a file system (on: path)"},
+    {"disk.inodes", "a file system (on: path)"},
     {"network.mtu", "one device (on: interface)"},
     {"network.down", "one device (on: interface)"},
 }};

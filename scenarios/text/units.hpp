@@ -56,6 +56,7 @@ struct Amount {
   enum class Kind { number, share, all } kind = Kind::number;
   std::int64_t number = 1;
   Percent share;
+  static Amount all() { return {.kind = Kind::all, .number = 0, .share = {}}; }
   bool operator==(const Amount&) const = default;
   // How many of `total` this means; a share is rounded up, so that it is never none of some.
   std::int64_t of(std::int64_t total) const;

@@ -211,7 +211,7 @@ TEST_F(HostFaults, a_value_that_somebody_set_meanwhile_is_left_alone) {
   RunFault fault{"cpu.throttle", {{"leave", "20%"}}, {{"pid", child.pid()}}};
   fault.apply();
   write_file(file, "77000", "set it");
-  EXPECT_THAT(fault.undo(), HasSubstr("left alone"));
+  EXPECT_THAT(fault.undo(), HasSubstr("somebody else wrote"));
   EXPECT_THAT(*read_file(file), HasSubstr("77000"));
 }
 

@@ -22,6 +22,13 @@ void AimedDevice::look_again() {
   place.watch.expect(state.link);
 }
 
+void AimedDevice::change(Transaction& host, std::string what, Inverse inverse,
+                         std::function<void()> act) const {
+  Change change{.what = std::move(what), .inverse = std::move(inverse)};
+  change.act = [this, act = std::move(act)] { in_place(act); };
+  host.add(std::move(change));
+}
+
 std::string AimedDevice::to_string() const {
   return place.pid ? fmt::format("{} of {}", state.link.name, place.name) : state.link.name;
 }
@@ -62,6 +69,10 @@ const std::vector<std::string>& device_aims() {
   static const std::vector<std::string> out{"interface", "exe",  "command", "listens_on", "pid",
                                             "pidfile",   "unit", "cgroup",  "container",  "user"};
   return out;
+}
+
+std::string needs_network_admin() {
+  return ::geteuid() == 0 ? "" : "root, or CAP_NET_ADMIN";
 }
 
 std::vector<Capability> device_doctor(std::string measures) {

@@ -4,7 +4,7 @@
 
 #include <sched.h>
 
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/processes/signals.hpp"
 #include "injector/host/processes/worker.hpp"
 #include "injector/system/process.hpp"
@@ -31,32 +31,23 @@ std::vector<std::string> burning(double share, const std::vector<int>& cores) {
   return out;
 }
 
-struct Burn {
-  struct With {
-    Percent share;
-    std::optional<std::int64_t> cores;
-  };
-  static const Object<With>& parameters() {
-    static const auto all = Object<With>{"takes a share of the host's processors"}
-                                .required("share", &With::share, "of the processor time of those cores")
-                                .between(&With::share, Percent{1}, Percent{100})
-                                .optional("cores", &With::cores,
-                                          "how many cores, from the first; all of them where it is not given")
-                                .between(&With::cores, std::int64_t{1}, std::int64_t{1024});
-    return all;
-  }
+struct CpuBurn {
+  Percent share;
+  std::optional<std::int64_t> cores;
+};
+const auto parameters = Object<CpuBurn>{"takes a share of the host's processors"}
+                            .required("share", &CpuBurn::share, "of the processor time of those cores")
+                            .between(&CpuBurn::share, Percent{1}, Percent{100})
+                            .optional("cores", &CpuBurn::cores,
+                                      "how many cores, from the first; all of them where it is not given")
+                            .between(&CpuBurn::cores, std::int64_t{1}, std::int64_t{1024});
 
-  Burn(const With& with, Target& target)
-      : with(with), cores(chosen(with)), worker(burning(with.share.fraction(), cores)) {
-    if (!target.spec().empty())
-      throw Unfit("it takes processor time of the whole host: it is aimed at nothing else");
-  }
-  std::string mechanism() const { return "a process of its own at the highest priority"; }
-  std::vector<std::string> targets() const { return {fmt::format("{} of the host's cores", cores.size())}; }
-  std::vector<std::string> claims() const { return {"processor time of the host"}; }
-  Reach reach() const { return {}; }
-  std::vector<std::string> limits() const {
-    return {"what a hypervisor takes away is not seen; processes of a real-time class come first"};
+struct Burning {
+  Burning(const CpuBurn& with, Target& target)
+      : with(with), cores(chosen(with, target)), worker(burning(with.share.fraction(), cores)) {
+    target.name(fmt::format("{} of the host's cores", cores.size()));
+    target.claim({.resource = "processor time of", .scope = "the host"});
+    target.caveat("what a hypervisor takes away is not seen; processes of a real-time class come first");
   }
 
   void apply(Transaction& host) {
@@ -69,28 +60,28 @@ struct Burn {
     if (!process && worker.pid() > 0) {
       process = read_process(worker.pid());
       began_ns = monotonic_ns();
-      if (process) before = signals::cpu_ms(*process).value_or(0);
+      if (process) before = signals::cpu_ms({*process});
     }
     const auto ms = static_cast<double>(monotonic_ns() - began_ns) / 1e6;
-    const auto used = process ? signals::cpu_ms(*process) : std::nullopt;
-    if (!used || ms < 500) {
+    const auto used = process ? signals::cpu_ms({*process}) : 0;
+    if (!worker.alive() || ms < 500) {
       dose.prescribed = {{"cpu_percent", with.share.value}};
       return dose.doubt(worker.alive() ? "it has only just begun" : "the process that uses them is gone");
     }
-    const auto percent = (*used - before) / ms / static_cast<double>(cores.size()) * 100;
+    const auto percent = (used - before) / ms / static_cast<double>(cores.size()) * 100;
     dose.expect("cpu_percent", with.share.value, std::round(percent * 100) / 100, 2 / with.share.value);
     dose.samples = static_cast<std::uint64_t>(ms / 10);
   }
 
  private:
-  static std::vector<int> chosen(const With& with) {
+  static std::vector<int> chosen(const CpuBurn& with, const Target& target) {
     auto out = usable_cores();
     if (with.cores && static_cast<std::size_t>(*with.cores) > out.size())
-      throw Unfit(fmt::format("this host has {} cores", out.size()));
+      target.refuse("cores", fmt::format("this host has {} cores", out.size()));
     if (with.cores) out.resize(static_cast<std::size_t>(*with.cores));
     return out;
   }
-  With with;
+  CpuBurn with;
   std::vector<int> cores;
   Worker worker;
   std::optional<Process> process;
@@ -101,18 +92,15 @@ struct Burn {
 }  // namespace
 
 extern const FaultType cpu_burn;
-const FaultType cpu_burn = fault<Burn>({
-    .name = "cpu.burn",
-    .sentence = "takes a share of the host's processors, as a neighbour or a runaway job would",
-    .undo = "the process that uses them is ended",
-    .examples = {"share=50% --for 30s", "share=90% cores=1 --for 30s"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{{.mechanism = "a process of its own at the highest priority",
-                                          .possible = true,
-                                          .chosen = true,
-                                          .measures = "what processor time the kernel gave it"}};
-        },
+const FaultType cpu_burn = fault<CpuBurn, Burning>({
+    .info = {.name = "cpu.burn",
+             .sentence = "takes a share of the host's processors, as a neighbour or a runaway job would",
+             .undo = "the process that uses them is ended",
+             .examples = {"share=50% --for 30s", "share=90% cores=1 --for 30s"},
+             .mechanism = "a process of its own at the highest priority",
+             .measures = "what processor time the kernel gave it"},
+    .parameters = &parameters,
+    .does = by_itself<CpuBurn, Burning>(),
 });
 
 }  // namespace squall::faults

@@ -1,8 +1,9 @@
 // cpu.throttle: leaves the cgroup of a service a share of one CPU.
 #include <cmath>
 
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/faults/shape/group_target.hpp"
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/host/cgroups/kernel_file.hpp"
 #include "injector/host/processes/signals.hpp"
 #include "injector/system/process.hpp"
 
@@ -11,26 +12,16 @@ namespace {
 
 constexpr std::int64_t period_us = 100'000;
 
-struct ThrottleCpu {
-  struct With {
-    Percent leave;
-  };
-  static const Object<With>& parameters() {
-    static const auto all =
-        Object<With>{"leaves a service a share of one CPU"}
-            .required("leave", &With::leave, "the share of one CPU that its cgroup may use; 200% is two CPUs")
-            .between(&With::leave, Percent{1}, Percent{100'000});
-    return all;
-  }
+struct CpuThrottle {
+  Percent leave;
+};
+const auto parameters = Object<CpuThrottle>{"leaves a service a share of one CPU"}
+                            .required("leave", &CpuThrottle::leave,
+                                      "the share of one CPU that its cgroup may use; 200% is two CPUs")
+                            .between(&CpuThrottle::leave, Percent{1}, Percent{100'000});
 
-  ThrottleCpu(const With& with, Target& target) : with(with), on(target, "cpu") {}
-  std::string mechanism() const { return on.v2() ? "cpu.max of cgroup v2" : "cpu.cfs_quota_us of cgroup v1"; }
-  std::vector<std::string> targets() const { return on.names(); }
-  std::vector<std::string> claims() const { return on.claims("processor time"); }
-  Reach reach() const { return on.reach(); }
-  std::vector<std::string> limits() const {
-    return {"everybody in the cgroup shares what is left, also those that the target does not select"};
-  }
+struct Throttled {
+  Throttled(const CpuThrottle& with, Target& target) : with(with), on(target, "cpu", "processor time") {}
 
   void apply(Transaction& host) {
     const auto quota =
@@ -38,11 +29,12 @@ struct ThrottleCpu {
     const auto period = std::to_string(period_us);
     on.enable(host);
     for (auto& group : on.groups) {
+      const auto what = fmt::format("leave the cgroup {} {} of a CPU", group.path, to_string(with.leave));
       if (on.v2()) {
-        cgroup::set_value(host, group, "cpu.max", quota + " " + period, quota + " " + period);
+        kernel_file::set(host, group.folder + "/cpu.max", quota + " " + period, what);
       } else {
-        cgroup::set_value(host, group, "cpu.cfs_period_us", period, period);
-        cgroup::set_value(host, group, "cpu.cfs_quota_us", quota, quota);
+        kernel_file::set(host, group.folder + "/cpu.cfs_period_us", period, what + ": its period");
+        kernel_file::set(host, group.folder + "/cpu.cfs_quota_us", quota, what);
       }
     }
     periods_before = on.sum("cpu.stat", "nr_throttled");
@@ -66,37 +58,27 @@ struct ThrottleCpu {
   }
 
  private:
-  double cpu_ms() const {
-    double out = 0;
-    for (auto& process : on.processes)
-      out += signals::cpu_ms(process).value_or(0);
-    return out;
-  }
-  With with;
+  double cpu_ms() const { return signals::cpu_ms(on.processes); }
+  CpuThrottle with;
   GroupTarget on;
   double periods_before = 0, cpu_before = 0;
   std::int64_t began_ns = 0;
 };
 
-std::vector<Capability> doctor() {
-  const auto found = cgroup::hierarchy_with("cpu");
-  return {{.mechanism = "a quota of processor time for a cgroup",
-           .possible = found.has_value(),
-           .chosen = found.has_value(),
-           .missing = found ? "" : found.error(),
-           .measures = "processor time of the processes, and in how many periods their cgroup was stopped"}};
-}
-
 }  // namespace
 
 extern const FaultType cpu_throttle;
-const FaultType cpu_throttle = fault<ThrottleCpu>({
-    .name = "cpu.throttle",
-    .sentence = "leaves a service a share of one CPU",
-    .aims = process_keys(),
-    .undo = "the cgroup has the quota again that it had",
-    .examples = {"leave=20% --on listens_on=6379 --for 30s"},
-    .doctor = doctor,
+const FaultType cpu_throttle = fault<CpuThrottle, Throttled>({
+    .info = {.name = "cpu.throttle",
+             .sentence = "leaves a service a share of one CPU",
+             .aims = process_aims(),
+             .undo = "the cgroup has the quota again that it had",
+             .examples = {"leave=20% --on listens_on=6379 --for 30s"},
+             .mechanism = "a quota of the cgroup (cpu.max, cpu.cfs_quota_us)",
+             .measures = "processor time of the processes, and in how many periods their cgroup was stopped",
+             .missing = [] { return lacks_controller("cpu"); }},
+    .parameters = &parameters,
+    .does = by_itself<CpuThrottle, Throttled>(),
 });
 
 }  // namespace squall::faults

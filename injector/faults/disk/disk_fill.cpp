@@ -5,39 +5,35 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/storage/volume.hpp"
 #include "injector/system/process.hpp"
 
 namespace squall::faults {
 namespace {
 
-struct FillDisk {
-  struct With {
-    std::optional<Size> leave;
-    std::optional<Percent> fill;
-    std::optional<Duration> over;
-  };
-  static const Object<With>& parameters() {
-    static const auto all =
-        Object<With>{"leaves only so much room on a file system"}
-            .optional("leave", &With::leave, "what others than root may still write")
-            .between(&With::leave, Size{0}, Size{std::int64_t{1} << 50})
-            .optional("fill", &With::fill, "or how full it is then")
-            .between(&With::fill, Percent{1}, Percent{100})
-            .optional("over", &With::over, "little by little, as logs do; at once where it is not given")
-            .between(&With::over, Duration{100'000'000}, Duration{86'400'000'000'000})
-            .rule([](const With& with, const Value& value, Diagnostics& diagnostics) {
-              if (with.leave.has_value() == with.fill.has_value())
-                diagnostics.error(value.place, "expected either leave or fill");
-            });
-    return all;
-  }
+struct DiskFill {
+  std::optional<Size> leave;
+  std::optional<Percent> fill;
+  std::optional<Duration> over;
+};
+const auto parameters =
+    Object<DiskFill>{"leaves only so much room on a file system"}
+        .optional("leave", &DiskFill::leave, "what others than root may still write")
+        .between(&DiskFill::leave, Size{0}, Size{std::int64_t{1} << 50})
+        .optional("fill", &DiskFill::fill, "or how full it is then")
+        .between(&DiskFill::fill, Percent{1}, Percent{100})
+        .optional("over", &DiskFill::over, "little by little, as logs do; at once where it is not given")
+        .between(&DiskFill::over, Duration{100'000'000}, Duration{86'400'000'000'000})
+        .rule([](const DiskFill& with, const Value& value, Diagnostics& diagnostics) {
+          if (with.leave.has_value() == with.fill.has_value())
+            diagnostics.error(value.place, "expected either leave or fill");
+        });
 
-  FillDisk(const With& with, Target& target) : with(with), path(target.path()) {
-    if (!std::filesystem::is_directory(path)) throw Unfit(path + " is no folder");
+struct FilledDisk {
+  FilledDisk(const DiskFill& with, Target& target) : with(with), path(target.folder()) {
     if (const auto why = volume::needed_by(path); !why.empty())
-      throw Unfit(fmt::format("the file system of {} is not filled: {}", path, why));
+      target.refuse("", fmt::format("the file system of {} is not {}: {}", path, "filled", why));
     const auto now = look();
     const auto all = now.used + now.available;
     leave = with.leave
@@ -45,14 +41,10 @@ struct FillDisk {
                 : std::max<std::int64_t>(
                       0, all - static_cast<std::int64_t>(with.fill->fraction() * static_cast<double>(all)));
     if (leave >= now.available)
-      throw Unfit(fmt::format("{} bytes are left there already, no more than {}", now.available, leave));
-  }
-  std::string mechanism() const { return "a file without a name (O_TMPFILE, fallocate)"; }
-  std::vector<std::string> targets() const { return {"the file system of " + path}; }
-  std::vector<std::string> claims() const { return {"room on the file system of " + path}; }
-  Reach reach() const { return {}; }
-  std::vector<std::string> limits() const {
-    return {"what is reserved for root stays with root; quotas are not looked at"};
+      target.refuse(with.leave ? "leave" : "fill",
+                    fmt::format("{} bytes are left there already, no more than {}", now.available, leave));
+    target.claim({.resource = "room on the file system of", .scope = path});
+    target.caveat("what is reserved for root stays with root; quotas are not looked at");
   }
 
   void apply(Transaction& host) {
@@ -74,7 +66,7 @@ struct FillDisk {
     host.add(std::move(change));
   }
   void started(Life& life) {
-    if (with.over) life.every(Duration{100'000'000}, [this] { grow(); });
+    if (with.over) life.every(std::chrono::milliseconds{100}, [this] { grow(); });
   }
   void measure(Dose& dose) {
     const auto now = look();
@@ -124,7 +116,7 @@ struct FillDisk {
     }
   }
 
-  With with;
+  DiskFill with;
   std::string path;
   std::int64_t leave = 0, first = 0, size = 0, began_ns = 0;
   Fd file;
@@ -133,21 +125,18 @@ struct FillDisk {
 }  // namespace
 
 extern const FaultType disk_fill;
-const FaultType disk_fill = fault<FillDisk>({
-    .name = "disk.fill",
-    .sentence = "leaves only so much room on a file system",
-    .aims = {"path"},
-    .undo = "the file that takes the room has no name and is gone with its descriptor",
-    .examples = {"leave=1MiB --on path=/srv/data --for 30s", "fill=95% over=1m --on path=/srv/data --for 5m"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{
-              {.mechanism = "a file without a name (O_TMPFILE, fallocate)",
-               .possible = true,
-               .chosen = true,
-               .note = "no file system that holds our own journal, or an image of a loop device",
-               .measures = "the room that is left for others than root (statvfs(3))"}};
-        },
+const FaultType disk_fill = fault<DiskFill, FilledDisk>({
+    .info = {.name = "disk.fill",
+             .sentence = "leaves only so much room on a file system",
+             .aims = {"path"},
+             .undo = "the file that takes the room has no name and is gone with its descriptor",
+             .examples = {"leave=1MiB --on path=/srv/data --for 30s",
+                          "fill=95% over=1m --on path=/srv/data --for 5m"},
+             .mechanism = "a file without a name (O_TMPFILE, fallocate)",
+             .measures = "the room that is left for others than root (statvfs(3))"},
+    .parameters = &parameters,
+    .does = by_itself<DiskFill, FilledDisk>(),
+    .started = [](FilledDisk& fault, Life& life) { fault.started(life); },
 });
 
 }  // namespace squall::faults

@@ -1,5 +1,5 @@
 // disk.freeze: the file system hangs for whoever writes, and the host goes on answering.
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/processes/worker.hpp"
 #include "injector/host/storage/block.hpp"
 #include "injector/host/storage/volume.hpp"
@@ -8,30 +8,21 @@
 namespace squall::faults {
 namespace {
 
-struct Freeze {
-  struct With {};
-  static const Object<With>& parameters() {
-    static const Object<With> none{"hangs a file system"};
-    return none;
-  }
+struct DiskFreeze {};
+const Object<DiskFreeze> parameters{"hangs a file system"};
 
-  Freeze(const With&, Target& target) : path(target.path()), witness({"touch", path}) {
-    if (!std::filesystem::is_directory(path)) throw Unfit(path + " is no folder");
+struct Frozen {
+  Frozen(const DiskFreeze&, Target& target) : path(target.folder()), witness({"touch", path}) {
     if (const auto why = volume::needed_by(path); !why.empty())
-      throw Unfit(fmt::format("the file system of {} is not hung: {}", path, why));
+      target.refuse("", fmt::format("the file system of {} is not {}: {}", path, "hung", why));
     const auto below = block::devices_below(path);
-    if (!below) throw Unfit(below.error());
+    if (!below) target.refuse("", below.error());
     for (auto& device : below->devices)
-      disks.push_back(block::whole_disk(device).id());
-  }
-  std::string mechanism() const { return "FIFREEZE"; }
-  std::vector<std::string> targets() const { return {"the file system of " + path}; }
-  std::vector<std::string> claims() const { return {"writing to the file system of " + path}; }
-  Reach reach() const { return {.processes = {}, .cgroups = {}, .devices = {}, .disks = disks}; }
-  std::vector<std::string> limits() const {
-    return {
+      target.reach().disks.push_back(block::whole_disk(device).id());
+    target.claim({.resource = "writing to the file system of", .scope = path});
+    target.caveat(
         "what is read goes on, and what is written stays in memory until somebody flushes it or needs a "
-        "page"};
+        "page");
   }
 
   void apply(Transaction& host) {
@@ -73,7 +64,6 @@ struct Freeze {
  private:
   std::string path;
   Worker witness;
-  std::vector<std::string> disks;
   std::size_t writes = 0;
   std::int64_t frozen_ns = 0, last_ns = 0;
 };
@@ -81,21 +71,17 @@ struct Freeze {
 }  // namespace
 
 extern const FaultType disk_freeze;
-const FaultType disk_freeze = fault<Freeze>({
-    .name = "disk.freeze",
-    .sentence = "hangs a file system for whoever writes, while the host goes on answering",
-    .aims = {"path"},
-    .undo = "the file system is thawed, by the guardian where the injector is dead; writes that waited go on",
-    .examples = {"--on path=/srv/data --for 20s"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{
-              {.mechanism = "FIFREEZE",
-               .possible = true,
-               .chosen = true,
-               .note = "file systems on a device (ext4, xfs, btrfs); none that holds our own journal",
-               .measures = "whether a process of its own gets a write done there"}};
-        },
+const FaultType disk_freeze = fault<DiskFreeze, Frozen>({
+    .info = {.name = "disk.freeze",
+             .sentence = "hangs a file system for whoever writes, while the host goes on answering",
+             .aims = {"path"},
+             .undo = "the file system is thawed, by the guardian where the injector is dead; writes that "
+                     "waited go on",
+             .examples = {"--on path=/srv/data --for 20s"},
+             .mechanism = "FIFREEZE",
+             .measures = "whether a process of its own gets a write done there"},
+    .parameters = &parameters,
+    .does = by_itself<DiskFreeze, Frozen>(),
 });
 
 }  // namespace squall::faults

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/storage/volume.hpp"
 #include "injector/system/descriptor_limit.hpp"
 #include "injector/system/process.hpp"
@@ -15,31 +15,25 @@ namespace {
 
 constexpr std::int64_t most = 200'000;
 
-struct TakeInodes {
-  struct With {
-    std::int64_t leave = 0;
-  };
-  static const Object<With>& parameters() {
-    static const auto all = Object<With>{"leaves a file system no room for new files"}
-                                .optional("leave", &With::leave, "how many files can still be made", "0")
-                                .between(&With::leave, std::int64_t{0}, std::int64_t{1} << 40);
-    return all;
-  }
+struct DiskInodes {
+  std::int64_t leave = 0;
+};
+const auto parameters = Object<DiskInodes>{"leaves a file system no room for new files"}
+                            .optional("leave", &DiskInodes::leave, "how many files can still be made", "0")
+                            .between(&DiskInodes::leave, std::int64_t{0}, std::int64_t{1} << 40);
 
-  TakeInodes(const With& with, Target& target) : with(with), path(target.path()) {
-    if (!std::filesystem::is_directory(path)) throw Unfit(path + " is no folder");
+struct TakenInodes {
+  TakenInodes(const DiskInodes& with, Target& target) : with(with), path(target.folder()) {
     if (const auto why = volume::needed_by(path); !why.empty())
-      throw Unfit(fmt::format("the file system of {} is not filled: {}", path, why));
+      target.refuse("", fmt::format("the file system of {} is not {}: {}", path, "filled", why));
     const auto more = free_inodes() - with.leave;
-    if (more <= 0) throw Unfit(fmt::format("only {} files can be made there as it is", free_inodes()));
+    if (more <= 0)
+      target.refuse("leave", fmt::format("only {} files can be made there as it is", free_inodes()));
     if (more > most)
-      throw Unfit(fmt::format("{} files can be made there, and an injector holds {} open at most",
-                              free_inodes(), most));
+      target.refuse("leave", fmt::format("{} files can be made there, and an injector holds {} open at most",
+                                         free_inodes(), most));
+    target.claim({.resource = "room on the file system of", .scope = path});
   }
-  std::string mechanism() const { return "files without a name (O_TMPFILE)"; }
-  std::vector<std::string> targets() const { return {"the file system of " + path}; }
-  std::vector<std::string> claims() const { return {"room on the file system of " + path}; }
-  Reach reach() const { return {}; }
 
   void apply(Transaction& host) {
     Change change;
@@ -73,7 +67,7 @@ struct TakeInodes {
       files.push_back(std::move(file));
     }
   }
-  With with;
+  DiskInodes with;
   std::string path;
   std::vector<Fd> files;
 };
@@ -81,20 +75,16 @@ struct TakeInodes {
 }  // namespace
 
 extern const FaultType disk_inodes;
-const FaultType disk_inodes = fault<TakeInodes>({
-    .name = "disk.inodes",
-    .sentence = "no new file can be made on a file system, though it has room",
-    .aims = {"path"},
-    .undo = "the files that take the inodes have no names and are gone with their descriptors",
-    .examples = {"--on path=/srv/data --for 30s"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{{.mechanism = "files without a name (O_TMPFILE)",
-                                          .possible = true,
-                                          .chosen = true,
-                                          .note = "file systems with a fixed number of files, such as ext4",
-                                          .measures = "how many files can still be made (statvfs(3))"}};
-        },
+const FaultType disk_inodes = fault<DiskInodes, TakenInodes>({
+    .info = {.name = "disk.inodes",
+             .sentence = "no new file can be made on a file system, though it has room",
+             .aims = {"path"},
+             .undo = "the files that take the inodes have no names and are gone with their descriptors",
+             .examples = {"--on path=/srv/data --for 30s"},
+             .mechanism = "files without a name (O_TMPFILE)",
+             .measures = "how many files can still be made (statvfs(3))"},
+    .parameters = &parameters,
+    .does = by_itself<DiskInodes, TakenInodes>(),
 });
 
 }  // namespace squall::faults

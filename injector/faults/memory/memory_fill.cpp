@@ -1,7 +1,7 @@
 // memory.fill: occupies memory, at once or like a leak.
 #include <sstream>
 
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/processes/worker.hpp"
 #include "injector/system/process.hpp"
 #include "injector/system/read_file.hpp"
@@ -17,49 +17,43 @@ std::int64_t kib_of(const std::string& file, const std::string& key) {
   return 0;
 }
 
-struct Fill {
-  struct With {
-    std::optional<Size> amount;
-    std::optional<Percent> share;
-    std::optional<Rate> rate;
-    bool killable = false;
-  };
-  static const Object<With>& parameters() {
-    static const auto all =
-        Object<With>{"occupies memory"}
-            .optional("amount", &With::amount, "how much")
-            .between(&With::amount, Size{1 << 20}, Size{std::int64_t{1} << 46})
-            .optional("share", &With::share, "or a share of the host's memory")
-            .between(&With::share, Percent{0.1}, Percent{95})
-            .optional("rate", &With::rate, "so fast, like a leak; all at once where it is not given")
-            .between(&With::rate, Rate{4096}, Rate{std::int64_t{1} << 40})
-            .optional("killable", &With::killable,
-                      "offered first to the kernel when memory runs out; otherwise kept from being killed",
-                      "false")
-            .rule([](const With& with, const Value& value, Diagnostics& diagnostics) {
-              if (with.amount.has_value() == with.share.has_value())
-                diagnostics.error(value.place, "expected either amount or share");
-            });
-    return all;
-  }
+struct MemoryFill {
+  std::optional<Size> amount;
+  std::optional<Percent> share;
+  std::optional<Rate> rate;
+  bool killable = false;
+};
+const auto parameters =
+    Object<MemoryFill>{"occupies memory"}
+        .optional("amount", &MemoryFill::amount, "how much")
+        .between(&MemoryFill::amount, Size{1 << 20}, Size{std::int64_t{1} << 46})
+        .optional("share", &MemoryFill::share, "or a share of the host's memory")
+        .between(&MemoryFill::share, Percent{0.1}, Percent{95})
+        .optional("rate", &MemoryFill::rate, "so fast, like a leak; all at once where it is not given")
+        .between(&MemoryFill::rate, Rate{4096}, Rate{std::int64_t{1} << 40})
+        .optional("killable", &MemoryFill::killable,
+                  "offered first to the kernel when memory runs out; otherwise kept from being killed",
+                  "false")
+        .rule([](const MemoryFill& with, const Value& value, Diagnostics& diagnostics) {
+          if (with.amount.has_value() == with.share.has_value())
+            diagnostics.error(value.place, "expected either amount or share");
+        });
 
-  Fill(const With& with, Target& target)
+struct Filled {
+  Filled(const MemoryFill& with, Target& target)
       : with(with),
         bytes(wanted(with)),
         worker({"hold", std::to_string(bytes), std::to_string(with.rate ? with.rate->bytes_per_second : 0),
                 with.killable ? "1000" : "-1000"}) {
-    if (!target.spec().empty()) throw Unfit("it takes memory of the whole host: it is aimed at nothing else");
     const auto available = kib_of("/proc/meminfo", "MemAvailable") * 1024;
     if (!with.killable && bytes > available)
-      throw Unfit(
-          fmt::format("{} bytes are asked for and {} are available: others would be killed for it; "
-                      "killable=true offers it first",
-                      bytes, available));
+      target.refuse(with.amount ? "amount" : "share",
+                    fmt::format("{} bytes are asked for and {} are available: others would be killed for it; "
+                                "killable=true offers it first",
+                                bytes, available));
+    target.name(fmt::format("{} bytes of the host's memory", bytes));
+    target.claim({.resource = "memory of", .scope = "the host"});
   }
-  std::string mechanism() const { return "a process of its own, resident"; }
-  std::vector<std::string> targets() const { return {fmt::format("{} bytes of the host's memory", bytes)}; }
-  std::vector<std::string> claims() const { return {"memory of the host"}; }
-  Reach reach() const { return {}; }
 
   void apply(Transaction& host) {
     start_worker(host, worker, fmt::format("start a process that holds {} bytes", bytes));
@@ -85,12 +79,12 @@ struct Fill {
   }
 
  private:
-  static std::int64_t wanted(const With& with) {
+  static std::int64_t wanted(const MemoryFill& with) {
     if (with.amount) return with.amount->bytes;
     return static_cast<std::int64_t>(with.share->fraction() * 1024 *
                                      static_cast<double>(kib_of("/proc/meminfo", "MemTotal")));
   }
-  With with;
+  MemoryFill with;
   std::int64_t bytes;
   Worker worker;
   std::int64_t began_ns = 0;
@@ -99,19 +93,17 @@ struct Fill {
 }  // namespace
 
 extern const FaultType memory_fill;
-const FaultType memory_fill = fault<Fill>({
-    .name = "memory.fill",
-    .sentence = "occupies memory, at once or at a rate, like a leak",
-    .undo = "the process that holds it is ended; pages that others lost to swap or to disk come back when "
-            "they are used",
-    .examples = {"amount=64MiB --for 10s", "share=1% rate=10MiB/s --for 30s"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{{.mechanism = "a process of its own, resident",
-                                          .possible = true,
-                                          .chosen = true,
-                                          .measures = "what the kernel counts as its memory"}};
-        },
+const FaultType memory_fill = fault<MemoryFill, Filled>({
+    .info = {.name = "memory.fill",
+             .sentence = "occupies memory, at once or at a rate, like a leak",
+             .undo = "the process that holds it is ended; pages that others lost to swap or to disk come "
+                     "back when they "
+                     "are used",
+             .examples = {"amount=64MiB --for 10s", "share=1% rate=10MiB/s --for 30s"},
+             .mechanism = "a process of its own, resident",
+             .measures = "what the kernel counts as its memory"},
+    .parameters = &parameters,
+    .does = by_itself<MemoryFill, Filled>(),
 });
 
 }  // namespace squall::faults

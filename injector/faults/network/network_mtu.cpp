@@ -1,178 +1,111 @@
 // network.mtu: a device carries smaller packets.
-#include <unistd.h>
-
 #include <fmt/format.h>
 
 #include "injector/faults/aim/network_device.hpp"
-#include "injector/faults/aim/network_packets.hpp"
-#include "injector/faults/fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/packets/device_probe.hpp"
 
-namespace squall {
+namespace squall::faults {
+namespace {
 
-namespace faults {
+constexpr std::uint32_t ipv6_needs = 1280, largest_ipv4 = 65'535;
 
 struct NetworkMtu {
   std::uint32_t mtu = 0;
 };
+const auto parameters =
+    Object<NetworkMtu>{"a device carries smaller packets"}
+        .required("mtu", &NetworkMtu::mtu,
+                  "bytes of the largest packet, fewer than now; with IPv6 on the device at least 1280, below "
+                  "which the kernel takes IPv6 away from it (RFC 8200, 5)")
+        .between(&NetworkMtu::mtu, 68U, 65'536U);
 
-}  // namespace faults
-
-template <>
-struct Describe<faults::NetworkMtu> {
-  static const Object<faults::NetworkMtu>& object() {
-    using faults::NetworkMtu;
-    static const auto schema =
-        Object<NetworkMtu>{"a device carries smaller packets"}
-            .required("mtu", &NetworkMtu::mtu,
-                      "bytes of the largest packet, fewer than now; with IPv6 on the device at least 1280, "
-                      "below which the kernel takes IPv6 away from it (RFC 8200, 5)")
-            .between(&NetworkMtu::mtu, 68U, 65'536U);
-    return schema;
-  }
+struct Smaller {
+  std::uint32_t mtu = 0;
+  AimedDevice device;
+  std::uint32_t largest = 0;  // as it was seen last
+  std::uint64_t looks = 0;
 };
 
-namespace faults {
-namespace {
-
-constexpr std::uint32_t ipv6_needs = 1280;
-constexpr std::uint32_t largest_ipv4 = 65'535;
-
-class Mtu : public Fault {
- public:
-  Mtu(const NetworkMtu& with, AimedDevice device) : with_(with), device_(std::move(device)) {}
-
-  std::string mechanism() const override { return std::string(device_mechanism); }
-  std::vector<std::string> targets() const override {
-    std::vector<std::string> out{
-        fmt::format("{}, whose MTU is {}", device_.to_string(), device_.state.link.mtu)};
-    for (auto& upper : device_.state.uppers)
-      if (upper.shrinks && upper.link.mtu > with_.mtu)
-        out.push_back(fmt::format("{}, which stands on it and has {}", upper.link.name, upper.link.mtu));
-    return out;
-  }
-  Reach reach() const override { return device_.place.reach({device_.state.link.index}); }
-  std::vector<std::string> claims() const override {
-    return {fmt::format("the MTU of the device {} of {}", device_.state.link.name,
-                        device_.place.network_namespace)};
-  }
-  std::vector<std::string> limits() const override {
-    return {
-        "whether larger packets arrived is not measured: what they do depends on the other side and the way "
-        "there"};
-  }
-
-  void apply(Transaction& transaction) override {
-    device_.look_again();
-    Change change;
-    change.what = fmt::format("set the MTU of {} to {}", device_.to_string(), with_.mtu);
-    change.inverse =
-        links::mtu_again(device_.state, with_.mtu, device_.place.network_namespace, device_.hint());
-    change.act = [this] { device_.in_place([&] { links::set_mtu(device_.state.link.index, with_.mtu); }); };
-    transaction.add(std::move(change));
-  }
-
-  void stopping() override {
-    look();
-    stopped_ = true;
-  }
-
-  Dose measure() override {
-    look();
-    Dose out;
-    out.prescribed = {{"mtu", with_.mtu}};
-    out.measured = {{"mtu", largest_}};
-    out.samples = looks_;
-    out.verified = largest_ == std::min(with_.mtu, largest_ipv4);
-    if (!out.verified)
-      out.reason = largest_ ? "somebody else changed it" : "no packet can leave by it at all";
-    return device_.place.watch.in_view(std::move(out));
-  }
-
-  std::vector<FaultEvent> events() override { return device_.place.watch.events(); }
-
- private:
-  void look() {
-    if (stopped_ || !device_.place.watch.device_gone().empty()) return;
-    largest_ = 0;
-    device_.in_place([&] { largest_ = links::largest_packet_by(device_.state.link, with_.mtu); });
-    ++looks_;
-  }
-
-  NetworkMtu with_;
-  AimedDevice device_;
-  std::uint32_t largest_ = 0;
-  std::uint64_t looks_ = 0;
-  bool stopped_ = false;
-};
-
-// The name of a device that would lose IPv6; "" where none would.
-std::string loses_ipv6(const links::InterfaceState& state, std::uint32_t mtu) {
-  if (mtu >= ipv6_needs) return "";
-  if (state.tables.with_ipv6.contains(state.link.index)) return state.link.name;
+void refuse_what_shrinks_with_it(const Smaller& fault, const Target& target) {
+  const auto& state = fault.device.state;
+  const auto& link = state.link;
+  const auto refuse_loss = [&](const links::Link& of) {
+    if (fault.mtu < ipv6_needs && state.tables.with_ipv6.contains(of.index))
+      target.refuse("mtu", fmt::format("{} has IPv6 addresses, which the kernel takes away, with all "
+                                       "settings of IPv6 on it, below an MTU of {}{}",
+                                       of.name, ipv6_needs,
+                                       of.index == link.index
+                                           ? ""
+                                           : fmt::format(", and it gets no larger one than {}", link.name)));
+  };
+  refuse_loss(link);
   for (auto& upper : state.uppers)
-    if (upper.shrinks && upper.link.mtu > mtu && state.tables.with_ipv6.contains(upper.link.index))
-      return upper.link.name;
-  return "";
+    if (upper.shrinks && upper.link.mtu > fault.mtu) refuse_loss(upper.link);
+  for (auto& upper : fault.device.uppers_elsewhere)
+    if (links::shrinks_with_lower(upper.link) && upper.link.mtu > fault.mtu)
+      target.refuse("", fmt::format("{} in the network namespace {} stands on {}: its MTU would be made "
+                                    "smaller as well, and is not ours to bring back",
+                                    upper.link.name, upper.network_namespace, link.name));
 }
 
-std::unique_ptr<Fault> prepare(const Value& value, const TargetSpec& on, const Setting& setting,
-                               Diagnostics& diagnostics) {
-  NetworkMtu with;
-  if (!Codec<NetworkMtu>::decode(value, with, diagnostics)) return nullptr;
-  auto device = find_device(on, setting, diagnostics);
-  if (!device) return nullptr;
-  if (const auto now = device->state.link.mtu; with.mtu >= now) {
-    diagnostics.error(
-        place_of(value, "mtu"),
-        fmt::format("{} has an MTU of {} already: {} is no smaller, and would keep no packet back",
-                    device->state.link.name, now, with.mtu));
-    return nullptr;
-  }
-  if (const auto name = loses_ipv6(device->state, with.mtu); !name.empty()) {
-    diagnostics.error(
-        place_of(value, "mtu"),
-        fmt::format("{} has IPv6 addresses, which the kernel takes away, with all settings of IPv6 on it, "
-                    "below an MTU of {}{}",
-                    name, ipv6_needs,
-                    name == device->state.link.name
-                        ? ""
-                        : fmt::format(", and it gets no larger one than {}", device->state.link.name)));
-    return nullptr;
-  }
-  for (auto& upper : device->uppers_elsewhere)
-    if (links::shrinks_with_lower(upper.link) && upper.link.mtu > with.mtu) {
-      diagnostics.error({}, fmt::format("{} in the network namespace {} stands on {}: its MTU would be made "
-                                        "smaller as well, and is not ours to bring back",
-                                        upper.link.name, upper.network_namespace, device->state.link.name));
-      return nullptr;
-    }
-  return std::make_unique<Mtu>(with, std::move(*device));
+Smaller prepare(const NetworkMtu& with, Target& target) {
+  Smaller fault{with.mtu, target.device()};
+  const auto& [link, uppers] = std::tie(fault.device.state.link, fault.device.state.uppers);
+  if (with.mtu >= link.mtu)
+    target.refuse("mtu",
+                  fmt::format("{} has an MTU of {} already: {} is no smaller, and would keep no packet back",
+                              link.name, link.mtu, with.mtu));
+  refuse_what_shrinks_with_it(fault, target);
+  target.name(fmt::format("{}, whose MTU is {}", fault.device.to_string(), link.mtu));
+  for (auto& upper : uppers)
+    if (upper.shrinks && upper.link.mtu > with.mtu)
+      target.name(fmt::format("{}, which stands on it and has {}", upper.link.name, upper.link.mtu));
+  target.claim({.resource = "the MTU of the device",
+                .scope = fmt::format("{} of {}", link.name, fault.device.place.network_namespace)});
+  target.caveat(
+      "whether larger packets arrived is not measured: what they do depends on the other side and the way "
+      "there");
+  return fault;
 }
 
-std::vector<Capability> doctor() {
-  return device_doctor(
-      "the largest packet of our own that the kernel lets out by the device, without one being sent; not "
-      "what larger ones of others meet, nor what arrives");
+void apply(Smaller& fault, Transaction& host) {
+  fault.device.look_again();
+  auto& device = fault.device;
+  device.change(host, fmt::format("set the MTU of {} to {}", device.to_string(), fault.mtu),
+                links::mtu_again(device.state, fault.mtu, device.place.network_namespace, device.hint()),
+                [&] { links::set_mtu(device.state.link.index, fault.mtu); });
+}
+
+void measure(Smaller& fault, Dose& dose) {
+  if (fault.device.place.watch.device_gone().empty()) {
+    fault.device.in_place(
+        [&] { fault.largest = links::largest_packet_by(fault.device.state.link, fault.mtu); });
+    ++fault.looks;
+  }
+  dose.expect("mtu", fault.mtu, fault.largest == largest_ipv4 ? fault.mtu : fault.largest);
+  dose.samples = fault.looks;
+  dose = fault.device.place.watch.in_view(std::move(dose));
 }
 
 }  // namespace
 
 extern const FaultType network_mtu;
-const FaultType network_mtu{
-    .name = "network.mtu",
-    .sentence = "lets a network device carry smaller packets only, as a wrong tunnel or switch would",
-    .parameters = &Describe<NetworkMtu>::object(),
-    .aims = device_aims(),
-    .lasting = true,
-    .ramps = false,
-    .undo =
-        "the MTU of the device, and of those that stand on it, is set to what it was, unless somebody "
-        "changed it meanwhile",
-    .examples = {"mtu=1300 --on interface=eth1 --for 1m"},
-    .prepare = prepare,
-    .doctor = doctor,
-};
+const FaultType network_mtu = fault<NetworkMtu, Smaller>({
+    .info = {.name = "network.mtu",
+             .sentence =
+                 "lets a network device carry smaller packets only, as a wrong tunnel or switch would",
+             .aims = device_aims(),
+             .undo = "the MTU of the device, and of those that stand on it, is set to what it was, unless "
+                     "somebody changed it meanwhile",
+             .examples = {"mtu=1300 --on interface=eth1 --for 1m"},
+             .mechanism = device_mechanism,
+             .measures = "the largest packet of our own that the kernel lets out by the device, without one "
+                         "being sent; not what larger ones of others meet, nor what arrives",
+             .missing = needs_network_admin},
+    .parameters = &parameters,
+    .does = {prepare, apply, measure},
+    .events = [](Smaller& fault) { return fault.device.place.watch.events(); },
+});
 
-}  // namespace faults
-}  // namespace squall
+}  // namespace squall::faults

@@ -3,32 +3,26 @@
 #include <set>
 
 #include "injector/faults/process/killed_units.hpp"
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/system/process.hpp"
 #include "injector/system/process_events.hpp"
 
 namespace squall::faults {
 namespace {
 
-constexpr Duration look_every{20'000'000}, look_anyway{500'000'000};
+constexpr Duration look_every{20'000'000};
+constexpr std::int64_t look_anyway_ns = 500'000'000;
 
-struct KeepDead {
-  struct With {};
-  static const Object<With>& parameters() {
-    static const Object<With> none{"kills processes, and whatever comes in their place"};
-    return none;
-  }
+struct ProcessKeepDead {};
+const Object<ProcessKeepDead> parameters{"kills processes, and whatever comes in their place"};
 
-  KeepDead(const With&, Target& target) : target(target), first(target.processes()), units(units_of(first)) {}
-  std::string mechanism() const { return "pidfd_send_signal, as soon as the kernel tells of a new process"; }
-  std::vector<std::string> targets() const { return names_of(first); }
-  std::vector<std::string> claims() const { return claims_on(first); }
-  Reach reach() const { return {.processes = first, .cgroups = {}, .devices = {}, .disks = {}}; }
-  std::vector<std::string> limits() const {
-    std::vector<std::string> out{"whoever comes instead lives for some 20 ms before it is killed"};
+struct KeptDead {
+  KeptDead(const ProcessKeepDead&, Target& target)
+      : target(target), first(target.processes()), units(units_of(first)) {
+    target.claim("process", first);
+    target.caveat("whoever comes instead lives for some 20 ms before it is killed");
     for (auto& unit : units)
-      if (auto text = used_up(unit, look_every); !text.empty()) out.push_back(std::move(text));
-    return out;
+      if (auto text = used_up(unit, look_every); !text.empty()) target.caveat(std::move(text));
   }
 
   void apply(Transaction& host) {
@@ -52,25 +46,25 @@ struct KeepDead {
       } catch (const std::exception&) {
         // Only root of the first pid namespace hears of them: then they are looked for each time.
       }
-    life.every(look_every, [this, &life] {
+    life.at_end([this] { arrivals.reset(); });
+    life.every(look_every.chrono(), [this, &life] {
       const auto now = monotonic_ns();
-      if (arrivals && !news && now - looked_ns < look_anyway.ns) return;
+      if (arrivals && !news && now - looked_ns < look_anyway_ns) return;
       looked_ns = now;
       news = false;
-      for (auto& process : target.again()) {
+      for (auto& process : now_there()) {
         if (!struck.emplace(process.pid, process.start_ticks).second) continue;
         strike(process);
         const auto age_ms = static_cast<double>(boottime_ns() - boot_ns_of(process.start_ticks)) / 1e6;
         longest_ms = std::max(longest_ms, age_ms);
         ++again;
-        if (again <= 100) life.tell("process.killed_again", {{"pid", process.pid}, {"lived_ms", age_ms}});
+        if (again <= 100) life.say("process.killed_again", {{"pid", process.pid}, {"lived_ms", age_ms}});
       }
     });
   }
-  void stopping() { arrivals.reset(); }
   void measure(Dose& dose) {
     std::size_t alive = 0;
-    for (auto& process : target.again())
+    for (auto& process : now_there())
       // One that is younger than a look is not ours yet.
       alive += boottime_ns() - boot_ns_of(process.start_ticks) > 1'000'000'000;
     dose.expect("processes_alive", 0, static_cast<double>(alive));
@@ -80,6 +74,10 @@ struct KeepDead {
   }
 
  private:
+  std::vector<Process> now_there() const {
+    auto selected = target.again();
+    return selected ? std::move(selected->processes) : std::vector<Process>{};
+  }
   void strike(const Process& process) {
     struck.emplace(process.pid, process.start_ticks);
     if (const auto pidfd = open_process(process.pid, process.start_ticks)) signal_process(pidfd, SIGKILL);
@@ -99,22 +97,19 @@ struct KeepDead {
 }  // namespace
 
 extern const FaultType process_keep_dead;
-const FaultType process_keep_dead = fault<KeepDead>({
-    .name = "process.keep_dead",
-    .sentence = "kills a service, and whatever comes in its place, until the end",
-    .aims = process_keys(),
-    .undo = "nothing is killed any more; whether the service comes back is for whoever supervises it, and "
-            "what the "
-            "drill tells",
-    .examples = {"--on listens_on=6379 --for 30s"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{
-              {.mechanism = "pidfd_send_signal, as soon as the kernel tells of a new process",
-               .possible = true,
-               .chosen = true,
-               .measures = "whether any such process is alive, and how long each one lived"}};
-        },
+const FaultType process_keep_dead = fault<ProcessKeepDead, KeptDead>({
+    .info = {.name = "process.keep_dead",
+             .sentence = "kills a service, and whatever comes in its place, until the end",
+             .aims = process_aims(),
+             .undo = "nothing is killed any more; whether the service comes back is for whoever supervises "
+                     "it, and what "
+                     "the drill tells",
+             .examples = {"--on listens_on=6379 --for 30s"},
+             .mechanism = "pidfd_send_signal, as soon as the kernel tells of a new process",
+             .measures = "whether any such process is alive, and how long each one lived"},
+    .parameters = &parameters,
+    .does = by_itself<ProcessKeepDead, KeptDead>(),
+    .started = [](KeptDead& fault, Life& life) { fault.started(life); },
 });
 
 }  // namespace squall::faults

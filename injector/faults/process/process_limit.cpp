@@ -1,5 +1,5 @@
 // process.limit: running processes may have fewer descriptors, or start fewer processes, than before.
-#include "injector/faults/shape/value_fault.hpp"
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/processes/limits.hpp"
 #include "injector/system/open_files.hpp"
 #include "injector/system/read_file.hpp"
@@ -13,47 +13,34 @@ std::size_t open_descriptors(const Process& process) {
   return entries(fmt::format("/proc/{}/fd", process.pid)).size();
 }
 
-struct LimitProcess {
-  struct With {
-    std::optional<std::uint64_t> files, processes;
-  };
-  static const Object<With>& parameters() {
-    static const auto all =
-        Object<With>{"lowers limits of running processes"}
-            .optional("files", &With::files,
-                      "the most open files (descriptors) each may have; those open stay open")
-            .between(&With::files, std::uint64_t{1}, std::uint64_t{1} << 30)
-            .optional("processes", &With::processes,
-                      "the most processes and threads of its user with which it may start another; root is "
-                      "not limited")
-            .between(&With::processes, std::uint64_t{1}, std::uint64_t{1} << 22)
-            .rule([](const With& with, const Value& value, Diagnostics& diagnostics) {
-              if (!with.files && !with.processes)
-                diagnostics.error(value.place, "expected files or processes");
-            });
-    return all;
-  }
+struct ProcessLimit {
+  std::optional<std::uint64_t> files, processes;
+};
+const auto parameters =
+    Object<ProcessLimit>{"lowers limits of running processes"}
+        .optional("files", &ProcessLimit::files,
+                  "the most open files (descriptors) each may have; those open stay open")
+        .between(&ProcessLimit::files, std::uint64_t{1}, std::uint64_t{1} << 30)
+        .optional(
+            "processes", &ProcessLimit::processes,
+            "the most processes and threads of its user with which it may start another; root is not limited")
+        .between(&ProcessLimit::processes, std::uint64_t{1}, std::uint64_t{1} << 22)
+        .rule([](const ProcessLimit& with, const Value& value, Diagnostics& diagnostics) {
+          if (!with.files && !with.processes) diagnostics.error(value.place, "expected files or processes");
+        });
 
-  LimitProcess(const With& with, Target& target) : with(with), processes(target.processes()) {
+struct Lowered {
+  Lowered(const ProcessLimit& with, Target& target) : with(with), processes(target.processes()) {
     for (auto& process : processes)
       for (auto& [resource, to] : asked())
         if (const auto now = limits::read(process, resource); now && now->rlim_cur <= to)
-          throw Unfit(fmt::format("{} may have {} {} already, no more than {}", process.to_string(),
-                                  now->rlim_cur, resource.name, to));
-  }
-  std::string mechanism() const { return "prlimit, soft limits"; }
-  std::vector<std::string> targets() const { return names_of(processes); }
-  std::vector<std::string> claims() const {
-    std::vector<std::string> out;
-    for (auto& process : processes)
-      out.push_back("limits of " + process.to_string());
-    return out;
-  }
-  Reach reach() const { return {.processes = processes, .cgroups = {}, .devices = {}, .disks = {}}; }
-  std::vector<std::string> limits() const {
-    return {
+          target.refuse("", fmt::format("{} may have {} {} already, no more than {}", process.to_string(),
+                                        now->rlim_cur, resource.name, to));
+    target.claim("limits of", processes);
+    target.caveat(
         "holds for these processes; children that they start meanwhile inherit it and keep it after the end, "
-        "and what they started before has its own"};
+        "and "
+        "what they started before has its own");
   }
 
   void apply(Transaction& host) {
@@ -92,7 +79,7 @@ struct LimitProcess {
     if (with.processes) out.emplace_back(processes_of_user, *with.processes);
     return out;
   }
-  With with;
+  ProcessLimit with;
   std::vector<Process> processes;
   bool ever_met = false;
 };
@@ -100,20 +87,16 @@ struct LimitProcess {
 }  // namespace
 
 extern const FaultType process_limit;
-const FaultType process_limit = fault<LimitProcess>({
-    .name = "process.limit",
-    .sentence = "lowers limits of running processes: open files, processes",
-    .aims = process_keys(),
-    .undo = "each process that is still there has its own limit again",
-    .examples = {"files=64 --on listens_on=6379 --for 30s"},
-    .doctor =
-        [] {
-          return std::vector<Capability>{
-              {.mechanism = "prlimit, soft limits",
-               .possible = true,
-               .chosen = true,
-               .measures = "the limits as the kernel has them, and how many files are open"}};
-        },
+const FaultType process_limit = fault<ProcessLimit, Lowered>({
+    .info = {.name = "process.limit",
+             .sentence = "lowers limits of running processes: open files, processes",
+             .aims = process_aims(),
+             .undo = "each process that is still there has its own limit again",
+             .examples = {"files=64 --on listens_on=6379 --for 30s"},
+             .mechanism = "prlimit, soft limits",
+             .measures = "the limits as the kernel has them, and how many files are open"},
+    .parameters = &parameters,
+    .does = by_itself<ProcessLimit, Lowered>(),
 });
 
 }  // namespace squall::faults

@@ -1,46 +1,33 @@
 #include "injector/faults/shape/group_target.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
 
+#include "injector/faults/shape/fault_value.hpp"
 #include "injector/system/read_file.hpp"
 
 namespace squall::faults {
 
-GroupTarget::GroupTarget(Target& target, const std::string& controller)
+GroupTarget::GroupTarget(Target& target, const std::string& controller, const std::string& resource)
     : controller(controller), processes(target.processes()) {
   const auto found = cgroup::hierarchy_with(controller);
-  if (!found) throw Unfit(found.error());
+  if (!found) target.refuse("", found.error());
   hierarchy = *found;
   try {
     groups = cgroup::groups_of(hierarchy, processes);
   } catch (const std::exception& e) {
-    throw Unfit(e.what());
+    target.refuse("", e.what());
   }
-  for (auto& group : groups)
-    if (const auto why = cgroup::cannot_have(hierarchy, group, controller); !why.empty()) throw Unfit(why);
-}
-
-std::vector<std::string> GroupTarget::names() const {
-  std::vector<std::string> out;
-  for (auto& group : groups)
-    out.push_back("the cgroup " + group.path);
-  return out;
-}
-
-std::vector<std::string> GroupTarget::claims(std::string_view resource) const {
-  std::vector<std::string> out;
-  for (auto& group : groups)
-    out.push_back(fmt::format("{} of the cgroup {}", resource, group.path));
-  return out;
-}
-
-Reach GroupTarget::reach() const {
-  Reach out{.processes = processes, .cgroups = {}, .devices = {}, .disks = {}};
-  for (auto& group : groups)
-    out.cgroups.push_back({group.folder, true});
-  return out;
+  for (auto& group : groups) {
+    if (const auto why = cgroup::cannot_have(hierarchy, group, controller); !why.empty())
+      target.refuse("", why);
+    target.name("the cgroup " + group.path);
+    target.claim({.resource = resource + " of the cgroup", .scope = group.path});
+    target.reach().cgroups.push_back({group.folder, true});
+  }
+  target.caveat("everybody in the cgroup is limited together, also those that the target does not select");
 }
 
 void GroupTarget::enable(Transaction& host) const {
@@ -62,6 +49,12 @@ double GroupTarget::sum(const std::string& file, std::string_view key) const {
       out += std::atof(text.c_str() + at + wanted.size());
   }
   return out;
+}
+
+std::string lacks_controller(const std::string& controller) {
+  if (auto why = needs_root(); !why.empty()) return why;
+  const auto found = cgroup::hierarchy_with(controller);
+  return found ? "" : found.error();
 }
 
 }  // namespace squall::faults

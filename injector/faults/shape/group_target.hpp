@@ -7,14 +7,12 @@
 namespace squall::faults {
 
 struct GroupTarget {
-  // In the hierarchy that has the controller. Throws Unfit where there is none, where one of the processes is
-  // in the root cgroup, or where the controller cannot be switched on for its group.
-  GroupTarget(Target&, const std::string& controller);
+  // In the hierarchy that has the controller; claims the `resource` ("memory") of each. Refuses where there
+  // is none, where a process is in the root cgroup, or where the controller cannot be switched on for its
+  // group.
+  GroupTarget(Target&, const std::string& controller, const std::string& resource);
 
   bool v2() const { return hierarchy.version == cgroup::Version::v2; }
-  std::vector<std::string> names() const;  // "the cgroup /system.slice/redis.service"
-  std::vector<std::string> claims(std::string_view resource) const;  // "memory of the cgroup …"
-  Reach reach() const;
   // Switches the controller on above them, as far as it is off (v2).
   void enable(Transaction&) const;
   // The sum over the groups of a number in a control file: behind `key` on a line of its own, or the first in
@@ -26,5 +24,8 @@ struct GroupTarget {
   cgroup::Hierarchy hierarchy;
   std::vector<cgroup::Group> groups;
 };
+
+// What is missing for a fault on a controller of cgroups; "" where nothing is.
+std::string lacks_controller(const std::string& controller);
 
 }  // namespace squall::faults

@@ -1,6 +1,5 @@
 #include "injector/faults/shape/life.hpp"
 
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include "injector/system/process.hpp"
@@ -8,46 +7,57 @@
 namespace squall::faults {
 
 struct Life::Timer {
-  Timer(boost::asio::io_context& io, Duration every, std::function<void()> what)
-      : timer(io), period(every), act(std::move(what)) {}
   boost::asio::steady_timer timer;
-  Duration period;
+  std::chrono::nanoseconds time;
   std::function<void()> act;
-  bool ended = false;  // a handler that is queued already is called although its timer is gone
+  bool again;
 };
 
-Life::Life(const Setting& setting) : io_(setting.io) {}
-Life::~Life() {
-  end();
-}
-
-void Life::every(Duration period, std::function<void()> act) {
-  if (!io_) return;
-  timers_.push_back(std::make_shared<Timer>(*io_, period, std::move(act)));
-  wait(timers_.back());
-}
-
-void Life::wait(const std::shared_ptr<Timer>& one) {
-  one->timer.expires_after(one->period.chrono());
-  one->timer.async_wait([this, one](auto error) {
-    if (error || one->ended) return;
+void Life::arm(const std::shared_ptr<Timer>& timer) {
+  timer->timer.expires_after(timer->time);
+  timer->timer.async_wait([this, weak = std::weak_ptr(timer)](auto error) {
+    const auto timer = weak.lock();  // gone: this life is over, and may be gone itself
+    if (error || !timer) return;
     try {
-      one->act();
+      timer->act();
     } catch (const std::exception& e) {
-      tell("fault.trouble", {{"why", e.what()}});
+      say("fault.error", {{"text", e.what()}});
     }
-    if (!one->ended) wait(one);
+    if (over_) return;
+    if (timer->again)
+      arm(timer);
+    else
+      std::erase(timers_, timer);
   });
 }
 
-void Life::tell(std::string event, boost::json::object with) {
+void Life::after(std::chrono::nanoseconds time, std::function<void()> act) {
+  if (!io_ || over_) return;
+  arm(timers_.emplace_back(
+      std::make_shared<Timer>(boost::asio::steady_timer{*io_}, time, std::move(act), false)));
+}
+
+void Life::every(std::chrono::nanoseconds time, std::function<void()> act) {
+  if (!io_ || over_) return;
+  arm(timers_.emplace_back(
+      std::make_shared<Timer>(boost::asio::steady_timer{*io_}, time, std::move(act), true)));
+}
+
+void Life::at_end(std::function<void()> act) {
+  if (over_) return act();
+  endings_.push_back(std::move(act));
+}
+
+void Life::say(std::string event, boost::json::object with) {
   events_.push_back({std::move(event), wall_ns(), std::move(with)});
 }
 
 void Life::end() {
-  for (auto& one : timers_)
-    one->ended = true;
+  if (std::exchange(over_, true)) return;
   timers_.clear();
+  for (auto act = endings_.rbegin(); act != endings_.rend(); ++act)
+    (*act)();
+  endings_.clear();
 }
 
 }  // namespace squall::faults

@@ -2,64 +2,71 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <random>
 
 #include <fmt/format.h>
 
-#include "injector/faults/aim/selected.hpp"
+#include "injector/faults/aim/network_device.hpp"
+#include "injector/faults/aim/network_packets.hpp"
 
 namespace squall::faults {
 
-Target::Target(const TargetSpec& spec, const Setting& setting) : spec_(spec), setting_(setting) {}
-
-const std::vector<Process>& Target::processes() {
-  if (!processes_.empty()) return processes_;
-  if (!spec_.selects_processes())
-    throw Unfit("expected a process selector, such as exe, command, listens_on, pid or unit; got none");
-  auto selected = select_processes(spec_, setting_);
-  if (!selected) throw Unfit(selected.error());
-  if (selected->processes.empty()) throw Unfit(none_selected(spec_, *selected));
-  return processes_ = std::move(selected->processes);
-}
-
-std::vector<Process> Target::pick(const Amount& amount) {
-  auto out = processes();
-  const auto wanted = static_cast<std::size_t>(amount.of(static_cast<std::int64_t>(out.size())));
-  std::mt19937_64 random{setting_.seed};
-  std::shuffle(out.begin(), out.end(), random);
-  out.resize(std::min(wanted, out.size()));
-  std::sort(out.begin(), out.end(), [](auto& one, auto& other) { return one.pid < other.pid; });
+std::vector<Process> Target::processes(const Amount& count) {
+  if (!on_.selects_processes())
+    refuse("", "expected a process selector, such as exe, command, listens_on, pid or unit; got none");
+  auto found = again();
+  if (!found) refuse("", found.error());
+  if (found->processes.empty()) refuse("", none_selected(on_, *found));
+  matching_ = found->processes.size();
+  auto out = pick(std::move(found->processes), count);
+  for (auto& process : out)
+    name(process.to_string());
+  reach_.processes.insert(reach_.processes.end(), out.begin(), out.end());
   return out;
 }
 
-std::vector<Process> Target::again() const {
-  auto selected = select_processes(spec_, setting_);
-  return selected ? std::move(selected->processes) : std::vector<Process>{};
+std::vector<Process> Target::pick(std::vector<Process> out, const Amount& count) {
+  for (std::size_t i = 0; i + 1 < out.size(); ++i)
+    std::swap(out[i], out[i + random_() % (out.size() - i)]);
+  out.resize(static_cast<std::size_t>(count.of(static_cast<std::int64_t>(out.size()))));
+  std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.pid < b.pid; });
+  return out;
 }
 
-std::string Target::path() const {
-  if (!spec_.path) throw Unfit("expected a path on the file system that is meant; got none");
+AimedDevice Target::device() {
+  Diagnostics diagnostics;
+  auto device = find_device(on_, setting_, diagnostics);
+  if (!device) throw WrongInput(diagnostics.errors().front().place, diagnostics.errors().front().message);
+  reach_ = device->place.reach({device->state.link.index});
+  return std::move(*device);
+}
+
+std::string Target::folder() {
+  if (!on_.path) refuse("", "expected a path on the file system that is meant; got none");
   std::error_code error;
-  if (!std::filesystem::exists(*spec_.path, error))
-    throw Unfit(fmt::format("{}: No such file or directory", *spec_.path));
-  return std::filesystem::canonical(*spec_.path, error).string();
+  const auto out = std::filesystem::canonical(*on_.path, error);
+  if (error) refuse("", fmt::format("{}: {}", *on_.path, error.message()));
+  if (!std::filesystem::is_directory(out, error)) refuse("", fmt::format("{} is no folder", out.string()));
+  name("the file system of " + out.string());
+  return out.string();
 }
 
-std::vector<std::string> process_keys() {
-  return {"exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"};
+bool Target::permits(pid_t pid) const {
+  const auto now = read_process(pid);
+  return !now || setting_.permits(*now);
 }
 
-std::vector<std::string> names_of(const std::vector<Process>& processes) {
-  std::vector<std::string> out;
+void Target::claim(const std::string& resource, const std::vector<Process>& processes) {
   for (auto& process : processes)
-    out.push_back(process.to_string());
-  return out;
+    claim({.resource = resource, .scope = process.to_string()});
 }
 
-std::vector<std::string> claims_on(const std::vector<Process>& processes) {
-  std::vector<std::string> out;
-  for (auto& process : processes)
-    out.push_back("process " + process.to_string());
+void Target::refuse(const char* parameter, const std::string& why) const {
+  throw WrongInput(!*parameter ? Place{} : place_of(with_, parameter), why);
+}
+
+const std::vector<std::string>& process_aims() {
+  static const std::vector<std::string> out{"exe",  "command", "listens_on", "pid", "pidfile",
+                                            "unit", "cgroup",  "container",  "user"};
   return out;
 }
 

@@ -1,48 +1,89 @@
-// What a fault is aimed at: resolved once, and every look passes the host's policy.
+// What a fault is aimed at, resolved once and filtered by the host's policy. What a fault takes from it is
+// noted for the plan, for the policy and for the report.
 #pragma once
 
+#include <functional>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "injector/faults/aim/selected.hpp"
+#include "injector/faults/claims.hpp"
 #include "injector/faults/fault.hpp"
-#include "injector/system/targets.hpp"
-#include "scenarios/text/units.hpp"
 
 namespace squall::faults {
 
-// What was asked for cannot be done here: a text for a person. Thrown before anything was changed.
-struct Unfit : std::runtime_error {
-  using std::runtime_error::runtime_error;
+struct AimedDevice;
+
+// Input that cannot be meant, with its place in the file; thrown, and told as a diagnostic.
+struct WrongInput : std::runtime_error {
+  WrongInput(Place at, const std::string& what) : std::runtime_error(what), place(at) {}
+  Place place;
+};
+
+// What a fault cannot share with another fault on the same host.
+struct Claim {
+  std::string resource;            // "the MTU of the device"
+  std::string scope;               // "eth0"
+  std::vector<Prefix> peers = {};  // of these alone, where there are any
+  std::string text() const { return claim_with_peers(resource + " " + scope, peers); }
 };
 
 class Target {
  public:
-  Target(const TargetSpec&, const Setting&);
-  const TargetSpec& spec() const { return spec_; }
+  Target(const Value& with, const TargetSpec& on, const Setting& setting)
+      : with_(with), on_(on), setting_(setting), random_(setting.seed) {}
+  Target(const Target&) = delete;
+
+  // Each finds what is meant, or throws WrongInput, and notes that the fault touches it.
+  // So many of the matching processes, picked by the seed, in the order of their pids.
+  std::vector<Process> processes(const Amount& count = Amount::all());
+  // The one device that `interface` names, here or where the processes are.
+  AimedDevice device();
+
+  // The folder that `path` names, without symbolic links; its file system is what is meant.
+  std::string folder();
+
+  // How many processes matched when they were looked for.
+  std::size_t matching() const { return matching_; }
+  // A later look at whom the target selects now, through the same filter. Errors as those of find_processes.
+  tl::expected<Selected, std::string> again() const { return select_processes(on_, setting_); }
+  // So many of them, picked by the seed.
+  std::vector<Process> pick(std::vector<Process> from, const Amount& count);
+  // Whether the policy lets this process be touched as it is now; one that became another program may not.
+  bool permits(pid_t pid) const;
+
+  // For plans and reports: what is hit, what this fault cannot do or see here, what it needs for itself.
+  void name(std::string text) { names_.push_back(std::move(text)); }
+  void caveat(std::string text) { caveats_.push_back(std::move(text)); }
+  void claim(const Claim& claim) { claims_.push_back(claim.text()); }
+  // One claim for each process.
+  void claim(const std::string& resource, const std::vector<Process>&);
+  // What else it touches, for the policy.
+  Reach& reach() { return reach_; }
+  // Throws WrongInput at the place of a parameter; "" for no place in particular.
+  [[noreturn]] void refuse(const char* parameter, const std::string& why) const;
+
+  const TargetSpec& spec() const { return on_; }
   const Setting& setting() const { return setting_; }
-  // Whom it selects, at least one, in the order of their pids. Throws Unfit where it selects nobody, or only
-  // those that the policy protects.
-  const std::vector<Process>& processes();
-  // So many of them, drawn by the seed.
-  std::vector<Process> pick(const Amount&);
-  // Whom it selects now, perhaps nobody.
-  std::vector<Process> again() const;
-  // The path it means. Throws Unfit where it names none that is there.
-  std::string path() const;
+  std::mt19937_64& random() { return random_; }
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<std::string>& caveats() const { return caveats_; }
+  const std::vector<std::string>& claims() const { return claims_; }
+  const Reach& reach() const { return reach_; }
 
  private:
-  TargetSpec spec_;
+  Value with_;
+  TargetSpec on_;
   Setting setting_;
-  std::vector<Process> processes_;
+  std::mt19937_64 random_;
+  std::size_t matching_ = 0;
+  std::vector<std::string> names_, caveats_, claims_;
+  Reach reach_;
 };
 
-// The keys by which a fault can be aimed at processes.
-std::vector<std::string> process_keys();
-
-// "redis-server[4711]" of each.
-std::vector<std::string> names_of(const std::vector<Process>&);
-// "process redis-server[4711]" of each: what two faults on processes cannot share.
-std::vector<std::string> claims_on(const std::vector<Process>&);
+// The keys of `on:` that select processes.
+const std::vector<std::string>& process_aims();
 
 }  // namespace squall::faults

@@ -1,4 +1,4 @@
-// One value in a control file of a cgroup: "cpu.max", "memory.limit_in_bytes", "pids.max".
+// Where the control files of a controller are, and whose groups are there.
 #pragma once
 
 #include <string>
@@ -16,10 +16,5 @@ tl::expected<Hierarchy, std::string> hierarchy_with(const std::string& controlle
 // The groups of these processes there, each once. Throws std::runtime_error with a text for a person where
 // one is in none, or in the root, which has no limits.
 std::vector<Group> groups_of(const Hierarchy&, const std::vector<Process>&);
-
-// Writes it. Its inverse puts back what stood there, while `reads_back`, how the kernel tells our value,
-// still does. The file is read when this is called.
-void set_value(Transaction&, const Group&, const std::string& file, const std::string& value,
-               const std::string& reads_back);
 
 }  // namespace squall::cgroup
