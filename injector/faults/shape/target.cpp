@@ -13,8 +13,8 @@ std::vector<Process> Target::processes(const Amount& count) {
   auto found = again();
   if (!found) refuse("", found.error());
   if (found->processes.empty()) refuse("", none_selected(on_, *found));
-  matching_ = found->processes.size();
-  auto out = pick(std::move(found->processes), count);
+  matching_ = std::move(found->processes);
+  auto out = pick(matching_, count);
   for (auto& process : out)
     name(process.to_string());
   reach_.processes.insert(reach_.processes.end(), out.begin(), out.end());

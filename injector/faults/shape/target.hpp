@@ -42,8 +42,8 @@ class Target {
   // The one device that `interface` names, here or where the processes are.
   AimedDevice device();
 
-  // How many processes matched when they were looked for.
-  std::size_t matching() const { return matching_; }
+  // All processes that matched when they were looked for.
+  const std::vector<Process>& matching() const { return matching_; }
   // A later look at whom the target selects now, through the same filter. Errors as those of find_processes.
   tl::expected<Selected, std::string> again() const { return select_processes(on_, setting_); }
   // So many of them, picked by the seed.
@@ -75,7 +75,7 @@ class Target {
   TargetSpec on_;
   Setting setting_;
   std::mt19937_64 random_;
-  std::size_t matching_ = 0;
+  std::vector<Process> matching_;
   std::vector<std::string> names_, caveats_, claims_;
   Reach reach_;
 };
