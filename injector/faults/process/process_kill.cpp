@@ -66,13 +66,13 @@ struct Killed {
   Killed(const ProcessKill& given, Target& aimed)
       : with(given),
         target(aimed),
-        picked(target.processes(with.count)),
-        units(units_of(target.matching())),
-        watch(target.spec(), target.setting(), target.matching()) {
+        picked(target.pick(with.count)),
+        units(units_of(target.processes())),
+        watch(target.spec(), target.setting(), target.processes()) {
     target.claim("process", picked);
     target.caveat(fmt::format(
         "{} of {} matching processes; whether a successor answers is seen {}", picked.size(),
-        target.matching().size(),
+        target.processes().size(),
         target.spec().listens_on ? "by its listening on the port again" : "only by its being there"));
     for (auto& unit : units)
       if (auto text = used_up(unit, with.every); !text.empty()) target.caveat(std::move(text));
@@ -120,7 +120,7 @@ void apply(Killed& fault, Transaction& host) {
 void force(Killed& fault, Life& life) {
   for (auto& victims = fault.watch.victims(); fault.with.grace && fault.graced < victims.size();
        ++fault.graced)
-    life.after(fault.with.grace->chrono(), [&fault, victim = victims[fault.graced].get()] {
+    life.after(*fault.with.grace, [&fault, victim = victims[fault.graced].get()] {
       if (!victim->died) signal_process(victim->pidfd, static_cast<int>(fault.with.signal));
     });
 }
@@ -130,10 +130,10 @@ void strike_again(Killed& fault, Life& life) {
   if (!selected) return;
   for (auto& spared : selected->spared)
     if (fault.spared.emplace(spared.pid, spared.start_ticks).second)
-      life.say(
+      life.tell(
           "process.spared",
           {{"pid", spared.pid}, {"name", printable(spared.name)}, {"why", "it is protected on this host"}});
-  for (auto& process : fault.target.pick(selected->processes, fault.with.count))
+  for (auto& process : fault.target.draw(selected->processes, fault.with.count))
     try {
       strike(fault, process);
     } catch (const std::exception&) {
@@ -146,7 +146,7 @@ void started(Killed& fault, Life& life) {
   life.at_end([&fault] { fault.watch.stop(); });
   fault.watch.start();
   force(fault, life);
-  if (fault.with.every) life.every(fault.with.every->chrono(), [&] { strike_again(fault, life); });
+  if (fault.with.every) life.every(*fault.with.every, [&] { strike_again(fault, life); });
 }
 
 void measure(Killed& fault, Dose& dose) {
@@ -183,7 +183,7 @@ extern const FaultType process_kill;
 const FaultType process_kill = fault<ProcessKill, Killed>({
     .info = {.name = "process.kill",
              .sentence = "ends processes by a signal, once or again and again",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .instantaneous = true,
              .undo = "cannot be undone: a killed process comes back only if somebody supervises it, and "
                      "whether it does is what the drill tells",

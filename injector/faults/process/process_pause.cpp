@@ -17,7 +17,7 @@ struct Paused {
 };
 
 Paused prepare(const ProcessPause& with, Target& target) {
-  Paused fault{target.processes(with.count)};
+  Paused fault{target.pick(with.count)};
   target.claim("process", fault.processes);
   return fault;
 }
@@ -36,7 +36,7 @@ extern const FaultType process_pause;
 const FaultType process_pause = fault<ProcessPause, Paused>({
     .info = {.name = "process.pause",
              .sentence = "stops processes without ending them, as a hang or a long garbage collection would",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .undo = "the processes go on (SIGCONT)",
              .examples = {"--on listens_on=6379 --for 20s", "count=1 --on exe=worker --for 1m"},
              .mechanism = "SIGSTOP by pidfd",
