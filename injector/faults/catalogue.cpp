@@ -62,11 +62,6 @@ boost::json::object Witness::json() const {
   return out;
 }
 
-void Dose::doubt(std::string why) {
-  verified = false;
-  if (reason.empty()) reason = std::move(why);
-}
-
 boost::json::object Dose::json() const {
   boost::json::object out{
       {"prescribed", prescribed}, {"measured", measured}, {"samples", samples}, {"verified", verified}};

@@ -62,10 +62,10 @@ struct Dose {
   }
   // A figure without a counterpart.
   void note(std::string_view name, boost::json::value figure) { measured[name] = std::move(figure); }
-  std::vector<Share> shares;  // a fault that passed most of its target by is not verified
-  boost::json::object json() const;
   // Not verified, whatever else was seen; the first reason stands.
   void doubt(std::string why);
+  std::vector<Share> shares;  // a fault that passed most of its target by is not verified
+  boost::json::object json() const;
   void expect_number(std::string_view name, double wanted, double seen, double tolerance);
 };
 

@@ -71,7 +71,7 @@ extern const FaultType cpu_throttle;
 const FaultType cpu_throttle = fault<CpuThrottle, Throttled>({
     .info = {.name = "cpu.throttle",
              .sentence = "leaves a service a share of one CPU",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .undo = "the cgroup has the quota again that it had",
              .examples = {"leave=20% --on listens_on=6379 --for 30s"},
              .mechanism = "a quota of the cgroup (cpu.max, cpu.cfs_quota_us)",

@@ -78,7 +78,7 @@ extern const FaultType memory_limit;
 const FaultType memory_limit = fault<MemoryLimit, Limited>({
     .info = {.name = "memory.limit",
              .sentence = "squeezes the memory of a service",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .undo = "the cgroup has the limit again that it had; what was killed for want of memory does "
                      "not come back",
              .examples = {"amount=64MiB --on listens_on=6379 --for 30s"},

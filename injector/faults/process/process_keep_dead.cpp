@@ -18,7 +18,7 @@ const Object<ProcessKeepDead> parameters{"kills processes, and whatever comes in
 
 struct KeptDead {
   KeptDead(const ProcessKeepDead&, Target& target)
-      : target(target), first(target.processes()), units(units_of(first)) {
+      : target(target), first(target.pick(Amount::all())), units(units_of(first)) {
     target.claim("process", first);
     target.caveat("whoever comes instead lives for some 20 ms before it is killed");
     for (auto& unit : units)
@@ -52,7 +52,7 @@ struct KeptDead {
       if (arrivals && !news && now - looked_ns < look_anyway_ns) return;
       looked_ns = now;
       news = false;
-      for (auto& process : now_there()) {
+      for (auto& process : target.again()) {
         if (!struck.emplace(process.pid, process.start_ticks).second) continue;
         strike(process);
         const auto age_ms = static_cast<double>(boottime_ns() - boot_ns_of(process.start_ticks)) / 1e6;
@@ -64,7 +64,7 @@ struct KeptDead {
   }
   void measure(Dose& dose) {
     std::size_t alive = 0;
-    for (auto& process : now_there())
+    for (auto& process : target.again())
       // One that is younger than a look is not ours yet.
       alive += boottime_ns() - boot_ns_of(process.start_ticks) > 1'000'000'000;
     dose.expect("processes_alive", 0, static_cast<double>(alive));
@@ -74,10 +74,6 @@ struct KeptDead {
   }
 
  private:
-  std::vector<Process> now_there() const {
-    auto selected = target.again();
-    return selected ? std::move(selected->processes) : std::vector<Process>{};
-  }
   void strike(const Process& process) {
     struck.emplace(process.pid, process.start_ticks);
     if (const auto pidfd = open_process(process.pid, process.start_ticks)) signal_process(pidfd, SIGKILL);
@@ -100,7 +96,7 @@ extern const FaultType process_keep_dead;
 const FaultType process_keep_dead = fault<ProcessKeepDead, KeptDead>({
     .info = {.name = "process.keep_dead",
              .sentence = "kills a service, and whatever comes in its place, until the end",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .undo = "nothing is killed any more; whether the service comes back is for whoever supervises "
                      "it, and what "
                      "the drill tells",

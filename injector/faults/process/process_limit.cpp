@@ -30,7 +30,7 @@ const auto parameters =
         });
 
 struct Lowered {
-  Lowered(const ProcessLimit& with, Target& target) : with(with), processes(target.processes()) {
+  Lowered(const ProcessLimit& with, Target& target) : with(with), processes(target.pick(Amount::all())) {
     for (auto& process : processes)
       for (auto& [resource, to] : asked())
         if (const auto now = limits::read(process, resource); now && now->rlim_cur <= to)
@@ -90,7 +90,7 @@ extern const FaultType process_limit;
 const FaultType process_limit = fault<ProcessLimit, Lowered>({
     .info = {.name = "process.limit",
              .sentence = "lowers limits of running processes: open files, processes",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .undo = "each process that is still there has its own limit again",
              .examples = {"files=64 --on listens_on=6379 --for 30s"},
              .mechanism = "prlimit, soft limits",

@@ -1,4 +1,6 @@
 // process.pause: stops processes without ending them (SIGSTOP), as a hang or a long garbage collection would.
+#include <fmt/format.h>
+
 #include "injector/faults/shape/fault_value.hpp"
 #include "injector/host/processes/signals.hpp"
 
@@ -12,12 +14,13 @@ const auto parameters = Object<ProcessPause>{"stops processes"}.optional(
     "count", &ProcessPause::count, "how many of the matching processes, picked by the seed", "all");
 
 struct Paused {
+  Target& target;
   std::vector<Process> processes;
   double cpu_ms_before = 0;
 };
 
 Paused prepare(const ProcessPause& with, Target& target) {
-  Paused fault{target.processes(with.count)};
+  Paused fault{target, target.pick(with.count)};
   target.claim("process", fault.processes);
   return fault;
 }
@@ -29,6 +32,11 @@ void apply(Paused& fault, Transaction& host) {
 void measure(Paused& fault, Dose& dose) {
   dose.expect("processes", fault.processes.size(), signals::stopped(fault.processes));
   dose.note("cpu_ms", signals::cpu_ms(fault.processes) - fault.cpu_ms_before);
+  if (fault.processes.size() < fault.target.processes().size()) return;
+  // All are meant: whoever was started since runs.
+  if (const auto now = fault.target.again(); signals::stopped(now) < now.size())
+    dose.doubt(fmt::format("{} of {} processes run, started since or let go on",
+                           now.size() - signals::stopped(now), now.size()));
 }
 
 }  // namespace
@@ -36,7 +44,7 @@ extern const FaultType process_pause;
 const FaultType process_pause = fault<ProcessPause, Paused>({
     .info = {.name = "process.pause",
              .sentence = "stops processes without ending them, as a hang or a long garbage collection would",
-             .aims = process_aims(),
+             .aims = process_keys(),
              .undo = "the processes go on (SIGCONT)",
              .examples = {"--on listens_on=6379 --for 20s", "count=1 --on exe=worker --for 1m"},
              .mechanism = "SIGSTOP by pidfd",

@@ -17,12 +17,17 @@ void Dose::expect_number(std::string_view name, double wanted, double seen, doub
   const bool first = prescribed.empty();
   prescribed[name] = number(wanted);
   measured[name] = number(seen);
-  const bool holds = std::abs(seen - wanted) <= std::abs(wanted) * tolerance;
+  const bool holds = std::abs(seen - wanted) <= std::abs(wanted) * tolerance + 1e-9;
   verified = holds && (first || verified);
   if (holds) return;
   const auto what = fmt::format("{}: {} prescribed, {} measured", name,
                                 boost::json::serialize(number(wanted)), boost::json::serialize(number(seen)));
   reason += (reason.empty() ? "" : "; ") + what;
+}
+
+void Dose::doubt(std::string why) {
+  verified = false;
+  reason = reason.empty() ? std::move(why) : reason + "; " + why;
 }
 
 namespace faults {
@@ -41,7 +46,7 @@ std::unique_ptr<Fault> make_or_tell(Diagnostics& diagnostics,
                                     const std::function<std::unique_ptr<Fault>()>& make) {
   try {
     return make();
-  } catch (const WrongInput& wrong) {
+  } catch (const Unfit& wrong) {
     diagnostics.error(wrong.place, wrong.what());
     return nullptr;
   }

@@ -69,7 +69,7 @@ struct Declaration {
 
 // Its doctor: the one mechanism, and what is missing for it.
 std::vector<Capability> examine(const FaultInfo&);
-// Calls `make`; what it throws as WrongInput becomes a diagnostic.
+// Calls `make`; what it throws as Unfit becomes a diagnostic.
 std::unique_ptr<Fault> make_or_tell(Diagnostics&, const std::function<std::unique_ptr<Fault>()>& make);
 // What is the same for all of them.
 FaultType type_of(const FaultInfo&, const ObjectSchema*);
@@ -80,7 +80,7 @@ class DeclaredFault : public Fault {
   using Of = Declaration<With, State>;
   DeclaredFault(const Of& of, const With& with, const Value& value, const TargetSpec& on,
                 const Setting& setting)
-      : of_(of), target_(value, on, setting), state_(of_.does.prepare(with, target_)), life_(setting.io) {}
+      : of_(of), target_(on, setting, value), state_(of_.does.prepare(with, target_)), life_(setting) {}
 
   std::string mechanism() const override { return std::string(of_.info.mechanism); }
   std::vector<std::string> targets() const override { return target_.names(); }

@@ -11,7 +11,7 @@
 namespace squall::faults {
 
 GroupTarget::GroupTarget(Target& target, const std::string& controller, const std::string& resource)
-    : controller(controller), processes(target.processes()) {
+    : controller(controller), processes(target.pick(Amount::all())) {
   const auto found = cgroup::hierarchy_with(controller);
   if (!found) target.refuse("", found.error());
   hierarchy = *found;

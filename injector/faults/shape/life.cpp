@@ -21,7 +21,7 @@ void Life::arm(const std::shared_ptr<Timer>& timer) {
     try {
       timer->act();
     } catch (const std::exception& e) {
-      say("fault.error", {{"text", e.what()}});
+      tell("fault.error", {{"text", e.what()}});
     }
     if (over_) return;
     if (timer->again)
@@ -31,16 +31,16 @@ void Life::arm(const std::shared_ptr<Timer>& timer) {
   });
 }
 
-void Life::after(std::chrono::nanoseconds time, std::function<void()> act) {
+void Life::after(Duration time, std::function<void()> act) {
   if (!io_ || over_) return;
   arm(timers_.emplace_back(
-      std::make_shared<Timer>(boost::asio::steady_timer{*io_}, time, std::move(act), false)));
+      std::make_shared<Timer>(boost::asio::steady_timer{*io_}, time.chrono(), std::move(act), false)));
 }
 
-void Life::every(std::chrono::nanoseconds time, std::function<void()> act) {
+void Life::every(Duration time, std::function<void()> act) {
   if (!io_ || over_) return;
   arm(timers_.emplace_back(
-      std::make_shared<Timer>(boost::asio::steady_timer{*io_}, time, std::move(act), true)));
+      std::make_shared<Timer>(boost::asio::steady_timer{*io_}, time.chrono(), std::move(act), true)));
 }
 
 void Life::at_end(std::function<void()> act) {
@@ -48,7 +48,7 @@ void Life::at_end(std::function<void()> act) {
   endings_.push_back(std::move(act));
 }
 
-void Life::say(std::string event, boost::json::object with) {
+void Life::tell(std::string event, boost::json::object with) {
   events_.push_back({std::move(event), wall_ns(), std::move(with)});
 }
 

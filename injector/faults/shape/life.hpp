@@ -3,31 +3,31 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "injector/faults/fault.hpp"
+#include "scenarios/text/units.hpp"
 
 namespace squall::faults {
 
 class Life {
  public:
-  // Without `io` (a plan, a test that looks by itself) no timer ever runs.
-  explicit Life(boost::asio::io_context* io) : io_(io) {}
+  // Without `setting.io` (a plan, a test that looks by itself) no timer ever runs.
+  explicit Life(const Setting& setting) : io_(setting.io) {}
   Life(const Life&) = delete;
   ~Life() { end(); }
 
   // Calls once after that time, or again and again with that time between two calls. What it throws becomes
   // the event "fault.error"; a rhythm goes on.
-  void after(std::chrono::nanoseconds, std::function<void()>);
-  void every(std::chrono::nanoseconds, std::function<void()>);
+  void after(Duration, std::function<void()>);
+  void every(Duration, std::function<void()>);
   // Called as it ends, the last first; at once where it has ended already.
   void at_end(std::function<void()>);
   // A line in the record, stamped with this moment.
-  void say(std::string event, boost::json::object with = {});
+  void tell(std::string event, boost::json::object with = {});
 
   bool over() const { return over_; }
   // Whatever it started is not called any more, even where its handler is queued already.

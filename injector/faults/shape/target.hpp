@@ -16,9 +16,10 @@ namespace squall::faults {
 
 struct AimedDevice;
 
-// Input that cannot be meant, with its place in the file; thrown, and told as a diagnostic.
-struct WrongInput : std::runtime_error {
-  WrongInput(Place at, const std::string& what) : std::runtime_error(what), place(at) {}
+// What was asked for cannot be done here: a text for a person, with its place in the file where one part is
+// to blame. Thrown before anything was changed, and told as a diagnostic.
+struct Unfit : std::runtime_error {
+  explicit Unfit(const std::string& why, Place at = {}) : std::runtime_error(why), place(at) {}
   Place place;
 };
 
@@ -32,25 +33,27 @@ struct Claim {
 
 class Target {
  public:
-  Target(const Value& with, const TargetSpec& on, const Setting& setting)
+  Target(const TargetSpec& on, const Setting& setting, const Value& with = Value::map())
       : with_(with), on_(on), setting_(setting), random_(setting.seed) {}
   Target(const Target&) = delete;
 
-  // Each finds what is meant, or throws WrongInput, and notes that the fault touches it.
-  // So many of the matching processes, picked by the seed, in the order of their pids.
-  std::vector<Process> processes(const Amount& count = Amount::all());
-  // The one device that `interface` names, here or where the processes are.
+  // Each throws Unfit where there is nothing of the kind, or only what the policy protects.
+  // All processes that it selects, in the order of their pids: looked for once.
+  const std::vector<Process>& processes();
+  // So many of them, picked by the seed; noted as what is hit.
+  std::vector<Process> pick(const Amount&);
+  // The one device that `interface` names, here or where the processes are; noted as what is touched.
   AimedDevice device();
-
-  // The folder that `path` names, without symbolic links; its file system is what is meant.
+  // The folder that `path` names, without symbolic links: its file system is what is meant, and noted as
+  // that.
   std::string folder();
+  // The path it means, which is there.
+  std::string path() const;
 
-  // How many processes matched when they were looked for.
-  std::size_t matching() const { return matching_; }
-  // A later look at whom the target selects now, through the same filter. Errors as those of find_processes.
-  tl::expected<Selected, std::string> again() const { return select_processes(on_, setting_); }
-  // So many of them, picked by the seed.
-  std::vector<Process> pick(std::vector<Process> from, const Amount& count);
+  // A later look at whom it selects, through the same filter; perhaps nobody.
+  std::vector<Process> again() const;
+  // So many of these, picked by the seed.
+  std::vector<Process> draw(std::vector<Process> from, const Amount& count);
   // Whether the policy lets this process be touched as it is now; one that became another program may not.
   bool permits(pid_t pid) const;
 
@@ -62,7 +65,7 @@ class Target {
   void claim(const std::string& resource, const std::vector<Process>&);
   // What else it touches, for the policy.
   Reach& reach() { return reach_; }
-  // Throws WrongInput at the place of a parameter; "" for no place in particular.
+  // Throws Unfit at the place of a parameter; "" for no place in particular.
   [[noreturn]] void refuse(const char* parameter, const std::string& why) const;
 
   const TargetSpec& spec() const { return on_; }
@@ -78,12 +81,16 @@ class Target {
   TargetSpec on_;
   Setting setting_;
   std::mt19937_64 random_;
-  std::size_t matching_ = 0;
+  std::vector<Process> processes_;
   std::vector<std::string> names_, caveats_, claims_;
   Reach reach_;
 };
 
 // The keys of `on:` that select processes.
-const std::vector<std::string>& process_aims();
+std::vector<std::string> process_keys();
+// "redis-server[4711]" of each.
+std::vector<std::string> names_of(const std::vector<Process>&);
+// "process redis-server[4711]" of each: what two faults on processes cannot share.
+std::vector<std::string> claims_on(const std::vector<Process>&);
 
 }  // namespace squall::faults

@@ -14,17 +14,19 @@
 namespace squall::signals {
 namespace {
 
-bool is_stopped(pid_t pid, std::uint64_t start_ticks) {
+bool has_stopped(pid_t pid, std::uint64_t start_ticks) {
   const auto stat = read_process_stat(pid);
   return stat && stat->start_ticks == start_ticks && stat->state == 'T';
 }
 
 void refuse_if_stopped(const Process& process) {
-  if (is_stopped(process.pid, process.start_ticks))
+  if (is_stopped(process))
     throw std::runtime_error(fmt::format("{} is stopped already, by somebody else", process.to_string()));
 }
 
-void stop_one(Transaction& host, const Process& process) {
+}  // namespace
+
+void stop(Transaction& host, const Process& process) {
   refuse_if_stopped(process);
   Change change{.what = fmt::format("stop {} (SIGSTOP)", process.to_string())};
   change.inverse =
@@ -36,41 +38,43 @@ void stop_one(Transaction& host, const Process& process) {
     refuse_if_stopped(process);
     if (const int error = signal_process(pidfd, SIGSTOP)) throw std::runtime_error(std::strerror(error));
     // It stops when it is next scheduled; one that waits for a disk later.
-    for (int look = 0; look < 100 && !is_stopped(process.pid, process.start_ticks); ++look)
+    for (int look = 0; look < 100 && !is_stopped(process); ++look)
       ::usleep(1000);
   };
   host.add(std::move(change));
 }
 
-}  // namespace
-
 void stop(Transaction& host, const std::vector<Process>& processes) {
   for (auto& process : processes)
-    stop_one(host, process);
+    stop(host, process);
+}
+
+bool is_stopped(const Process& process) {
+  return has_stopped(process.pid, process.start_ticks);
 }
 
 std::size_t stopped(const std::vector<Process>& processes) {
-  return static_cast<std::size_t>(std::count_if(processes.begin(), processes.end(), [](auto& process) {
-    return is_stopped(process.pid, process.start_ticks);
-  }));
+  return static_cast<std::size_t>(std::count_if(processes.begin(), processes.end(), is_stopped));
+}
+
+std::optional<double> cpu_ms(const Process& process) {
+  const auto text = is_alive(process) ? read_file(fmt::format("/proc/{}/stat", process.pid)) : std::nullopt;
+  const auto end = text ? text->rfind(')') : std::string::npos;
+  if (end == std::string::npos) return {};
+  // Fields 14 and 15 (utime, stime) of proc_pid_stat(5); the first word here is field 3.
+  std::istringstream fields{text->substr(end + 2)};
+  std::string skipped;
+  for (int field = 3; field < 14; ++field)
+    fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) * 1000 / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 double cpu_ms(const std::vector<Process>& processes) {
-  static const double tick_ms = 1000.0 / static_cast<double>(::sysconf(_SC_CLK_TCK));
   double out = 0;
-  for (auto& process : processes) {
-    const auto text = is_alive(process) ? read_file(fmt::format("/proc/{}/stat", process.pid)) : std::nullopt;
-    const auto end = text ? text->rfind(')') : std::string::npos;
-    if (end == std::string::npos) continue;
-    // Fields 14 and 15 (utime, stime) of proc_pid_stat(5), the first word here is field 3.
-    std::istringstream fields{text->substr(end + 2)};
-    std::string skipped;
-    for (int field = 3; field < 14; ++field)
-      fields >> skipped;
-    double user = 0, system = 0;
-    fields >> user >> system;
-    out += (user + system) * tick_ms;
-  }
+  for (auto& process : processes)
+    out += cpu_ms(process).value_or(0);
   return out;
 }
 
@@ -89,7 +93,7 @@ Undone carry_out(const boost::json::object& with) {
   const auto pidfd = open_process(pid, start);
   if (!pidfd) return {UndoOutcome::already};
   // Sent in any case: a stop that is still pending goes with it.
-  const bool was_stopped = signals::is_stopped(pid, start);
+  const bool was_stopped = signals::has_stopped(pid, start);
   const int error = signal_process(pidfd, SIGCONT);
   if (!error) return {was_stopped ? UndoOutcome::undone : UndoOutcome::already};
   if (error == ESRCH) return {UndoOutcome::already};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "injector/change/transaction.hpp"
@@ -10,12 +11,19 @@
 
 namespace squall::signals {
 
-// SIGSTOP, a change for each; the inverse is SIGCONT. Refuses, by throwing std::runtime_error, one that
-// somebody else has stopped already: it would go on afterwards. Stopped processes do not survive a reboot.
+// SIGSTOP; the inverse is SIGCONT. Throws std::runtime_error where somebody else has stopped it already: it
+// would go on afterwards. Stopped processes do not survive a reboot.
+void stop(Transaction&, const Process&);
 void stop(Transaction&, const std::vector<Process>&);
-// How many of them are there and stopped now, as the kernel has it.
+
+// Stopped by a signal (state T of proc_pid_stat(5)).
+bool is_stopped(const Process&);
+// How many of them are.
 std::size_t stopped(const std::vector<Process>&);
-// The CPU time that they have used since they began, in ms; those that are gone count nothing.
+
+// The CPU time that it has used since it began, in ms; nothing where it is gone.
+std::optional<double> cpu_ms(const Process&);
+// That of all that are there.
 double cpu_ms(const std::vector<Process>&);
 
 }  // namespace squall::signals
