@@ -42,7 +42,12 @@ struct Arguments {
   std::string listen = "localhost:8474";  // of toxiproxy
   std::string config;                     // of toxiproxy
   bool metrics = false;                   // of toxiproxy
-  std::string color = "auto";             // auto | always | never
+  std::string drills, store;              // of serve
+  std::string serve_at = "127.0.0.1:8475";
+  std::vector<std::string> names;  // of serve: more names by which it is reached
+  bool allow_commands = false, new_token = false;
+  bool until_eof = false;      // of run: it ends with its standard input
+  std::string color = "auto";  // auto | always | never
   bool json() const { return output == "json"; }
 };
 
@@ -59,5 +64,6 @@ int runs_command(const Arguments&);
 int report_command(const Arguments&);
 int compare_command(const Arguments&);
 int toxiproxy_command(const Arguments&);
+int serve_command(const Arguments&);
 
 }  // namespace squall

@@ -1,6 +1,9 @@
 #include "controller/http/server.hpp"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <deque>
 #include <set>
 
 #include <fmt/format.h>
@@ -21,7 +24,62 @@ namespace beast = boost::beast;
 using Tcp = asio::ip::tcp;
 using Handler = std::function<ServerAnswer(const ServerRequest&)>;
 
+constexpr std::size_t largest_backlog = 1 << 20;
 constexpr auto idle_patience = std::chrono::seconds{60}, write_patience = std::chrono::seconds{30};
+
+// What is left of a connection whose answer goes on: whatever is sent, and its reader's leaving.
+class OpenAnswer : public Stream, public std::enable_shared_from_this<OpenAnswer> {
+ public:
+  explicit OpenAnswer(beast::tcp_stream stream) : stream_(std::move(stream)) {}
+
+  void send(std::string text) override {
+    if (!open_ || text.empty()) return;
+    backlog_ += text.size();
+    waiting_.push_back(std::move(text));
+    if (backlog_ > largest_backlog) return close();
+    if (waiting_.size() == 1) write();
+  }
+  bool open() const override { return open_; }
+
+  // Its reader says nothing any more, except by leaving.
+  void listen() {
+    stream_.socket().async_read_some(asio::buffer(heard_),
+                                     [self = shared_from_this()](beast::error_code error, std::size_t) {
+                                       if (error) return self->close();
+                                       self->listen();
+                                     });
+  }
+
+  void close() {
+    open_ = false;
+    beast::error_code ignored;
+    stream_.socket().shutdown(Tcp::socket::shutdown_both, ignored);
+    stream_.socket().close(ignored);
+  }
+
+ private:
+  void write() {
+    stream_.expires_after(write_patience);
+    stream_.async_write_some(asio::buffer(waiting_.front()),
+                             [self = shared_from_this()](beast::error_code error, std::size_t wrote) {
+                               self->stream_.expires_never();
+                               if (error) return self->close();
+                               self->wrote(wrote);
+                             });
+  }
+  void wrote(std::size_t bytes) {
+    backlog_ -= bytes;
+    waiting_.front().erase(0, bytes);
+    if (waiting_.front().empty()) waiting_.pop_front();
+    if (open_ && !waiting_.empty()) write();
+  }
+
+  beast::tcp_stream stream_;
+  std::deque<std::string> waiting_;
+  std::size_t backlog_ = 0;
+  std::array<char, 512> heard_{};
+  bool open_ = true;
+};
 
 // One connection: a request, its answer, and again, for as long as the caller keeps it.
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -49,6 +107,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
  private:
+  static std::string lower_case(std::string_view text) {
+    std::string out(text);
+    for (auto& c : out)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return out;
+  }
+
   void answer() {
     auto& message = parser_->get();
     beast::error_code ignored;
@@ -57,13 +122,28 @@ class Connection : public std::enable_shared_from_this<Connection> {
                           std::move(message.body()),
                           ignored ? "" : fmt::format("{}:{}", remote.address().to_string(), remote.port()),
                           std::string(message[beast::http::field::user_agent])};
+    for (auto& field : message)
+      request.headers.emplace_back(lower_case(field.name_string()), std::string(field.value()));
     ServerAnswer reply;
     try {
       reply = (*handle_)(request);
     } catch (const std::exception& e) {
       reply = {500, fmt::format("{}\n", e.what())};
     }
+    if (reply.stream) return go_on(reply);
     write(std::move(reply), message.keep_alive());
+  }
+
+  void go_on(const ServerAnswer& reply) {
+    auto text = fmt::format("HTTP/1.1 {} OK\r\nServer: squall\r\nContent-Type: {}\r\nConnection: close\r\n",
+                            reply.status, reply.type);
+    for (auto& [name, value] : reply.headers)
+      text += fmt::format("{}: {}\r\n", name, value);
+    stream_.expires_never();
+    auto open = std::make_shared<OpenAnswer>(std::move(stream_));
+    open->listen();
+    open->send(text + "\r\n" + reply.body);
+    reply.stream(open);
   }
 
   void write(ServerAnswer reply, bool keep) {
@@ -112,6 +192,17 @@ Tcp::endpoint endpoint_of(const std::string& text) {
 }
 
 }  // namespace
+
+std::string ServerRequest::header(std::string_view name) const {
+  for (auto& [key, value] : headers)
+    if (key == name) return value;
+  return "";
+}
+
+std::size_t ServerRequest::count(std::string_view name) const {
+  return static_cast<std::size_t>(
+      std::count_if(headers.begin(), headers.end(), [&](auto& one) { return one.first == name; }));
+}
 
 struct Server::State : std::enable_shared_from_this<State> {
   State(asio::io_context& io, Handler h, std::size_t largest)
