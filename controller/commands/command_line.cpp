@@ -285,6 +285,20 @@ class CommandLine {
                     "scenarios may have command probes, which run with the daemon's rights");
     serve->add_flag("--new-token", arguments_.new_token, "make a token, print it and its hash, and end");
     with_state(serve);
+
+    auto* schedule =
+        add("schedule", "list a daemon's schedules, tell their next ten occurrences, pause or resume one",
+            schedule_command);
+    schedule->add_option("what", arguments_.files, "list, next [NAME], pause NAME, resume NAME")
+        ->required()
+        ->expected(1, 2)
+        ->type_name("WHAT [NAME]");
+    schedule->add_option("--server", arguments_.server, "the daemon (default http://127.0.0.1:8475)")
+        ->type_name("URL");
+    schedule
+        ->add_option("--token-file", arguments_.token_file,
+                     "whose first line is your token (default: the environment's SQUALL_TOKEN)")
+        ->type_name("FILE");
   }
 
   // The keys of a file, or every fault of a family.

@@ -6,6 +6,8 @@
 #include <deque>
 #include <set>
 
+#include <fcntl.h>
+
 #include <fmt/format.h>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -26,6 +28,11 @@ using Handler = std::function<ServerAnswer(const ServerRequest&)>;
 
 constexpr std::size_t largest_backlog = 1 << 20;
 constexpr auto idle_patience = std::chrono::seconds{60}, write_patience = std::chrono::seconds{30};
+
+// Asio opens sockets that children inherit: one would hold the port, or a caller's connection, after our end.
+void keep_from_children(int fd) {
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
 
 // What is left of a connection whose answer goes on: whatever is sent, and its reader's leaving.
 class OpenAnswer : public Stream, public std::enable_shared_from_this<OpenAnswer> {
@@ -215,6 +222,7 @@ struct Server::State : std::enable_shared_from_this<State> {
     acceptor.async_accept([self = shared_from_this()](beast::error_code error, Tcp::socket socket) {
       if (error == asio::error::operation_aborted || self->stopped) return;
       if (error) return self->accept_later();
+      keep_from_children(socket.native_handle());
       auto connection = std::make_shared<Connection>(std::move(socket), self->handle, self->largest_body);
       self->forget_ended();
       self->connections.push_back(connection);
@@ -260,6 +268,7 @@ Server::Server(asio::io_context& io, const std::string& address_and_port, Handle
   beast::error_code error;
   auto& acceptor = state_->acceptor;
   acceptor.open(endpoint.protocol(), error);
+  if (!error) keep_from_children(acceptor.native_handle());
   if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);

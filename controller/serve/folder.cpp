@@ -147,8 +147,6 @@ class Reader {
     if (const auto twin = out_.drills.find(scenario.name); twin != out_.drills.end())
       return complain(path, fmt::format("{}: error: the scenario {} is in {} too; names are one file's\n",
                                         path, scenario.name, twin->second.path));
-    for (auto& expected : scenario.expect)
-      if (expected.alert) drill.alerts.push_back(*expected.alert);
     drill.touched = touched_by(scenario, document, out_.landscape);
     auto bytes =
         fmt::format("{}:{}{}:{}", text.size(), text, out_.landscape_text.size(), out_.landscape_text);

@@ -15,7 +15,6 @@ namespace squall::serve {
 struct FolderDrill {
   std::string name, title, squad, hypothesis, path;  // path: below the folder
   std::string text;
-  std::vector<std::string> alerts;  // that it expects to fire
   Touched touched;
   // SHA-256 over the scenario, its landscape and its files of samples: what an approval is bound to.
   std::string hash;

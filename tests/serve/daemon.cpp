@@ -66,7 +66,8 @@ Reply Daemon::post(const std::string& who, const std::string& path, const std::s
 boost::json::object Daemon::ended(const std::string& id) const {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
   while (std::chrono::steady_clock::now() < end) {
-    for (auto& one : get("vera", "/api/v1/runs").json().as_array())
+    const auto runs = get("vera", "/api/v1/runs").json();
+    for (auto& one : runs.as_array())
       if (one.at("run").as_string() == id && one.at("state").as_string() == "ended") return one.as_object();
     std::this_thread::sleep_for(std::chrono::milliseconds{50});
   }

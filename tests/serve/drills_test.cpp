@@ -19,9 +19,9 @@ class Serve : public testing::Test {
     daemon.drills.write("landscape.yaml",
                         fmt::format("squads: {{web: {{}}, db: {{}}}}\nservices:\n"
                                     "  site: {{squad: web, processes: {{pid: {0}}}, probes: [{{http: "
-                                    "\"http://{2}/\", every: 50ms}}]}}\n"
+                                    "\"http://{2}/\", every: 10ms}}]}}\n"
                                     "  store: {{squad: db, processes: {{pid: {1}}}, probes: [{{http: "
-                                    "\"http://{2}/\", every: 50ms}}]}}\n",
+                                    "\"http://{2}/\", every: 10ms}}]}}\n",
                                     site.process->pid(), store.process->pid(), watched.address()));
     write_drill("site-dies", "web", "site", "500ms");
     write_drill("store-dies", "web", "store", "500ms");
@@ -147,7 +147,9 @@ TEST_F(Serve, no_drill_outlives_the_daemon_that_is_killed) {
   EXPECT_TRUE(journals_gone());
   EXPECT_NE(daemon.record(id).find("what started it has gone"), std::string::npos);
   daemon.start();
-  EXPECT_EQ(daemon.ended(id).at("verdict").as_string(), "halted");
+  const auto run = daemon.ended(id);
+  ASSERT_FALSE(run.empty());
+  EXPECT_EQ(run.at("verdict").as_string(), "halted");
 }
 
 TEST_F(Serve, the_end_of_the_daemon_undoes_first) {
