@@ -164,6 +164,10 @@ ServerAnswer answered(Daemon& daemon, const ServerRequest& request) {
   if (path == "/page.css") return {200, page_css(), "text/css; charset=utf-8"};
   if (path == "/page.js") return {200, std::string(page_js), "text/javascript; charset=utf-8"};
   if (path == "/login") return log_in(daemon, request);
+  if (path == "/logout" && request.method == "POST") {
+    daemon.gate.log_out(request);
+    return {303, "", "text/plain", {{"Location", "/login"}}};
+  }
   if (admitted.person.empty()) {
     if (request.method == "GET" && wants_page(request))
       return {303, "", "text/plain", {{"Location", "/login"}}};

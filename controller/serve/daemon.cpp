@@ -1,6 +1,11 @@
 #include "controller/serve/daemon.hpp"
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include <spdlog/spdlog.h>
 #include <boost/asio/ip/address.hpp>
@@ -19,6 +24,16 @@ std::string made(const std::string& path) {
   return path;
 }
 
+// Two daemons on one store would take each other's drills for what an earlier one left.
+Fd locked(const std::string& store) {
+  const auto path = made(store) + ".lock";
+  Fd out{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
+  if (!out) throw std::runtime_error(fmt::format("{}: {}", path, std::strerror(errno)));
+  if (::flock(out.get(), LOCK_EX | LOCK_NB) != 0)
+    throw std::runtime_error(fmt::format("another daemon has the store {}", store));
+  return out;
+}
+
 std::set<std::string> names_of(const DaemonOptions& options, std::uint16_t port) {
   std::set<std::string> out = options.names;
   const auto address = options.listen.substr(0, options.listen.rfind(':'));
@@ -31,8 +46,9 @@ std::set<std::string> names_of(const DaemonOptions& options, std::uint16_t port)
 
 Daemon::Daemon(boost::asio::io_context& io, const DaemonOptions& with)
     : options(with),
+      lock(locked(with.store)),
       folder(read_folder(with.drills, with.allow_commands)),
-      store(made(with.store)),
+      store(with.store),
       events(io),
       runner(io, store, events, with.records, with.state),
       scheduler(io, store, runner, events, folder),

@@ -14,6 +14,7 @@
 #include "controller/serve/runner.hpp"
 #include "controller/serve/scheduler.hpp"
 #include "controller/serve/store/store.hpp"
+#include "injector/system/process.hpp"
 
 namespace squall::serve {
 
@@ -37,6 +38,7 @@ class Daemon {
   void stop(std::function<void()> done);
 
   const DaemonOptions options;
+  Fd lock;  // of the store, for as long as this daemon lives
   Folder folder;
   Store store;
   Events events;

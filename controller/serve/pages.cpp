@@ -53,6 +53,11 @@ std::string table(std::initializer_list<const char*> heads, const std::string& r
   return out + "</tr></thead><tbody>" + rows + "</tbody></table></div>";
 }
 
+std::string told_touched(const Touched& touched) {
+  const auto services = joined(touched.services);
+  return services + (services.empty() || touched.beyond.empty() ? "" : "; ") + touched.beyond;
+}
+
 std::string drill_row(Daemon& daemon, const Person& person, const FolderDrill& drill) {
   std::string approved, actions;
   std::vector<std::string> squads;
@@ -77,7 +82,7 @@ std::string drill_row(Daemon& daemon, const Person& person, const FolderDrill& d
   return fmt::format(
       "<tr><th scope=\"row\">{}<br><small>{}</small></th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
       xml(drill.title.empty() ? drill.name : drill.title), xml(drill.path), xml(drill.squad),
-      xml(joined(drill.touched.services)), xml(approved), actions);
+      xml(told_touched(drill.touched)), xml(approved), actions);
 }
 
 std::string schedules(Daemon& daemon) {
@@ -217,7 +222,7 @@ std::string main_page(Daemon& daemon, const Person& person) {
   const auto head = fmt::format(
       "<p class=\"crumb\">{} · <span id=\"live\" role=\"status\"></span></p><h1>Drills{}</h1>{}{}",
       xml(person.id), environment.empty() ? "" : " in " + xml(environment), halt_button(person),
-      freeze_part(daemon, person));
+      freeze_part(daemon, person) + button("/logout", "Log out"));
   const auto body = section("Now", "<div id=\"now\">" + now_part(daemon) + "</div>") + followups(daemon) +
                     broken(daemon.folder) + gamedays(daemon.folder) + drills_part(daemon, person) +
                     schedules(daemon) + runs(daemon) + scorecard(daemon);

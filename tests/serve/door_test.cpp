@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/serve/daemon.hpp"
+#include "tests/support/paths.hpp"
 
 namespace squall::test {
 namespace {
@@ -53,6 +54,18 @@ TEST_F(ServeDoor, a_browser_logs_in_and_acts_only_from_its_own_page) {
   EXPECT_EQ(daemon.post("", "/api/v1/freeze", "{}", {"-b", jar}).status, 403) << "from where is not told";
   EXPECT_EQ(daemon.post("", "/api/v1/freeze", "{}", {"-b", jar, "-H", own}).status, 200);
   EXPECT_EQ(daemon.get("", "/login", {"-H", own, "-d", "token=wrong"}).status, 403);
+  EXPECT_EQ(daemon.post("", "/logout", "", {"-b", jar, "-H", own}).status, 303);
+  EXPECT_EQ(daemon.get("", "/", {"-b", jar}).status, 401);
+}
+
+TEST_F(ServeDoor, a_second_daemon_does_not_take_the_store) {
+  try {
+    run({bin_dir() + "/squall", "serve", "--drills", daemon.drills.path().string(), "--state",
+         daemon.state.path().string(), "--listen", "127.0.0.1:0"});
+    FAIL() << "it started";
+  } catch (const std::runtime_error& e) {
+    EXPECT_NE(std::string(e.what()).find("another daemon has the store"), std::string::npos) << e.what();
+  }
 }
 
 TEST_F(ServeDoor, bad_bodies_are_refused_and_it_lives_on) {

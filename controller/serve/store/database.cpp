@@ -101,17 +101,4 @@ void Database::together(const std::function<void()>& what) {
   }
 }
 
-std::int64_t Database::last_id() const {
-  return sqlite3_last_insert_rowid(handle_);
-}
-
-void Database::back_up(const std::string& path) {
-  Database copy{path};
-  auto* backup = sqlite3_backup_init(copy.handle_, "main", handle_, "main");
-  if (!backup) fail(copy.handle_, "back up to " + path);
-  const int code = sqlite3_backup_step(backup, -1);
-  sqlite3_backup_finish(backup);
-  if (code != SQLITE_DONE) fail(copy.handle_, "back up to " + path);
-}
-
 }  // namespace squall::serve

@@ -42,9 +42,6 @@ class Database {
   void script(const std::string& sql);
   // All of it or nothing.
   void together(const std::function<void()>&);
-  std::int64_t last_id() const;
-  // A whole copy while it is in use (sqlite3_backup).
-  void back_up(const std::string& path);
 
  private:
   sqlite3* handle_ = nullptr;
