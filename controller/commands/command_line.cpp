@@ -16,8 +16,9 @@ namespace squall {
 namespace {
 
 // Options that stand alone; every other one is followed by its value.
-constexpr std::array<std::string_view, 7> flags{"--plan", "--all", "--live",   "--proxy-metrics",
-                                                "--help", "-h",    "--version"};
+constexpr std::array<std::string_view, 10> flags{
+    "--plan",      "--all",  "--live", "--proxy-metrics", "--until-eof", "--allow-commands",
+    "--new-token", "--help", "-h",     "--version"};
 
 // Options may stand before the command as after it.
 void command_first(std::vector<std::string>& words) {
@@ -67,6 +68,7 @@ class CommandLine {
     add_hosts();
     add_reports();
     add_proxy();
+    add_serve();
     app_.add_subcommand("help", "this text, a command's, or a fault's: squall help COMMAND")
         ->add_option("command", topic_, "the command, or the fault")
         ->type_name("COMMAND");
@@ -183,6 +185,8 @@ class CommandLine {
     run->add_option("--markdown", arguments_.markdown, "write the Markdown report there too")
         ->type_name("FILE");
     run->add_option("--runs", arguments_.runs, "where the run's folder is made")->type_name("DIR");
+    run->add_flag("--until-eof", arguments_.until_eof,
+                  "halt when standard input ends: the drill does not outlive what started it");
     with_landscape(run), with_state(run), with_seed(run);
 
     auto* plan =
@@ -281,6 +285,42 @@ class CommandLine {
     proxy->add_flag("--proxy-metrics", arguments_.metrics,
                     "GET /metrics tells the bytes of each proxy, for Prometheus");
     with_seed(proxy);
+  }
+
+  void add_serve() {
+    auto* serve = add("serve",
+                      "a daemon for squads: drills that come by themselves, who may do what, one live page; "
+                      "controller/serve/README.md tells its files",
+                      serve_command);
+    serve
+        ->add_option("--drills", arguments_.drills, "the folder with landscape, scenarios, schedules, people")
+        ->type_name("DIR");
+    serve->add_option("--listen", arguments_.serve_at, "where it listens (default 127.0.0.1:8475)")
+        ->type_name("HOST:PORT");
+    serve->add_option("--store", arguments_.store, "where it remembers (default STATE/serve/store.sqlite)")
+        ->type_name("sqlite:PATH");
+    serve
+        ->add_option("--name", arguments_.names,
+                     "a name by which browsers reach it, such as squall.example:443")
+        ->type_name("HOST[:PORT]");
+    serve->add_flag("--allow-commands", arguments_.allow_commands,
+                    "scenarios may have command probes, which run with the daemon's rights");
+    serve->add_flag("--new-token", arguments_.new_token, "make a token, print it and its hash, and end");
+    with_state(serve);
+
+    auto* schedule =
+        add("schedule", "list a daemon's schedules, tell their next ten occurrences, pause or resume one",
+            schedule_command);
+    schedule->add_option("what", arguments_.files, "list, next [NAME], pause NAME, resume NAME")
+        ->required()
+        ->expected(1, 2)
+        ->type_name("WHAT [NAME]");
+    schedule->add_option("--server", arguments_.server, "the daemon (default http://127.0.0.1:8475)")
+        ->type_name("URL");
+    schedule
+        ->add_option("--token-file", arguments_.token_file,
+                     "whose first line is your token (default: the environment's SQUALL_TOKEN)")
+        ->type_name("FILE");
   }
 
   // The keys of a file, or every fault of a family.

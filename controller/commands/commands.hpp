@@ -44,7 +44,13 @@ struct Arguments {
   bool metrics = false;                   // of toxiproxy
   std::string log_level = "info";         // debug | info | warning | error | off
   std::string log_file;                   // of squall itself; "" for none
-  std::string color = "auto";             // auto | always | never
+  std::string drills, store;              // of serve
+  std::string serve_at = "127.0.0.1:8475";
+  std::vector<std::string> names;                            // of serve: more names by which it is reached
+  std::string server = "http://127.0.0.1:8475", token_file;  // of schedule
+  bool allow_commands = false, new_token = false;
+  bool until_eof = false;      // of run: it ends with its standard input
+  std::string color = "auto";  // auto | always | never
   bool json() const { return output == "json"; }
 };
 
@@ -61,5 +67,7 @@ int runs_command(const Arguments&);
 int report_command(const Arguments&);
 int compare_command(const Arguments&);
 int toxiproxy_command(const Arguments&);
+int serve_command(const Arguments&);
+int schedule_command(const Arguments&);
 
 }  // namespace squall

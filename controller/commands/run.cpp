@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 
 #include "controller/commands/input.hpp"
@@ -67,6 +68,26 @@ std::string why_halted(int number) {
   return who.empty() ? "SIGTERM by the user" : fmt::format("`squall halt` by {}", who);
 }
 
+// Whoever started it holds the other end of its standard input: its death ends the drill, however it died.
+class Starter {
+ public:
+  Starter(boost::asio::io_context& io, Drill& drill) : input_(io, ::dup(STDIN_FILENO)), drill_(drill) {
+    listen();
+  }
+
+ private:
+  void listen() {
+    input_.async_wait(boost::asio::posix::stream_descriptor::wait_read, [this](auto error) {
+      char ignored[256];
+      if (error) return;
+      if (::read(input_.native_handle(), ignored, sizeof ignored) > 0) return listen();
+      drill_.halt("what started it has gone (its standard input has ended)", "user");
+    });
+  }
+  boost::asio::posix::stream_descriptor input_;
+  Drill& drill_;
+};
+
 int run_one(const Arguments& arguments, const std::string& file) {
   Prepared prepared;
   if (int code = prepare(arguments, file, prepared); code != exit_pass) return code;
@@ -85,6 +106,7 @@ int run_one(const Arguments& arguments, const std::string& file) {
     });
   };
   listen();
+  const auto starter = arguments.until_eof ? std::make_unique<Starter>(io, drill) : nullptr;
   std::unique_ptr<ActiveRun> registered;
   std::unique_ptr<Progress> progress;
   std::exception_ptr failed;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,19 @@ struct ServerRequest {
   std::string method, target, body;
   std::string remote;  // address:port of the caller
   std::string user_agent;
+  std::vector<std::pair<std::string, std::string>> headers = {};  // names in lower case, in their order
+  // Its first value, "" where there is none; and how often it comes.
+  std::string header(std::string_view name) const;
+  std::size_t count(std::string_view name) const;
+};
+
+// The body of an answer that goes on: what is sent leaves at once. A reader who falls behind by more than
+// 1 MiB, or who takes nothing for 30 s, is let go.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void send(std::string) = 0;
+  virtual bool open() const = 0;
 };
 
 struct ServerAnswer {
@@ -24,6 +38,8 @@ struct ServerAnswer {
   std::string body;
   std::string type = "text/plain; charset=utf-8";
   std::vector<std::pair<std::string, std::string>> headers = {};
+  // Where it is set, the answer goes on: `body` is its beginning, and the stream is handed over here.
+  std::function<void(std::shared_ptr<Stream>)> stream = {};
 };
 
 class Server {

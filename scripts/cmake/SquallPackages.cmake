@@ -10,6 +10,8 @@ find_package(CLI11 REQUIRED)
 find_package(CURL REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(PostgreSQL REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(date REQUIRED)  # time zones: std::chrono has none before libstdc++ 14
 pkg_check_modules(NETLINK REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
 pkg_check_modules(NFTABLES REQUIRED IMPORTED_TARGET libmnl libnftnl libnetfilter_queue)
 if(SQUALL_TESTS)

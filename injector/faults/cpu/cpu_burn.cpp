@@ -60,10 +60,10 @@ struct Burning {
     if (!process && worker.pid() > 0) {
       process = read_process(worker.pid());
       began_ns = monotonic_ns();
-      if (process) before = signals::cpu_ms({*process});
+      if (process) before = signals::cpu_ms(std::vector{*process});
     }
     const auto ms = static_cast<double>(monotonic_ns() - began_ns) / 1e6;
-    const auto used = process ? signals::cpu_ms({*process}) : 0;
+    const auto used = process ? signals::cpu_ms(std::vector{*process}) : 0;
     if (!worker.alive() || ms < 500) {
       dose.prescribed = {{"cpu_percent", with.share.value}};
       return dose.doubt(worker.alive() ? "it has only just begun" : "the process that uses them is gone");

@@ -66,7 +66,7 @@ struct FilledDisk {
     host.add(std::move(change));
   }
   void started(Life& life) {
-    if (with.over) life.every(std::chrono::milliseconds{100}, [this] { grow(); });
+    if (with.over) life.every(Duration{100'000'000}, [this] { grow(); });
   }
   void measure(Dose& dose) {
     const auto now = look();

@@ -47,7 +47,7 @@ struct KeptDead {
         // Only root of the first pid namespace hears of them: then they are looked for each time.
       }
     life.at_end([this] { arrivals.reset(); });
-    life.every(look_every.chrono(), [this, &life] {
+    life.every(look_every, [this, &life] {
       const auto now = monotonic_ns();
       if (arrivals && !news && now - looked_ns < look_anyway_ns) return;
       looked_ns = now;
@@ -58,7 +58,7 @@ struct KeptDead {
         const auto age_ms = static_cast<double>(boottime_ns() - boot_ns_of(process.start_ticks)) / 1e6;
         longest_ms = std::max(longest_ms, age_ms);
         ++again;
-        if (again <= 100) life.say("process.killed_again", {{"pid", process.pid}, {"lived_ms", age_ms}});
+        if (again <= 100) life.tell("process.killed_again", {{"pid", process.pid}, {"lived_ms", age_ms}});
       }
     });
   }
