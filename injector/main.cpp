@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "injector/overlay/detach.hpp"
+#include "injector/overlay/keeper.hpp"
 #include "injector/session/doctor.hpp"
 #include "injector/session/maintenance.hpp"
 #include "injector/session/session.hpp"
@@ -39,6 +41,9 @@ int main(int argc, char** argv) {
   guardian->add_option("--journal", journal)->required();
   guardian->add_option("--pid", pid)->required();
   guardian->add_option("--ticks", ticks)->required();
+  auto* overlay = app.add_subcommand(squall::overlay::command, "")->group("");  // started by a fault on files
+  std::string tag;
+  overlay->add_option("tag", tag)->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -46,6 +51,7 @@ int main(int argc, char** argv) {
   }
   try {
     if (*guardian) return squall::guard(journal, static_cast<pid_t>(pid), ticks);
+    if (*overlay) return squall::overlay::keep(tag);
     if (*status) return squall::show_status(state, output == "json");
     if (*undo) return squall::undo_host(state, output == "json");
     if (*recover) return squall::recover_host(state, output == "json");

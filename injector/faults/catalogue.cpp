@@ -13,6 +13,7 @@ extern const FaultType http_abort, http_delay, http_headers, http_body, http_tru
 extern const FaultType dns_fail, dns_delay, dns_answer;
 extern const FaultType process_kill;
 extern const FaultType disk_throttle;
+extern const FaultType disk_latency, disk_error, files_latency, files_error;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -33,6 +34,8 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::http_truncate,     &faults::dns_fail,
       &faults::dns_delay,         &faults::dns_answer,
       &faults::process_kill,      &faults::disk_throttle,
+      &faults::disk_latency,      &faults::disk_error,
+      &faults::files_latency,     &faults::files_error,
   };
   return catalogue;
 }

@@ -8,6 +8,7 @@ namespace undo {
 extern const UndoVerb cgroup_class, cgroup_controller, cgroup_device_limit;
 extern const UndoVerb clsact_delete, filter_delete, ifb_delete, interface_mtu, interface_up, link_delete,
     nft_table;
+extern const UndoVerb overlay_detach;
 }  // namespace undo
 
 std::span<const UndoVerb* const> undo_verbs() {
@@ -15,6 +16,7 @@ std::span<const UndoVerb* const> undo_verbs() {
       &undo::cgroup_class,  &undo::cgroup_controller, &undo::cgroup_device_limit, &undo::clsact_delete,
       &undo::filter_delete, &undo::ifb_delete,        &undo::interface_mtu,       &undo::interface_up,
       &undo::link_delete,   &undo::nft_table,
+      &undo::overlay_detach,
   };
   return verbs;
 }
