@@ -13,8 +13,8 @@
 namespace squall::overlay {
 namespace {
 
-// setfsuid(2) takes file capabilities out of the effective set, and these put them back; all but CAP_FSETID, with
-// which a set-group-ID bit would stay that an ordinary user cannot set.
+// setfsuid(2) takes file capabilities out of the effective set, and these put them back; all but CAP_FSETID,
+// with which a set-group-ID bit would stay that an ordinary user cannot set.
 void keep_file_capabilities() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[2]{};

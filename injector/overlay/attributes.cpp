@@ -35,9 +35,8 @@ int set_owner(int file, const struct stat& to, int which) {
 }
 
 int set_times(int file, const struct stat& to, int which) {
-  const timespec times[2] = {
-      when(which, FUSE_SET_ATTR_ATIME_NOW, FUSE_SET_ATTR_ATIME, to.st_atim),
-      when(which, FUSE_SET_ATTR_MTIME_NOW, FUSE_SET_ATTR_MTIME, to.st_mtim)};
+  const timespec times[2] = {when(which, FUSE_SET_ATTR_ATIME_NOW, FUSE_SET_ATTR_ATIME, to.st_atim),
+                             when(which, FUSE_SET_ATTR_MTIME_NOW, FUSE_SET_ATTR_MTIME, to.st_mtim)};
   return ::utimensat(file, "", times, AT_EMPTY_PATH);
 }
 
@@ -47,8 +46,8 @@ int set(int file, const struct stat& to, int which, const fuse_file_info* open) 
   if (which & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) && set_owner(file, to, which) != 0) return -1;
   if (which & FUSE_SET_ATTR_MODE && ::chmod(path.c_str(), to.st_mode & 07777) != 0) return -1;
   if (which & FUSE_SET_ATTR_SIZE) {
-    const int failed = open ? ::ftruncate(static_cast<int>(open->fh), to.st_size)
-                            : ::truncate(path.c_str(), to.st_size);
+    const int failed =
+        open ? ::ftruncate(static_cast<int>(open->fh), to.st_size) : ::truncate(path.c_str(), to.st_size);
     if (failed) return -1;
   }
   constexpr int any_time =
@@ -68,8 +67,8 @@ void statfs(fuse_req_t request, fuse_ino_t number) {
   fuse_reply_statfs(request, &info);
 }
 
-// On what a symbolic link leads to there is nothing to be asked here: the kernel has followed it. Those of a link
-// itself cannot be reached by an O_PATH descriptor.
+// On what a symbolic link leads to there is nothing to be asked here: the kernel has followed it. Those of a
+// link itself cannot be reached by an O_PATH descriptor.
 void getxattr(fuse_req_t request, fuse_ino_t number, const char* name, std::size_t size) {
   std::vector<char> value(size);
   const auto got = ::getxattr(path_of(descriptor(request, number)).c_str(), name, value.data(), size);

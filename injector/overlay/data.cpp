@@ -1,15 +1,19 @@
-// Operations on what is in files. Nothing is cached above the folder's own file system (direct I/O), so that whoever
-// holds a descriptor from before the overlay and whoever came through it see the same bytes at any moment.
+// Operations on what is in files. Nothing is cached above the folder's own file system (direct I/O), so that
+// whoever holds a descriptor from before the overlay and whoever came through it see the same bytes at any
+// moment.
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/falloc.h>
 
+#include "injector/overlay/once.hpp"
 #include "injector/overlay/operations.hpp"
 
 namespace squall::overlay {
@@ -48,8 +52,10 @@ void open(fuse_req_t request, fuse_ino_t number, fuse_file_info* file) {
   fuse_reply_open(request, file);
 }
 
+// The number may be another file's by now where a worker that died has closed it: rather one too many is left
+// open.
 void release(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
-  ::close(handle(file));
+  if (!asked_again()) ::close(handle(file));
   fuse_reply_err(request, 0);
 }
 
@@ -74,6 +80,16 @@ void read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_f
   lower(request).held.answer(what, [request, kept, many] { fuse_reply_buf(request, kept.get(), many); });
 }
 
+// Done by a worker that died: what was to come behind the end is there.
+int append(fuse_req_t request, int file, std::size_t size, const std::function<long()>& act) {
+  Once once{lower(request).shared};
+  struct stat info{};
+  if (::fstat(file, &info) != 0) return errno;
+  const auto before = once.size_before(info.st_size);
+  if (once.known() && info.st_size >= before + static_cast<off_t>(size)) return 0;
+  return once.error_of(act, 0);
+}
+
 void write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, off_t offset,
            fuse_file_info* file) {
   const auto what = fate(request, Kind::write);
@@ -84,10 +100,12 @@ void write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, o
     std::memcpy(copy.get(), data, size);
     data = copy.get();
   }
-  const auto put = ::pwrite(handle(file), data, size, offset);
-  if (put < 0) return answer_later(request, what, errno);
-  lower(request).held.answer(
-      what, [request, put] { fuse_reply_write(request, static_cast<std::size_t>(put)); });
+  auto put = static_cast<ssize_t>(size);
+  const auto act = [&]() -> long { return put = ::pwrite(handle(file), data, size, offset); };
+  const int error = file->flags & O_APPEND ? append(request, handle(file), size, act) : act() < 0 ? errno : 0;
+  if (error) return answer_later(request, what, error);
+  lower(request).held.answer(what,
+                             [request, put] { fuse_reply_write(request, static_cast<std::size_t>(put)); });
 }
 
 // At close(2): an error of writing back would be told here; closing a duplicate makes the kernel tell it.

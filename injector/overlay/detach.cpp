@@ -88,7 +88,8 @@ Detached detach(const std::string& tag) {
   for (auto& [number, descriptor] : namespaces_with(tag)) {
     ++out.mounts;
     if (const int error = unmount_elsewhere(descriptor, tag))
-      out.error = fmt::format("take the overlay out of the mount namespace {}: {}", number, std::strerror(error));
+      out.error =
+          fmt::format("take the overlay out of the mount namespace {}: {}", number, std::strerror(error));
   }
   return out;
 }

@@ -15,14 +15,16 @@ struct Detached {
   int mounts = 0;     // how many there were
   std::string error;  // why one is left; "" where none is
 };
-// Lazily (MNT_DETACH of umount(2)): whoever has a file open through it keeps it, and its worker serves them to the end.
+// Lazily (MNT_DETACH of umount(2)): whoever has a file open through it keeps it, and its worker serves them
+// to the end.
 Detached detach(const std::string& tag);
 // Whether a mount of this tag is seen by anybody.
 bool attached(const std::string& tag);
 
 // The keeper and worker of an overlay, by their command line.
 std::vector<pid_t> processes_of(const std::string& tag);
-// Ends all rules of the overlay and everything that is held back, whoever called for it; false where none runs.
+// Ends all rules of the overlay and everything that is held back, whoever called for it; false where none
+// runs.
 bool let_go_of(const std::string& tag);
 
 }  // namespace squall::overlay

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "injector/overlay/once.hpp"
 #include "injector/overlay/operations.hpp"
 
 namespace squall::overlay {
@@ -43,7 +44,7 @@ void readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fus
 }
 
 void releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
-  ::close(static_cast<int>(file->fh));
+  if (!asked_again()) ::close(static_cast<int>(file->fh));
   fuse_reply_err(request, 0);
 }
 

@@ -1,4 +1,5 @@
-// Rules, and answers that wait for their time. What is to be answered later was done already: only who asked waits.
+// Rules, and answers that wait for their time. What is to be answered later was done already: only who asked
+// waits.
 #pragma once
 
 #include <functional>

@@ -65,8 +65,7 @@ Fd make_mount(int device, const std::string& tag) {
   configure(context.get(), FSCONFIG_SET_FLAG, "allow_other", "");
   configure(context.get(), FSCONFIG_SET_FLAG, "default_permissions", "");
   configure(context.get(), FSCONFIG_CMD_CREATE, nullptr, "");
-  Fd mount{static_cast<int>(
-      ::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes_of_folder()))};
+  Fd mount{static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes_of_folder()))};
   if (!mount) fail("make a mount of the FUSE file system");
   return mount;
 }
@@ -112,9 +111,16 @@ class Keeper {
   void put_in_place() {
     const auto mount = make_mount(device_.get(), tag_);
     start_worker();
-    for (int waited = 0; !shared_.serving; ++waited) {
+    const auto until = monotonic_ns() + begins_within_ms * std::int64_t{1'000'000};
+    while (!shared_.serving) {
+      if (wait_for_end(worker_, 2)) {
+        int status = 0;
+        ::waitpid(worker_pid_, &status, 0);
+        throw std::runtime_error(
+            fmt::format("start the overlay's worker: it ended with status {:#x}", status));
+      }
       errno = ETIMEDOUT;
-      if (waited >= begins_within_ms || wait_for_end(worker_, 1)) fail("start the overlay's worker");
+      if (monotonic_ns() > until) fail("start the overlay's worker");
     }
     errno = ECANCELED;
     if (shared_.let_go) fail("mount the overlay over the folder");
@@ -156,7 +162,8 @@ class Keeper {
     worker_pid_ = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
     if (worker_pid_ < 0) fail("start the overlay's worker");
     if (worker_pid_ == 0) ::_exit(serve(shared_, device_.get(), keeper, tag_));
-    if (const auto stat = read_process_stat(worker_pid_)) worker_ = open_process(worker_pid_, stat->start_ticks);
+    if (const auto stat = read_process_stat(worker_pid_))
+      worker_ = open_process(worker_pid_, stat->start_ticks);
   }
 
   std::string tag_;

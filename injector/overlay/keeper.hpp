@@ -1,6 +1,6 @@
-// The keeper of an overlay: a process of its own that mounts it and starts its worker, and another one where that is
-// killed. They share one table of descriptors, so /dev/fuse, open files and locks outlive a worker, and nobody sees an
-// error. Where the injector dies, it takes the overlay away by itself.
+// The keeper of an overlay: a process of its own that mounts it and starts its worker, and another one where
+// that is killed. They share one table of descriptors, so /dev/fuse, open files and locks outlive a worker,
+// and nobody sees an error. Where the injector dies, it takes the overlay away by itself.
 #pragma once
 
 #include <string>

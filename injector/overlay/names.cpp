@@ -1,10 +1,12 @@
 // Operations on names: what is there, what is made, moved and removed.
 #include <cerrno>
+#include <functional>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "injector/overlay/once.hpp"
 #include "injector/overlay/operations.hpp"
 
 namespace squall::overlay {
@@ -37,61 +39,75 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     fuse_reply_entry(request, &entry);
 }
 
-// Answers with what was made, where it was.
-void made(fuse_req_t request, fuse_ino_t parent, const char* name, int result) {
-  if (result < 0) return answer(request, result);
-  lookup(request, parent, name);
-}
-
 AsCaller as_caller(fuse_req_t request) {
   const auto* who = fuse_req_ctx(request);
   return {who->uid, who->gid, who->umask};
 }
 
+// Makes something as whoever asked, once, and answers with what is there then.
+void make(fuse_req_t request, fuse_ino_t parent, const char* name,
+          const std::function<long(int folder)>& act) {
+  Once once{lower(request).shared};
+  const int folder = descriptor(request, parent);
+  const int error = once.error_of(
+      [&] {
+        const auto as = as_caller(request);
+        return act(folder);
+      },
+      EEXIST);
+  if (error)
+    fuse_reply_err(request, error);
+  else
+    lookup(request, parent, name);
+}
+
 void mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
-  int result = 0;
-  {
-    const auto as = as_caller(request);
-    result = ::mknodat(descriptor(request, parent), name, mode, device);
-  }
-  made(request, parent, name, result);
+  make(request, parent, name, [&](int folder) { return ::mknodat(folder, name, mode, device); });
 }
 
 void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  int result = 0;
-  {
-    const auto as = as_caller(request);
-    result = ::mkdirat(descriptor(request, parent), name, mode);
-  }
-  made(request, parent, name, result);
+  make(request, parent, name, [&](int folder) { return ::mkdirat(folder, name, mode); });
 }
 
 void symlink(fuse_req_t request, const char* to, fuse_ino_t parent, const char* name) {
-  int result = 0;
-  {
-    const auto as = as_caller(request);
-    result = ::symlinkat(to, descriptor(request, parent), name);
-  }
-  made(request, parent, name, result);
+  make(request, parent, name, [&](int folder) { return ::symlinkat(to, folder, name); });
 }
 
+// By root: links to files of others may be forbidden (fs.protected_hardlinks), which the kernel has looked
+// at.
 void link(fuse_req_t request, fuse_ino_t number, fuse_ino_t parent, const char* name) {
   const auto path = path_of(descriptor(request, number));
-  made(request, parent, name,
-       ::linkat(AT_FDCWD, path.c_str(), descriptor(request, parent), name, AT_SYMLINK_FOLLOW));
+  Once once{lower(request).shared};
+  const int error = once.error_of(
+      [&] { return ::linkat(AT_FDCWD, path.c_str(), descriptor(request, parent), name, AT_SYMLINK_FOLLOW); },
+      EEXIST);
+  if (error)
+    fuse_reply_err(request, error);
+  else
+    lookup(request, parent, name);
+}
+
+void remove(fuse_req_t request, fuse_ino_t parent, const char* name, int flags) {
+  Once once{lower(request).shared};
+  fuse_reply_err(request,
+                 once.error_of([&] { return ::unlinkat(descriptor(request, parent), name, flags); }, ENOENT));
 }
 
 void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, ::unlinkat(descriptor(request, parent), name, 0));
+  remove(request, parent, name, 0);
 }
 
 void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, ::unlinkat(descriptor(request, parent), name, AT_REMOVEDIR));
+  remove(request, parent, name, AT_REMOVEDIR);
 }
 
 void rename(fuse_req_t request, fuse_ino_t from, const char* name, fuse_ino_t to, const char* new_name,
             unsigned flags) {
-  answer(request, ::renameat2(descriptor(request, from), name, descriptor(request, to), new_name, flags));
+  Once once{lower(request).shared};
+  const auto act = [&] {
+    return ::renameat2(descriptor(request, from), name, descriptor(request, to), new_name, flags);
+  };
+  fuse_reply_err(request, once.error_of(act, ENOENT));
 }
 
 void readlink(fuse_req_t request, fuse_ino_t number) {
@@ -115,9 +131,11 @@ void forget_many(fuse_req_t request, std::size_t count, fuse_forget_data* which)
 
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
   int opened = -1;
+  // Where a worker that died has made it, it may be there already.
+  const int flags = asked_again() ? file->flags & ~O_EXCL : file->flags;
   {
     const auto as = as_caller(request);
-    opened = ::openat(descriptor(request, parent), name, file->flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+    opened = ::openat(descriptor(request, parent), name, flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
   }
   if (opened < 0) return answer(request, -1);
   fuse_entry_param entry{};

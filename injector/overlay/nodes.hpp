@@ -18,7 +18,8 @@ class Nodes {
   // Number 1 is the folder itself.
   int descriptor(std::uint64_t number) const { return shared_.nodes[number - 1].descriptor_plus_one - 1; }
   std::uint64_t generation(std::uint64_t number) const { return shared_.nodes[number - 1].generation; }
-  // Counts one lookup more and takes the descriptor over (closes it where the file is known). 0: the table is full.
+  // Counts one lookup more and takes the descriptor over (closes it where the file is known). 0: the table is
+  // full.
   std::uint64_t found(int descriptor, const struct stat&);
   void forget(std::uint64_t number, std::uint64_t lookups);
 

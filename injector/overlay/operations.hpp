@@ -1,4 +1,5 @@
-// The file system: each operation is done on the folder beneath, as whoever asked for it (libfuse's low-level API).
+// The file system: each operation is done on the folder beneath, as whoever asked for it (libfuse's low-level
+// API).
 #pragma once
 
 #define FUSE_USE_VERSION 314
@@ -26,13 +27,14 @@ inline Lower& lower(fuse_req_t request) {
 inline int descriptor(fuse_req_t request, fuse_ino_t number) {
   return lower(request).nodes.descriptor(number);
 }
-// A file that is known by its O_PATH descriptor, as a path that system calls without an AT_EMPTY_PATH can take.
+// A file that is known by its O_PATH descriptor, as a path that system calls without an AT_EMPTY_PATH can
+// take.
 std::string path_of(int descriptor);
 // Answers with 0, or with errno where `result` is negative.
 void answer(fuse_req_t, long result);
 
-// While it lives, what this thread makes belongs to whoever asked, with their umask; it may still do whatever root may:
-// the kernel has looked at permissions already (default_permissions).
+// While it lives, what this thread makes belongs to whoever asked, with their umask; it may still do whatever
+// root may: the kernel has looked at permissions already (default_permissions).
 class AsCaller {
  public:
   AsCaller(uid_t, gid_t, mode_t umask);
@@ -44,7 +46,8 @@ class AsCaller {
   gid_t gid_;
 };
 
-// Describes a file that is there, for the kernel; an errno where it is not (any more). Takes no descriptor over.
+// Describes a file that is there, for the kernel; an errno where it is not (any more). Takes no descriptor
+// over.
 int describe(Lower&, int folder, const char* name, fuse_entry_param&);
 int describe(Lower&, int descriptor_taken_over, fuse_entry_param&);
 

@@ -59,8 +59,7 @@ void start(const std::string& tag, const std::vector<std::pair<int, int>>& given
   std::string words[] = {"squall-injector", command, tag};
   char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), nullptr};
   pid_t pid = -1;
-  const int error =
-      ::posix_spawn(&pid, program().c_str(), &actions, nullptr, arguments, environ);
+  const int error = ::posix_spawn(&pid, program().c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   errno = error;
   if (error) throw failure("start the overlay's keeper");

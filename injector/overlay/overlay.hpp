@@ -15,7 +15,7 @@ namespace squall::overlay {
 struct Place {
   pid_t pid = 0;  // of somebody in the mount namespace; our own for our own
   std::uint64_t start_ticks = 0;
-  std::string path;  // absolute, without symbolic links
+  std::string path;           // absolute, without symbolic links
   std::string below() const;  // by /proc/PID/root, from here
 };
 
@@ -30,7 +30,8 @@ class Overlay {
   Shared& shared() { return *shared_; }
   // The bare folder, from before; -1 where it is not there.
   int folder() const { return folder_.get(); }
-  // Starts the keeper and comes back when the overlay is in place; throws std::runtime_error where it cannot be.
+  // Starts the keeper and comes back when the overlay is in place; throws std::runtime_error where it cannot
+  // be.
   void attach();
   void release();  // the injector's hold: rules end, and the mount is taken away
 

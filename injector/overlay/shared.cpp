@@ -30,7 +30,8 @@ int make_shared() {
 }
 
 Shared* map_shared(int descriptor) {
-  void* at = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, descriptor, 0);
+  void* at =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, descriptor, 0);
   return at == MAP_FAILED ? nullptr : std::launder(static_cast<Shared*>(at));
 }
 

@@ -1,5 +1,5 @@
-// O_TMPFILE through the overlay. The kernel asks by FUSE_TMPFILE (since 6.1), which libfuse 3.14 answers with ENOSYS; so
-// it is answered here, in the words of linux/fuse.h.
+// O_TMPFILE through the overlay. The kernel asks by FUSE_TMPFILE (since 6.1), which libfuse 3.14 answers with
+// ENOSYS; so it is answered here, in the words of linux/fuse.h.
 #include <cerrno>
 #include <cstring>
 

@@ -17,6 +17,7 @@
 #include <linux/fuse.h>
 
 #include "injector/overlay/detach.hpp"
+#include "injector/overlay/once.hpp"
 #include "injector/overlay/operations.hpp"
 #include "injector/system/process.hpp"
 
@@ -28,14 +29,15 @@ constexpr int threads = 16;
 constexpr std::uint64_t direct_io_allow_mmap = std::uint64_t{1} << 36;
 constexpr int notify_resend = 7;
 
-// libfuse 3.14 knows the lower 32 flags alone; this adds to its answer to FUSE_INIT that files that nothing is cached
-// of may be mapped all the same.
+// libfuse 3.14 knows the lower 32 flags alone; this adds to its answer to FUSE_INIT that files that nothing
+// is cached of may be mapped all the same.
 ssize_t reply(int device, iovec* parts, int count, void* data) {
   static std::uint64_t first_unique = 0;
   auto& shared = static_cast<Lower*>(data)->shared;
   if (!first_unique) std::memcpy(&first_unique, shared.first_request + offsetof(fuse_in_header, unique), 8);
   const auto* head = static_cast<const fuse_out_header*>(parts[0].iov_base);
-  if (count == 2 && !head->error && head->unique == first_unique && parts[1].iov_len == sizeof(fuse_init_out)) {
+  if (count == 2 && !head->error && head->unique == first_unique &&
+      parts[1].iov_len == sizeof(fuse_init_out)) {
     auto& said = *static_cast<fuse_init_out*>(parts[1].iov_base);
     said.flags |= FUSE_INIT_EXT;
     said.flags2 |= static_cast<std::uint32_t>(direct_io_allow_mmap >> 32);
@@ -48,7 +50,8 @@ ssize_t receive(int device, void* buffer, std::size_t size, void*) {
 }
 
 void init(void*, fuse_conn_info* connection) {
-  // Set-ID bits are taken away by the kernel, which knows who writes; locks are its own; nothing is written later.
+  // Set-ID bits are taken away by the kernel, which knows who writes; locks are its own; nothing is written
+  // later.
   for (const unsigned unwanted :
        {FUSE_CAP_HANDLE_KILLPRIV, FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_READDIRPLUS, FUSE_CAP_SPLICE_READ,
         FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_FLOCK_LOCKS, FUSE_CAP_POSIX_LOCKS})
@@ -71,6 +74,9 @@ struct Loop {
     const int got = fuse_session_receive_buf(session, &buffer);
     if (got == -EINTR) return true;
     if (got <= 0) return false;
+    fuse_in_header head{};
+    std::memcpy(&head, buffer.mem, sizeof head);
+    begin_request(head.unique);
     if (!answer_tmpfile(files, device, buffer.mem, buffer.size)) fuse_session_process_buf(session, &buffer);
     return true;
   }

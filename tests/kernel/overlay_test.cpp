@@ -54,8 +54,8 @@ std::string result(long value) {
 std::string stat_text(const std::string& path) {
   struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) return strerrorname_np(errno);
-  return fmt::format("mode {:o} of {}:{} links {} size {}", info.st_mode, info.st_uid, info.st_gid, info.st_nlink,
-                     S_ISDIR(info.st_mode) ? 0 : info.st_size);
+  return fmt::format("mode {:o} of {}:{} links {} size {}", info.st_mode, info.st_uid, info.st_gid,
+                     info.st_nlink, S_ISDIR(info.st_mode) ? 0 : info.st_size);
 }
 
 // One line each: what an operation came to, in this folder.
@@ -69,7 +69,8 @@ std::string conformance(const std::string& in) {
   say("create again", result(::open(at("a").c_str(), O_CREAT | O_EXCL | O_RDWR, 0640)));
   say("write", result(::pwrite(file, "hello", 5, 4090)));
   say("sparse", stat_text(at("a")));
-  say("rename over", result((::close(::open(at("b").c_str(), O_CREAT | O_RDWR, 0600)), ::rename(at("a").c_str(), at("b").c_str()))));
+  say("rename over", result((::close(::open(at("b").c_str(), O_CREAT | O_RDWR, 0600)),
+                             ::rename(at("a").c_str(), at("b").c_str()))));
   say("write to what was renamed", result(::pwrite(file, "x", 1, 0)));
   say("unlink", result(::unlink(at("b").c_str())));
   say("write to what was unlinked", result(::pwrite(file, "y", 1, 1)));
@@ -122,7 +123,8 @@ std::string conformance(const std::string& in) {
   say("rename into", result(::rename(at("t2").c_str(), at("f/t3").c_str())));
   say("rmdir of one that is not empty", result(::rmdir(at("f").c_str())));
   say("exchange", result(::renameat2(AT_FDCWD, at("t").c_str(), AT_FDCWD, at("f").c_str(), RENAME_EXCHANGE)));
-  say("no replace", result(::renameat2(AT_FDCWD, at("t").c_str(), AT_FDCWD, at("f").c_str(), RENAME_NOREPLACE)));
+  say("no replace",
+      result(::renameat2(AT_FDCWD, at("t").c_str(), AT_FDCWD, at("f").c_str(), RENAME_NOREPLACE)));
   say("fifo", result(::mkfifo(at("p").c_str(), 0644)));
   say("chmod", result(::chmod(at("f").c_str(), 04755)) + stat_text(at("f")));
   say("chown", result(::chown(at("f").c_str(), 7, 8)) + stat_text(at("f")));
@@ -133,7 +135,8 @@ std::string conformance(const std::string& in) {
                            info.st_mtim.tv_nsec));
   say("long name", result(::open(at(std::string(300, 'x').c_str()).c_str(), O_CREAT | O_RDWR, 0600)));
   struct statvfs space{};
-  say("statvfs", result(::statvfs(in.c_str(), &space)) + fmt::format(" {} {}", space.f_bsize, space.f_namemax));
+  say("statvfs",
+      result(::statvfs(in.c_str(), &space)) + fmt::format(" {} {}", space.f_bsize, space.f_namemax));
   ::chmod(in.c_str(), 0777);
   // As somebody else, who may do less.
   (void)!::setegid(12345);
@@ -172,7 +175,8 @@ std::string flush_ms(const std::string& file, int times) {
     (void)!::pwrite(opened, "x", 1, i);
     const auto from = std::chrono::steady_clock::now();
     if (::fdatasync(opened) != 0) return strerrorname_np(errno);
-    took.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - from).count());
+    took.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - from).count());
   }
   std::sort(took.begin(), took.end());
   return std::to_string(took[took.size() / 2]);
@@ -185,11 +189,13 @@ TEST_F(Overlay, latency_is_what_a_flush_takes_longer_and_the_dose_measures_it) {
   const auto dose = fault->measure();
   EXPECT_GE(std::stod(took), 60);
   EXPECT_TRUE(dose.verified) << boost::json::serialize(dose.json());
-  EXPECT_NEAR(dose.measured.at("flush_ms").to_number<double>(), 60, 12) << boost::json::serialize(dose.json());
+  EXPECT_NEAR(dose.measured.at("flush_ms").to_number<double>(), 60, 12)
+      << boost::json::serialize(dose.json());
   EXPECT_GE(dose.shares.at(0).met, 20U);
   EXPECT_EQ(fault.undo(), "");
   EXPECT_FALSE(mounted());
-  EXPECT_EQ(mounts->inside([&] { return read_file(mounts->folder() + "/wal").value_or("").substr(0, 3); }), "xxx");
+  EXPECT_EQ(mounts->inside([&] { return read_file(mounts->folder() + "/wal").value_or("").substr(0, 3); }),
+            "xxx");
 }
 
 TEST_F(Overlay, errors_come_by_operation_and_are_gone_after_the_undo) {
@@ -202,8 +208,8 @@ TEST_F(Overlay, errors_come_by_operation_and_are_gone_after_the_undo) {
   EXPECT_NE(mounts->inside([&] { return flush_ms(mounts->folder() + "/wal", 3); }), "ENOSPC");
 }
 
-// A service that writes, flushes and reads back what it wrote, by a file that it keeps open and by new ones; it tells
-// each error. Ends when `stop` is there.
+// A service that writes, flushes and reads back what it wrote, by a file that it keeps open and by new ones;
+// it tells each error. Ends when `stop` is there.
 std::string work(const std::string& folder, const std::string& stop) {
   const int kept = ::open((folder + "/kept").c_str(), O_CREAT | O_RDWR, 0600);
   ::flock(kept, LOCK_EX);

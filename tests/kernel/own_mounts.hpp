@@ -1,4 +1,5 @@
-// A service with a mount namespace of its own and a folder, for overlays: what is mounted there is seen nowhere else.
+// A service with a mount namespace of its own and a folder, for overlays: what is mounted there is seen
+// nowhere else.
 #pragma once
 
 #include <csignal>
@@ -30,7 +31,8 @@ class OwnMounts {
     pid_ = ::fork();
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      const bool own = ::unshare(CLONE_NEWNS) == 0 && ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+      const bool own =
+          ::unshare(CLONE_NEWNS) == 0 && ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
       (void)!::write(ends[1], own ? "!" : "?", 1);
       for (;;)
         ::pause();

@@ -52,7 +52,8 @@ Holder holdings(pid_t pid, const std::string& folder) {
   return out;
 }
 
-tl::expected<overlay::Place, std::string> find_place(const TargetSpec& on, const std::vector<Process>& selected) {
+tl::expected<overlay::Place, std::string> find_place(const TargetSpec& on,
+                                                     const std::vector<Process>& selected) {
   overlay::Place out{::getpid(), 0, *on.path};
   if (!selected.empty()) {
     std::set<ino_t> namespaces;
@@ -68,7 +69,8 @@ tl::expected<overlay::Place, std::string> find_place(const TargetSpec& on, const
   if (out.pid == ::getpid()) out.path = fs::canonical(out.path, error).string();
   struct stat info{};
   if (error || !fs::path{out.path}.is_absolute() || ::stat(out.below().c_str(), &info) != 0)
-    return tl::unexpected(fmt::format("path \"{}\": there is no such folder, or its path is not absolute", *on.path));
+    return tl::unexpected(
+        fmt::format("path \"{}\": there is no such folder, or its path is not absolute", *on.path));
   if (!S_ISDIR(info.st_mode)) return tl::unexpected(fmt::format("path \"{}\" is no folder", *on.path));
   while (out.path.size() > 1 && out.path.ends_with('/'))
     out.path.pop_back();
@@ -111,7 +113,8 @@ tl::expected<FolderAim, std::string> find_folder(const TargetSpec& on, const Set
   const bool ours = out.place.pid == ::getpid();
   static const std::set<std::string_view> never{"/", "/proc", "/sys", "/dev", "/run"};
   if (never.contains(out.place.path))
-    return tl::unexpected(fmt::format("\"{}\" is the whole host's: expected a service's folder", out.place.path));
+    return tl::unexpected(
+        fmt::format("\"{}\" is the whole host's: expected a service's folder", out.place.path));
   if (const auto file = ours ? own_file_in(out.place.path) : ""; !file.empty())
     return tl::unexpected(fmt::format("\"{}\" holds {}, which Squall itself needs", out.place.path, file));
   struct stat info{};
@@ -121,7 +124,8 @@ tl::expected<FolderAim, std::string> find_folder(const TargetSpec& on, const Set
   for (const auto pid : all_processes()) {
     if (mount_namespace(pid) != there || pid == ::getpid()) continue;
     auto holder = holdings(pid, out.place.path);
-    auto process = holder.descriptors || holder.maps || holder.working_folder ? read_process(pid) : std::nullopt;
+    auto process =
+        holder.descriptors || holder.maps || holder.working_folder ? read_process(pid) : std::nullopt;
     if (!process) continue;
     if (!on.selects_processes()) out.users.push_back(*process);
     holder.process = std::move(*process);

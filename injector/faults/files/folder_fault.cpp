@@ -44,10 +44,10 @@ class FolderFault : public Fault {
   std::string mechanism() const override { return "overlay by FUSE"; }
 
   std::vector<std::string> targets() const override {
-    std::vector<std::string> out{aim_.place.pid == ::getpid()
-                                     ? aim_.place.path
-                                     : fmt::format("{} in the mount namespace of pid {}", aim_.place.path,
-                                                   aim_.place.pid)};
+    std::vector<std::string> out{
+        aim_.place.pid == ::getpid()
+            ? aim_.place.path
+            : fmt::format("{} in the mount namespace of pid {}", aim_.place.path, aim_.place.pid)};
     for (auto& user : aim_.users)
       out.push_back(user.to_string());
     return out;
@@ -58,8 +58,10 @@ class FolderFault : public Fault {
     for (auto& holder : aim_.holders)
       out.push_back(holder.to_string() + " from before the overlay: not reached");
     out.emplace_back(
-        "locks, FIFOs and unix sockets from before the overlay and through it do not meet: each side has its own");
-    out.emplace_back("what a memory map through the overlay reads and writes is cached, and met only page by page");
+        "locks, FIFOs and unix sockets from before the overlay and through it do not meet: each side has its "
+        "own");
+    out.emplace_back(
+        "what a memory map through the overlay reads and writes is cached, and met only page by page");
     return out;
   }
 
@@ -142,7 +144,8 @@ class FolderFault : public Fault {
       add_delay(dose, kind, probed, doubt);
     const auto& count = overlay_->shared().counts[kind];
     const std::uint64_t seen = count.seen, met = count.met;
-    dose.shares.push_back({std::string(many[kind]) + " through the overlay", met, seen - std::min(met, seen), {}, ""});
+    dose.shares.push_back(
+        {std::string(many[kind]) + " through the overlay", met, seen - std::min(met, seen), {}, ""});
     if (rules_.share < 1 && seen > met)
       dose.shares.back().by.push_back(fmt::format("{} were left alone, as share asks", seen - met));
     if (!met && doubt.empty()) doubt = fmt::format("none of the service's {} met it", many[kind]);
@@ -178,8 +181,8 @@ class FolderFault : public Fault {
     if (!probed.failed) doubt = fmt::format("no {} failed with {}", names[kind], rules_.error_name);
   }
 
-  // What those did who hold descriptors from before: everything that they read or wrote and that did not come through
-  // the overlay, to sockets as well.
+  // What those did who hold descriptors from before: everything that they read or wrote and that did not come
+  // through the overlay, to sockets as well.
   void add_holders(Dose& dose, std::string& doubt) {
     if (calls_before_.empty()) return;
     std::uint64_t met = 0, passed = 0;
@@ -188,22 +191,26 @@ class FolderFault : public Fault {
       met += through;
       passed += now > before + through ? now - before - through : 0;
     }
-    dose.shares.push_back({"reads and writes of processes with descriptors from before", met, passed,
-                           {"what went by is theirs of any kind, also on sockets"}, ""});
+    dose.shares.push_back({"reads and writes of processes with descriptors from before",
+                           met,
+                           passed,
+                           {"what went by is theirs of any kind, also on sockets"},
+                           ""});
     std::uint64_t all = 0;
     for (auto& count : overlay_->shared().counts)
       all += count.seen;
     if (passed > all && doubt.empty())
-      doubt = fmt::format("{} operations came through the overlay, and processes that have descriptors from before did "
-                          "{} beside it",
-                          all, passed);
+      doubt = fmt::format(
+          "{} operations came through the overlay, and processes that have descriptors from before did "
+          "{} beside it",
+          all, passed);
   }
 
   std::uint64_t came_through(pid_t pid) const {
     std::uint64_t out = 0;
     for (auto& one : overlay_->shared().processes)
-      if (one.pid && (one.pid == pid || ::access(fmt::format("/proc/{}/task/{}", pid, one.pid.load()).c_str(),
-                                                 F_OK) == 0))
+      if (one.pid && (one.pid == pid ||
+                      ::access(fmt::format("/proc/{}/task/{}", pid, one.pid.load()).c_str(), F_OK) == 0))
         out += one.operations;
     return out;
   }
@@ -219,8 +226,8 @@ class FolderFault : public Fault {
 
 }  // namespace
 
-std::unique_ptr<Fault> make_folder_fault(const FolderRules& rules, const TargetSpec& on, const Setting& setting,
-                                         Diagnostics& diagnostics) {
+std::unique_ptr<Fault> make_folder_fault(const FolderRules& rules, const TargetSpec& on,
+                                         const Setting& setting, Diagnostics& diagnostics) {
   auto aim = find_folder(on, setting);
   if (!aim) {
     diagnostics.error({}, aim.error());
@@ -233,7 +240,8 @@ std::vector<Capability> folder_doctor() {
   Capability out;
   out.mechanism = "overlay by FUSE";
   out.measures =
-      "operations of its own through the overlay beside the same in the bare folder; not those of processes that have "
+      "operations of its own through the overlay beside the same in the bare folder; not those of processes "
+      "that have "
       "descriptors from before";
   out.missing = overlay::missing();
   out.possible = out.chosen = out.missing.empty();
@@ -244,7 +252,8 @@ FaultType folder_fault_type(std::string_view name, std::string_view sentence) {
   FaultType out;
   out.name = name;
   out.sentence = sentence;
-  out.aims = {"path", "exe", "command", "listens_on", "pid", "pidfile", "unit", "cgroup", "container", "user"};
+  out.aims = {"path",    "exe",  "command", "listens_on", "pid",
+              "pidfile", "unit", "cgroup",  "container",  "user"};
   out.ramps = true;
   out.undo = "the overlay is detached; files that are open through it are served until they are closed";
   out.doctor = folder_doctor;

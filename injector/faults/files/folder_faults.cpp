@@ -148,11 +148,12 @@ FaultType error(std::string_view name, std::string_view sentence) {
 
 extern const FaultType disk_latency, disk_error, files_latency, files_error;
 const FaultType disk_latency = latency(
-    "disk.latency", "makes reads, writes or flushes of a folder take longer, as a failing disk or a dead cache would");
+    "disk.latency",
+    "makes reads, writes or flushes of a folder take longer, as a failing disk or a dead cache would");
 const FaultType disk_error =
     error("disk.error", "makes reads, writes or flushes of a folder fail, as a broken disk would");
-const FaultType files_latency =
-    latency("files.latency", "makes reads, writes or flushes of a folder's files take longer, whatever they lie on");
+const FaultType files_latency = latency(
+    "files.latency", "makes reads, writes or flushes of a folder's files take longer, whatever they lie on");
 const FaultType files_error =
     error("files.error", "makes reads, writes or flushes of a folder's files fail, whatever they lie on");
 

@@ -89,7 +89,8 @@ void FolderProbe::State::run() {
   const auto bare = nameless(fmt::format("/proc/self/fd/{}", overlay->folder()));
   if (!bare) return end(fmt::format("make a file without a name in the folder: {}", std::strerror(errno)));
   const auto through = nameless(overlay->place().below());
-  if (!through) return end(fmt::format("make a file without a name through the overlay: {}", std::strerror(errno)));
+  if (!through)
+    return end(fmt::format("make a file without a name through the overlay: {}", std::strerror(errno)));
   (void)!::pwrite(bare.get(), "", 1, block - 1);
   (void)!::ftruncate(through.get(), block);
   for (;;) {

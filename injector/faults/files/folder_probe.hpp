@@ -1,5 +1,5 @@
-// What an operation on a file takes through an overlay, beside the same on the bare folder: real ones on files without
-// a name (O_TMPFILE), each 100 ms, in a thread of their own.
+// What an operation on a file takes through an overlay, beside the same on the bare folder: real ones on
+// files without a name (O_TMPFILE), each 100 ms, in a thread of their own.
 #pragma once
 
 #include <array>
