@@ -15,7 +15,7 @@
 
 #include "injector/overlay/detach.hpp"
 #include "injector/system/read_file.hpp"
-#include "tests/kernel/own_mounts.hpp"
+#include "tests/support/own_mounts.hpp"
 #include "tests/support/run_fault.hpp"
 
 namespace squall {

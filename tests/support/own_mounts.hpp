@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ class OwnMounts {
     char name[] = "/var/tmp/squall-overlay-XXXXXX";
     if (!::mkdtemp(name)) throw std::runtime_error("mkdtemp");
     top_ = name;
+    ::chmod(name, 0755);
     std::filesystem::create_directory(folder());
     std::filesystem::create_directory(bare());
     int ends[2];
@@ -58,7 +60,7 @@ class OwnMounts {
   // A process of the service: what `act` says. It is killed after so long.
   std::string inside(const std::function<std::string()>& act, int milliseconds = 20'000) const {
     int ends[2];
-    if (::pipe(ends) != 0) return "pipe";
+    if (::pipe2(ends, O_CLOEXEC) != 0) return "pipe";
     const auto child = begin([&] {
       const auto said = act();
       (void)!::write(ends[1], said.data(), said.size());
