@@ -15,8 +15,7 @@ std::span<const UndoVerb* const> undo_verbs() {
   static const std::vector<const UndoVerb*> verbs{
       &undo::cgroup_class,  &undo::cgroup_controller, &undo::cgroup_device_limit, &undo::clsact_delete,
       &undo::filter_delete, &undo::ifb_delete,        &undo::interface_mtu,       &undo::interface_up,
-      &undo::link_delete,   &undo::nft_table,
-      &undo::overlay_detach,
+      &undo::link_delete,   &undo::nft_table,         &undo::overlay_detach,
   };
   return verbs;
 }
