@@ -16,13 +16,14 @@ namespace squall::test {
 namespace {
 
 using namespace std::chrono_literals;
+using squall::testing::OwnMounts;
 
-class OverlaidService : public testing::Test {
+class OverlaidService : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "needs /dev/fuse";
-    mounts = std::make_unique<squall::testing::OwnMounts>();
+    mounts = std::make_unique<OwnMounts>();
     service = mounts->begin([this] {
       for (;;) {
         const int file = ::open((mounts->folder() + "/data").c_str(), O_CREAT | O_RDWR, 0600);
@@ -45,7 +46,9 @@ class OverlaidService : public testing::Test {
             "disk.latency",
             "flush=20ms",
             "--on",
-            fmt::format("path={},pid={}", mounts->folder(), mounts->pid()),
+            "path=" + mounts->folder(),
+            "--on",
+            fmt::format("pid={}", mounts->pid()),
             "--for",
             lasts,
             "--state",
@@ -66,8 +69,8 @@ class OverlaidService : public testing::Test {
   }
   // Begins an injection in the background; the injector's pid when the overlay is in place.
   pid_t begin() {
-    squall = ::fork();
-    if (squall == 0) {
+    caller = ::fork();
+    if (caller == 0) {
       ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
       ::dup2(STDOUT_FILENO, STDERR_FILENO);
       auto words = inject("60s");
@@ -82,11 +85,11 @@ class OverlaidService : public testing::Test {
     const auto journals = read_journals(state());
     return journals.size() == 1 ? journals[0].pid : -1;
   }
-  void end() const { ::waitpid(squall, nullptr, 0); }
+  void end() const { ::waitpid(caller, nullptr, 0); }
 
   TemporaryDirectory folder;
-  std::unique_ptr<squall::testing::OwnMounts> mounts;
-  pid_t service = -1, squall = -1;
+  std::unique_ptr<OwnMounts> mounts;
+  pid_t service = -1, caller = -1;
 };
 
 TEST_F(OverlaidService, is_slow_for_as_long_as_was_asked_and_as_found_after_it) {
