@@ -81,8 +81,7 @@ void read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_f
 }
 
 // Done by a worker that died: what was to come behind the end is there.
-int append(fuse_req_t request, int file, std::size_t size, const std::function<long()>& act) {
-  Once once{lower(request).shared};
+int append(Once& once, int file, std::size_t size, const std::function<long()>& act) {
   struct stat info{};
   if (::fstat(file, &info) != 0) return errno;
   const auto before = once.size_before(info.st_size);
@@ -102,10 +101,12 @@ void write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, o
   }
   auto put = static_cast<ssize_t>(size);
   const auto act = [&]() -> long { return put = ::pwrite(handle(file), data, size, offset); };
-  const int error = file->flags & O_APPEND ? append(request, handle(file), size, act) : act() < 0 ? errno : 0;
+  // Noted until it is answered, which may be later.
+  const auto once = file->flags & O_APPEND ? std::make_shared<Once>(lower(request).shared) : nullptr;
+  const int error = once ? append(*once, handle(file), size, act) : act() < 0 ? errno : 0;
   if (error) return answer_later(request, what, error);
-  lower(request).held.answer(what,
-                             [request, put] { fuse_reply_write(request, static_cast<std::size_t>(put)); });
+  lower(request).held.answer(
+      what, [request, put, once] { fuse_reply_write(request, static_cast<std::size_t>(put)); });
 }
 
 // At close(2): an error of writing back would be told here; closing a duplicate makes the kernel tell it.
