@@ -60,6 +60,7 @@ class FolderFault : public Fault {
     out.emplace_back(
         "locks, FIFOs and unix sockets from before the overlay and through it do not meet: each side has its "
         "own");
+    out.emplace_back("a rename or link that is under way as the overlay comes or goes may fail with EXDEV");
     out.emplace_back(
         "what a memory map through the overlay reads and writes is cached, and met only page by page");
     return out;
