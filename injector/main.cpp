@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 
 #include "injector/host/processes/worker.hpp"
+#include "injector/overlay/detach.hpp"
+#include "injector/overlay/keeper.hpp"
 #include "injector/session/doctor.hpp"
 #include "injector/session/maintenance.hpp"
 #include "injector/session/session.hpp"
@@ -57,6 +59,9 @@ int main(int argc, char** argv) {
   auto* worker = app.add_subcommand("worker", "")->group("");  // started by faults that need one
   worker->add_option("work", work)->required();
   add_log_options(guardian, log);
+  auto* overlay = app.add_subcommand(squall::overlay::command, "")->group("");  // started by a fault on files
+  std::string tag;
+  overlay->add_option("tag", tag)->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -70,6 +75,7 @@ int main(int argc, char** argv) {
   try {
     if (*worker) return squall::work(work);
     if (*guardian) return squall::guard(journal, static_cast<pid_t>(pid), ticks);
+    if (*overlay) return squall::overlay::keep(tag);
     if (*status) return squall::show_status(state, output == "json");
     if (*undo) return squall::undo_host(state, output == "json");
     if (*recover) return squall::recover_host(state, output == "json");

@@ -14,6 +14,7 @@ extern const FaultType dns_fail, dns_delay, dns_answer;
 extern const FaultType process_kill, process_pause, process_keep_dead, process_limit;
 extern const FaultType cpu_burn, cpu_throttle, memory_fill, memory_limit;
 extern const FaultType disk_throttle, disk_freeze, disk_fill, disk_inodes;
+extern const FaultType disk_latency, disk_error, files_latency, files_error;
 }  // namespace faults
 
 const std::vector<const FaultType*>& fault_catalogue() {
@@ -39,6 +40,8 @@ const std::vector<const FaultType*>& fault_catalogue() {
       &faults::memory_fill,       &faults::memory_limit,
       &faults::disk_throttle,     &faults::disk_freeze,
       &faults::disk_fill,         &faults::disk_inodes,
+      &faults::disk_latency,      &faults::disk_error,
+      &faults::files_latency,     &faults::files_error,
   };
   return catalogue;
 }

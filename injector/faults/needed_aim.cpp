@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::string_view a_process =
     "a process (on: exe, command, listens_on, pid, pidfile, unit, cgroup, container or user)";
-constexpr std::array<std::pair<std::string_view, std::string_view>, 12> needs{{
+constexpr std::string_view a_folder =
+    "a folder (on: path), and in whose mount namespace it is where that is not the host's";
+constexpr std::array<std::pair<std::string_view, std::string_view>, 16> needs{{
     {"process.kill", a_process},
     {"process.pause", a_process},
     {"process.keep_dead", a_process},
@@ -20,6 +22,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 12> needs{{
     {"disk.freeze", "a file system (on: path)"},
     {"disk.fill", "a file system (on: path)"},
     {"disk.inodes", "a file system (on: path)"},
+    {"disk.latency", a_folder},
+    {"disk.error", a_folder},
+    {"files.latency", a_folder},
+    {"files.error", a_folder},
     {"network.mtu", "one device (on: interface)"},
     {"network.down", "one device (on: interface)"},
 }};
