@@ -1,11 +1,13 @@
 #include "injector/overlay/detach.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -59,14 +61,31 @@ std::string read_all(int folder, const char* name) {
   return out;
 }
 
+// By a descriptor of this very mount, never by its path alone: somebody else may have taken it away just now,
+// and the same path is the service's own mount then. Asks the overlay nothing, whose worker may be dead.
+int unmount(int proc, const std::string& point, const std::string& tag) {
+  const Fd top{::open(point.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  if (!top) return errno;
+  const auto info = read_all(proc, fmt::format("self/fdinfo/{}", top.get()).c_str());
+  const auto at = info.find("mnt_id:");
+  const int id = at == info.npos ? 0 : std::atoi(info.c_str() + at + 7);
+  for (auto& mount : parse_mountinfo(read_all(proc, "self/mountinfo")))
+    if (mount.id == id && mount.source == tag && mount.type == "fuse")
+      return ::umount2(fmt::format("self/fd/{}", top.get()).c_str(), MNT_DETACH) == 0 ? 0 : errno;
+  return EINVAL;
+}
+
 // In a process of its own: 0, or an errno.
 int unmount_in(int mount_namespace, int proc, const std::string& tag) {
+  // One after the other, whoever does it: keeper, worker, injector or guardian.
+  ::flock(mount_namespace, LOCK_EX);
   if (::setns(mount_namespace, CLONE_NEWNS) != 0) return errno;
   const auto all = points(read_all(proc, "self/mountinfo"), tag);
+  if (::fchdir(proc) != 0) return errno;
   for (auto point = all.rbegin(); point != all.rend(); ++point)
-    // Where propagation has taken it already, it is no mount point any more (EINVAL).
-    if (::umount2(point->c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT)
-      return errno;
+    // Where propagation has taken it already, it is no mount of ours any more (EINVAL).
+    if (const int error = unmount(proc, *point, tag); error && error != EINVAL && error != ENOENT)
+      return error;
   return points(read_all(proc, "self/mountinfo"), tag).empty() ? 0 : EBUSY;
 }
 
