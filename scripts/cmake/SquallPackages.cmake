@@ -13,7 +13,6 @@ find_package(PostgreSQL REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(date REQUIRED)  # time zones: std::chrono has none before libstdc++ 14
 pkg_check_modules(NETLINK REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
-pkg_check_modules(NFTABLES REQUIRED IMPORTED_TARGET libmnl libnftnl libnetfilter_queue)
 pkg_check_modules(FUSE REQUIRED IMPORTED_TARGET fuse3>=3.14)
 if(SQUALL_TESTS)
   find_package(GTest REQUIRED)

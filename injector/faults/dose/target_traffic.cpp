@@ -238,7 +238,7 @@ bool TargetTraffic::by_device(const TcpSocket& socket) {
     messages.bytes(RTA_SRC, socket.local.address.data(), size);
     routes_->exchange(messages, [&](const nlmsghdr* message) {
       if (message->nlmsg_type != RTM_NEWROUTE) return;
-      const auto* found = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
+      const auto* found = static_cast<const rtmsg*>(nlmsg_data(message));
       device = found->rtm_type == RTN_LOCAL
                    ? loopback
                    : netlink::value<std::uint32_t>(netlink::find(message, sizeof *found, RTA_OIF));

@@ -34,7 +34,7 @@ bool is_own(const address& of) {
     messages.bytes(RTA_DST, bytes.data(), bytes.size());
     route.exchange(messages, [&](const nlmsghdr* message) {
       if (message->nlmsg_type == RTM_NEWROUTE)
-        out = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_LOCAL;
+        out = static_cast<const rtmsg*>(nlmsg_data(message))->rtm_type == RTN_LOCAL;
     });
   });
   return out;

@@ -132,7 +132,7 @@ std::uint32_t route_of(netlink::Socket& route, const Connection& connection, boo
   std::uint32_t device = 0;
   route.exchange(messages, [&](const nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWROUTE) return;
-    const auto* found = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
+    const auto* found = static_cast<const rtmsg*>(nlmsg_data(message));
     const auto oif = netlink::payload(netlink::find(message, sizeof *found, RTA_OIF));
     if (oif.size() == sizeof device) std::memcpy(&device, oif.data(), sizeof device);
     if (found->rtm_type == RTN_LOCAL) device = loopback_device;

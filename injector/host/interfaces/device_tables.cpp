@@ -21,8 +21,7 @@ void each(netlink::Dumper& dumper, std::uint16_t type, const Header& request,
           const std::function<void(const nlmsghdr*, Header)>& visit) {
   dumper.dump(type, std::as_bytes(std::span(&request, 1)), [&](const nlmsghdr* message) {
     Header header{};
-    std::memcpy(&header, mnl_nlmsg_get_payload(message),
-                std::min(mnl_nlmsg_get_payload_len(message), sizeof header));
+    std::memcpy(&header, nlmsg_data(message), std::min<std::size_t>(nlmsg_datalen(message), sizeof header));
     visit(message, header);
   });
 }
@@ -53,9 +52,9 @@ Kept keep_nexthop(const nlmsghdr* message, nhmsg header) {
   {
     const auto nest = nested.nest(NHA_RES_GROUP);
     netlink::each_attribute(netlink::payload(resilient), [&](const nlattr* one) {
-      const auto type = mnl_attr_get_type(one);
+      const auto type = nla_type(one);
       if (type != NHA_RES_GROUP_PAD && type != NHA_RES_GROUP_UNBALANCED_TIME)
-        nested.bytes(type, mnl_attr_get_payload(one), mnl_attr_get_payload_len(one));
+        nested.bytes(type, nla_data(one), nla_len(one));
     });
   }
   const auto data = nested.data().subspan(sizeof(nlmsghdr));
@@ -204,7 +203,7 @@ std::optional<Kept> read_nexthop(netlink::Socket& route, std::uint32_t id) {
   route.exchange(messages, [&](const nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWNEXTHOP) return;
     nhmsg header{};
-    std::memcpy(&header, mnl_nlmsg_get_payload(message), sizeof header);
+    std::memcpy(&header, nlmsg_data(message), sizeof header);
     out = keep_nexthop(message, header);
   });
   return out;

@@ -45,7 +45,7 @@ std::uint32_t way_to(const Prefix& target) {
   std::uint32_t found = 0;
   route.exchange(messages, [&](const nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWROUTE) return;
-    if (const auto* out = netlink::find(message, sizeof(rtmsg), RTA_OIF)) found = mnl_attr_get_u32(out);
+    if (const auto* out = netlink::find(message, sizeof(rtmsg), RTA_OIF)) found = nla_get_u32(out);
   });
   return found;
 }

@@ -56,11 +56,11 @@ std::string metrics_text(const nlattr* metrics) {
                                               "hoplimit", "initcwnd", "features", "rto_min", "initrwnd",
                                               "quickack", "congctl",  ""};
   std::uint32_t locked = 0;
-  if (const auto* lock = netlink::find(metrics, RTAX_LOCK)) locked = mnl_attr_get_u32(lock);
+  if (const auto* lock = netlink::find(metrics, RTAX_LOCK)) locked = nla_get_u32(lock);
   std::string out;
   netlink::each_attribute(netlink::payload(metrics), [&](const nlattr* one) {
-    const auto type = mnl_attr_get_type(one);
-    if (type == RTAX_LOCK || type >= names.size() || !*names[type]) return;
+    const auto type = nla_type(one);
+    if (type == RTAX_LOCK || type >= static_cast<int>(names.size()) || !*names[type]) return;
     // ip(8) locks the smallest timeout by itself.
     const auto name =
         fmt::format(" {}{}", names[type], type != RTAX_RTO_MIN && locked >> type & 1 ? " lock" : "");
@@ -68,7 +68,7 @@ std::string metrics_text(const nlattr* metrics) {
     if (type == RTAX_FEATURES || type == RTAX_CC_ALGO) return;
     // The kernel counts round trips in eighths and quarters of a millisecond.
     const auto unit = type == RTAX_RTT ? 8U : type == RTAX_RTTVAR ? 4U : 1U;
-    out += fmt::format("{} {}{}", name, mnl_attr_get_u32(one) / unit,
+    out += fmt::format("{} {}{}", name, nla_get_u32(one) / unit,
                        type == RTAX_RTT || type == RTAX_RTTVAR || type == RTAX_RTO_MIN ? "ms" : "");
   });
   return out;
@@ -83,8 +83,8 @@ std::string hops_text(const Kept& route) {
     if (hop.rtnh_len < sizeof hop || hop.rtnh_len > rest.size()) break;
     const nlattr *gateway = nullptr, *other = nullptr;
     netlink::each_attribute(rest.subspan(sizeof hop, hop.rtnh_len - sizeof hop), [&](const nlattr* one) {
-      if (mnl_attr_get_type(one) == RTA_GATEWAY) gateway = one;
-      if (mnl_attr_get_type(one) == RTA_VIA) other = one;
+      if (nla_type(one) == RTA_GATEWAY) gateway = one;
+      if (nla_type(one) == RTA_VIA) other = one;
     });
     out += fmt::format(" nexthop{} dev {} weight {}{}", via(gateway, other),
                        device(static_cast<std::uint32_t>(hop.rtnh_ifindex)), hop.rtnh_hops + 1,
@@ -110,8 +110,8 @@ std::string route_command(const Kept& route, const std::string& verb) {
   if (header.rtm_family == AF_INET) out += fmt::format(" scope {}", header.rtm_scope);
   if (route.find(RTA_PRIORITY)) out += fmt::format(" metric {}", route.number(RTA_PRIORITY));
   if (const auto source = address(route, RTA_PREFSRC); !source.empty()) out += " src " + source;
-  if (const auto* preference = route.find(RTA_PREF); preference && mnl_attr_get_u8(preference))
-    out += mnl_attr_get_u8(preference) == 1 ? " pref high" : " pref low";
+  if (const auto* preference = route.find(RTA_PREF); preference && nla_get_u8(preference))
+    out += nla_get_u8(preference) == 1 ? " pref high" : " pref low";
   out += metrics_text(route.find(RTA_METRICS)) +
          (header.rtm_flags & RTNH_F_ONLINK && route.find(RTA_OIF) ? " onlink" : "") + hops_text(route);
   return out + (route.find(RTA_ENCAP) ? " encap …" : "");
@@ -152,11 +152,11 @@ std::string group_text(const Kept& nexthop) {
   if (!resilient) return out;
   out += " type resilient";
   if (const auto* buckets = netlink::find(resilient, NHA_RES_GROUP_BUCKETS))
-    out += fmt::format(" buckets {}", mnl_attr_get_u16(buckets));
+    out += fmt::format(" buckets {}", nla_get_u16(buckets));
   for (auto [type, word] : {std::pair{NHA_RES_GROUP_IDLE_TIMER, "idle_timer"},
                             std::pair{NHA_RES_GROUP_UNBALANCED_TIMER, "unbalanced_timer"}})
     if (const auto* ticks = netlink::find(resilient, static_cast<std::uint16_t>(type)))
-      out += fmt::format(" {} {}", word, mnl_attr_get_u32(ticks) / 100);  // USER_HZ
+      out += fmt::format(" {} {}", word, nla_get_u32(ticks) / 100);  // USER_HZ
   return out;
 }
 

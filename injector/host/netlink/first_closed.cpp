@@ -128,26 +128,31 @@ class Keeper {
 
 FirstClosed::FirstClosed(netlink::Socket socket) : socket_(std::move(socket)), keeper_(Keeper::of_process()) {
   if (!keeper_) return;
-  if (auto kept = keeper_->take(socket_.fd()))
-    socket_ = netlink::Socket{std::move(kept)};
+  kept_ = keeper_->take(socket_.fd());
+  if (kept_)
+    socket_ = netlink::Socket{Fd{}};
   else
     keeper_ = nullptr;
 }
 
 FirstClosed::~FirstClosed() {
-  if (socket_.fd() >= 0) close_later(release().release());
+  if (socket_.fd() >= 0 || kept_) close_later(release().release());
 }
 
 netlink::Answer FirstClosed::exchange(netlink::Messages& messages) {
   if (!keeper_) return socket_.exchange(messages);
   netlink::Answer out;
-  keeper_->run([&] { out = socket_.exchange(messages); });
+  keeper_->run([&] {
+    netlink::Socket here{std::move(kept_)};
+    out = here.exchange(messages);
+    kept_ = here.release();
+  });
   return out;
 }
 
 netlink::Socket FirstClosed::release() {
   if (!keeper_) return std::move(socket_);
-  netlink::Socket out{keeper_->give_back(socket_.release())};
+  netlink::Socket out{keeper_->give_back(std::move(kept_))};
   out.close_first();
   return out;
 }

@@ -25,7 +25,8 @@ class FirstClosed {
   netlink::Socket release();
 
  private:
-  netlink::Socket socket_;
+  netlink::Socket socket_;          // where there is no keeper
+  Fd kept_;                         // by its number in the keeper's table
   class Keeper* keeper_ = nullptr;  // its number means something to this one's thread alone
 };
 

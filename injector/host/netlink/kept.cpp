@@ -56,7 +56,7 @@ std::span<const std::byte> Kept::attributes() const {
 const nlattr* Kept::find(std::uint16_t wanted) const {
   const nlattr* out = nullptr;
   netlink::each_attribute(attributes(), [&](const nlattr* one) {
-    if (!out && mnl_attr_get_type(one) == wanted) out = one;
+    if (!out && nla_type(one) == wanted) out = one;
   });
   return out;
 }
@@ -69,12 +69,10 @@ Kept keep(const nlmsghdr* message, std::span<const std::byte> header,
           std::initializer_list<std::uint16_t> left_out) {
   Kept out{.type = message->nlmsg_type, .payload = std::vector<char>(NLMSG_ALIGN(header.size()))};
   std::memcpy(out.payload.data(), header.data(), header.size());
-  const auto all = std::span(static_cast<const std::byte*>(mnl_nlmsg_get_payload(message)),
-                             mnl_nlmsg_get_payload_len(message));
+  const auto all = std::span(static_cast<const std::byte*>(nlmsg_data(message)), nlmsg_datalen(message));
   netlink::each_attribute(
       all.subspan(std::min(out.payload.size(), all.size())), [&](const nlattr* attribute) {
-        if (std::find(left_out.begin(), left_out.end(), mnl_attr_get_type(attribute)) != left_out.end())
-          return;
+        if (std::find(left_out.begin(), left_out.end(), nla_type(attribute)) != left_out.end()) return;
         const auto* bytes = reinterpret_cast<const char*>(attribute);
         out.payload.insert(out.payload.end(), bytes, bytes + attribute->nla_len);
         out.payload.resize(NLMSG_ALIGN(out.payload.size()));

@@ -6,6 +6,8 @@
 #include <linux/if_link.h>
 #include <linux/if_vlan.h>
 #include <linux/rtnetlink.h>
+#include <netlink/route/link.h>
+#include <sys/socket.h>
 
 #include <fmt/format.h>
 
@@ -34,13 +36,13 @@ std::uint32_t ipv6_mtu(const nlattr* settings) {
 std::vector<std::string> altnames_of(const nlattr* properties) {
   std::vector<std::string> out;
   netlink::each_attribute(netlink::payload(properties), [&](const nlattr* one) {
-    if (mnl_attr_get_type(one) == IFLA_ALT_IFNAME) out.emplace_back(netlink::text(one));
+    if (nla_type(one) == IFLA_ALT_IFNAME) out.emplace_back(netlink::text(one));
   });
   return out;
 }
 
 Link link_of(const nlmsghdr* message) {
-  const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
+  const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(message));
   Link link;
   link.index = static_cast<std::uint32_t>(info->ifi_index);
   link.up = info->ifi_flags & IFF_UP;
@@ -56,9 +58,8 @@ Link link_of(const nlmsghdr* message) {
   link.lower = netlink::value<std::uint32_t>(netlink::find(message, sizeof *info, IFLA_LINK));
   if (auto* elsewhere = netlink::find(message, sizeof *info, IFLA_LINK_NETNSID))
     link.lower_namespace = netlink::value<int>(elsewhere);
-  if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER))
-    link.master = mnl_attr_get_u32(master);
-  if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = mnl_attr_get_u32(mtu);
+  if (auto* master = netlink::find(message, sizeof *info, IFLA_MASTER)) link.master = nla_get_u32(master);
+  if (auto* mtu = netlink::find(message, sizeof *info, IFLA_MTU)) link.mtu = nla_get_u32(mtu);
   link.ipv6_mtu = ipv6_mtu(netlink::find(netlink::find(message, sizeof *info, IFLA_AF_SPEC), AF_INET6));
   return link;
 }
@@ -100,17 +101,13 @@ std::optional<Link> find_again(const Link& as_it_was) {
 }
 
 Traffic traffic(std::uint32_t index) {
-  netlink::Socket route{NETLINK_ROUTE};
-  netlink::Messages messages;
-  ifinfomsg link{};
-  link.ifi_index = static_cast<int>(index);
-  messages.begin(RTM_GETLINK, NLM_F_ACK, link);
-  rtnl_link_stats64 counted{};
-  route.exchange(messages, [&](const nlmsghdr* message) {
-    const auto bytes = netlink::payload(netlink::find(message, sizeof link, IFLA_STATS64));
-    std::memcpy(&counted, bytes.data(), std::min(bytes.size(), sizeof counted));
-  });
-  return {counted.rx_packets, counted.tx_packets, counted.rx_dropped, counted.tx_dropped};
+  const auto socket = netlink::nl_socket_of(Fd{::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)});
+  rtnl_link* found = nullptr;
+  if (!socket || rtnl_link_get_kernel(socket.get(), static_cast<int>(index), nullptr, &found) != 0) return {};
+  const std::unique_ptr<rtnl_link, decltype(&rtnl_link_put)> link{found, rtnl_link_put};
+  const auto counted = [&](rtnl_link_stat_id_t what) { return rtnl_link_get_stat(found, what); };
+  return {counted(RTNL_LINK_RX_PACKETS), counted(RTNL_LINK_TX_PACKETS), counted(RTNL_LINK_RX_DROPPED),
+          counted(RTNL_LINK_TX_DROPPED)};
 }
 
 Inverse removal(const std::string& name, const std::string& alias, std::uint64_t network_namespace,

@@ -1,9 +1,10 @@
-// Builds netlink messages and waits for the kernel's answer (netlink(7)).
+// Builds netlink messages and waits for the kernel's answer (netlink(7)), by libnl.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -14,7 +15,30 @@
 
 #include "injector/system/process.hpp"
 
+// Of libnl, whose headers bring netinet/in.h, which quarrels with linux/in.h.
+struct nl_msg;
+struct nl_sock;
+
 namespace squall::netlink {
+
+struct FreeMessage {
+  void operator()(nl_msg*) const;
+};
+struct FreeSocket {
+  void operator()(nl_sock*) const;
+};
+using NlSocket = std::unique_ptr<nl_sock, FreeSocket>;
+// Takes the descriptor of a netlink socket; null where there is none.
+NlSocket nl_socket_of(Fd);
+// One read of a socket of ours: what libnl received, freed with it. `size` is negative where nothing came
+// (errno).
+struct Received {
+  explicit Received(nl_sock*);
+  ~Received();
+  Received(const Received&) = delete;
+  unsigned char* bytes = nullptr;
+  int size = -1;
+};
 
 // Messages in a row, sent in one datagram. Attributes are in the host's byte order unless the name says
 // otherwise.
@@ -56,13 +80,14 @@ class Messages {
   std::span<const char> data();
   std::uint32_t first_sequence() const { return first_; }
   std::uint32_t asked_sequence() const { return asked_; }
-  bool empty() const { return buffer_.empty(); }
+  bool empty() const { return buffer_.empty() && !current_; }
 
  private:
   void close();
+  void make_room(std::size_t more);
 
-  std::vector<char> buffer_;
-  std::size_t message_ = 0;
+  std::vector<char> buffer_;                      // those that are whole
+  std::unique_ptr<nl_msg, FreeMessage> current_;  // the one that was begun last
   std::uint32_t first_ = 0, last_ = 0, asked_ = 0;
 };
 
@@ -79,20 +104,22 @@ struct Answer {
 class Socket {
  public:
   explicit Socket(int protocol);
-  explicit Socket(Fd made) : fd_(std::move(made)) {}
-  int fd() const { return fd_.get(); }
+  explicit Socket(Fd made) : socket_(nl_socket_of(std::move(made))) {}
+  int fd() const;
   // Moves it behind the other descriptors: the kernel closes those of a dying process from the last to the
   // first.
   void close_first();
   // … or after all others that are made from now on.
   void close_last();
-  Fd release() { return std::move(fd_); }
+  // Its descriptor, or another one of the same socket: libnl gives none of its own away.
+  Fd release();
   // Sends, and waits for the answer that was asked for last; an error of any of the messages is the result.
   // `each` sees the messages that are no answers but what was asked for.
   Answer exchange(Messages&, const std::function<void(const nlmsghdr*)>& each = nullptr);
 
  private:
-  Fd fd_;
+  Fd another(int from) const;  // descriptor of the socket, not below `from`
+  NlSocket socket_;
 };
 
 // exchange, and throw std::runtime_error with the kernel's words where refused.

@@ -1,13 +1,16 @@
 // Reads a whole table of the kernel's by netlink.
 #pragma once
 
-#include <libmnl/libmnl.h>
-
 #include <algorithm>
 #include <cstring>
 #include <functional>
 #include <span>
 #include <string_view>
+
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include "injector/host/netlink/netlink.hpp"
 
 namespace squall::netlink {
 
@@ -15,9 +18,6 @@ namespace squall::netlink {
 class Dumper {
  public:
   explicit Dumper(int bus);  // NETLINK_ROUTE, NETLINK_NETFILTER
-  ~Dumper();
-  Dumper(const Dumper&) = delete;
-  Dumper& operator=(const Dumper&) = delete;
 
   // Sends `type` with `header` behind the netlink header as a dump request and calls back for each message. A
   // dump that the kernel marks as interrupted by a change is not repeated. False where it was refused.
@@ -25,8 +25,7 @@ class Dumper {
             const std::function<void(const nlmsghdr*)>& each);
 
  private:
-  mnl_socket* socket_ = nullptr;
-  unsigned sequence_ = 0;
+  NlSocket socket_;
 };
 
 // An attribute's payload as text, up to its NUL.

@@ -49,7 +49,7 @@ bool by_people(unsigned char protocol) {
 
 void add_addresses(Dumper& route, const Names& links, HostState& state) {
   route.dump(RTM_GETADDR, bytes(ifaddrmsg{}), [&](const nlmsghdr* message) {
-    auto* address = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
+    auto* address = static_cast<const ifaddrmsg*>(nlmsg_data(message));
     auto link = links.find(static_cast<int>(address->ifa_index));
     if (link == links.end() || !(address->ifa_flags & IFA_F_PERMANENT)) return;
     auto* local = find(message, sizeof *address, IFA_LOCAL);
@@ -69,7 +69,7 @@ void add_routes(Dumper& route, const Names& links, HostState& state) {
     rtmsg request{};
     request.rtm_family = family;
     route.dump(RTM_GETROUTE, bytes(request), [&](const nlmsghdr* message) {
-      auto* one = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
+      auto* one = static_cast<const rtmsg*>(nlmsg_data(message));
       if (!by_people(one->rtm_protocol)) return;
       auto attribute = [&](std::uint16_t type) { return find(message, sizeof *one, type); };
       auto* target = attribute(RTA_DST);
@@ -100,7 +100,7 @@ std::string group_text(const nlattr* group) {
 
 void add_nexthops(Dumper& route, const Names& links, HostState& state) {
   route.dump(RTM_GETNEXTHOP, bytes(nhmsg{}), [&](const nlmsghdr* message) {
-    auto* one = static_cast<const nhmsg*>(mnl_nlmsg_get_payload(message));
+    auto* one = static_cast<const nhmsg*>(nlmsg_data(message));
     if (one->nh_protocol != by_nobody && !by_people(one->nh_protocol)) return;
     auto attribute = [&](std::uint16_t type) { return find(message, sizeof *one, type); };
     state[fmt::format("nexthop {}", number(attribute(NHA_ID)))] =
@@ -114,7 +114,7 @@ void add_proxies(Dumper& route, const Names& links, HostState& state) {
   ndmsg request{};
   request.ndm_flags = NTF_PROXY;
   route.dump(RTM_GETNEIGH, bytes(request), [&](const nlmsghdr* message) {
-    auto* one = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(message));
+    auto* one = static_cast<const ndmsg*>(nlmsg_data(message));
     if (!(one->ndm_flags & NTF_PROXY)) return;
     state[fmt::format("proxy for {} on {}", address_text(find(message, sizeof *one, NDA_DST)),
                       name_of(links, static_cast<std::uint32_t>(one->ndm_ifindex), "none"))] = "there";

@@ -33,7 +33,7 @@ std::span<const std::byte> bytes(const Header& header) {
 std::map<int, std::string> add_links(Dumper& route, HostState& state) {
   std::map<int, std::string> names;
   route.dump(RTM_GETLINK, bytes(ifinfomsg{}), [&](const nlmsghdr* message) {
-    auto* link = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
+    auto* link = static_cast<const ifinfomsg*>(nlmsg_data(message));
     auto name = std::string(text(find(message, sizeof *link, IFLA_IFNAME)));
     auto kind = text(find(find(message, sizeof *link, IFLA_LINKINFO), IFLA_INFO_KIND));
     auto* mtu = find(message, sizeof *link, IFLA_MTU);
@@ -41,7 +41,7 @@ std::map<int, std::string> add_links(Dumper& route, HostState& state) {
     // IFF_RUNNING and IFF_LOWER_UP follow the carrier, which is not ours.
     state["link " + name] = fmt::format(
         "{} {}{}, mtu {}{}{}", kind.empty() ? "device" : kind, link->ifi_index,
-        link->ifi_flags & IFF_UP ? " up" : " down", mtu ? mnl_attr_get_u32(mtu) : 0,
+        link->ifi_flags & IFF_UP ? " up" : " down", mtu ? nla_get_u32(mtu) : 0,
         link->ifi_flags & IFF_PROMISC ? ", promiscuous" : "", link->ifi_flags & IFF_NOARP ? ", no arp" : "");
   });
   return names;
@@ -77,7 +77,7 @@ struct Qdisc {
 std::vector<Qdisc> add_qdiscs(Dumper& route, const std::map<int, std::string>& links, HostState& state) {
   std::vector<Qdisc> found;
   route.dump(RTM_GETQDISC, bytes(tcmsg{}), [&](const nlmsghdr* message) {
-    auto* tc = static_cast<const tcmsg*>(mnl_nlmsg_get_payload(message));
+    auto* tc = static_cast<const tcmsg*>(nlmsg_data(message));
     auto kind = std::string(text(find(message, sizeof *tc, TCA_KIND)));
     auto link = links.find(tc->tcm_ifindex);
     if (link == links.end()) return;
@@ -98,7 +98,7 @@ void add_classes(Dumper& route, const Qdisc& qdisc, const std::string& link, Hos
   request.tcm_ifindex = qdisc.link;
   request.tcm_parent = qdisc.handle;
   route.dump(RTM_GETTCLASS, bytes(request), [&](const nlmsghdr* message) {
-    auto* tc = static_cast<const tcmsg*>(mnl_nlmsg_get_payload(message));
+    auto* tc = static_cast<const tcmsg*>(nlmsg_data(message));
     auto kind = text(find(message, sizeof *tc, TCA_KIND));
     state[fmt::format("class {} of {}", handle_text(tc->tcm_handle), link)] =
         fmt::format("{} below {}{}", kind, handle_text(tc->tcm_parent),
@@ -113,7 +113,7 @@ void add_filters(Dumper& route, int index, std::uint32_t parent, const std::stri
   request.tcm_ifindex = index;
   request.tcm_parent = parent;
   route.dump(RTM_GETTFILTER, bytes(request), [&](const nlmsghdr* message) {
-    auto* tc = static_cast<const tcmsg*>(mnl_nlmsg_get_payload(message));
+    auto* tc = static_cast<const tcmsg*>(nlmsg_data(message));
     state[fmt::format("filter at {} of {}, preference {}, handle {:x}", handle_text(parent), link,
                       TC_H_MAJ(tc->tcm_info) >> 16, tc->tcm_handle)] =
         fmt::format("{} for protocol {:04x}", text(find(message, sizeof *tc, TCA_KIND)),
@@ -171,7 +171,7 @@ void each_object(Dumper& filter, std::uint16_t get, std::uint16_t table_attribut
   nfgenmsg request{.nfgen_family = NFPROTO_UNSPEC, .version = NFNETLINK_V0, .res_id = 0};
   auto type = static_cast<std::uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | get);
   filter.dump(type, bytes(request), [&](const nlmsghdr* message) {
-    auto* header = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message));
+    auto* header = static_cast<const nfgenmsg*>(nlmsg_data(message));
     auto name = text(find(message, sizeof *header, table_attribute));
     each(message, tables[fmt::format("nftables table {} {}", family_text(header->nfgen_family), name)]);
   });

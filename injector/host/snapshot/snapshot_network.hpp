@@ -9,7 +9,7 @@ namespace squall::snapshot {
 // filters (rtnetlink(7), tc(8)).
 void add_devices(HostState&);
 
-// Tables with their chains, rules and sets, one digest a table (libnftnl's wire format; needs CAP_NET_ADMIN).
+// Tables with their chains, rules and sets, one digest a table (needs CAP_NET_ADMIN).
 void add_nftables(HostState&);
 
 }  // namespace squall::snapshot

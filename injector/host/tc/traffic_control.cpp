@@ -182,7 +182,7 @@ std::vector<Filter> filters(std::uint32_t interface, Hook hook) {
   netlink::Dumper dumper{NETLINK_ROUTE};
   const auto header = filter_header(interface, hook, 0);
   dumper.dump(RTM_GETTFILTER, std::as_bytes(std::span(&header, 1)), [&](const nlmsghdr* message) {
-    const auto* info = static_cast<const tcmsg*>(mnl_nlmsg_get_payload(message));
+    const auto* info = static_cast<const tcmsg*>(nlmsg_data(message));
     // Each filter is preceded by a message for its chain at that priority, without a handle.
     if (message->nlmsg_type != RTM_NEWTFILTER || info->tcm_handle == 0) return;
     Filter filter;
