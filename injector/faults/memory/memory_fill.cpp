@@ -62,14 +62,16 @@ struct Filled {
   // What the kernel counts as that process's own memory.
   void measure(Dose& dose) {
     const auto status = fmt::format("/proc/{}/status", worker.pid());
-    const auto held = (kib_of(status, "RssAnon") + kib_of(status, "VmSwap")) * 1024;
+    if (const auto heard = worker.heard(); !heard.empty()) own = heard.front();
+    const auto held =
+        std::max<std::int64_t>(0, (kib_of(status, "RssAnon") + kib_of(status, "VmSwap")) * 1024 - own);
     const auto seconds = static_cast<double>(monotonic_ns() - began_ns) / 1e9;
     const auto due = with.rate ? std::min(static_cast<double>(bytes),
                                           seconds * static_cast<double>(with.rate->bytes_per_second))
                                : static_cast<double>(bytes);
     if (with.rate) dose.note("bytes_at_the_end", bytes);
-    // What it has of its own besides, and a moment of the rate.
-    const auto slack = 1 << 20;
+    // What it takes besides for its stack, and a moment of the rate.
+    const auto slack = 256 << 10;
     const auto late = with.rate ? 0.1 * static_cast<double>(with.rate->bytes_per_second) : 0;
     dose.expect("bytes", due, static_cast<double>(held), due > 0 ? 0.01 + (slack + late) / due : 0);
     if (!worker.alive())
@@ -87,6 +89,7 @@ struct Filled {
   MemoryFill with;
   std::int64_t bytes;
   Worker worker;
+  std::int64_t own = 0;  // bytes that it has besides
   std::int64_t began_ns = 0;
 };
 

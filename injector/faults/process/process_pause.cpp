@@ -32,7 +32,7 @@ void apply(Paused& fault, Transaction& host) {
 void measure(Paused& fault, Dose& dose) {
   dose.expect("processes", fault.processes.size(), signals::stopped(fault.processes));
   dose.note("cpu_ms", signals::cpu_ms(fault.processes) - fault.cpu_ms_before);
-  if (fault.processes.size() < fault.target.processes().size()) return;
+  if (!dose.verified || fault.processes.size() < fault.target.processes().size()) return;
   // All are meant: whoever was started since runs.
   if (const auto now = fault.target.again(); signals::stopped(now) < now.size())
     dose.doubt(fmt::format("{} of {} processes run, started since or let go on",

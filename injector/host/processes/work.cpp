@@ -77,6 +77,11 @@ int hold(const std::vector<std::string>& arguments) {
   std::ofstream{"/proc/self/oom_score_adj"} << arguments[3];
   const auto bytes = static_cast<std::size_t>(std::atoll(arguments[1].c_str()));
   const double rate = std::atof(arguments[2].c_str());
+  // What it has anyway, told first.
+  std::ifstream status{"/proc/self/status"};
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssAnon:")) std::printf("%lld\n", std::atoll(line.c_str() + 8) * 1024);
+  std::fflush(stdout);
   auto* const all = static_cast<char*>(
       ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (all == MAP_FAILED) return 1;
