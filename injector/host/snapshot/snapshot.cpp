@@ -234,7 +234,8 @@ std::string command_that_shows(const std::string& name) {
   if (kind == "mount") return fmt::format("findmnt '{}'", what.substr(0, what.find(" (over ")));
   if (kind == "sysctl") return "sysctl " + what;
   if (kind == "process")
-    return fmt::format("ps -o pid,stat,lstart,args -p {}", std::atoi(what.c_str() + what.rfind('[') + 1));
+    return fmt::format("ps -o pid,stat,lstart,args -p {}",
+                       std::atoi(what.c_str() + std::min(what.rfind('['), what.size() - 1) + 1));
   if (kind == "cgroup")
     return fmt::format("cat '{}/{}'", what.substr(0, what.rfind(' ')), what.substr(what.rfind(' ') + 1));
   return "";
