@@ -198,7 +198,8 @@ TEST_F(PolicyOnHost, protects_an_interface_from_faults_on_those_that_carry_its_p
 TEST_F(PolicyOnHost, bounds_every_fault_by_list_and_time) {
   for (auto* fault : fault_catalogue()) {
     const json::object on =
-        fault->aims.front() == "path"
+        fault->aims.empty() ? json::object{}
+        : fault->aims.front() == "path"
             ? json::object{{"path", folder.path().string()}}
             : json::object{{fault->aims.front(), fault->aims.front() == "interface" ? "sqa" : "1"}};
     if (fault->name != "network.mtu")

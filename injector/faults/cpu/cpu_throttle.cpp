@@ -31,7 +31,7 @@ struct Throttled {
     for (auto& group : on.groups) {
       const auto what = fmt::format("leave the cgroup {} {} of a CPU", group.path, to_string(with.leave));
       if (on.v2()) {
-        kernel_file::set(host, group.folder + "/cpu.max", quota + " " + period, what);
+        kernel_file::set(host, group.folder + "/cpu.max", quota + " " + period, what, "", "max " + period);
       } else {
         kernel_file::set(host, group.folder + "/cpu.cfs_period_us", period, what + ": its period");
         kernel_file::set(host, group.folder + "/cpu.cfs_quota_us", quota, what);

@@ -39,7 +39,8 @@ struct Limited {
     on.enable(host);
     for (auto& group : on.groups) {
       kernel_file::set(host, group.folder + "/" + file(), bytes,
-                       fmt::format("limit the memory of the cgroup {} to {} bytes", group.path, bytes));
+                       fmt::format("limit the memory of the cgroup {} to {} bytes", group.path, bytes), "",
+                       on.v2() ? "max" : "");
       // Version 1 refuses a limit as long as it has not made room for it.
       auto& change = host.changes().back();
       change.act = [act = std::move(change.act)] {

@@ -39,9 +39,10 @@ std::uint64_t owner_of(const std::string& file) {
 }  // namespace
 
 void set(Transaction& host, const std::string& file, const std::string& value, const std::string& what,
-         const std::string& reads_as) {
+         const std::string& reads_as, const std::string& at_first) {
   const auto owner = owner_of(file);
-  const auto before = read_file(file);
+  auto before = read_file(file);
+  if (!before && errno == ENOENT && owner && !at_first.empty()) before = at_first;
   if (!before) throw std::system_error(errno, std::generic_category(), what + ": read " + file);
   Change change{.what = what};
   change.inverse = Inverse{"kernel_file.restore",
