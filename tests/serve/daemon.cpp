@@ -28,7 +28,9 @@ void Daemon::start(const std::vector<std::string>& more) {
                                    "--listen",
                                    fmt::format("127.0.0.1:{}", port)};
   command.insert(command.end(), more.begin(), more.end());
+  process.reset();
   process = std::make_unique<ServerProcess>(ServerProcess::Start{command, port});
+  get("", "/healthz");  // it listens before it has begun: its answer tells that it has
 }
 
 void Daemon::kill() {
