@@ -43,7 +43,7 @@ struct FilledDisk {
     if (leave >= now.available)
       target.refuse(with.leave ? "leave" : "fill",
                     fmt::format("{} bytes are left there already, no more than {}", now.available, leave));
-    target.claim({.resource = "room on the file system of", .scope = path});
+    target.claim({.resource = "the file system", .scope = volume::device_number(path)});
     target.caveat("what is reserved for root stays with root; quotas are not looked at");
   }
 

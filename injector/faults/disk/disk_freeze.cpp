@@ -19,7 +19,7 @@ struct Frozen {
     if (!below) target.refuse("", below.error());
     for (auto& device : below->devices)
       target.reach().disks.push_back(block::whole_disk(device).id());
-    target.claim({.resource = "writing to the file system of", .scope = path});
+    target.claim({.resource = "the file system", .scope = volume::device_number(path)});
     target.caveat(
         "what is read goes on, and what is written stays in memory until somebody flushes it or needs a "
         "page");

@@ -32,7 +32,7 @@ struct TakenInodes {
     if (more > most)
       target.refuse("leave", fmt::format("{} files can be made there, and an injector holds {} open at most",
                                          free_inodes(), most));
-    target.claim({.resource = "room on the file system of", .scope = path});
+    target.claim({.resource = "the file system", .scope = volume::device_number(path)});
   }
 
   void apply(Transaction& host) {

@@ -66,7 +66,10 @@ class FolderFault : public Fault {
     return out;
   }
 
-  std::vector<std::string> claims() const override { return {"overlay over " + aim_.place.path}; }
+  std::vector<std::string> claims()
+      const override {  // A file system that hangs would hang those who look at its files for us.
+    return {"overlay over " + aim_.place.path, "the file system " + aim_.disk};
+  }
 
   Reach reach() const override {
     Reach out;

@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <fmt/format.h>
 
@@ -40,6 +41,11 @@ std::string needed_by(const std::string& path) {
       if (const std::string file(trimmed(*image)); number_of(file) == meant)
         return fmt::format("{}, which is the loop device {}, lies on it", file, device.filename().string());
   return "";
+}
+
+std::string device_number(const std::string& path) {
+  const auto number = number_of(path);
+  return fmt::format("{}:{}", major(number), minor(number));
 }
 
 void freeze(Transaction& transaction, const std::string& path) {
