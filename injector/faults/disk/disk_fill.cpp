@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "injector/faults/shape/fault_value.hpp"
+#include "injector/host/storage/block.hpp"
 #include "injector/host/storage/volume.hpp"
 #include "injector/system/process.hpp"
 
@@ -43,6 +44,9 @@ struct FilledDisk {
     if (leave >= now.available)
       target.refuse(with.leave ? "leave" : "fill",
                     fmt::format("{} bytes are left there already, no more than {}", now.available, leave));
+    if (const auto below = block::devices_below(path))
+      for (auto& device : below->devices)
+        target.reach().disks.push_back(block::whole_disk(device).id());
     target.claim({.resource = "the file system", .scope = volume::device_number(path)});
     target.caveat("what is reserved for root stays with root; quotas are not looked at");
   }

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "injector/faults/shape/fault_value.hpp"
+#include "injector/host/storage/block.hpp"
 #include "injector/host/storage/volume.hpp"
 #include "injector/system/descriptor_limit.hpp"
 #include "injector/system/process.hpp"
@@ -32,6 +33,9 @@ struct TakenInodes {
     if (more > most)
       target.refuse("leave", fmt::format("{} files can be made there, and an injector holds {} open at most",
                                          free_inodes(), most));
+    if (const auto below = block::devices_below(path))
+      for (auto& device : below->devices)
+        target.reach().disks.push_back(block::whole_disk(device).id());
     target.claim({.resource = "the file system", .scope = volume::device_number(path)});
   }
 
